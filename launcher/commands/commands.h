@@ -1,0 +1,34 @@
+#pragma once
+
+#include <memory>
+
+#include "bus/member.h"
+#include "exit_status.h"
+#include "options.h"
+
+// One verb, one function, one file. To add a verb: its file, a line here, one in main.cc's table, and its words in
+// options.cc. A command returns its exit status and throws ipcm::Error for what goes wrong.
+
+namespace ipcm::launcher {
+
+int run(const Options& options);
+int session(const Options& options);
+int bus_new(const Options& options);
+int bus_rm(const Options& options);
+int bus_ls(const Options& options);
+int bus_info(const Options& options);
+int bus_gc(const Options& options);
+int start(const Options& options);
+int stop(const Options& options);
+int ps(const Options& options);
+int types(const Options& options);
+int request(const Options& options);
+int send(const Options& options);
+int broadcast(const Options& options);
+
+/// A member of the bus that nobody sees: it can ask, send and look around, and leaves no trace.
+[[nodiscard]] std::unique_ptr<bus::Member> visit(const Options& options);
+/// What run and start share: a service by exec, its streams out of the way of ours.
+[[nodiscard]] ServiceOptions service_options(const Options& options);
+
+}  // namespace ipcm::launcher

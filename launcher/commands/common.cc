@@ -1,0 +1,28 @@
+#include "commands/commands.h"
+#include "os/process.h"
+
+namespace ipcm::launcher {
+
+std::unique_ptr<bus::Member> visit(const Options& options) {
+  transport::JoinRequest request;
+  request.info = options.bus_info();
+  request.name = "ipcm-" + std::to_string(os::own_pid());
+  request.anonymous = true;
+  return std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits);
+}
+
+ServiceOptions service_options(const Options& options) {
+  ServiceOptions service;
+  service.class_name = options.class_name;
+  if (!options.args.empty()) service.args = json_from(options.args, "--args");
+  service.exec.emplace().path = options.boot_path();
+  service.secret = options.secret;
+  service.new_session = true;  // Ctrl-C is for us; we take the service down
+  service.redirect = options.redirect;
+  if (service.redirect.in.empty()) service.redirect.in = "/dev/null";
+  if (service.redirect.out.empty()) service.redirect.out = "&2";  // stdout is for answers
+  service.timeout = options.limit(std::chrono::seconds(10));
+  return service;
+}
+
+}  // namespace ipcm::launcher

@@ -1,0 +1,48 @@
+// ipcm request, send, broadcast: talk to who is on a bus.
+
+#include "commands/commands.h"
+#include "report.h"
+#include "service/requests.h"
+
+namespace ipcm::launcher {
+namespace {
+
+/// Queued messages get out before we leave; the kernel has them by then.
+constexpr auto kFlushTime = std::chrono::seconds(5);
+
+std::vector<Content> contents_of(const std::vector<std::string>& words, const char* what) {
+  std::vector<Content> all;
+  for (const std::string& word : words) all.push_back(json_from(word, what));
+  return all;
+}
+
+}  // namespace
+
+int request(const Options& options) {
+  const auto contents = contents_of(options.words, "request");
+  const auto member = visit(options);
+  service::Requests requests(*member);
+  for (const Content& content : contents) {
+    const Response response = requests.ask(options.name, content, os::Deadline::limit(options.limit(kNoLimit)));
+    print_line(response.content().readable());
+  }
+  return number(Status::done);
+}
+
+int send(const Options& options) {
+  const auto contents = contents_of(options.words, "message");
+  const auto member = visit(options);
+  for (const Content& content : contents) (void)member->send(options.name, content);
+  member->leave(os::Deadline::after(kFlushTime));
+  return number(Status::done);
+}
+
+int broadcast(const Options& options) {
+  const auto contents = contents_of(options.words, "message");
+  const auto member = visit(options);
+  for (const Content& content : contents) member->broadcast(content);
+  member->leave(os::Deadline::after(kFlushTime));
+  return number(Status::done);
+}
+
+}  // namespace ipcm::launcher

@@ -1,0 +1,80 @@
+// ipcm session: a bus for as long as a command runs.
+
+#include <sys/epoll.h>
+
+#include <csignal>
+#include <cstdlib>
+
+#include "commands/commands.h"
+#include "loop/loop.h"
+#include "os/directory.h"
+#include "os/process.h"
+#include "os/signals.h"
+#include "os/spawn.h"
+#include "os/sys.h"
+#include "report.h"
+
+extern char** environ;
+
+namespace ipcm::launcher {
+namespace {
+
+/// As env(1) and nohup(1) have them.
+constexpr int kCannotExecute = 126, kNotFound = 127;
+
+std::string find_program(const std::string& name) {
+  if (name.find('/') != std::string::npos) return name;
+  const std::string places = os::environment("PATH").value_or("/usr/local/bin:/usr/bin:/bin");
+  for (std::size_t at = 0; at <= places.size();) {
+    const std::size_t end = std::min(places.find(':', at), places.size());
+    const std::string candidate = (end == at ? std::string(".") : places.substr(at, end - at)) + "/" + name;
+    if (os::why_not_executable(candidate) == 0) return candidate;
+    at = end + 1;
+  }
+  return name;
+}
+
+}  // namespace
+
+int session(const Options& options) {
+  os::SpawnRequest command;
+  command.args = options.words;
+  if (command.args.empty()) command.args = {os::environment("SHELL").value_or("/bin/sh")};
+  command.program = find_program(command.args.front());
+
+  // Services that `ipcm start` leaves behind become our children: so none is left, and none stays a zombie.
+  os::adopt_orphans();
+  os::SignalReader signals({SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD});
+  Guard guard = ipcm_spawn();
+  tell(options, "bus " + guard.info().text());
+
+  ::setenv("IPCM_INFO", guard.info().text().c_str(), 1);
+  for (char** entry = environ; *entry != nullptr; ++entry) command.env.emplace_back(*entry);
+  auto made = os::spawn(command);
+  if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) {
+    guard.shutdown();
+    std::fprintf(stderr, "ipcm: can't run '%s': %s\n", command.args.front().c_str(), os::errno_text(failure->error).c_str());
+    return failure->error == ENOENT ? kNotFound : kCannotExecute;
+  }
+  os::Child child = std::move(std::get<os::Child>(made));
+
+  Loop loop;
+  const Watch child_watch = loop.watch(child.pidfd(), EPOLLIN, [&](std::uint32_t) { (void)child.try_reap(); });
+  const Watch signals_watch = loop.watch(signals.fd(), EPOLLIN, [&](std::uint32_t) {
+    while (const auto receipt = signals.next()) {
+      if (receipt->signal == SIGCHLD)
+        os::reap_ended_children([](Pid, int) {});
+      else if (receipt->signal == SIGTERM || receipt->signal == SIGHUP)
+        (void)child.signal(receipt->signal);
+      // SIGINT and SIGQUIT come from a terminal, and the command got them there itself; it decides.
+    }
+  });
+  loop.run_until([&] { return child.reaped(); }, os::Deadline::never());
+
+  guard.shutdown();
+  os::reap_ended_children([](Pid, int) {});
+  const auto status = child.status();
+  return status ? status->shell_status() : number(Status::gone);
+}
+
+}  // namespace ipcm::launcher

@@ -1,0 +1,43 @@
+// The `ipcm` command: words in, exit status out. Everything else is the library's.
+
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "commands/commands.h"
+#include "exit_status.h"
+#include "options.h"
+#include "os/signals.h"
+#include "report.h"
+
+namespace {
+
+using Command = int (*)(const ipcm::launcher::Options&);
+
+constexpr std::pair<const char*, Command> kCommands[] = {
+    {"run", ipcm::launcher::run},           {"session", ipcm::launcher::session}, {"bus new", ipcm::launcher::bus_new},
+    {"bus rm", ipcm::launcher::bus_rm},     {"bus ls", ipcm::launcher::bus_ls},   {"bus info", ipcm::launcher::bus_info},
+    {"bus gc", ipcm::launcher::bus_gc},     {"start", ipcm::launcher::start},     {"stop", ipcm::launcher::stop},
+    {"ps", ipcm::launcher::ps},             {"types", ipcm::launcher::types},     {"request", ipcm::launcher::request},
+    {"send", ipcm::launcher::send},         {"broadcast", ipcm::launcher::broadcast},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ipcm::os::ignore_broken_pipes();
+  int status = 0;
+  const auto options = ipcm::launcher::read_options(argc, argv, status);
+  if (!options) return status;
+  try {
+    for (const auto& [name, command] : kCommands)
+      if (options->command == name) status = command(*options);
+  } catch (...) {
+    status = ipcm::launcher::number(ipcm::launcher::report_error(*options));
+  }
+  if (std::fflush(stdout) != 0) {
+    std::fprintf(stderr, "ipcm: the answers could not all be written to stdout\n");
+    if (status == 0) status = 1;
+  }
+  return status;
+}

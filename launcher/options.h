@@ -1,0 +1,44 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ipcm/ipcm.h"
+
+namespace ipcm::launcher {
+
+/// What the command line said, as plain data: only options.cc knows the parser.
+struct Options {
+  // For all commands.
+  std::string bus;   ///< info string or route; from $IPCM_INFO if not given
+  bool json = false;
+  bool verbose = false;
+  std::optional<Duration> timeout;
+
+  std::string command;      ///< "run", "bus new", …
+  std::string class_name;   ///< run, start
+  std::string name;         ///< start: of the service; request, send: of the peer
+  std::string args;         ///< JSON
+  std::string boot;         ///< path of the boot binary
+  std::vector<std::string> words;  ///< requests, messages, names, a command: what the verb takes
+  Redirect redirect;
+  bool secret = false;
+  bool no_wait = false;
+  bool all = false;
+
+  /// Throws UsageError if no bus is given.
+  [[nodiscard]] BusInfo bus_info() const;
+  [[nodiscard]] Duration limit(Duration otherwise) const { return timeout.value_or(otherwise); }
+  /// The boot binary to run: what was said, else the one that belongs to this executable.
+  [[nodiscard]] std::string boot_path() const;
+};
+
+/// nullopt: all was said and done (help, version, a wrong word); `status` is what to exit with.
+[[nodiscard]] std::optional<Options> read_options(int argc, char** argv, int& status);
+
+/// From JSON text on the command line. Throws UsageError that says which text it was.
+[[nodiscard]] Content json_from(const std::string& text, const std::string& what);
+
+}  // namespace ipcm::launcher

@@ -1,0 +1,126 @@
+#include "ipcm/client.h"
+
+#include "bus/member.h"
+#include "ipcm/error.h"
+#include "wire/conversation.h"
+
+namespace ipcm {
+namespace {
+
+constexpr auto kFlushTime = std::chrono::seconds(5);
+
+}  // namespace
+
+Client::Client(std::unique_ptr<bus::Member> member) : member_(std::move(member)) {}
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&&) noexcept = default;
+Client::~Client() = default;
+
+bus::Member& Client::member() const {
+  if (!member_) throw UsageError("this client was moved away");
+  return *member_;
+}
+
+const std::string& Client::id() const { return member().name(); }
+const BusInfo& Client::info() const { return member().info(); }
+
+std::string Client::send_message(std::string_view to, const Content& content) { return member().send(to, content); }
+
+bool Client::try_message(std::string_view to, const Content& content, std::string* why) {
+  try {
+    member().send(to, content);
+    return true;
+  } catch (const UsageError&) {
+    throw;  // not the peer's fault
+  } catch (const Error& error) {
+    if (why != nullptr) *why = error.what();
+    return false;
+  }
+}
+
+void Client::broadcast(const Content& content) { member().broadcast(content); }
+
+std::vector<Message> Client::get_messages() {
+  member().expect_usable();
+  member().drain();
+  return member().take();
+}
+
+std::vector<Message> Client::wait_for_messages(Duration limit) {
+  member().expect_usable();
+  member().loop().run_until([&] { return member().has_messages(); }, os::Deadline::limit(limit));
+  member().drain();
+  return member().take();
+}
+
+std::vector<std::string> Client::peers() {
+  member().expect_usable();
+  return member().transport().peers();
+}
+
+bool Client::peer_exists(std::string_view name) {
+  using State = transport::PeerFacts::State;
+  member().expect_usable();
+  const State state = member().transport().look(std::string(name)).state;
+  return state == State::active || state == State::present;
+}
+
+bool Client::peer_active(std::string_view name) {
+  member().expect_usable();
+  return member().transport().look(std::string(name)).state == transport::PeerFacts::State::active;
+}
+
+bool Client::peer_active(std::string_view name, Duration limit) {
+  return member().await_active(std::string(name), os::Deadline::limit(limit));
+}
+
+std::optional<Pid> Client::peer_pid(std::string_view name) {
+  member().expect_usable();
+  const Pid pid = member().transport().look(std::string(name)).pid;
+  return pid > 0 ? std::optional<Pid>(pid) : std::nullopt;
+}
+
+Statistics Client::statistics() const { return member().statistics(); }
+std::size_t Client::pending_sends() const { return member().transport().queued_messages(); }
+bool Client::can_send_to(std::string_view peer) const {
+  return member().transport().queued_bytes(std::string(peer)) == 0;
+}
+
+void Client::disconnect(const std::function<void(const Message&)>& handler) {
+  bus::Member& self = member();
+  if (self.has_left()) return;
+  self.expect_usable();
+  self.drain();
+  std::size_t unread = 0;
+  if (handler) {
+    for (const Message& message : self.take())
+      if (wire::understand(message.content).meaning != wire::Meaning::terminate) handler(message);
+  } else {
+    unread = self.unread();
+  }
+  self.leave(os::Deadline::after(kFlushTime));
+  if (unread > 0)
+    throw Error("messages waiting at disconnect for " + id() + ": " + std::to_string(unread) +
+                " were not read; give disconnect() a handler for them");
+}
+
+int Client::fd() const { return member().loop().fd(); }
+
+void Client::dispatch() {
+  member().expect_usable();
+  member().loop().drain();
+}
+
+void Client::on_diagnostic(Diagnostics tell) { member().on_diagnostic(std::move(tell)); }
+std::uint64_t Client::dropped() const { return member().dropped_count(); }
+
+Client ipcm_connect(std::string_view name, const BusInfo& info) {
+  transport::JoinRequest request;
+  request.info = info;
+  request.name = name;
+  return Client(std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits));
+}
+
+Client ipcm_connect(std::string_view name, std::string_view info) { return ipcm_connect(name, BusInfo::parse(info)); }
+
+}  // namespace ipcm

@@ -1,0 +1,119 @@
+#include "bus/guard.h"
+
+#include "bus/take_down.h"
+#include "ipcm/error.h"
+#include "os/descriptor.h"
+#include "os/directory.h"
+#include "transport/directory/route.h"
+#include "transport/protocols.h"
+
+namespace ipcm {
+namespace {
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text.append(text.empty() ? "'" : ", '").append(name).append("'");
+  return text;
+}
+
+const transport::Protocol& first_viable(const std::vector<std::string>& names) {
+  std::string why;
+  for (const std::string& name : names) {
+    const transport::Protocol& protocol = transport::find_protocol(name);
+    const std::string reason = protocol.why_not_viable();
+    if (reason.empty()) return protocol;
+    why.append(why.empty() ? "" : "; ").append(name).append(": ").append(reason);
+  }
+  throw BusError("no bus can be made: " + (why.empty() ? std::string("no protocol was named") : why));
+}
+
+}  // namespace
+
+bool Guard::State::acts_here() const { return !down && born_in == os::generation(); }
+
+std::vector<std::string> Guard::State::take_down(const std::vector<os::Child*>& children) {
+  down = true;
+  std::vector<std::string> left = bus::take_down(info, options.patience, children);
+  (void)transport::find_protocol(info.protocol).remove_route(info.route);
+  owner = {};
+  return left;
+}
+
+Guard::Guard(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Guard::Guard(Guard&&) noexcept = default;
+
+Guard& Guard::operator=(Guard&& other) noexcept {
+  if (this != &other) {
+    const Guard old(std::move(*this));
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+
+std::unique_ptr<Guard::State> Guard::take_state(Guard guard) { return std::move(guard.state_); }
+
+Guard::~Guard() {
+  if (!state_ || !state_->acts_here() || !state_->options.guard) return;
+  try {
+    (void)state_->take_down({});
+  } catch (const std::exception&) {
+    // Silent, as promised; shutdown() reports.
+    (void)transport::find_protocol(state_->info.protocol).remove_route(state_->info.route);
+  }
+}
+
+const BusInfo& Guard::info() const {
+  if (!state_) throw UsageError("this guard was moved away");
+  return state_->info;
+}
+
+void Guard::shutdown() {
+  if (!state_ || state_->down) return;
+  if (!state_->acts_here()) throw UsageError("a bus is taken down by the process that made it, not by one forked from it");
+  const auto left = state_->take_down({});
+  if (!left.empty())
+    throw Timeout("the bus at " + state_->info.route + " was taken down, but these peers did not leave: " + joined(left));
+}
+
+void Guard::unspawn() { shutdown(); }
+
+void Guard::release() {
+  if (!state_ || !state_->acts_here()) return;
+  state_->owner.release(os::Directory(state_->info.route));
+  state_->down = true;
+}
+
+Guard ipcm_spawn(const SpawnOptions& options) {
+  const transport::Protocol& protocol = first_viable(options.protocols);
+  transport::expect_known_serializer(options.serializer);
+  auto state = std::make_unique<Guard::State>();
+  state->options = options;
+  state->born_in = os::generation();
+  try {
+    state->info = {protocol.name(), options.serializer, protocol.make_route(options)};
+  } catch (const SystemError& error) {
+    throw BusError(std::string("no bus can be made: ") + error.what());
+  }
+  if (options.guard) {
+    try {
+      transport::HeldLock::Attempt attempt;
+      auto owner = transport::HeldLock::acquire(os::Directory(state->info.route), transport::Route::kOwnerFile, "", attempt);
+      if (owner) state->owner = std::move(*owner);
+    } catch (...) {
+      (void)protocol.remove_route(state->info.route);
+      throw;
+    }
+  }
+  return Guard(std::move(state));
+}
+
+std::vector<ProtocolDescription> known_protocols() {
+  std::vector<ProtocolDescription> all;
+  for (const transport::Protocol* protocol : transport::protocols()) {
+    const std::string why = protocol->why_not_viable();
+    all.push_back({protocol->name(), protocol->summary(), why.empty(), why});
+  }
+  return all;
+}
+
+}  // namespace ipcm

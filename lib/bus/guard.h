@@ -1,0 +1,25 @@
+#pragma once
+
+#include <vector>
+
+#include "ipcm/bus.h"
+#include "os/process.h"
+#include "transport/directory/lock_file.h"
+
+namespace ipcm {
+
+/// The bus that a Guard owns.
+struct Guard::State {
+  BusInfo info;
+  SpawnOptions options;
+  std::uint32_t born_in = 0;
+  bool down = false;
+  /// While it is held, members know that somebody will take the bus down; see Route::kOwnerFile.
+  transport::HeldLock owner;
+
+  [[nodiscard]] bool acts_here() const;
+  /// Names of those who would not leave.
+  std::vector<std::string> take_down(const std::vector<os::Child*>& children);
+};
+
+}  // namespace ipcm

@@ -1,0 +1,145 @@
+#include "bus/member.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ipcm/error.h"
+#include "os/descriptor.h"
+#include "os/random.h"
+#include "transport/protocols.h"
+#include "wire/conversation.h"
+
+namespace ipcm::bus {
+namespace {
+
+/// A guest that sends to somebody who does not read gives up after this.
+constexpr auto kSendTime = std::chrono::seconds(60);
+
+}  // namespace
+
+Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop, Sending sending)
+    : request_(request), loop_(std::move(loop)), sending_(sending), born_in_(os::generation()) {
+  transport::expect_known_serializer(request.info.serializer);
+  transport_ = transport::find_protocol(request.info.protocol).join(request_, *loop_, *this);
+}
+
+Member::~Member() = default;
+
+void Member::expect_usable() const {
+  if (born_in_ != os::generation())
+    throw UsageError("the client '" + name() + "' belongs to the process that joined the bus, not to one forked from it; join under another name");
+  if (left_) throw UsageError("the client '" + name() + "' has left the bus");
+}
+
+void Member::stamp(Message& message) {
+  // As coarse as it is written, or two messages with different stamps here would have the same one on the wire, and
+  // might change places at a reader who sorts by it. Never backwards, whatever the clock does.
+  constexpr double kTicksPerSecond = 1e5;
+  const double now = std::floor(os::wall_clock_seconds() * kTicksPerSecond) / kTicksPerSecond;
+  last_ord_ = now > last_stamp_ ? 0 : last_ord_ + 1;
+  last_stamp_ = std::max(last_stamp_, now);
+  message.stamp = last_stamp_;
+  message.stamp_ord = last_ord_;
+}
+
+std::string Member::send(std::string_view to, const Content& content, bool broadcast) {
+  expect_usable();
+  if (content.is_null()) throw UsageError("a message to '" + std::string(to) + "' may not be null");
+  Message message{os::make_uuid(), name(), std::string(to), 0, 0, broadcast, content};
+  stamp(message);
+  std::string why;
+  switch (transport_->send(message, why)) {
+    case transport::Transport::Sent::done: break;
+    case transport::Transport::Sent::gone:
+      throw PeerGone(message.to, "the message from '" + name() + "' to '" + message.to + "' can't be sent: " + why);
+    case transport::Transport::Sent::full:
+      throw Error("the message from '" + name() + "' to '" + message.to + "' can't be sent: " + why);
+    case transport::Transport::Sent::queued:
+      if (sending_ == Sending::queues) break;
+      // While we wait we also read, or two who send each other much would wait for ever.
+      if (!loop_->run_until([&] { return transport_->queued_bytes(message.to) == 0; }, os::Deadline::after(kSendTime))) {
+        transport_->abandon(message.to);
+        throw Timeout("the message from '" + name() + "' to '" + message.to +
+                      "' was not taken within 60 s: the receiver does not read; the connection was closed");
+      }
+  }
+  ++statistics_.sent[message.to];
+  return message.id;
+}
+
+void Member::broadcast(const Content& content) {
+  expect_usable();
+  for (const std::string& peer : transport_->peers()) {
+    try {
+      send(peer, content, true);
+    } catch (const PeerGone&) {
+      continue;  // it left since it was listed
+    }
+  }
+}
+
+std::vector<Message> Member::take() {
+  std::vector<Message> taken(std::make_move_iterator(inbox_.begin()), std::make_move_iterator(inbox_.end()));
+  inbox_.clear();
+  for (const Message& message : taken) ++statistics_.read[message.from];
+  // Only a sender with several connections to us can be out of order; sorting keeps the order of equals.
+  const auto earlier = [](const Message& a, const Message& b) {
+    return a.stamp != b.stamp ? a.stamp < b.stamp : a.stamp_ord < b.stamp_ord;
+  };
+  if (!std::is_sorted(taken.begin(), taken.end(), earlier)) std::stable_sort(taken.begin(), taken.end(), earlier);
+  return taken;
+}
+
+std::size_t Member::unread() const {
+  return static_cast<std::size_t>(std::count_if(inbox_.begin(), inbox_.end(), [](const Message& message) {
+    return wire::understand(message.content).meaning != wire::Meaning::terminate;
+  }));
+}
+
+void Member::drain() { transport_->drain(); }
+
+template <class Condition>
+bool Member::await_change(Condition&& condition, os::Deadline deadline) {
+  transport_->watch_peers();  // before the first look, so that no change is missed
+  for (;;) {
+    peers_dirty = false;
+    if (condition()) return true;
+    if (!loop_->run_until([&] { return peers_dirty; }, deadline)) return condition();
+  }
+}
+
+bool Member::await_active(const std::string& peer, os::Deadline deadline) {
+  expect_usable();
+  return await_change([&] { return transport_->look(peer).state == transport::PeerFacts::State::active; }, deadline);
+}
+
+bool Member::await_gone(const std::string& peer, os::Deadline deadline) {
+  expect_usable();
+  return await_change(
+      [&] {
+        const auto state = transport_->look(peer).state;
+        return state == transport::PeerFacts::State::absent || state == transport::PeerFacts::State::dead;
+      },
+      deadline);
+}
+
+void Member::leave(os::Deadline flush) {
+  if (left_ || born_in_ != os::generation()) return;
+  loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
+  left_ = true;
+  transport_->leave(keeps_statistics_ ? statistics_ : Statistics{});
+}
+
+void Member::received(Message message) { inbox_.push_back(std::move(message)); }
+
+void Member::link_lost(const std::string& peer) {
+  peers_dirty = true;
+  if (link_lost_) link_lost_(peer);
+}
+
+void Member::dropped(const std::string& sentence) {
+  ++dropped_;
+  if (diagnostics_) diagnostics_(sentence);
+}
+
+}  // namespace ipcm::bus

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ipcm/client.h"
+#include "ipcm/message.h"
+#include "loop/loop.h"
+#include "os/clock.h"
+#include "transport/transport.h"
+
+namespace ipcm::bus {
+
+/// What stands behind a Client, a Handle and a Service: a transport, what it has brought and not been asked for yet,
+/// and the counts. Runs on a loop that it may share.
+class Member final : private transport::Receiver {
+ public:
+  /// How it behaves when a receiver is slow.
+  enum class Sending {
+    waits,  ///< a guest: nobody else runs its loop
+    queues  ///< a host: never blocks
+  };
+  Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop, Sending sending);
+  ~Member() override;
+  Member(const Member&) = delete;
+  Member& operator=(const Member&) = delete;
+
+  [[nodiscard]] const std::string& name() const { return request_.name; }
+  [[nodiscard]] const BusInfo& info() const { return request_.info; }
+  [[nodiscard]] Loop& loop() const { return *loop_; }
+  [[nodiscard]] const std::shared_ptr<Loop>& shared_loop() const { return loop_; }
+
+  /// Throws PeerGone, Timeout (a guest), Error (a host's queue is full). Returns the message's id.
+  std::string send(std::string_view to, const Content& content, bool broadcast = false);
+  void broadcast(const Content& content);
+
+  [[nodiscard]] bool has_messages() const { return !inbox_.empty(); }
+  /// All that has been taken in, in order; does not look for more.
+  [[nodiscard]] std::vector<Message> take();
+  /// How many of them are more than a word to end.
+  [[nodiscard]] std::size_t unread() const;
+  /// Takes in what has arrived, without waiting.
+  void drain();
+  [[nodiscard]] transport::Transport& transport() { return *transport_; }
+  [[nodiscard]] const transport::Transport& transport() const { return *transport_; }
+
+  /// Waits until it is so, woken by changes of the bus. false: the deadline came first.
+  bool await_active(const std::string& peer, os::Deadline deadline);
+  bool await_gone(const std::string& peer, os::Deadline deadline);
+
+  void count_statistics(bool keep) { keeps_statistics_ = keep; }
+  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+  [[nodiscard]] std::uint64_t dropped_count() const { return dropped_; }
+  /// Notes that something was dropped, and tells who wants to know.
+  void note_dropped(const std::string& sentence) { dropped(sentence); }
+  void on_diagnostic(Diagnostics tell) { diagnostics_ = std::move(tell); }
+  /// Called inside the loop, when the way to a peer has ended.
+  void on_link_lost(std::function<void(const std::string& peer)> tell) { link_lost_ = std::move(tell); }
+  /// Set by each change among the peers, once somebody watches; cleared by who has looked.
+  bool peers_dirty = false;
+
+  /// Sends what is queued, as long as the deadline allows, then leaves. Idempotent.
+  void leave(os::Deadline flush);
+  [[nodiscard]] bool has_left() const { return left_; }
+  /// Throws UsageError in a process that was forked from the one that joined, and after leave().
+  void expect_usable() const;
+
+ private:
+  void received(Message message) override;
+  void link_lost(const std::string& peer) override;
+  void peers_changed() override { peers_dirty = true; }
+  void dropped(const std::string& sentence) override;
+  void stamp(Message& message);
+  template <class Condition>
+  bool await_change(Condition&& condition, os::Deadline deadline);
+
+  transport::JoinRequest request_;
+  std::shared_ptr<Loop> loop_;
+  Sending sending_;
+  std::uint32_t born_in_;
+  bool left_ = false;
+  bool keeps_statistics_ = true;
+  std::deque<Message> inbox_;
+  Statistics statistics_;
+  std::uint64_t dropped_ = 0;
+  double last_stamp_ = 0;
+  std::uint64_t last_ord_ = 0;
+  Diagnostics diagnostics_;
+  std::function<void(const std::string&)> link_lost_;
+  std::unique_ptr<transport::Transport> transport_;  // last: it calls back
+};
+
+}  // namespace ipcm::bus

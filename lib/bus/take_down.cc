@@ -1,0 +1,157 @@
+#include "bus/take_down.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <csignal>
+#include <optional>
+
+#include "bus/member.h"
+#include "ipcm/error.h"
+#include "wire/conversation.h"
+
+namespace ipcm::bus {
+namespace {
+
+using State = transport::PeerFacts::State;
+
+/// Somebody who is asked to go.
+struct Leaving {
+  std::string name;          // empty: a child that is not on the bus
+  os::UniqueFd opened;       // its process, if we opened it
+  int process = -1;
+  bool may_be_killed = false;
+  bool must_end = false;     // leaving the bus is not enough
+  bool gone = false;
+  Watch watch;
+};
+
+class TakeDown {
+ public:
+  TakeDown(const BusInfo& info, const std::vector<os::Child*>& children)
+      : loop_(std::make_shared<Loop>()), member_(join(info, loop_)) {
+    for (os::Child* child : children) {
+      if (!child->is_ours() || child->reaped()) continue;
+      Leaving one;
+      one.process = child->pidfd();
+      one.may_be_killed = one.must_end = true;
+      leaving_.push_back(std::move(one));
+    }
+    for (const std::string& name : member_->transport().peers()) add_peer(name);
+  }
+
+  TakeDown(const BusInfo& info, const std::vector<std::string>& names)
+      : loop_(std::make_shared<Loop>()), member_(join(info, loop_)) {
+    for (const std::string& name : names) {
+      if (member_->transport().look(name).state == State::absent) continue;
+      add_peer(name);
+      if (leaving_.empty() || leaving_.back().name != name) continue;
+      // Told by name to end: then it does.
+      leaving_.back().must_end = leaving_.back().process >= 0;
+      leaving_.back().may_be_killed = true;
+    }
+  }
+
+  std::vector<std::string> run(Duration patience) {
+    if (leaving_.empty()) return {};
+    const bool anybody_on_bus = std::any_of(leaving_.begin(), leaving_.end(), [](const Leaving& one) { return !one.name.empty(); });
+    if (anybody_on_bus) member_->transport().watch_peers();
+    for (Leaving& one : leaving_)
+      if (one.process >= 0) one.watch = loop_->watch(one.process, EPOLLIN, [this](std::uint32_t) { changed_ = true; });
+    for (const Leaving& one : leaving_) {
+      if (one.name.empty()) continue;
+      try {
+        member_->send(one.name, wire::terminate_content(), true);
+      } catch (const Error&) {
+        continue;  // it went just now, or its queue is full: then signals follow
+      }
+    }
+    const auto start = os::Clock::now();
+    const auto give_up = patience == kNoLimit ? os::Deadline::never() : os::Deadline::at(start + patience);
+    if (!all_gone(os::Deadline::at(start + kPoliteTime), give_up)) {
+      signal_all(SIGTERM);
+      if (!all_gone(os::Deadline::at(start + kPoliteTime + kTermTime), give_up)) {
+        signal_all(SIGKILL);
+        all_gone(give_up, give_up);
+      }
+    }
+    std::vector<std::string> left;
+    for (const Leaving& one : leaving_)
+      if (!one.gone) left.push_back(one.name.empty() ? "a child process" : one.name);
+    return left;
+  }
+
+ private:
+  static std::unique_ptr<Member> join(const BusInfo& info, const std::shared_ptr<Loop>& loop) {
+    transport::JoinRequest request;
+    request.info = info;
+    request.name = "spawn";  // as the reference's owner calls itself here; its statistics leave it out
+    request.anonymous = true;
+    // Queues: a peer that is stopped and does not read must not hold up the word to the others.
+    return std::make_unique<Member>(request, loop, Member::Sending::queues);
+  }
+
+  void add_peer(const std::string& name) {
+    const auto facts = member_->transport().look(name);
+    if (facts.pid == os::own_pid()) return;  // a client of this process: it can't go while we wait for it
+    Leaving one;
+    one.name = name;
+    if (facts.pid > 0) {
+      if (auto process = os::open_process(facts.pid)) {
+        one.opened = std::move(*process);
+        one.process = one.opened.get();
+      }
+    }
+    const auto parent = facts.pid > 0 ? os::parent_of(facts.pid) : std::nullopt;
+    one.may_be_killed = !facts.class_name.empty() || parent == os::own_pid();
+    leaving_.push_back(std::move(one));
+  }
+
+  void look() {
+    for (Leaving& one : leaving_) {
+      if (one.gone) continue;
+      const bool ended = one.process >= 0 && os::has_ended(one.process);
+      if (ended) {
+        one.gone = true;
+      } else if (!one.must_end) {
+        const State state = member_->transport().look(one.name).state;
+        one.gone = state == State::absent || state == State::dead;
+      }
+      if (one.gone) one.watch.stop();
+    }
+  }
+
+  bool all_gone(os::Deadline deadline, os::Deadline give_up) {
+    const os::Deadline until = std::min(deadline, give_up);
+    for (;;) {
+      changed_ = member_->peers_dirty = false;
+      look();
+      if (std::all_of(leaving_.begin(), leaving_.end(), [](const Leaving& one) { return one.gone; })) return true;
+      if (!loop_->run_until([&] { return changed_ || member_->peers_dirty; }, until)) return false;
+    }
+  }
+
+  void signal_all(int signal) {
+    for (const Leaving& one : leaving_)
+      if (!one.gone && one.may_be_killed && one.process >= 0) (void)os::signal_process(one.process, signal);
+  }
+
+  std::shared_ptr<Loop> loop_;
+  std::unique_ptr<Member> member_;
+  std::vector<Leaving> leaving_;
+  bool changed_ = false;
+};
+
+}  // namespace
+
+std::vector<std::string> take_down(const BusInfo& info, Duration patience, const std::vector<os::Child*>& children) {
+  auto left = TakeDown(info, children).run(patience);
+  for (os::Child* child : children) (void)child->try_reap();
+  return left;
+}
+
+std::vector<std::string> stop_peers(const BusInfo& info, const std::vector<std::string>& names, Duration patience) {
+  return TakeDown(info, names).run(patience);
+}
+
+}  // namespace ipcm::bus

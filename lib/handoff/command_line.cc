@@ -1,0 +1,97 @@
+#include <charconv>
+#include <cstdlib>
+
+#include "handoff/handoff.h"
+#include "ipcm/error.h"
+#include "os/directory.h"
+#include "os/pipe.h"
+
+namespace ipcm::handoff {
+namespace {
+
+int descriptor_number(const std::string& option, std::string_view text) {
+  int number = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size() || number < 0)
+    throw UsageError(option + " wants the number of an open descriptor, found '" + std::string(text) + "'");
+  return number;
+}
+
+os::UniqueFd take(const std::string& what, int number) {
+  if (!os::is_open(number)) throw UsageError(what + ": descriptor " + std::to_string(number) + " is not open");
+  os::set_close_on_exec(number);
+  return os::UniqueFd(number);
+}
+
+/// For the optional ones: a stale variable that somebody inherited is no reason to fail.
+os::UniqueFd take_from_environment(const char* variable) {
+  const auto value = os::environment(variable);
+  if (!value) return {};
+  ::unsetenv(variable);
+  int number = -1;
+  const auto [end, error] = std::from_chars(value->data(), value->data() + value->size(), number);
+  if (error != std::errc{} || end != value->data() + value->size() || number < 3 || !os::is_open(number)) return {};
+  return take(variable, number);
+}
+
+}  // namespace
+
+CommandLine read_command_line(int argc, const char* const* argv) {
+  CommandLine line;
+  bool list = false, json = false, no_more_options = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    std::optional<std::string> value;  // of --option=value
+    std::string option = word;
+    if (const auto equals = word.find('='); word.starts_with("--") && equals != std::string::npos) {
+      option = word.substr(0, equals);
+      value = word.substr(equals + 1);
+    }
+    const auto argument = [&]() -> std::string {
+      if (value) return *value;
+      if (i + 1 >= argc) throw UsageError(option + " wants the number of an open descriptor");
+      return argv[++i];
+    };
+    if (no_more_options || !word.starts_with('-')) {
+      if (line.params) throw UsageError("one PARAMS document at most, found a second: '" + word.substr(0, 40) + "'");
+      line.params = word;
+    } else if (option == "--ready-fd") {
+      line.ready_fd = descriptor_number(option, argument());
+    } else if (option == "--params-fd") {
+      line.params_fd = descriptor_number(option, argument());
+    } else if (word == "--") {
+      no_more_options = true;
+    } else if (word == "--list") {
+      list = true;
+    } else if (word == "--json") {
+      json = true;
+    } else if (word == "--help" || word == "-h") {
+      line.wish = CommandLine::Wish::help;
+      return line;
+    } else {
+      throw UsageError("unknown option '" + word + "'");
+    }
+  }
+  if (list) line.wish = json ? CommandLine::Wish::list_json : CommandLine::Wish::list;
+  if (json && !list) throw UsageError("--json goes with --list");
+  if (line.params && line.params_fd) throw UsageError("either PARAMS or --params-fd, not both");
+  if (!list && !line.params && !line.params_fd)
+    throw UsageError("no parameters: give PARAMS, a JSON object, or --params-fd");
+  return line;
+}
+
+Inherited take_inherited(const CommandLine& line) {
+  Inherited inherited;
+  if (line.ready_fd) inherited.ready = take("--ready-fd", *line.ready_fd);
+  inherited.leash = take_from_environment(kLeashVariable);
+  inherited.real_stderr = take_from_environment(kStderrVariable);
+  return inherited;
+}
+
+std::string take_parameters(const CommandLine& line) {
+  if (line.params) return *line.params;
+  const os::UniqueFd file = take("--params-fd", line.params_fd.value_or(-1));
+  return os::read_all(file.get(), kLargestParameters, "parameters");
+}
+
+}  // namespace ipcm::handoff

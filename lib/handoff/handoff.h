@@ -1,0 +1,70 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ipcm/bus.h"
+#include "ipcm/content.h"
+#include "ipcm/launch.h"
+#include "os/descriptor.h"
+
+namespace ipcm::handoff {
+
+// What crosses exec, written and read here and nowhere else: the boot contract, docs/boot.md.
+//
+//   ipcm-boot [--ready-fd N] [--params-fd M | PARAMS]
+//
+// Beside it go two descriptors that a boot may use or not, named by environment variables:
+//   IPCM_LEASH_FD    a pidfd of the launcher: readable when it has ended
+//   IPCM_STDERR_FD   where stderr should lead once ready; until then descriptor 2 is a pipe to the launcher, who keeps
+//                    the words for the case that the start fails
+
+inline constexpr int kContractVersion = 1;
+inline constexpr const char* kLeashVariable = "IPCM_LEASH_FD";
+inline constexpr const char* kStderrVariable = "IPCM_STDERR_FD";
+/// One argument can't be longer (MAX_ARG_STRLEN, its NUL included); longer parameters go by memory file.
+inline constexpr std::size_t kLongestArgument = 128UL * 1024 - 1;
+inline constexpr std::size_t kLargestParameters = 256UL * 1024 * 1024;
+
+/// The parameters of one service.
+struct Parameters {
+  std::string name;
+  std::string class_name;
+  BusInfo info;
+  std::vector<Pid> watch_pids;
+  std::optional<Duration> interval;
+  bool intercept_errors = false;
+  bool expose_error_details = false;
+  Redirect redirect;
+  bool stay_in_begin = false;
+  Content args;  ///< null: none
+};
+[[nodiscard]] std::string write_parameters(const Parameters& parameters);
+/// Throws ProtocolError that names the key.
+[[nodiscard]] Parameters read_parameters(std::string_view json);
+
+/// A boot binary's command line, understood.
+struct CommandLine {
+  enum class Wish { boot, list, list_json, help };
+  Wish wish = Wish::boot;
+  std::optional<int> ready_fd;
+  std::optional<int> params_fd;
+  std::optional<std::string> params;
+};
+/// Throws UsageError.
+[[nodiscard]] CommandLine read_command_line(int argc, const char* const* argv);
+
+/// The descriptors that came along: made close-on-exec, their variables removed, before anything of the service runs.
+struct Inherited {
+  os::UniqueFd ready;
+  os::UniqueFd leash;
+  os::UniqueFd real_stderr;
+};
+/// Throws UsageError for a number that is no open descriptor.
+[[nodiscard]] Inherited take_inherited(const CommandLine& line);
+/// The parameters' text, from wherever the command line says. Throws UsageError, ProtocolError.
+[[nodiscard]] std::string take_parameters(const CommandLine& line);
+
+}  // namespace ipcm::handoff

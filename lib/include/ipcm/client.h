@@ -1,0 +1,95 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ipcm/basics.h"
+#include "ipcm/bus.h"
+#include "ipcm/message.h"
+
+namespace ipcm {
+
+namespace bus {
+class Member;
+}
+
+/// How many messages went to and came from each peer.
+struct Statistics {
+  std::map<std::string, std::uint64_t> sent;
+  std::map<std::string, std::uint64_t> read;
+};
+
+/// A named connection to a bus.
+///
+/// A move-only value that belongs to one thread at a time. Nothing runs behind its back: sockets are served inside the
+/// calls here, or in dispatch() when fd() is readable. In a forked child it is inert: destroying it is silent, using it
+/// throws UsageError. All calls throw ipcm::Error; those that block say how long.
+class Client {
+ public:
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+  /// Leaves the bus without a word; messages not yet read are dropped.
+  ~Client();
+
+  [[nodiscard]] const std::string& id() const;
+  [[nodiscard]] const BusInfo& info() const;
+
+  /// Sends, and returns the message's id. Blocks while the receiver's socket is full (at most 60 s, then Timeout).
+  /// Throws PeerGone that names an unknown or dead peer.
+  std::string send_message(std::string_view to, const Content& content);
+  /// The same without throwing for a peer that can't be reached: false, and the reason.
+  bool try_message(std::string_view to, const Content& content, std::string* why = nullptr);
+  /// To every other peer. Peers that vanish meanwhile are passed over.
+  void broadcast(const Content& content);
+
+  /// What has arrived; never blocks.
+  [[nodiscard]] std::vector<Message> get_messages();
+  /// The same, and waits for the first one. Empty: `limit` passed.
+  [[nodiscard]] std::vector<Message> wait_for_messages(Duration limit = kNoLimit);
+
+  /// The others on the bus, sorted. A peer whose process is dead is not among them.
+  [[nodiscard]] std::vector<std::string> peers();
+  [[nodiscard]] bool peer_exists(std::string_view name);
+  /// Whether it can receive now; with a limit, waits for that on the event.
+  [[nodiscard]] bool peer_active(std::string_view name);
+  [[nodiscard]] bool peer_active(std::string_view name, Duration limit);
+  [[nodiscard]] std::optional<Pid> peer_pid(std::string_view name);
+
+  [[nodiscard]] Statistics statistics() const;
+  /// Messages queued because the receiver was slow.
+  [[nodiscard]] std::size_t pending_sends() const;
+  /// Whether a message to that peer would go out at once.
+  [[nodiscard]] bool can_send_to(std::string_view peer) const;
+
+  /// Leaves the bus. Unread messages go to `handler` (terminate messages left out); without one, unread messages are an
+  /// Error "messages waiting at disconnect for NAME", thrown after the bus was left. A second call does nothing.
+  void disconnect(const std::function<void(const Message&)>& handler = {});
+
+  /// For somebody else's event loop: when fd() is readable, dispatch() takes what is there, without blocking.
+  /// The descriptor is borrowed and lives as long as the Client.
+  [[nodiscard]] int fd() const;
+  void dispatch();
+
+  /// Who is told of bytes and messages that had to be dropped; by default they are counted and nothing more.
+  void on_diagnostic(Diagnostics tell);
+  [[nodiscard]] std::uint64_t dropped() const;
+
+  // For the library itself.
+  explicit Client(std::unique_ptr<bus::Member>);
+  [[nodiscard]] bus::Member& member() const;
+
+ private:
+  std::unique_ptr<bus::Member> member_;
+};
+
+/// Joins a bus under a name of its own. Throws BusError if there is no such bus, NameTaken if a live process has the
+/// name; leftovers of a dead one are cleared away. A name may be any bytes but NUL, and not begin with `_`.
+[[nodiscard]] Client ipcm_connect(std::string_view name, const BusInfo& info);
+[[nodiscard]] Client ipcm_connect(std::string_view name, std::string_view info);
+
+}  // namespace ipcm

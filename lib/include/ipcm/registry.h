@@ -1,0 +1,64 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ipcm/content.h"
+#include "ipcm/service.h"
+
+namespace ipcm {
+
+namespace detail {
+template <class S>
+concept WithArgs = requires { typename S::Args; } && std::constructible_from<S, ServiceSetup, typename S::Args>;
+/// Throws UsageError unless there is nothing in `args`.
+void expect_no_args(const std::string& class_name, const Content& args);
+}  // namespace detail
+
+/// Class names and how to make a service of each: an ordinary object, filled by an explicit list. (Registration by
+/// constructors of static objects is dropped by linkers from static libraries.)
+class Registry {
+ public:
+  using Factory = std::function<std::unique_ptr<Service>(ServiceSetup setup, const Content& args)>;
+  struct Entry {
+    std::string name;
+    std::string description;
+    std::vector<FieldDescription> args;
+    Factory make;
+  };
+
+  /// Throws UsageError for a name that is empty or there already.
+  void add(std::string name, std::string description, std::vector<FieldDescription> args, Factory make);
+
+  /// A class with a constructor `S(ServiceSetup, S::Args)`, Args being default-constructible and known to cereal;
+  /// or with `S(ServiceSetup)`, if it takes no arguments.
+  template <class S>
+  void add(std::string name, std::string description) {
+    if constexpr (detail::WithArgs<S>) {
+      using Args = typename S::Args;
+      add(name, std::move(description), describe_fields<Args>(), [name](ServiceSetup setup, const Content& args) {
+        const Content& given = args.is_null() ? empty_object() : args;
+        return std::make_unique<S>(std::move(setup), given.as_strict<Args>("args of class '" + name + "'"));
+      });
+    } else {
+      add(name, std::move(description), {}, [name](ServiceSetup setup, const Content& args) {
+        detail::expect_no_args(name, args);
+        return std::make_unique<S>(std::move(setup));
+      });
+    }
+  }
+
+  [[nodiscard]] const Entry* find(const std::string& name) const;
+  [[nodiscard]] const std::map<std::string, Entry>& entries() const { return entries_; }
+  /// "echo, greeter": for messages.
+  [[nodiscard]] std::string names() const;
+
+ private:
+  [[nodiscard]] static const Content& empty_object();
+  std::map<std::string, Entry> entries_;
+};
+
+}  // namespace ipcm

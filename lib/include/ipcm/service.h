@@ -1,0 +1,159 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ipcm/basics.h"
+#include "ipcm/bus.h"
+#include "ipcm/callbacks.h"
+#include "ipcm/client.h"
+#include "ipcm/content.h"
+#include "ipcm/requester.h"
+
+namespace ipcm {
+
+class Handle;
+class Peer;
+class Registry;
+class Service;
+struct ServiceOptions;
+namespace service {
+class Core;
+struct Setup;
+}  // namespace service
+
+/// A request that somebody sent to a service. A value: copy it to answer later.
+class Request {
+ public:
+  Request(std::string id, std::string from, Content payload)
+      : id_(std::move(id)), from_(std::move(from)), payload_(std::move(payload)) {}
+  [[nodiscard]] const std::string& id() const noexcept { return id_; }
+  [[nodiscard]] const std::string& from() const noexcept { return from_; }
+  [[nodiscard]] const Content& raw() const noexcept { return payload_; }
+  template <class T>
+  [[nodiscard]] T as() const {
+    return payload_.as<T>("request");
+  }
+
+ private:
+  std::string id_, from_;
+  Content payload_;
+};
+
+/// Returned from handle_request: "not now; send_response() will follow".
+struct Later {};
+inline constexpr Later later{};
+
+/// What a request handler returns: a value, or `later`. To answer with an error, throw.
+class Answer {
+ public:
+  Answer(Later) {}
+  template <class T>
+    requires(std::convertible_to<T, Content>)
+  Answer(T&& value) : content_(Content(std::forward<T>(value))) {}
+  [[nodiscard]] const std::optional<Content>& content() const noexcept { return content_; }
+
+ private:
+  std::optional<Content> content_;
+};
+
+/// What woke a service: handed to on_all and to a service's one callback.
+struct Activity {
+  struct Ended {
+    Pid pid = 0;
+    int wait_status = 0;  ///< As waitpid(2) stores it; ExitStatus::from_wait_status() reads it.
+  };
+  bool interval = false;
+  std::vector<Message> messages;           ///< General messages: neither requests nor responses.
+  std::map<std::string, int> peer_delta;   ///< +1 came, -1 went.
+  std::vector<Pid> pid_watch;              ///< Watched processes that ended.
+  std::vector<Ended> pids;                 ///< Children that ended and were no workers.
+  std::map<int, unsigned> sigs;            ///< Signal number → how often.
+  bool terminated = false;
+};
+
+/// The callbacks of one service; each is a list, called in order.
+struct Callbacks {
+  CallbackList<Service&> on_start;
+  CallbackList<Service&, const Activity&> on_all;
+  CallbackList<Service&> on_interval;
+  CallbackList<Service&, const Message&> on_general_message;
+  CallbackList<Service&, const std::map<std::string, int>&> on_peer_delta;
+  CallbackList<Service&, Pid, int /*wait status*/> on_pid;
+  std::map<int, CallbackList<Service&>> on_sig;  ///< By signal number.
+  CallbackList<Service&> on_cleanup;
+};
+
+/// What a service is made from: its name, its bus, its options. Passed through by constructors, never looked into.
+class ServiceSetup {
+ public:
+  explicit ServiceSetup(std::unique_ptr<service::Setup>);
+  ServiceSetup(ServiceSetup&&) noexcept;
+  ServiceSetup& operator=(ServiceSetup&&) noexcept;
+  ~ServiceSetup();
+  [[nodiscard]] const std::string& name() const;
+
+ private:
+  friend class service::Core;
+  std::unique_ptr<service::Setup> setup_;
+};
+
+/// A process that answers requests: derive from it, override handle_request, register the class.
+///
+/// Life: constructed (not on the bus yet) → joins the bus → on_start → ready → turns of the loop → on_cleanup → gone.
+/// What the constructor or on_start throws ends it, and whoever launched it is told. All calls come from the one thread
+/// that runs the loop; nothing runs between turns. In this process the library is the host: it blocks and reads the
+/// signals SIGTERM, SIGINT, SIGCHLD and those named in on_sig, and reaps all children.
+class Service : public Requester {
+ public:
+  explicit Service(ServiceSetup setup);
+  ~Service() override;
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  // To override. Each base version calls the callbacks of that name.
+  virtual void on_start();
+  virtual Answer handle_request(const Request& request);
+  virtual void on_general_message(const Message& message);
+  virtual void on_interval();
+  virtual void on_activity(const Activity& activity);  ///< After the others, once a turn.
+  virtual void on_cleanup();
+  virtual bool should_end();
+
+  [[nodiscard]] const std::string& name() const;
+  [[nodiscard]] const BusInfo& info() const;
+  [[nodiscard]] Callbacks& callbacks();
+  [[nodiscard]] Client& client();
+  [[nodiscard]] const Registry& registry() const;
+
+  /// Answers a request that was put off. Throws PeerGone if the requester left.
+  void send_response(const Request& request, const Content& answer);
+  void send_error(const Request& request, const std::string& text);
+
+  /// Ends the loop after this turn; the process exits with `code`. The first call wins.
+  void terminate(int code = 0);
+
+  /// Have on_peer_delta and Activity::peer_delta told. On by itself when on_peer_delta or on_all has a callback at start.
+  void watch_peers();
+
+  /// Starts a service on this bus and waits until it is ready; see ipcm_service(). Throws LaunchError.
+  Peer ipcm_service(const std::string& name, const ServiceOptions& options);
+  /// The same, at once: requests are held until it is ready, or fail with its LaunchError.
+  Peer ipcm_service_nowait(const std::string& name, const ServiceOptions& options);
+  /// Somebody on this bus, started by whomever.
+  [[nodiscard]] Peer peer(const std::string& name);
+
+  [[nodiscard]] service::Core& core() const;  ///< For the library itself.
+
+ protected:
+  [[nodiscard]] service::Requests& requests() const override;
+
+ private:
+  std::unique_ptr<service::Core> core_;
+};
+
+}  // namespace ipcm

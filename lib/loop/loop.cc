@@ -1,0 +1,150 @@
+#include "loop/loop.h"
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace ipcm {
+
+struct Watch::Entry {
+  int fd = -1;  // -1: a timer
+  os::Clock::time_point when{};
+  // Shared, so that a callback which ends its own Watch does not pull the floor from under itself.
+  std::shared_ptr<Loop::Callback> callback;
+};
+
+struct Watch::State {
+  static constexpr std::uint64_t kTimerId = 0;
+
+  os::EventSet events;
+  std::unordered_map<std::uint64_t, Entry> entries;
+  std::multimap<os::Clock::time_point, std::uint64_t> timers;
+  std::optional<os::TimerFd> timer;  // made with the first timer; a loop without timers has nothing that could wake it
+  std::uint64_t last_id = kTimerId;
+  std::uint64_t turns = 0;
+
+  void arm() {
+    if (timers.empty()) {
+      if (timer) timer->disarm();
+      return;
+    }
+    if (!timer) {
+      timer.emplace();
+      events.add(timer->fd(), EPOLLIN, kTimerId);
+    }
+    timer->arm(timers.begin()->first);
+  }
+
+  void remove(std::uint64_t id) {
+    const auto found = entries.find(id);
+    if (found == entries.end()) return;
+    if (found->second.fd >= 0) {
+      events.remove(found->second.fd);
+    } else {
+      const auto [first, last] = timers.equal_range(found->second.when);
+      for (auto at = first; at != last; ++at)
+        if (at->second == id) {
+          const bool was_next = at == timers.begin();
+          timers.erase(at);
+          if (was_next) arm();
+          break;
+        }
+    }
+    entries.erase(found);
+  }
+
+  void run(std::uint64_t id, std::uint32_t what) {
+    const auto found = entries.find(id);
+    if (found == entries.end()) return;  // dropped by a callback before this one
+    const auto callback = found->second.callback;
+    (*callback)(what);
+  }
+
+  void run_timers() {
+    timer->acknowledge();
+    const auto now = os::Clock::now();
+    std::vector<std::uint64_t> due;
+    while (!timers.empty() && timers.begin()->first <= now) {
+      due.push_back(timers.begin()->second);
+      timers.erase(timers.begin());
+    }
+    arm();
+    for (const std::uint64_t id : due) {
+      const auto found = entries.find(id);
+      if (found == entries.end()) continue;
+      const auto callback = found->second.callback;
+      entries.erase(found);
+      (*callback)(0);
+    }
+  }
+};
+
+Watch::Watch(Watch&& other) noexcept : loop_(std::move(other.loop_)), id_(std::exchange(other.id_, 0)) {}
+
+Watch& Watch::operator=(Watch&& other) noexcept {
+  if (this != &other) {
+    stop();
+    loop_ = std::move(other.loop_);
+    id_ = std::exchange(other.id_, 0);
+  }
+  return *this;
+}
+
+void Watch::stop() noexcept {
+  if (id_ == 0) return;
+  if (const auto loop = loop_.lock()) loop->remove(id_);
+  id_ = 0;
+  loop_.reset();
+}
+
+void Watch::want(std::uint32_t events) {
+  const auto loop = loop_.lock();
+  if (!loop) return;
+  const auto found = loop->entries.find(id_);
+  if (found != loop->entries.end() && found->second.fd >= 0) loop->events.change(found->second.fd, events, id_);
+}
+
+Loop::Loop() : state_(std::make_shared<Watch::State>()) {}
+Loop::~Loop() = default;
+
+Watch Loop::watch(int fd, std::uint32_t events, Callback callback) {
+  const std::uint64_t id = ++state_->last_id;
+  state_->events.add(fd, events, id);
+  state_->entries.emplace(id, Watch::Entry{fd, {}, std::make_shared<Callback>(std::move(callback))});
+  return {state_, id};
+}
+
+Watch Loop::at(os::Clock::time_point when, std::function<void()> callback) {
+  const std::uint64_t id = ++state_->last_id;
+  auto wrapped = std::make_shared<Callback>([call = std::move(callback)](std::uint32_t) { call(); });
+  state_->entries.emplace(id, Watch::Entry{-1, when, std::move(wrapped)});
+  const bool is_next = state_->timers.empty() || when < state_->timers.begin()->first;
+  state_->timers.emplace(when, id);
+  if (is_next) state_->arm();
+  return {state_, id};
+}
+
+bool Loop::turn(os::Deadline deadline) {
+  constexpr std::size_t kAtOnce = 64;
+  std::array<epoll_event, kAtOnce> ready{};
+  const std::size_t count = state_->events.wait(ready, deadline);
+  if (count == 0) return false;
+  ++state_->turns;
+  const auto keep = state_;  // a callback may destroy the loop's owner
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint64_t id = ready[i].data.u64;
+    if (id == Watch::State::kTimerId)
+      keep->run_timers();
+    else
+      keep->run(id, ready[i].events);
+  }
+  return true;
+}
+
+int Loop::fd() const { return state_->events.fd(); }
+std::uint64_t Loop::turns() const { return state_->turns; }
+
+}  // namespace ipcm

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <unordered_map>
+
+#include "os/clock.h"
+#include "os/events.h"
+
+namespace ipcm {
+
+class Loop;
+
+/// What the loop does for somebody: ends with this object. After that its callback does not run any more, not even for
+/// an event that is due already. May outlive the loop.
+class Watch {
+ public:
+  Watch() = default;
+  Watch(Watch&& other) noexcept;
+  Watch& operator=(Watch&& other) noexcept;
+  ~Watch() { stop(); }
+  void stop() noexcept;
+  /// Which events from now on (EPOLLIN, EPOLLOUT; 0: only errors).
+  void want(std::uint32_t events);
+  [[nodiscard]] explicit operator bool() const { return id_ != 0; }
+
+ private:
+  friend class Loop;
+  struct Entry;
+  struct State;
+  Watch(std::weak_ptr<State> loop, std::uint64_t id) : loop_(std::move(loop)), id_(id) {}
+  std::weak_ptr<State> loop_;
+  std::uint64_t id_ = 0;
+};
+
+/// Waits for descriptors and points in time, and runs their callbacks, on one thread.
+///
+/// An object, not a singleton. The kernel is given ids, never pointers, so that a callback may drop any Watch, its own
+/// too. Callbacks note what happened and leave the reaction to whoever runs the loop: that is what makes it safe to
+/// run the loop from inside a reaction. Level-triggered.
+class Loop {
+ public:
+  using Callback = std::function<void(std::uint32_t events)>;
+
+  Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+  ~Loop();
+
+  /// `fd` is borrowed, and must be open until the Watch has gone.
+  [[nodiscard]] Watch watch(int fd, std::uint32_t events, Callback callback);
+  [[nodiscard]] Watch at(os::Clock::time_point when, std::function<void()> callback);
+
+  /// Waits until something happens, then runs all callbacks that are due. false: the deadline came first.
+  bool turn(os::Deadline deadline);
+  /// Takes turns until `done`, which is asked first. false: the deadline came first.
+  template <class Done>
+  bool run_until(Done&& done, os::Deadline deadline) {
+    while (!done())
+      if (!turn(deadline) && deadline.has_passed()) return done();
+    return true;
+  }
+  /// Takes what is there, without waiting.
+  void drain() {
+    while (turn(os::Deadline::passed())) {
+    }
+  }
+  /// Readable when a turn would find something to do: for somebody else's loop.
+  [[nodiscard]] int fd() const;
+  /// How many turns found something: how often this process woke up.
+  [[nodiscard]] std::uint64_t turns() const;
+
+ private:
+  std::shared_ptr<Watch::State> state_;
+};
+
+}  // namespace ipcm

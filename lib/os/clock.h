@@ -1,0 +1,41 @@
+#pragma once
+
+#include <chrono>
+
+#include "ipcm/basics.h"
+
+namespace ipcm::os {
+
+using Clock = std::chrono::steady_clock;
+
+/// A point in time to be done by; passed down unchanged, so that a limit does not start anew in each layer.
+class Deadline {
+ public:
+  [[nodiscard]] static Deadline never() { return Deadline(Clock::time_point::max()); }
+  [[nodiscard]] static Deadline at(Clock::time_point when) { return Deadline(when); }
+  [[nodiscard]] static Deadline passed() { return Deadline(Clock::time_point::min()); }
+  /// From now; spans that would overflow the clock are never.
+  [[nodiscard]] static Deadline after(Duration span) {
+    const auto now = Clock::now();
+    return span > Clock::time_point::max() - now ? never() : Deadline(now + span);
+  }
+  /// As public calls mean it: zero is no limit.
+  [[nodiscard]] static Deadline limit(Duration span) { return span == kNoLimit ? never() : after(span); }
+
+  [[nodiscard]] bool is_never() const { return when_ == Clock::time_point::max(); }
+  [[nodiscard]] bool has_passed() const { return !is_never() && Clock::now() >= when_; }
+  [[nodiscard]] Clock::time_point when() const { return when_; }
+  /// Milliseconds for poll and epoll_wait; rounded up, or a wait would spin through its last millisecond. -1: never.
+  [[nodiscard]] int poll_timeout() const;
+
+  friend bool operator<(const Deadline& a, const Deadline& b) { return a.when_ < b.when_; }
+
+ private:
+  explicit Deadline(Clock::time_point when) : when_(when) {}
+  Clock::time_point when_;
+};
+
+/// Unix time in seconds, as messages carry it.
+[[nodiscard]] double wall_clock_seconds();
+
+}  // namespace ipcm::os

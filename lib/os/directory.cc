@@ -1,0 +1,212 @@
+#include "os/directory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <cstdlib>
+#include <memory>
+
+#include "os/pipe.h"
+#include "os/random.h"
+#include "os/sys.h"
+
+namespace ipcm::os {
+namespace {
+
+FileFacts facts_from(const struct stat& from) {
+  FileFacts facts;
+  switch (from.st_mode & S_IFMT) {
+    case S_IFREG: facts.kind = FileKind::regular; break;
+    case S_IFDIR: facts.kind = FileKind::directory; break;
+    case S_IFSOCK: facts.kind = FileKind::socket; break;
+    case S_IFIFO: facts.kind = FileKind::fifo; break;
+    default: facts.kind = FileKind::other;
+  }
+  facts.device = from.st_dev;
+  facts.inode = from.st_ino;
+  facts.owner = from.st_uid;
+  facts.mode = from.st_mode & 07777U;
+  facts.modified = static_cast<double>(from.st_mtim.tv_sec) + static_cast<double>(from.st_mtim.tv_nsec) * 1e-9;
+  facts.size = static_cast<std::uint64_t>(from.st_size);
+  facts.links = from.st_nlink;
+  return facts;
+}
+
+struct CloseDir {
+  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
+};
+using OpenDir = std::unique_ptr<DIR, CloseDir>;
+
+/// Takes the descriptor over.
+OpenDir open_list(UniqueFd fd) {
+  DIR* list = fd ? ::fdopendir(fd.get()) : nullptr;
+  if (list != nullptr) (void)fd.release();
+  return OpenDir(list);
+}
+
+template <class Each>
+void for_each_name(DIR* list, Each&& each) {
+  while (const dirent* entry = ::readdir(list)) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") each(entry->d_name);
+  }
+}
+
+/// Depth is bounded by what we make ourselves; beyond it is not our tree.
+bool remove_below(int parent, const char* name, int depth) noexcept {
+  const int saved = errno;
+  bool all_gone = true;
+  if (::unlinkat(parent, name, 0) != 0 && errno != ENOENT) {
+    const OpenDir list =
+        open_list(UniqueFd(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)));
+    if (list && depth > 0)
+      for_each_name(list.get(), [&](const char* child) { all_gone &= remove_below(::dirfd(list.get()), child, depth - 1); });
+    if (::unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT) all_gone = false;
+  }
+  errno = saved;
+  return all_gone;
+}
+
+}  // namespace
+
+Directory::Directory(std::string path) : path_(std::move(path)) {
+  fd_ = UniqueFd(sys("open directory", path_, [&] {
+    return ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  }));
+}
+
+FileFacts Directory::facts() const { return facts_of(fd_.get()); }
+
+FileFacts Directory::look(const std::string& name) const {
+  struct stat found {};
+  if (::fstatat(fd_.get(), name.c_str(), &found, AT_SYMLINK_NOFOLLOW) != 0) return {};
+  return facts_from(found);
+}
+
+std::vector<std::string> Directory::names() const {
+  std::vector<std::string> names;
+  // A fresh description: reading the shared one would move its position.
+  const OpenDir list = open_list(UniqueFd(::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+  if (list) for_each_name(list.get(), [&](const char* name) { names.emplace_back(name); });
+  return names;
+}
+
+std::optional<std::string> Directory::read_file(const std::string& name, std::size_t limit) const {
+  const UniqueFd file(quiet([&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
+  if (!file) {
+    if (errno == ENOENT) return std::nullopt;
+    throw SystemError(errno, "read '" + path_ + "/" + name + "'");
+  }
+  return read_all(file.get(), limit, name.c_str());
+}
+
+void Directory::write_file(const std::string& name, std::string_view content, unsigned mode) const {
+  const std::string pending = "." + name + ".pend";
+  const auto subject = [&] { return path_ + "/" + name; };
+  {
+    const UniqueFd file(sys("write", subject, [&] {
+      return ::openat(fd_.get(), pending.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    }));
+    write_all(file.get(), content, name.c_str());
+  }
+  sys("rename to", subject, [&] { return ::renameat(fd_.get(), pending.c_str(), fd_.get(), name.c_str()); });
+}
+
+UniqueFd Directory::open_or_create(const std::string& name, unsigned mode, bool* created) const {
+  for (;;) {
+    constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
+    UniqueFd file(quiet([&] { return ::openat(fd_.get(), name.c_str(), kFlags | O_CREAT | O_EXCL, mode); }));
+    *created = static_cast<bool>(file);
+    if (file) return file;
+    if (errno != EEXIST) throw SystemError(errno, "make '" + path_ + "/" + name + "'");
+    file = UniqueFd(quiet([&] { return ::openat(fd_.get(), name.c_str(), kFlags); }));
+    if (file) return file;
+    if (errno != ENOENT) throw SystemError(errno, "open '" + path_ + "/" + name + "'");  // else it went just now
+  }
+}
+
+UniqueFd Directory::open_existing(const std::string& name) const noexcept {
+  return UniqueFd(quiet([&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
+}
+
+void Directory::remove_file(const std::string& name) const noexcept {
+  const int saved = errno;
+  (void)::unlinkat(fd_.get(), name.c_str(), 0);
+  errno = saved;
+}
+
+std::string Directory::short_path(const std::string& name) const {
+  return "/proc/self/fd/" + std::to_string(fd_.get()) + "/" + name;
+}
+
+std::string make_private_directory(const std::string& parent, const std::string& prefix) {
+  constexpr std::size_t kRandomLetters = 6;
+  for (;;) {
+    std::string path = parent + "/" + prefix + random_name(kRandomLetters);
+    if (::mkdir(path.c_str(), 0700) == 0) return path;
+    if (errno != EEXIST) throw SystemError(errno, "make directory '" + path + "'");
+  }
+}
+
+bool remove_tree(const std::string& path) noexcept {
+  constexpr int kDeepest = 8;
+  return remove_below(AT_FDCWD, path.c_str(), kDeepest);
+}
+
+FileFacts look_at(const std::string& path) {
+  struct stat found {};
+  if (::stat(path.c_str(), &found) != 0) return {};
+  return facts_from(found);
+}
+
+FileFacts facts_of(int fd) {
+  struct stat found {};
+  sys("look at", "open file", [&] { return ::fstat(fd, &found); });
+  return facts_from(found);
+}
+
+void truncate(int fd) {
+  sys("truncate", "open file", [&] { return ::ftruncate(fd, 0); });
+  sys("rewind", "open file", [&] { return ::lseek(fd, 0, SEEK_SET); });
+}
+
+int why_not_executable(const std::string& path) {
+  if (::access(path.c_str(), X_OK) != 0) return errno;
+  return look_at(path).kind == FileKind::directory ? EACCES : 0;
+}
+
+std::string runtime_directory() {
+  if (const auto given = environment("XDG_RUNTIME_DIR"); given && given->starts_with('/')) {
+    const FileFacts facts = look_at(*given);
+    if (facts.kind == FileKind::directory && facts.owner == own_user()) return *given;
+  }
+  const auto temporary = environment("TMPDIR");
+  return temporary && !temporary->empty() ? *temporary : "/tmp";
+}
+
+std::vector<std::string> runtime_directories() {
+  std::vector<std::string> all = {runtime_directory()};
+  for (const std::string& also : {environment("TMPDIR").value_or("/tmp"), std::string("/tmp"),
+                                  "/run/user/" + std::to_string(own_user())})
+    if (std::find(all.begin(), all.end(), also) == all.end()) all.push_back(also);
+  return all;
+}
+
+unsigned own_user() { return ::geteuid(); }
+
+std::optional<std::string> environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+std::string current_directory() {
+  std::array<char, PATH_MAX> path{};
+  return ::getcwd(path.data(), path.size()) == nullptr ? std::string(".") : std::string(path.data());
+}
+
+}  // namespace ipcm::os

@@ -1,0 +1,109 @@
+#include "os/events.h"
+
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <cstring>
+
+#include "os/sys.h"
+
+namespace ipcm::os {
+
+EventSet::EventSet() : fd_(sys("make", "event set", [] { return ::epoll_create1(EPOLL_CLOEXEC); })) {}
+
+void EventSet::add(int fd, std::uint32_t events, std::uint64_t id) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = id;
+  sys("wait for descriptor", [&] { return std::to_string(fd); }, [&] { return ::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &event); });
+}
+
+void EventSet::change(int fd, std::uint32_t events, std::uint64_t id) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = id;
+  sys("wait for descriptor", [&] { return std::to_string(fd); }, [&] { return ::epoll_ctl(fd_.get(), EPOLL_CTL_MOD, fd, &event); });
+}
+
+void EventSet::remove(int fd) noexcept {
+  const int saved = errno;
+  epoll_event unused{};
+  if (fd_) (void)::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, &unused);
+  errno = saved;
+}
+
+std::size_t EventSet::wait(std::span<epoll_event> into, Deadline deadline) const {
+  const int ready = ::epoll_wait(fd_.get(), into.data(), static_cast<int>(into.size()), deadline.poll_timeout());
+  if (ready >= 0) return static_cast<std::size_t>(ready);
+  if (errno == EINTR) return 0;  // a handler of the host ran: give its program the chance to look
+  throw SystemError(errno, "wait for events");
+}
+
+bool EventSet::can_wait_for(int fd) {
+  EventSet trial;
+  epoll_event event{};
+  event.events = EPOLLIN;
+  return ::epoll_ctl(trial.fd(), EPOLL_CTL_ADD, fd, &event) == 0 || errno != EPERM;
+}
+
+TimerFd::TimerFd()
+    : fd_(sys("make", "timer", [] { return ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); })) {}
+
+void TimerFd::arm(Clock::time_point when) {
+  using std::chrono::nanoseconds;
+  // steady_clock is CLOCK_MONOTONIC here; zero would disarm.
+  const auto since = std::max(std::chrono::duration_cast<nanoseconds>(when.time_since_epoch()), nanoseconds(1)).count();
+  itimerspec spec{};
+  spec.it_value.tv_sec = since / 1'000'000'000;
+  spec.it_value.tv_nsec = since % 1'000'000'000;
+  sys("arm", "timer", [&] { return ::timerfd_settime(fd_.get(), TFD_TIMER_ABSTIME, &spec, nullptr); });
+}
+
+void TimerFd::disarm() {
+  const itimerspec spec{};
+  sys("disarm", "timer", [&] { return ::timerfd_settime(fd_.get(), 0, &spec, nullptr); });
+}
+
+void TimerFd::acknowledge() {
+  std::uint64_t expirations = 0;
+  (void)quiet([&] { return ::read(fd_.get(), &expirations, sizeof expirations); });
+}
+
+DirectoryWatch::DirectoryWatch(const std::string& path) {
+  const int fd = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (fd < 0 && errno == EMFILE)
+    throw SystemError(EMFILE, "watch directory '" + path +
+                                  "': this user has no directory watches left, or this process no descriptors (raise "
+                                  "fs.inotify.max_user_instances, or ulimit -n)");
+  if (fd < 0) throw SystemError(errno, "watch directory '" + path + "'");
+  fd_ = UniqueFd(fd);
+  // IN_CLOSE_WRITE on a lock file is how the death of its holder shows: see transport/directory/lock_file.h.
+  sys("watch directory", path, [&] {
+    return ::inotify_add_watch(fd_.get(), path.c_str(),
+                               IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE_SELF |
+                                   IN_MOVE_SELF | IN_ONLYDIR);
+  });
+}
+
+void DirectoryWatch::read(const std::function<void(std::string_view name)>& tell) {
+  alignas(inotify_event) std::array<char, 16UL * 1024> buffer{};
+  for (;;) {
+    const ssize_t got = quiet([&] { return ::read(fd_.get(), buffer.data(), buffer.size()); });
+    if (got <= 0) return;
+    for (std::size_t at = 0; at < static_cast<std::size_t>(got);) {
+      inotify_event event{};
+      std::memcpy(&event, buffer.data() + at, sizeof event);
+      const char* name = buffer.data() + at + sizeof event;
+      const bool all = (event.mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0 || event.len == 0;
+      tell(all ? std::string_view() : std::string_view(name, ::strnlen(name, event.len)));
+      at += sizeof event + event.len;
+    }
+  }
+}
+
+}  // namespace ipcm::os

@@ -1,0 +1,100 @@
+#include "os/pipe.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "os/sys.h"
+
+namespace ipcm::os {
+
+Pipe make_pipe() {
+  std::array<int, 2> ends{};
+  sys("make", "pipe", [&] { return ::pipe2(ends.data(), O_CLOEXEC); });
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+bool has_writer(int read_end) {
+  pollfd one{read_end, POLLIN, 0};
+  return quiet([&] { return ::poll(&one, 1, 0); }) <= 0 || (one.revents & POLLHUP) == 0;
+}
+
+bool is_readable(int fd) {
+  pollfd one{fd, POLLIN, 0};
+  return quiet([&] { return ::poll(&one, 1, 0); }) > 0;
+}
+
+UniqueFd open_stream(const std::string& where, StreamUse use) {
+  std::string path = where;
+  if (where.size() == 2 && where[0] == '&' && where[1] >= '0' && where[1] <= '2') {
+    const int stream = where[1] - '0';
+    if (is_open(stream)) return duplicate(stream, 3);
+    path = "/dev/null";
+  }
+  const int flags = use == StreamUse::read ? O_RDONLY : O_WRONLY | O_CREAT | O_APPEND;
+  return UniqueFd(sys("open", path, [&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOCTTY, 0666); }));
+}
+
+ReadResult read_some(int fd, std::string& into, std::size_t most, const char* what) {
+  const std::size_t before = into.size();
+  into.resize(before + most);
+  const ssize_t got = quiet([&] { return ::read(fd, into.data() + before, most); });
+  const int error = errno;
+  into.resize(before + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  if (got > 0) return ReadResult::some;
+  if (got == 0) return ReadResult::end;
+  if (error == EAGAIN) return ReadResult::later;
+  throw SystemError(error, std::string("read '") + what + "'");
+}
+
+std::string read_all(int fd, std::size_t limit, const char* what) {
+  std::string all;
+  constexpr std::size_t kPiece = 64UL * 1024;
+  while (read_some(fd, all, kPiece, what) != ReadResult::end)
+    if (all.size() > limit)
+      throw ProtocolError(std::string(what) + ": larger than the limit of " + std::to_string(limit) + " bytes");
+  return all;
+}
+
+namespace {
+
+/// errno, or 0 when all went out.
+int write_everything(int fd, std::string_view bytes) noexcept {
+  while (!bytes.empty()) {
+    const ssize_t put = quiet([&] { return ::write(fd, bytes.data(), bytes.size()); });
+    if (put >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(put));
+    } else if (errno == EAGAIN) {
+      pollfd one{fd, POLLOUT, 0};
+      (void)quiet([&] { return ::poll(&one, 1, -1); });  // the reader's end closing wakes it too
+    } else {
+      return errno;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+void write_all(int fd, std::string_view bytes, const char* what) {
+  if (const int error = write_everything(fd, bytes); error != 0)
+    throw SystemError(error, std::string("write '") + what + "'");
+}
+
+bool try_write_all(int fd, std::string_view bytes) noexcept { return write_everything(fd, bytes) == 0; }
+
+UniqueFd make_sealed_memory_file(const char* name, std::string_view content) {
+  UniqueFd file(sys("make memory file", name, [&] { return ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }));
+  write_all(file.get(), content, name);
+  sys("rewind", name, [&] { return ::lseek(file.get(), 0, SEEK_SET); });
+  sys("seal", name, [&] {
+    return ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+  });
+  return file;
+}
+
+}  // namespace ipcm::os

@@ -1,0 +1,308 @@
+#include "os/process.h"
+
+#include <fcntl.h>
+#include <linux/types.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <climits>
+#include <csignal>
+#include <cstring>
+#include <ctime>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "os/pipe.h"
+#include "os/sys.h"
+
+namespace ipcm {
+
+ExitStatus ExitStatus::from_wait_status(int wait_status) {
+  if (WIFSIGNALED(wait_status)) return signalled(WTERMSIG(wait_status), WCOREDUMP(wait_status));
+  return exited(WEXITSTATUS(wait_status));
+}
+
+std::string ExitStatus::describe() const {
+  if (how == How::exited) return "exited with status " + std::to_string(value);
+  const char* name = ::sigabbrev_np(value);
+  std::string text = "was killed by ";
+  if (name != nullptr)
+    text.append("SIG").append(name);
+  else
+    text.append("signal ").append(std::to_string(value));
+  if (core_dumped) text.append(" (core dumped)");
+  return text;
+}
+
+namespace os {
+namespace {
+
+// From linux/pidfd.h of Linux 6.15; the headers of Debian 12 are older.
+struct PidfdInfo {
+  __u64 mask;
+  __u64 cgroup_id;
+  __u32 pid, tgid, ppid;
+  __u32 ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+  __s32 exit_code;
+};
+constexpr __u64 kPidfdInfoExit = 1U << 3U;
+constexpr unsigned long kPidfdGetInfo = _IOWR(0xFF, 11, PidfdInfo);
+
+/// The contents of a small file of /proc; empty if it is gone.
+std::string proc_file(const std::string& path) {
+  const UniqueFd file(quiet([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
+  std::string text;
+  if (!file) return text;
+  try {
+    text = read_all(file.get(), 1U << 16U, path.c_str());
+  } catch (const Error&) {
+    text.clear();  // ESRCH: it ended in between
+  }
+  return text;
+}
+
+template <class Number>
+std::optional<Number> number_in(std::string_view text) {
+  Number number{};
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{}) return std::nullopt;
+  return number;
+}
+
+/// Field `index` (from 3 on, as proc(5) counts) of /proc/PID/stat. The second field, the name, may hold anything.
+std::optional<std::string> stat_field(Pid pid, int index) {
+  const std::string text = proc_file("/proc/" + std::to_string(pid) + "/stat");
+  auto at = text.rfind(')');
+  if (at == std::string::npos) return std::nullopt;
+  for (int field = 2; field < index; ++field) {
+    at = text.find(' ', at + 1);
+    if (at == std::string::npos) return std::nullopt;
+  }
+  return text.substr(at + 1, text.find(' ', at + 1) - at - 1);
+}
+
+}  // namespace
+
+std::optional<UniqueFd> open_process(Pid pid) {
+  const long fd = quiet([&] { return ::syscall(SYS_pidfd_open, pid, 0); });
+  if (fd >= 0) return UniqueFd(static_cast<int>(fd));
+  if (errno == ESRCH || errno == EINVAL) return std::nullopt;  // EINVAL: a thread's id, or no pid at all
+  throw SystemError(errno, "open process " + std::to_string(pid));
+}
+
+bool has_ended(int pidfd) { return await_end(pidfd, Deadline::passed()); }
+
+bool await_end(int pidfd, Deadline deadline) {
+  pollfd one{pidfd, POLLIN, 0};
+  for (;;) {
+    const int ready = sys("wait for", "process", [&] { return ::poll(&one, 1, deadline.poll_timeout()); });
+    if (ready > 0) return true;
+    if (deadline.has_passed()) return false;
+  }
+}
+
+bool signal_process(int pidfd, int signal) {
+  if (quiet([&] { return ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0); }) == 0) return true;
+  if (errno == ESRCH) return false;
+  throw SystemError(errno, "send signal " + std::to_string(signal));
+}
+
+std::optional<Pid> pid_of(int pidfd) {
+  const std::string text = proc_file("/proc/self/fdinfo/" + std::to_string(pidfd));
+  const auto at = text.find("\nPid:");
+  if (at == std::string::npos) return std::nullopt;
+  const auto pid = number_in<Pid>(std::string_view(text).substr(at + 5));
+  if (!pid || *pid <= 0) return std::nullopt;
+  return pid;
+}
+
+std::optional<ExitStatus> peek_exit_status(int pidfd) {
+  siginfo_t info{};
+  if (quiet([&] {
+        return ::waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG | WNOWAIT);
+      }) == 0 &&
+      info.si_pid != 0) {
+    if (info.si_code == CLD_EXITED) return ExitStatus::exited(info.si_status);
+    return ExitStatus::signalled(info.si_status, info.si_code == CLD_DUMPED);
+  }
+  PidfdInfo record{};
+  record.mask = kPidfdInfoExit;
+  if (::ioctl(pidfd, kPidfdGetInfo, &record) == 0 && (record.mask & kPidfdInfoExit) != 0)
+    return ExitStatus::from_wait_status(record.exit_code);
+  return std::nullopt;
+}
+
+Pid own_pid() { return ::getpid(); }
+
+std::optional<Pid> parent_of(Pid pid) {
+  const auto field = stat_field(pid, 4);
+  return field ? number_in<Pid>(*field) : std::nullopt;
+}
+
+bool is_running(Pid pid) {
+  const auto pidfd = open_process(pid);
+  return pidfd && !has_ended(pidfd->get());
+}
+
+std::optional<double> start_time(Pid pid) {
+  const auto field = stat_field(pid, 22);
+  if (!field) return std::nullopt;
+  const auto ticks = number_in<std::uint64_t>(*field);
+  if (!ticks) return std::nullopt;
+  timespec boot{};
+  ::clock_gettime(CLOCK_BOOTTIME, &boot);
+  const double since_boot = static_cast<double>(boot.tv_sec) + static_cast<double>(boot.tv_nsec) * 1e-9;
+  const double age = since_boot - static_cast<double>(*ticks) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  return wall_clock_seconds() - age;
+}
+
+std::optional<std::uint64_t> resident_memory(Pid pid) {
+  const std::string text = proc_file("/proc/" + std::to_string(pid) + "/statm");
+  const auto space = text.find(' ');
+  if (space == std::string::npos) return std::nullopt;
+  const auto pages = number_in<std::uint64_t>(std::string_view(text).substr(space));
+  if (!pages) return std::nullopt;
+  return *pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+bool has_threads() {
+  const auto field = stat_field(::getpid(), 20);
+  return field && number_in<int>(*field).value_or(1) > 1;
+}
+
+void set_process_title(const std::string& title) { ::prctl(PR_SET_NAME, title.c_str(), 0, 0, 0); }
+
+void adopt_orphans() {
+  sys("become", "subreaper", [] { return ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); });
+}
+
+std::string own_executable() {
+  std::array<char, PATH_MAX> path{};
+  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
+  return size > 0 ? std::string(path.data(), static_cast<std::size_t>(size)) : std::string();
+}
+
+namespace {
+
+/// Which pids are owned by a Child, for the one function that reaps everything. A forked child starts with none.
+class OwnedChildren {
+ public:
+  static OwnedChildren& instance() {
+    static OwnedChildren all;
+    return all;
+  }
+  void set(Pid pid, Child* owner) {
+    const std::lock_guard<std::recursive_mutex> guard(mutex_);
+    current()[pid] = owner;
+  }
+  void erase(Pid pid) noexcept {
+    const std::lock_guard<std::recursive_mutex> guard(mutex_);
+    current().erase(pid);
+  }
+  /// false: nobody owns it.
+  bool reap(Pid pid) {
+    const std::lock_guard<std::recursive_mutex> guard(mutex_);
+    const auto found = current().find(pid);
+    if (found == current().end()) return false;
+    (void)found->second->try_reap();  // erases it
+    return true;
+  }
+
+ private:
+  std::map<Pid, Child*>& current() noexcept {
+    if (generation_ != generation()) owners_.clear();
+    generation_ = generation();
+    return owners_;
+  }
+  std::recursive_mutex mutex_;
+  std::map<Pid, Child*> owners_;
+  std::uint32_t generation_ = 0;
+};
+
+}  // namespace
+
+Child::Child(Pid pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) { OwnedChildren::instance().set(pid_, this); }
+
+Child::Child(Child&& other) noexcept { *this = std::move(other); }
+
+Child& Child::operator=(Child&& other) noexcept {
+  if (this != &other) {
+    if (is_ours() && !reaped_) kill_and_reap();
+    pid_ = std::exchange(other.pid_, 0);
+    pidfd_ = std::move(other.pidfd_);
+    status_ = other.status_;
+    reaped_ = other.reaped_;
+    if (is_ours() && !reaped_) OwnedChildren::instance().set(pid_, this);
+  }
+  return *this;
+}
+
+Child::~Child() {
+  if (!is_ours() || reaped_) return;
+  kill_and_reap();
+  OwnedChildren::instance().erase(pid_);
+}
+
+bool Child::signal(int signal_number) { return !reaped_ && signal_process(pidfd_.get(), signal_number); }
+
+std::optional<ExitStatus> Child::try_reap() {
+  if (reaped_ || !is_ours()) return status_;
+  siginfo_t info{};
+  const int result =
+      quiet([&] { return ::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED | WNOHANG); });
+  if (result == 0 && info.si_pid == 0) return std::nullopt;
+  if (result == 0) {
+    reaped_ = true;
+    status_ = info.si_code == CLD_EXITED ? ExitStatus::exited(info.si_status)
+                                         : ExitStatus::signalled(info.si_status, info.si_code == CLD_DUMPED);
+  } else if (has_ended(pidfd_.get())) {  // ECHILD: the host took it from us; the kernel may still tell
+    reaped_ = true;
+    status_ = peek_exit_status(pidfd_.get());
+  }
+  if (reaped_) OwnedChildren::instance().erase(pid_);
+  return status_;
+}
+
+std::optional<ExitStatus> Child::reap(Deadline deadline) {
+  if (reaped_ || !is_ours()) return status_;
+  if (!await_end(pidfd_.get(), deadline)) return std::nullopt;
+  return try_reap();
+}
+
+std::optional<ExitStatus> Child::kill_and_reap() {
+  if (reaped_ || !is_ours()) return status_;
+  try {
+    signal_process(pidfd_.get(), SIGKILL);
+    return reap(Deadline::after(std::chrono::seconds(10)));  // a process in an uninterruptible wait may outlast it
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+void Child::release() noexcept {
+  if (is_ours() && !reaped_) OwnedChildren::instance().erase(pid_);
+  pidfd_.reset();
+  pid_ = 0;
+}
+
+void reap_ended_children(const std::function<void(Pid pid, int wait_status)>& tell) {
+  for (;;) {
+    siginfo_t info{};
+    if (quiet([&] { return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT); }) != 0 || info.si_pid == 0) return;
+    if (OwnedChildren::instance().reap(info.si_pid)) continue;
+    int wait_status = 0;
+    if (quiet([&] { return ::waitpid(info.si_pid, &wait_status, WNOHANG); }) == info.si_pid)
+      tell(info.si_pid, wait_status);
+  }
+}
+
+}  // namespace os
+}  // namespace ipcm

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cerrno>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "ipcm/error.h"
+
+namespace ipcm::os {
+
+/// Runs one system call: retries EINTR, otherwise throws SystemError, e.g. "bind '/run/x': Address already in use".
+/// `subject` is text, or a function that makes it, called only on failure.
+template <class Subject, class Call>
+auto sys(const char* what, const Subject& subject, Call&& call) {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0) return result;
+    const int error = errno;  // first: everything after may change it
+    if (error == EINTR) continue;
+    if constexpr (std::is_invocable_v<const Subject&>)
+      throw SystemError(error, std::string(what) + " '" + std::string(subject()) + "'");
+    else
+      throw SystemError(error, std::string(what) + " '" + std::string(subject) + "'");
+  }
+}
+
+/// The same for callers who handle some errors themselves: -1 with errno, never EINTR.
+template <class Call>
+auto quiet(Call&& call) noexcept {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0 || errno != EINTR) return result;
+  }
+}
+
+/// The kernel's words for an errno.
+[[nodiscard]] std::string errno_text(int error);
+
+}  // namespace ipcm::os

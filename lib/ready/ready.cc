@@ -1,0 +1,92 @@
+#include "ready/ready.h"
+
+#include <charconv>
+#include <cstdlib>
+
+#include "ipcm/error.h"
+#include "os/directory.h"
+#include "os/pipe.h"
+#include "os/process.h"
+#include "os/socket.h"
+#include "wire/json_text.h"
+#include "wire/top_level.h"
+
+namespace ipcm::ready {
+namespace {
+
+constexpr std::size_t kLongestReport = 64UL * 1024;
+
+Report parse(std::string_view text, bool with_newline) {
+  Ready ready;
+  Failed failed;
+  bool is_ready = false, says_ready = false;
+  try {
+    wire::for_each_member(text, "the ready line",
+                          [&](std::string_view key, wire::MemberKind kind, std::string_view raw, std::string_view decoded) {
+                            if (key == "ready") says_ready = true, is_ready = wire::is_truthy(kind, raw, decoded);
+                            if (key == "name") ready.name = decoded;
+                            if (key == "pid") std::from_chars(raw.data(), raw.data() + raw.size(), ready.pid);
+                            if (key == "error") failed.error = decoded;
+                            return true;
+                          });
+  } catch (const ProtocolError&) {
+    if (with_newline) return Ready{};  // an s6-style notification: only the newline counts
+  }
+  if (says_ready && is_ready && with_newline) return ready;
+  if (says_ready && !is_ready && !failed.error.empty()) return failed;
+  failed.error = "it wrote '" + std::string(text.substr(0, 200)) + "' where the ready line was expected";
+  return failed;
+}
+
+}  // namespace
+
+void Announcer::use_notify_socket() {
+  const auto socket = os::environment("NOTIFY_SOCKET");
+  const auto watchdog = os::environment("WATCHDOG_USEC"), watchdog_pid = os::environment("WATCHDOG_PID");
+  for (const char* variable : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) ::unsetenv(variable);
+  if (!socket || pipe_) return;
+  notify_socket_ = *socket;
+  if (!watchdog || (watchdog_pid && *watchdog_pid != std::to_string(os::own_pid()))) return;
+  std::int64_t microseconds = 0;
+  const auto [end, error] = std::from_chars(watchdog->data(), watchdog->data() + watchdog->size(), microseconds);
+  if (error == std::errc{} && microseconds > 0) watchdog_ = std::chrono::microseconds(microseconds) / 2;
+}
+
+void Announcer::notify(std::string_view state) noexcept {
+  if (!notify_socket_.empty()) (void)os::send_datagram(notify_socket_, state);
+}
+
+void Announcer::ready(const std::string& name) {
+  if (real_stderr_) {
+    os::replace_standard_stream(real_stderr_.get(), 2);
+    real_stderr_.reset();
+  }
+  if (pipe_) {
+    const std::string line =
+        R"({"ready":true,"name":)" + wire::json_string(name) + R"(,"pid":)" + std::to_string(os::own_pid()) + "}\n";
+    (void)os::try_write_all(pipe_.get(), line);  // who launched us may be gone; the leash deals with that
+    pipe_.reset();
+  }
+  notify("READY=1\nSTATUS=serving\n");
+}
+
+void Announcer::failed(const std::string& error) noexcept {
+  const std::string text = R"({"ready":false,"error":)" + wire::json_string(error, wire::BrokenUtf8::replaced) + "}";
+  if (pipe_) (void)os::try_write_all(pipe_.get(), text);
+  pipe_.reset();
+  notify("STATUS=" + error + "\nSTOPPING=1\n");
+}
+
+void Announcer::stopping() noexcept { notify("STOPPING=1\n"); }
+void Announcer::alive() noexcept { notify("WATCHDOG=1\n"); }
+
+std::optional<Report> Listener::feed(std::string_view bytes) {
+  seen_.append(bytes);
+  if (const auto end = seen_.find('\n'); end != std::string::npos) return parse(std::string_view(seen_).substr(0, end), true);
+  if (seen_.size() > kLongestReport) return Failed{"it wrote more than 64 KiB where the ready line was expected"};
+  return std::nullopt;
+}
+
+Report Listener::at_end() const { return seen_.empty() ? Report(Silent{}) : parse(seen_, false); }
+
+}  // namespace ipcm::ready

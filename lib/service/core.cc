@@ -1,0 +1,270 @@
+#include "service/core.h"
+
+#include <sys/epoll.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "bus/member.h"
+#include "bus/take_down.h"
+#include "os/process.h"
+#include "transport/protocols.h"
+#include "wire/conversation.h"
+
+namespace ipcm::service {
+namespace {
+
+constexpr auto kFlushTime = std::chrono::seconds(5);
+/// A child that has let go of its place on the bus is about to end.
+constexpr auto kDyingTime = std::chrono::seconds(1);
+
+void complain(const std::string& service, const std::string& sentence) {
+  std::fprintf(stderr, "ipcm: service '%s': %s\n", service.c_str(), sentence.c_str());
+}
+
+}  // namespace
+
+Core::Core(Service& self, ServiceSetup setup)
+    : self_(self), setup_(std::move(setup.setup_)), loop_(std::make_shared<Loop>()) {
+  const ServiceOptions& given = setup_->callbacks;
+  if (given.on_start) callbacks.on_start.push(given.on_start);
+  if (given.on_all) callbacks.on_all.push(given.on_all);
+  if (given.on_interval) callbacks.on_interval.push(given.on_interval);
+  if (given.on_general_message) callbacks.on_general_message.push(given.on_general_message);
+  if (given.on_peer_delta) callbacks.on_peer_delta.push(given.on_peer_delta);
+  if (given.on_pid) callbacks.on_pid.push(given.on_pid);
+  for (const auto& [signal, callback] : given.on_sig) callbacks.on_sig[signal].push(callback);
+  if (given.on_cleanup) callbacks.on_cleanup.push(given.on_cleanup);
+}
+
+Core::~Core() = default;
+
+Client& Core::client() {
+  if (!client_) throw UsageError("service '" + setup_->name + "' is not on the bus yet; use on_start, not the constructor");
+  return *client_;
+}
+
+Requests& Core::requests() {
+  (void)client();
+  return *requests_;
+}
+
+void Core::join() {
+  std::vector<int> signals = {SIGTERM, SIGINT, SIGCHLD};
+  for (const auto& [signal, list] : callbacks.on_sig) signals.push_back(signal);
+  signals_ = std::make_unique<os::SignalReader>(signals);
+  signals_watch_ = loop_->watch(signals_->fd(), EPOLLIN, [this](std::uint32_t) { on_signals(); });
+  watch_processes();
+
+  transport::JoinRequest request;
+  request.info = setup_->info;
+  request.name = setup_->name;
+  request.class_name = setup_->class_name.empty() ? "-" : setup_->class_name;
+  client_.emplace(std::make_unique<bus::Member>(request, loop_, bus::Member::Sending::queues));
+  client_->on_diagnostic([this](const std::string& sentence) { complain(setup_->name, sentence); });
+  requests_ = std::make_unique<Requests>(client_->member());
+  requests_->child_status = [this](const std::string& peer) -> std::optional<ExitStatus> {
+    launch::Launch* launch = launched(peer);
+    return launch == nullptr ? std::nullopt : launch->child().reap(os::Deadline::after(kDyingTime));
+  };
+}
+
+void Core::start() {
+  self_.on_start();
+  if (!callbacks.on_all.empty() || !callbacks.on_peer_delta.empty()) watch_peers();
+  if (setup_->interval) {
+    next_interval_ = os::Clock::now() + *setup_->interval;
+    arm_interval();
+  }
+}
+
+void Core::watch_processes() {
+  const auto add = [this](Pid pid, os::UniqueFd process) {
+    auto watched = std::make_unique<Watched>(Watched{pid, std::move(process), {}});
+    Watched* entry = watched.get();
+    watched->watch = loop_->watch(entry->process.get(), EPOLLIN, [this, entry](std::uint32_t) {
+      next_.pid_watch.push_back(entry->pid);
+      something_ = true;
+      entry->watch.want(0);
+    });
+    watched_.push_back(std::move(watched));
+  };
+  Pid leashed = 0;
+  if (setup_->leash) {
+    leashed = os::pid_of(setup_->leash.get()).value_or(-1);
+    add(leashed, std::move(setup_->leash));
+  }
+  for (const Pid pid : setup_->watch_pids) {
+    if (pid == leashed) continue;  // the leash names that process itself, not a number that may have been given away
+    if (auto process = os::open_process(pid)) {
+      add(pid, std::move(*process));
+    } else {
+      next_.pid_watch.push_back(pid);
+      something_ = true;
+    }
+  }
+}
+
+void Core::on_signals() {
+  while (const auto receipt = signals_->next()) {
+    if (receipt->signal == SIGCHLD)
+      os::reap_ended_children([this](Pid pid, int status) { next_.pids.push_back({pid, status}); });
+    if (receipt->signal != SIGCHLD || callbacks.on_sig.contains(SIGCHLD)) ++next_.sigs[receipt->signal];
+    something_ = true;
+  }
+}
+
+void Core::arm_interval() {
+  interval_watch_ = loop_->at(next_interval_, [this] {
+    next_.interval = something_ = true;
+    // From when it was due, so that the rhythm holds; but beats that were missed are not made up for.
+    const auto now = os::Clock::now();
+    next_interval_ += *setup_->interval;
+    if (next_interval_ <= now) next_interval_ = now + *setup_->interval;
+    arm_interval();
+  });
+}
+
+void Core::arm_watchdog(ready::Announcer& announcer) {
+  const auto period = announcer.watchdog();
+  if (!period) return;
+  watchdog_watch_ = loop_->at(os::Clock::now() + *period, [this, &announcer] {
+    announcer.alive();
+    arm_watchdog(announcer);
+  });
+}
+
+int Core::run(ready::Announcer& announcer) {
+  arm_watchdog(announcer);
+  // What came while on_start ran, or was there before.
+  turn();
+  while (!exit_code_) {
+    loop_->turn(something_ || client_->member().has_messages() ? os::Deadline::passed() : os::Deadline::never());
+    turn();
+  }
+  return *exit_code_;
+}
+
+template <class Call>
+void Core::guarded(const char* what, Call&& call) {
+  if (!setup_->intercept_errors) {
+    call();
+    return;
+  }
+  try {
+    call();
+  } catch (const std::exception& error) {
+    complain(setup_->name, std::string("an error in ") + what + " was intercepted: " + error.what());
+  } catch (...) {
+    complain(setup_->name, std::string("an error of an unknown type in ") + what + " was intercepted");
+  }
+}
+
+void Core::turn() {
+  for (const auto& [signal, list] : callbacks.on_sig) signals_->add(signal);  // those that were added meanwhile
+  guarded("a response callback", [&] { requests_->settle(); });
+  follow_launches();
+  if (watches_peers_ && client_->member().peers_dirty) note_peers();
+
+  Activity activity = std::exchange(next_, {});
+  const bool noted = std::exchange(something_, false);
+  const auto messages = requests_->take_others();
+  if (!noted && messages.empty() && activity.peer_delta.empty()) return;
+
+  for (const auto& [signal, count] : activity.sigs) {
+    const auto found = callbacks.on_sig.find(signal);
+    if (found != callbacks.on_sig.end() && !found->second.empty()) {
+      for (unsigned i = 0; i < count; ++i) guarded("a signal callback", [&] { found->second(self_); });
+    } else if (signal == SIGTERM || signal == SIGINT) {
+      activity.terminated = true;
+    }
+  }
+  for (const Message& message : messages) deliver(message, activity);
+  for (const auto& ended : activity.pids)
+    guarded("on_pid", [&] { callbacks.on_pid(self_, ended.pid, ended.wait_status); });
+  if (!activity.peer_delta.empty()) guarded("on_peer_delta", [&] { callbacks.on_peer_delta(self_, activity.peer_delta); });
+  if (activity.interval) guarded("on_interval", [&] { self_.on_interval(); });
+  if (!activity.pid_watch.empty()) activity.terminated = true;
+  guarded("on_activity", [&] { self_.on_activity(activity); });
+  if (activity.terminated) terminate(0);
+  guarded("should_end", [&] {
+    if (self_.should_end()) terminate(0);
+  });
+}
+
+void Core::deliver(const Message& message, Activity& activity) {
+  auto said = wire::understand(message.content);
+  if (said.meaning == wire::Meaning::request) {
+    answer(Request(std::move(said.id), message.from, std::move(said.payload)));
+    return;
+  }
+  if (said.meaning == wire::Meaning::terminate) activity.terminated = true;
+  activity.messages.push_back(message);
+  guarded("on_general_message", [&] { self_.on_general_message(message); });
+}
+
+void Core::answer(const Request& request) {
+  // Whatever a handler throws concerns the requester; the service goes on.
+  std::optional<Content> answered;
+  std::string failure;
+  try {
+    answered = self_.handle_request(request).content();
+  } catch (const std::exception& error) {
+    failure = setup_->expose_error_details ? error.what() : "Internal service error";
+    complain(setup_->name, "the request " + request.id() + " of '" + request.from() + "' failed: " + error.what());
+  } catch (...) {
+    failure = "Internal service error";
+    complain(setup_->name, "the request " + request.id() + " of '" + request.from() + "' failed with an error of an unknown type");
+  }
+  if (!answered && failure.empty()) return;  // later
+  try {
+    send_response(request.from(), answered ? wire::response_content(request.id(), *answered)
+                                           : wire::error_content(request.id(), failure));
+  } catch (const PeerGone& gone) {
+    complain(setup_->name, std::string("an answer found nobody: ") + gone.what());
+  } catch (const Error& error) {
+    // Too large, or its queue is full: the requester should not wait for it in vain.
+    complain(setup_->name, std::string("an answer could not be sent: ") + error.what());
+    const std::string text = setup_->expose_error_details ? error.what() : "Internal service error";
+    std::string why;
+    (void)client().try_message(request.from(), wire::error_content(request.id(), text), &why);
+  }
+}
+
+void Core::send_response(const std::string& to, const Content& content) { client().member().send(to, content); }
+
+void Core::terminate(int code) {
+  if (!exit_code_) exit_code_ = code;
+}
+
+void Core::watch_peers() {
+  if (watches_peers_) return;
+  client().member().transport().watch_peers();
+  for (const std::string& peer : client().peers()) known_peers_.insert(peer);
+  watches_peers_ = true;
+}
+
+void Core::note_peers() {
+  client_->member().peers_dirty = false;
+  std::set<std::string> now;
+  for (std::string& peer : client_->peers()) now.insert(std::move(peer));
+  for (const std::string& peer : now)
+    if (!known_peers_.contains(peer)) next_.peer_delta[peer] = 1;
+  for (const std::string& peer : known_peers_)
+    if (!now.contains(peer)) next_.peer_delta[peer] = -1;
+  known_peers_ = std::move(now);
+}
+
+void Core::leave() {
+  guarded("on_cleanup", [&] { self_.on_cleanup(); });
+  interval_watch_.stop();
+  watchdog_watch_.stop();
+  end_launched();
+  bus::Member& member = client_->member();
+  member.leave(os::Deadline::after(kFlushTime));
+  // The owner was killed: who leaves last takes the bus away.
+  if (member.transport().is_orphaned() && member.transport().peers().empty())
+    (void)transport::find_protocol(setup_->info.protocol).remove_route(setup_->info.route);
+}
+
+}  // namespace ipcm::service

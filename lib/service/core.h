@@ -1,0 +1,92 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ipcm/service.h"
+#include "launch/launch.h"
+#include "loop/loop.h"
+#include "os/signals.h"
+#include "ready/ready.h"
+#include "service/requests.h"
+#include "service/setup.h"
+
+namespace ipcm::service {
+
+/// What a Service object drives: its place on the bus, its loop, and what it has started.
+///
+/// The loop's callbacks only note what happened (into `next_`); turn() then does everything in a fixed order. That is
+/// why a callback of the service may itself wait for an answer: the loop runs on underneath and notes for later.
+class Core {
+ public:
+  Core(Service& self, ServiceSetup setup);
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  // The life of a service, in this order; see serve.cc.
+  void join();
+  void start();                          ///< on_start
+  int run(ready::Announcer& announcer);  ///< Until terminate; returns the exit code.
+  void leave();
+
+  void terminate(int code);
+  void watch_peers();
+  void send_response(const std::string& to, const Content& content);
+
+  /// Starts a service on this bus; see start.cc.
+  void launch(const std::string& name, const ServiceOptions& options, bool wait);
+  bool ready(const std::string& name, std::optional<os::Deadline> wait);
+  [[nodiscard]] launch::Launch* launched(const std::string& name);
+
+  [[nodiscard]] const Setup& setup() const { return *setup_; }
+  [[nodiscard]] bool joined() const { return client_.has_value(); }
+  [[nodiscard]] Client& client();
+  [[nodiscard]] Requests& requests();
+  [[nodiscard]] Loop& loop() { return *loop_; }
+
+  Callbacks callbacks;
+
+ private:
+  void watch_processes();
+  void on_signals();
+  void arm_interval();
+  void arm_watchdog(ready::Announcer& announcer);
+  void turn();
+  void deliver(const Message& message, Activity& activity);
+  void answer(const Request& request);
+  void note_peers();
+  void follow_launches();
+  void end_launched();
+  template <class Call>
+  void guarded(const char* what, Call&& call);
+
+  Service& self_;
+  std::unique_ptr<Setup> setup_;
+  std::shared_ptr<Loop> loop_;
+  std::optional<Client> client_;
+  std::unique_ptr<Requests> requests_;
+  std::unique_ptr<os::SignalReader> signals_;
+  Watch signals_watch_;
+  struct Watched {
+    Pid pid;
+    os::UniqueFd process;
+    Watch watch;
+  };
+  std::vector<std::unique_ptr<Watched>> watched_;
+  Watch interval_watch_, watchdog_watch_;
+  os::Clock::time_point next_interval_{};
+  std::map<std::string, std::unique_ptr<launch::Launch>> launches_;
+  std::set<std::string> starting_;
+  bool watches_peers_ = false;
+  std::set<std::string> known_peers_;
+  Activity next_;          // noted by the loop, for the next turn
+  bool something_ = false;
+  std::optional<int> exit_code_;
+};
+
+}  // namespace ipcm::service

@@ -1,0 +1,233 @@
+#include "ipcm/handle.h"
+
+#include "bus/guard.h"
+#include "bus/member.h"
+#include "ipcm/launch.h"
+#include "launch/launch.h"
+#include "os/descriptor.h"
+#include "service/requests.h"
+#include "service/start.h"
+
+namespace ipcm {
+namespace {
+
+constexpr auto kFlushTime = std::chrono::seconds(5);
+/// A child that has let go of its place on the bus is about to end.
+constexpr auto kDyingTime = std::chrono::seconds(1);
+
+/// As the reference calls a launcher's handle; numbered if this process has several on one bus.
+Client join_as_parent(const BusInfo& info, const std::shared_ptr<Loop>& loop) {
+  const std::string base = "service_parent_" + std::to_string(os::own_pid());
+  transport::JoinRequest request;
+  request.info = info;
+  request.name = base;
+  for (int number = 2;; ++number) {
+    try {
+      return Client(std::make_unique<bus::Member>(request, loop, bus::Member::Sending::waits));
+    } catch (const NameTaken& taken) {
+      constexpr int kMost = 10000;
+      if (taken.holder() != os::own_pid() || number > kMost) throw;
+      request.name = base + "_" + std::to_string(number);
+    }
+  }
+}
+
+}  // namespace
+
+struct Handle::State {
+  std::string name;
+  std::unique_ptr<Guard::State> guard;  // if the bus is ours
+  BusInfo info;
+  std::uint32_t born_in = os::generation();
+  std::shared_ptr<Loop> loop = std::make_shared<Loop>();
+  std::unique_ptr<launch::Launch> launch;
+  std::optional<Client> client;
+  std::unique_ptr<service::Requests> requests;
+  bool over = false;
+  bool held = false;
+
+  [[nodiscard]] bool acts_here() const { return !over && born_in == os::generation(); }
+
+  void begin(const ServiceOptions& options) {
+    auto request = service::plan_start(name, options, info, service::StartedFrom::outside);
+    request.on_bus = [this] { return client && client->peer_exists(name); };
+    // The child first: it boots while we join the bus ourselves.
+    launch = std::make_unique<launch::Launch>(*loop, std::move(request));
+    client.emplace(join_as_parent(info, loop));
+    requests = std::make_unique<service::Requests>(client->member());
+    requests->child_status = [this](const std::string& peer) -> std::optional<ExitStatus> {
+      if (peer != name || !launch) return std::nullopt;
+      return launch->child().reap(os::Deadline::after(kDyingTime));
+    };
+  }
+
+  bool follow(std::optional<os::Deadline> wait) {
+    using Verdict = launch::Launch::Verdict;
+    if (wait) loop->run_until([&] { return launch->verdict() != Verdict::pending; }, *wait);
+    if (launch->verdict() == Verdict::pending) return false;
+    if (std::exchange(held, false)) {
+      if (launch->verdict() == Verdict::ready)
+        requests->let_go(name);
+      else
+        requests->fail_held(name, std::make_exception_ptr(launch->error()));
+    }
+    if (launch->verdict() == Verdict::failed) throw launch->error();
+    return true;
+  }
+
+  std::vector<std::string> end() {
+    over = true;
+    requests.reset();
+    if (client) client->member().leave(os::Deadline::after(kFlushTime));
+    client.reset();
+    std::vector<std::string> left;
+    if (guard) {
+      std::vector<os::Child*> children;
+      if (launch) children.push_back(&launch->child());
+      left = guard->take_down(children);
+      if (launch) (void)launch->relay().reap(os::Deadline::after(kDyingTime));  // it has read to the end
+    } else if (launch) {
+      launch->release();
+    }
+    return left;
+  }
+};
+
+Handle::Handle(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Handle::Handle(Handle&&) noexcept = default;
+
+Handle& Handle::operator=(Handle&& other) noexcept {
+  if (this != &other) {
+    const Handle old(std::move(*this));
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+
+Handle::~Handle() {
+  if (!state_ || !state_->acts_here()) return;
+  try {
+    (void)state_->end();
+  } catch (const std::exception&) {
+    // Silent, as promised; shutdown() reports. What is still owned ends with its owner objects.
+  }
+}
+
+const std::string& Handle::service_name() const { return state_->name; }
+const BusInfo& Handle::info() const { return state_->info; }
+
+Client& Handle::client() {
+  if (!state_ || !state_->client) throw UsageError("this handle has been shut down");
+  return *state_->client;
+}
+
+service::Requests& Handle::requests() const {
+  if (!state_ || !state_->requests) throw UsageError("this handle has been shut down");
+  if (state_->held) {  // started without waiting: see whether it is up by now
+    try {
+      (void)state_->follow(std::nullopt);
+    } catch (const LaunchError&) {
+      // Each request gets it.
+    }
+  }
+  return *state_->requests;
+}
+
+std::optional<Pid> Handle::child_pid() const {
+  return state_->launch ? std::optional<Pid>(state_->launch->first_pid()) : std::nullopt;
+}
+std::optional<Pid> Handle::service_pid() const {
+  return state_->launch && state_->launch->service_pid() > 0 ? std::optional<Pid>(state_->launch->service_pid()) : std::nullopt;
+}
+Duration Handle::time_to_ready() const { return state_->launch ? state_->launch->time_to_ready() : Duration{}; }
+
+bool Handle::ready() { return state_->follow(std::nullopt); }
+bool Handle::ready(Duration limit) { return state_->follow(os::Deadline::limit(limit)); }
+
+std::optional<ExitStatus> Handle::shutdown() {
+  if (!state_ || state_->over) return std::nullopt;
+  if (!state_->acts_here()) throw UsageError("a handle is shut down by the process that made it, not by one forked from it");
+  const bool owned = state_->guard != nullptr;
+  const auto left = state_->end();
+  if (!left.empty()) {
+    std::string names;
+    for (const std::string& name : left) names.append(names.empty() ? "'" : ", '").append(name).append("'");
+    throw Timeout("the bus at " + state_->info.route + " was taken down, but these did not end: " + names);
+  }
+  return owned && state_->launch ? state_->launch->child().status() : std::nullopt;
+}
+
+void Handle::release() {
+  if (!state_ || !state_->acts_here()) return;
+  if (state_->guard) {
+    state_->guard->owner.release(os::Directory(state_->guard->info.route));
+    state_->guard.reset();
+  }
+  (void)state_->end();
+}
+
+int Handle::fd() const { return state_->loop->fd(); }
+
+void Handle::dispatch() {
+  client().member().expect_usable();
+  state_->loop->drain();
+  requests().settle();
+}
+
+// ---- starting from outside
+
+namespace {
+
+void check_bus_options(const std::string& name, const ServiceOptions& options) {
+  if (options.new_bus && options.ipcm_info)
+    throw UsageError("service '" + name + "': new_bus and ipcm_info contradict each other; give one of them");
+}
+
+}  // namespace
+
+Handle ipcm_service_begin(const std::string& name, const ServiceOptions& options) {
+  check_bus_options(name, options);
+  auto state = std::make_unique<Handle::State>();
+  state->name = name;
+  if (options.ipcm_info) {
+    state->info = *options.ipcm_info;
+  } else {
+    Guard guard = ipcm_spawn(options.bus);
+    state->info = guard.info();
+    state->guard = Guard::take_state(std::move(guard));
+  }
+  Handle handle(std::move(state));  // from here on, whatever is thrown takes the bus down again
+  Handle::State& self = *handle.state_;
+  self.begin(options);
+  self.requests->hold(name);
+  self.held = true;
+  if (options.timeout != kNoLimit) self.launch->limit(os::Deadline::after(options.timeout));
+  return handle;
+}
+
+Handle ipcm_service(const std::string& name, const ServiceOptions& options) {
+  if (!options.wait) return ipcm_service_nowait(name, options);
+  Handle handle = ipcm_service_begin(name, options);
+  (void)handle.ready(kNoLimit);  // the start has its own limit
+  return handle;
+}
+
+Handle ipcm_service_nowait(const std::string& name, ServiceOptions options) {
+  if (!options.ipcm_info)
+    throw UsageError("service '" + name +
+                     "': from outside, a start without waiting needs a bus that exists (ipcm_info): with one of its own, "
+                     "nobody would be left to take it down");
+  options.wait = false;
+  return ipcm_service_begin(name, options);
+}
+
+Handle ipcm_service(const std::string& name, std::function<void(Service&, const Activity&)> callback) {
+  return ipcm_service(name, ServiceOptions{}, std::move(callback));
+}
+
+Handle ipcm_service(const std::string& name, ServiceOptions options, std::function<void(Service&, const Activity&)> callback) {
+  options.on_all = std::move(callback);
+  return ipcm_service(name, options);
+}
+
+}  // namespace ipcm

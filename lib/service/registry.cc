@@ -1,0 +1,38 @@
+#include "ipcm/registry.h"
+
+#include "ipcm/error.h"
+
+namespace ipcm {
+
+void Registry::add(std::string name, std::string description, std::vector<FieldDescription> args, Factory make) {
+  if (name.empty()) throw UsageError("a class needs a name");
+  if (!make) throw UsageError("the class '" + name + "' needs a factory");
+  if (entries_.contains(name)) throw UsageError("the class '" + name + "' is registered already");
+  entries_.emplace(name, Entry{name, std::move(description), std::move(args), std::move(make)});
+}
+
+const Registry::Entry* Registry::find(const std::string& name) const {
+  const auto found = entries_.find(name);
+  return found == entries_.end() ? nullptr : &found->second;
+}
+
+std::string Registry::names() const {
+  std::string text;
+  for (const auto& [name, entry] : entries_) text.append(text.empty() ? "" : ", ").append(name);
+  return text.empty() ? "none" : text;
+}
+
+const Content& Registry::empty_object() {
+  static const Content empty = Content::trusted_json("{}");
+  return empty;
+}
+
+namespace detail {
+
+void expect_no_args(const std::string& class_name, const Content& args) {
+  if (!args.is_null() && args.json() != "{}" && args.json() != "[]")
+    throw UsageError("the class '" + class_name + "' takes no args, found " + args.json().substr(0, 60));
+}
+
+}  // namespace detail
+}  // namespace ipcm

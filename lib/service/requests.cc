@@ -1,0 +1,290 @@
+#include "service/requests.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+
+#include "os/process.h"
+#include "os/random.h"
+#include "wire/conversation.h"
+
+namespace ipcm {
+
+Response::Response(std::string id, std::string from, std::exception_ptr failure)
+    : id_(std::move(id)), from_(std::move(from)), failure_(std::move(failure)) {
+  try {
+    std::rethrow_exception(failure_);
+  } catch (const std::exception& error) {
+    error_ = error.what();
+  } catch (...) {
+    error_ = "unknown error";
+  }
+}
+
+namespace service {
+namespace {
+
+constexpr std::size_t kRemembered = 256;
+
+}  // namespace
+
+Requests::Requests(bus::Member& member) : member_(member) {
+  member_.on_link_lost([this](const std::string& peer) { lost_.insert(peer); });
+}
+
+Requests::~Requests() { member_.on_link_lost({}); }
+
+void Requests::remember(const std::string& id, const char* what) {
+  recent_.emplace_back(id, what);
+  if (recent_.size() > kRemembered) recent_.pop_front();
+}
+
+void Requests::watch(const std::string& peer) {
+  if (watched_.contains(peer)) return;
+  const auto facts = member_.transport().look(peer);
+  if (facts.pid <= 0 || facts.pid == os::own_pid()) return;  // its connection alone will tell
+  auto process = os::open_process(facts.pid);
+  if (!process) return;
+  Watched one{facts.pid, std::move(*process), {}};
+  one.watch = member_.loop().watch(one.process.get(), EPOLLIN, [this, peer](std::uint32_t) {
+    lost_.insert(peer);
+    watched_.at(peer).watch.want(0);  // once is enough; settle() does the rest
+  });
+  watched_.emplace(peer, std::move(one));
+}
+
+void Requests::transmit(const std::string& peer, const std::string& id, const Content& payload) {
+  watch(peer);  // before the request is out: no death can be missed
+  try {
+    member_.send(peer, wire::request_content(id, payload));
+  } catch (const PeerGone& gone) {
+    const auto status = child_status ? child_status(peer) : std::nullopt;
+    if (!status) throw;
+    throw PeerGone(peer, std::string(gone.what()) + " (it " + status->describe() + ")", status);
+  }
+}
+
+std::string Requests::send(const std::string& peer, const Content& payload, ResponseCallback callback) {
+  member_.expect_usable();
+  const std::string id = os::make_uuid();
+  open_.emplace(id, Open{peer, std::move(callback), {}});
+  if (const auto held = held_.find(peer); held != held_.end()) {
+    held->second.push_back({id, payload});
+    return id;
+  }
+  try {
+    transmit(peer, id, payload);
+  } catch (...) {
+    open_.erase(id);
+    if (!asks(peer)) watched_.erase(peer);
+    throw;
+  }
+  return id;
+}
+
+void Requests::hold(const std::string& peer) { held_.try_emplace(peer); }
+
+void Requests::let_go(const std::string& peer) {
+  auto held = held_.extract(peer);
+  if (held.empty()) return;
+  for (const Held& one : held.mapped()) {
+    if (!open_.contains(one.id)) continue;
+    try {
+      transmit(peer, one.id, one.payload);
+    } catch (const Error&) {
+      answer(one.id, Response(one.id, peer, std::current_exception()));
+    }
+  }
+}
+
+void Requests::fail_held(const std::string& peer, const std::exception_ptr& why) {
+  held_.erase(peer);
+  fail_all(peer, why);
+}
+
+void Requests::answer(const std::string& id, Response response) {
+  const auto found = open_.find(id);
+  if (found == open_.end()) return;
+  if (found->second.callback) {
+    due_.emplace_back(std::move(found->second.callback), std::move(response));
+    open_.erase(found);
+    remember(id, "was answered already");
+  } else {
+    found->second.response = std::move(response);
+  }
+}
+
+void Requests::fail_all(const std::string& peer, const std::exception_ptr& why) {
+  std::vector<std::string> ids;
+  for (const auto& [id, open] : open_)
+    if (open.peer == peer && !open.response) ids.push_back(id);
+  for (const std::string& id : ids) answer(id, Response(id, peer, why));
+}
+
+bool Requests::asks(const std::string& peer) const {
+  return std::any_of(open_.begin(), open_.end(),
+                     [&](const auto& entry) { return entry.second.peer == peer && !entry.second.response; });
+}
+
+void Requests::sort_inbox() {
+  for (Message& message : member_.take()) {
+    auto said = wire::understand(message.content);
+    if (said.meaning != wire::Meaning::response) {
+      others_.push_back(std::move(message));
+      continue;
+    }
+    const auto found = open_.find(said.id);
+    if (found == open_.end() || found->second.response) {
+      const auto known = std::find_if(recent_.begin(), recent_.end(), [&](const auto& entry) { return entry.first == said.id; });
+      const bool second = found != open_.end();
+      member_.note_dropped("an answer from '" + message.from + "' was dropped: its request " + said.id + " " +
+                           (second ? "was answered already" : known == recent_.end() ? "was never made" : known->second));
+      continue;
+    }
+    if (said.error.empty())
+      answer(said.id, Response(said.id, message.from, std::move(said.payload)));
+    else
+      answer(said.id, Response(said.id, message.from, std::make_exception_ptr(RemoteError(message.from, said.error))));
+  }
+}
+
+void Requests::look_after(const std::string& peer) {
+  const auto watched = watched_.find(peer);
+  const Pid asked = watched == watched_.end() ? 0 : watched->second.pid;
+  const bool ended = watched != watched_.end() && os::has_ended(watched->second.process.get());
+  const auto facts = member_.transport().look(peer);
+  using State = transport::PeerFacts::State;
+  const bool there = facts.state == State::active || facts.state == State::present;
+  if (!ended && there && (asked == 0 || facts.pid == asked)) return;  // it only closed a connection
+  if (asks(peer)) {
+    // Its last words first: they may be in a socket that we have not read, or in a connection not yet accepted.
+    member_.drain();
+    sort_inbox();
+  }
+  if (asks(peer)) {
+    std::optional<ExitStatus> status;
+    if (child_status && (ended || facts.state == State::dead)) status = child_status(peer);
+    if (!status && ended) status = os::peek_exit_status(watched->second.process.get());
+    const std::string how = status                          ? "its process " + status->describe()
+                            : ended || facts.state == State::dead ? "its process has ended"
+                                                                  : "it left the bus";
+    fail_all(peer, std::make_exception_ptr(PeerGone(peer, "'" + peer + "' went away before it answered: " + how, status)));
+  }
+  watched_.erase(peer);
+}
+
+void Requests::settle() {
+  sort_inbox();
+  while (!lost_.empty()) {
+    const std::string peer = *lost_.begin();
+    lost_.erase(lost_.begin());
+    look_after(peer);
+  }
+  run_due();
+}
+
+void Requests::run_due() {
+  while (!due_.empty()) {
+    const auto [callback, response] = std::move(due_.front());
+    due_.pop_front();
+    callback(response);
+  }
+}
+
+std::vector<Message> Requests::take_others() {
+  std::vector<Message> taken(std::make_move_iterator(others_.begin()), std::make_move_iterator(others_.end()));
+  others_.clear();
+  return taken;
+}
+
+std::vector<Message> Requests::messages() {
+  member_.expect_usable();
+  member_.drain();
+  settle();
+  return take_others();
+}
+
+std::optional<Response> Requests::get(const std::string& id) {
+  const auto found = open_.find(id);
+  if (found == open_.end()) {
+    const auto known = std::find_if(recent_.begin(), recent_.end(), [&](const auto& entry) { return entry.first == id; });
+    throw UsageError("request " + id + (known == recent_.end() ? " was never made here" : std::string(" ") + known->second));
+  }
+  if (found->second.callback) throw UsageError("request " + id + " has a callback, which gets its response");
+  if (!found->second.response) {
+    member_.drain();
+    settle();
+  }
+  const auto again = open_.find(id);
+  if (again == open_.end() || !again->second.response) return std::nullopt;
+  Response response = std::move(*again->second.response);
+  open_.erase(again);
+  remember(id, "was answered, and its response was handed out already");
+  return response;
+}
+
+Response Requests::await(const std::string& id, os::Deadline deadline) {
+  member_.expect_usable();
+  auto response = get(id);
+  if (response) return std::move(*response);
+  const std::string peer = open_.at(id).peer;
+  const bool there = member_.loop().run_until(
+      [&] {
+        settle();
+        const auto found = open_.find(id);
+        return found == open_.end() || found->second.response;
+      },
+      deadline);
+  if (!there) throw Timeout("'" + peer + "' has not answered in time; it is still there");
+  return std::move(*get(id));
+}
+
+Response Requests::ask(const std::string& peer, const Content& payload, os::Deadline deadline) {
+  const std::string id = send(peer, payload, {});
+  try {
+    return await(id, deadline);
+  } catch (const Timeout&) {
+    open_.erase(id);
+    remember(id, "had been given up: the answer came too late");
+    throw;
+  }
+}
+
+bool Requests::have_pending() const {
+  return std::any_of(open_.begin(), open_.end(), [](const auto& entry) { return !entry.second.response; });
+}
+
+void Requests::await_all(os::Deadline deadline) {
+  member_.expect_usable();
+  const bool all = member_.loop().run_until(
+      [&] {
+        settle();
+        return !have_pending();
+      },
+      deadline);
+  if (all) return;
+  std::string who;
+  for (const auto& [id, open] : open_)
+    if (!open.response && who.find("'" + open.peer + "'") == std::string::npos) who.append(who.empty() ? "'" : ", '").append(open.peer).append("'");
+  throw Timeout("not all requests were answered in time; open are some to " + who);
+}
+
+}  // namespace service
+
+// ---- the public face
+
+std::string Requester::send_request(std::string_view peer, const Content& payload, ResponseCallback callback) {
+  return requests().send(std::string(peer), payload, std::move(callback));
+}
+Response Requester::sync_request(std::string_view peer, const Content& payload, Duration limit) {
+  return requests().ask(std::string(peer), payload, os::Deadline::limit(limit));
+}
+std::optional<Response> Requester::get_response(const std::string& id) { return requests().get(id); }
+Response Requester::await_response(const std::string& id, Duration limit) {
+  return requests().await(id, os::Deadline::limit(limit));
+}
+void Requester::await_all_responses(Duration limit) { requests().await_all(os::Deadline::limit(limit)); }
+bool Requester::have_pending_responses() { return requests().have_pending(); }
+std::vector<Message> Requester::messages() { return requests().messages(); }
+
+}  // namespace ipcm

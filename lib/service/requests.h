@@ -1,0 +1,88 @@
+#pragma once
+
+#include <deque>
+#include <exception>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "bus/member.h"
+#include "ipcm/requester.h"
+
+namespace ipcm::service {
+
+/// The open requests of one member, and what came of them.
+///
+/// A request is bound to the process that got it. When the way to a peer ends or its process does, what it has sent is
+/// taken in to the last byte; then its open requests fail. Callbacks run from settle(), never inside the loop.
+class Requests {
+ public:
+  explicit Requests(bus::Member& member);
+  ~Requests();
+  Requests(const Requests&) = delete;
+  Requests& operator=(const Requests&) = delete;
+
+  std::string send(const std::string& peer, const Content& payload, ResponseCallback callback);
+  /// nullopt: not there yet. Throws UsageError for an id that has none, or a callback.
+  std::optional<Response> get(const std::string& id);
+  Response await(const std::string& id, os::Deadline deadline);
+  /// Sends and waits; when the deadline passes, the request is forgotten.
+  Response ask(const std::string& peer, const Content& payload, os::Deadline deadline);
+  void await_all(os::Deadline deadline);
+  [[nodiscard]] bool have_pending() const;
+
+  /// Sorts what has arrived: answers to their requests, the rest aside. Runs callbacks that are due.
+  void settle();
+  /// What was put aside.
+  [[nodiscard]] std::vector<Message> take_others();
+  /// The same, for who runs no loop: looks for more first.
+  [[nodiscard]] std::vector<Message> messages();
+
+  /// Requests to a peer that is being started wait here, until it is ready or has failed.
+  void hold(const std::string& peer);
+  void let_go(const std::string& peer);
+  void fail_held(const std::string& peer, const std::exception_ptr& why);
+
+  /// How a peer's process ended, if it was a child of ours; waits a moment for one that is just ending.
+  std::function<std::optional<ExitStatus>(const std::string& peer)> child_status;
+
+ private:
+  struct Open {
+    std::string peer;
+    ResponseCallback callback;
+    std::optional<Response> response;
+  };
+  struct Watched {
+    Pid pid = 0;
+    os::UniqueFd process;
+    Watch watch;
+  };
+  struct Held {
+    std::string id;
+    Content payload;
+  };
+
+  void transmit(const std::string& peer, const std::string& id, const Content& payload);
+  void watch(const std::string& peer);
+  void sort_inbox();
+  void look_after(const std::string& peer);
+  void answer(const std::string& id, Response response);
+  void fail_all(const std::string& peer, const std::exception_ptr& why);
+  [[nodiscard]] bool asks(const std::string& peer) const;
+  void run_due();
+  void remember(const std::string& id, const char* what);
+
+  bus::Member& member_;
+  std::map<std::string, Open> open_;
+  std::deque<std::pair<ResponseCallback, Response>> due_;
+  std::deque<Message> others_;
+  std::map<std::string, Watched> watched_;
+  std::set<std::string> lost_;    // ways or processes that ended since the last look
+  std::map<std::string, std::vector<Held>> held_;
+  std::deque<std::pair<std::string, const char*>> recent_;  // requests that are over, for better words about a late answer
+};
+
+}  // namespace ipcm::service

@@ -1,0 +1,84 @@
+#include "service/serve.h"
+
+#include <cstdio>
+
+#include "ipcm/error.h"
+#include "os/process.h"
+#include "os/signals.h"
+#include "service/core.h"
+
+namespace ipcm::service {
+namespace {
+
+struct Trouble {
+  Exit status;
+  std::string words;
+};
+
+/// What was thrown, for the launcher and as an exit status. `doing` is where it came from.
+Trouble understand_error(const std::string& doing) {
+  try {
+    throw;
+  } catch (const BusError& error) {
+    return {Exit::bus_unavailable, error.what()};
+  } catch (const ProtocolError& error) {
+    return {Exit::usage, error.what()};
+  } catch (const UsageError& error) {
+    return {Exit::usage, error.what()};
+  } catch (const SystemError& error) {
+    return {Exit::system_error, doing + ": " + error.what()};
+  } catch (const std::exception& error) {
+    return {Exit::service_threw, doing + ": " + error.what()};
+  } catch (...) {
+    return {Exit::service_threw, doing + ": an error of an unknown type"};
+  }
+}
+
+int status_of(Exit exit) { return static_cast<int>(exit); }
+
+}  // namespace
+
+int serve(ServiceSetup setup, ready::Announcer announcer,
+          const std::function<std::unique_ptr<Service>(ServiceSetup)>& make) noexcept {
+  const std::string name = setup.name();
+  os::ignore_broken_pipes();
+  os::set_process_title(name);
+  announcer.use_notify_socket();
+  std::unique_ptr<Service> service;
+  const char* doing = "making the service";
+  try {
+    service = make(std::move(setup));
+    doing = "joining the bus";
+    service->core().join();
+    doing = "on_start";
+    service->core().start();
+    announcer.ready(name);
+  } catch (...) {
+    Trouble trouble = understand_error(doing);
+    // A class that throws in on_start threw, whatever type it chose.
+    if (std::string_view(doing) == "on_start") trouble = {Exit::service_threw, "on_start: " + trouble.words};
+    announcer.failed(trouble.words);
+    std::fprintf(stderr, "ipcm: service '%s': %s\n", name.c_str(), trouble.words.c_str());
+    return status_of(trouble.status);
+  }
+  int status = 0;
+  const auto report = [&] {
+    const Trouble trouble = understand_error("a callback threw");
+    std::fprintf(stderr, "ipcm: service '%s' ends: %s\n", name.c_str(), trouble.words.c_str());
+    status = status_of(Exit::service_threw);
+  };
+  try {
+    status = service->core().run(announcer);
+  } catch (...) {
+    report();
+  }
+  announcer.stopping();
+  try {
+    service->core().leave();
+  } catch (...) {
+    report();
+  }
+  return status;
+}
+
+}  // namespace ipcm::service

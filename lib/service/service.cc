@@ -1,0 +1,84 @@
+#include "ipcm/service.h"
+
+#include "ipcm/error.h"
+#include "ipcm/handle.h"
+#include "ipcm/launch.h"
+#include "ipcm/registry.h"
+#include "service/core.h"
+#include "wire/conversation.h"
+
+namespace ipcm {
+
+ServiceSetup::ServiceSetup(std::unique_ptr<service::Setup> setup) : setup_(std::move(setup)) {}
+ServiceSetup::ServiceSetup(ServiceSetup&&) noexcept = default;
+ServiceSetup& ServiceSetup::operator=(ServiceSetup&&) noexcept = default;
+ServiceSetup::~ServiceSetup() = default;
+const std::string& ServiceSetup::name() const { return setup_->name; }
+
+Service::Service(ServiceSetup setup) : core_(std::make_unique<service::Core>(*this, std::move(setup))) {}
+Service::~Service() = default;
+
+service::Core& Service::core() const { return *core_; }
+service::Requests& Service::requests() const { return core_->requests(); }
+
+void Service::on_start() { core_->callbacks.on_start(*this); }
+
+Answer Service::handle_request(const Request& request) {
+  const auto& handler = core_->setup().callbacks.handle_request;
+  if (!handler) throw UsageError("service '" + name() + "' takes no requests");
+  return handler(*this, request);
+}
+
+void Service::on_general_message(const Message& message) { core_->callbacks.on_general_message(*this, message); }
+void Service::on_interval() { core_->callbacks.on_interval(*this); }
+void Service::on_activity(const Activity& activity) { core_->callbacks.on_all(*this, activity); }
+void Service::on_cleanup() { core_->callbacks.on_cleanup(*this); }
+
+bool Service::should_end() {
+  const auto& asked = core_->setup().callbacks.should_end;
+  return asked && asked(*this);
+}
+
+const std::string& Service::name() const { return core_->setup().name; }
+const BusInfo& Service::info() const { return core_->setup().info; }
+Callbacks& Service::callbacks() { return core_->callbacks; }
+Client& Service::client() { return core_->client(); }
+
+const Registry& Service::registry() const {
+  static const Registry none;
+  return core_->setup().registry == nullptr ? none : *core_->setup().registry;
+}
+
+void Service::send_response(const Request& request, const Content& answer) {
+  core_->send_response(request.from(), wire::response_content(request.id(), answer));
+}
+void Service::send_error(const Request& request, const std::string& text) {
+  core_->send_response(request.from(), wire::error_content(request.id(), text));
+}
+
+void Service::terminate(int code) { core_->terminate(code); }
+void Service::watch_peers() { core_->watch_peers(); }
+
+Peer Service::ipcm_service(const std::string& name, const ServiceOptions& options) {
+  core_->launch(name, options, options.wait);
+  return {*this, name};
+}
+Peer Service::ipcm_service_nowait(const std::string& name, const ServiceOptions& options) {
+  core_->launch(name, options, false);
+  return {*this, name};
+}
+Peer Service::peer(const std::string& name) { return {*this, name}; }
+
+// ---- Peer
+
+std::optional<Pid> Peer::child_pid() const {
+  const launch::Launch* launch = owner_->core().launched(name_);
+  return launch == nullptr ? std::nullopt : std::optional<Pid>(launch->first_pid());
+}
+std::optional<Pid> Peer::service_pid() const { return owner_->client().peer_pid(name_); }
+bool Peer::ready() { return owner_->core().ready(name_, std::nullopt); }
+bool Peer::ready(Duration limit) { return owner_->core().ready(name_, os::Deadline::limit(limit)); }
+std::string Peer::send_message(const Content& content) { return owner_->client().send_message(name_, content); }
+service::Requests& Peer::requests() const { return owner_->core().requests(); }
+
+}  // namespace ipcm

@@ -1,0 +1,107 @@
+#include "service/start.h"
+
+#include <algorithm>
+
+#include "handoff/handoff.h"
+#include "os/process.h"
+#include "service/serve.h"
+#include "transport/directory/disk_name.h"
+
+namespace ipcm::service {
+namespace {
+
+bool has_callbacks(const ServiceOptions& options) {
+  return options.on_start || options.on_all || options.on_interval || options.on_general_message || options.on_peer_delta ||
+         options.on_pid || !options.on_sig.empty() || options.should_end || options.on_cleanup || options.handle_request;
+}
+
+void check(const std::string& name, const ServiceOptions& options) {
+  const std::string who = "service '" + name + "': ";
+  transport::check_peer_name(name);
+  if (options.exec && options.class_name.empty())
+    throw UsageError(who + (has_callbacks(options)
+                                ? "callbacks can't be carried over exec; register a class and name it, or fork (no exec)"
+                                : "exec needs the name of a registered class"));
+  if (options.class_name.empty() && !has_callbacks(options))
+    throw UsageError(who + "nothing to run: give class_name, or callbacks");
+  if (!options.class_name.empty() && options.exec && has_callbacks(options))
+    throw UsageError(who + "callbacks can't be carried over exec; the class has to bring them");
+  if (options.class_name.empty() && !options.args.is_null())
+    throw UsageError(who + "args go to a class; callbacks take what they need along");
+  if (options.interval && *options.interval <= Duration::zero()) throw UsageError(who + "the interval must be more than zero");
+  if (options.timeout < Duration::zero()) throw UsageError(who + "the timeout is negative");
+  if (!options.exec && !options.allow_threads && os::has_threads())
+    throw UsageError(who +
+                     "this process has several threads, and a fork would copy their locks as they stand; start it with "
+                     "exec, or set allow_threads if you know that it is safe");
+}
+
+const Registry::Entry& find_class(const std::string& name, const ServiceOptions& options) {
+  static const Registry none;
+  const Registry& registry = options.registry != nullptr ? *options.registry : none;
+  const Registry::Entry* entry = registry.find(options.class_name);
+  if (entry == nullptr)
+    throw UsageError("service '" + name + "': unknown class '" + options.class_name + "'; " +
+                     (options.registry == nullptr ? std::string("no registry was given (options.registry)")
+                                                  : "the registry has: " + registry.names()));
+  return *entry;
+}
+
+}  // namespace
+
+launch::Request plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info, StartedFrom from) {
+  check(name, options);
+  std::vector<Pid> watched = options.watch_pids;
+  if (watched.empty() && !options.detached) watched = {os::own_pid()};
+
+  launch::Request request;
+  request.name = name;
+  request.leash = !options.detached && std::find(watched.begin(), watched.end(), os::own_pid()) != watched.end();
+  // Somebody must read the words: a service's loop does, and whoever waits.
+  request.capture_stderr = options.capture_stderr.value_or(options.wait || from == StartedFrom::service);
+  request.new_session = options.new_session;
+  request.redirect = options.redirect;
+  request.post_fork = options.post_fork;
+  if (options.exec) {
+    request.program = launch::find_boot_binary(name, options.exec->path);
+    request.args = options.exec->args;
+    request.env = options.exec->env;
+    request.directory = options.exec->directory;
+    request.secret = options.secret;
+    handoff::Parameters parameters;
+    parameters.name = name;
+    parameters.class_name = options.class_name;
+    parameters.info = info;
+    parameters.watch_pids = watched;
+    parameters.interval = options.interval;
+    parameters.intercept_errors = options.intercept_errors;
+    parameters.expose_error_details = options.expose_error_details;
+    parameters.args = options.args;
+    request.parameters = handoff::write_parameters(parameters);
+  } else {
+    const Registry::Entry* entry = options.class_name.empty() ? nullptr : &find_class(name, options);
+    // Copied into the closure: the child's own, whatever the caller does with its options.
+    request.body = [name, options, info, watched, entry](launch::ChildSide side) {
+      auto setup = std::make_unique<Setup>();
+      setup->name = name;
+      setup->class_name = options.class_name;
+      setup->info = info;
+      setup->watch_pids = watched;
+      setup->leash = std::move(side.leash);
+      setup->interval = options.interval;
+      setup->intercept_errors = options.intercept_errors;
+      setup->expose_error_details = options.expose_error_details;
+      setup->registry = options.registry;
+      setup->callbacks = options;
+      const Content& args = options.args;
+      return serve(
+          ServiceSetup(std::move(setup)), std::move(side.announcer), [&](ServiceSetup given) -> std::unique_ptr<Service> {
+            return entry == nullptr ? std::make_unique<Service>(std::move(given)) : entry->make(std::move(given), args);
+          });
+    };
+  }
+  if (options.pre_fork) options.pre_fork();
+  return request;
+}
+
+}  // namespace ipcm::service

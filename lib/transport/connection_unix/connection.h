@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+
+#include "loop/loop.h"
+#include "os/descriptor.h"
+#include "wire/frame.h"
+
+namespace ipcm::transport {
+
+/// One open stream: frames in, frames out, and what is on its way.
+class Connection {
+ public:
+  enum class Flow {
+    open,
+    closed,   ///< the other side is gone; all it had sent has been read
+    garbage,  ///< it announces a frame beyond the limit
+  };
+  /// `greeting` goes out as the first frame, with whatever is sent first; empty for accepted connections.
+  Connection(os::UniqueFd socket, std::string greeting) : socket_(std::move(socket)), greeting_(std::move(greeting)) {}
+
+  /// Sends, or queues what the kernel does not take. closed: nothing of it went out.
+  [[nodiscard]] Flow send(std::string_view payload);
+  /// Sends on from the queue.
+  [[nodiscard]] Flow flush();
+  [[nodiscard]] std::size_t queued_bytes() const { return queued_bytes_; }
+  [[nodiscard]] std::size_t queued_messages() const { return queue_.size(); }
+
+  /// Reads what is there, at most `most` bytes unless it is 0, and calls `frame(payload)` for each whole frame; false from
+  /// it ends the reading.
+  template <class Frame>
+  [[nodiscard]] Flow receive(std::size_t most, Frame&& frame) {
+    constexpr std::size_t kPiece = 64UL * 1024, kLargePiece = 1024UL * 1024;
+    for (std::size_t total = 0; most == 0 || total < most;) {
+      // A large frame is read in large pieces, straight to where it will stand.
+      std::size_t got = 0;
+      const auto result = read_piece(reader_.announced() > kPiece ? kLargePiece : kPiece, got);
+      if (result == Piece::later) return Flow::open;
+      if (result == Piece::end) return Flow::closed;
+      total += got;
+      std::string_view payload;
+      for (;;) {
+        const auto next = reader_.next(payload);
+        if (next == wire::FrameReader::Next::too_large) return Flow::garbage;
+        if (next == wire::FrameReader::Next::more) break;
+        if (!frame(payload)) return Flow::garbage;
+      }
+      if (result == Piece::last) return Flow::open;
+    }
+    return Flow::open;
+  }
+  [[nodiscard]] bool in_mid_frame() const { return reader_.in_mid_frame(); }
+  [[nodiscard]] std::size_t announced() const { return reader_.announced(); }
+  [[nodiscard]] int fd() const { return socket_.get(); }
+
+  std::string peer;      ///< Empty: it has not said who it is.
+  bool opened_by_us = false;
+  Watch watch;
+  Watch greeting_deadline;
+
+ private:
+  enum class Piece { some, last, later, end };
+  Piece read_piece(std::size_t least, std::size_t& got);
+
+  os::UniqueFd socket_;
+  std::string greeting_;
+  wire::FrameReader reader_;
+  std::deque<std::string> queue_;
+  std::size_t front_sent_ = 0;  // of the queue's first
+  std::size_t queued_bytes_ = 0;
+};
+
+}  // namespace ipcm::transport

@@ -1,0 +1,357 @@
+#include "transport/connection_unix/connection_unix.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <set>
+
+#include "ipcm/error.h"
+#include "os/events.h"
+#include "os/process.h"
+#include "os/socket.h"
+#include "transport/connection_unix/protocol.h"
+#include "wire/envelope.h"
+#include "wire/json_text.h"
+
+namespace ipcm::transport {
+namespace {
+
+/// Queued for one peer at most, beyond what the kernel holds.
+constexpr std::size_t kLargestQueue = wire::kLargestFrame;
+/// A caller that does not say who it is has this long.
+constexpr auto kGreetingTime = std::chrono::seconds(10);
+/// Waiting for room in a listener's queue.
+constexpr auto kConnectTime = std::chrono::seconds(5);
+/// Read from one connection before the others get their turn.
+constexpr std::size_t kFairShare = 4UL * 1024 * 1024;
+
+/// The reference allows names as long as its own socket addresses do: 104 bytes less the route and two.
+std::size_t longest_name(const std::string& route) {
+  constexpr std::size_t kAddress = 104, kExtra = 2;
+  return route.size() + kExtra < kAddress ? kAddress - kExtra - route.size() : 0;
+}
+
+std::string framed(const std::string& payload) {
+  const auto head = wire::frame_header(payload.size());
+  return std::string(head.data(), head.size()) + payload;
+}
+
+std::string statistics_text(const Statistics& statistics) {
+  JsonWriter writer;
+  writer.open();
+  writer.name_next("sent");
+  writer(statistics.sent);
+  writer.name_next("read");
+  writer(statistics.read);
+  writer.close();
+  return writer.take();
+}
+
+}  // namespace
+
+ConnectionUnix::ConnectionUnix(const JoinRequest& request, Loop& loop, Receiver& receiver)
+    : own_name_(request.name),
+      loop_(loop),
+      receiver_(receiver),
+      route_(request.info.route, longest_name(request.info.route), {os::FileKind::socket, os::FileKind::regular}) {
+  if (request.anonymous) return;
+  seat_ = route_.claim(own_name_, request.class_name);
+  try {
+    listener_ = os::listen_at(route_.directory(), seat_.disk_name);
+    reserve_ = os::make_reserve();
+    listening_ = loop_.watch(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_all(); });
+    route_.announce(seat_);
+  } catch (...) {
+    route_.vacate(seat_, {});
+    throw;
+  }
+  joined_ = true;
+}
+
+ConnectionUnix::~ConnectionUnix() {
+  if (joined_ && seat_.lock) route_.vacate(seat_, {});
+}
+
+Connection* ConnectionUnix::route_to(const std::string& peer) const {
+  const auto id = by_peer_.find(peer);
+  if (id == by_peer_.end()) return nullptr;
+  const auto found = connections_.find(id->second);
+  return found == connections_.end() ? nullptr : found->second.get();
+}
+
+Connection& ConnectionUnix::adopt(std::unique_ptr<Connection> connection) {
+  const Id id = ++last_id_;
+  Connection& kept = *connection;
+  connections_.emplace(id, std::move(connection));
+  kept.watch = loop_.watch(kept.fd(), EPOLLIN, [this, id](std::uint32_t events) { on_ready(id, events); });
+  if (!kept.peer.empty()) {
+    by_peer_[kept.peer] = id;
+  } else {
+    kept.greeting_deadline = loop_.at(os::Clock::now() + kGreetingTime,
+                                      [this, id] { close(id, "a caller that did not say who it is in time was dropped"); });
+  }
+  return kept;
+}
+
+void ConnectionUnix::accept_all() {
+  for (;;) {
+    bool refused = false;
+    auto socket = os::accept_from(listener_.get(), reserve_, &refused);
+    if (refused) {
+      receiver_.dropped("a caller was refused: no descriptors left (raise ulimit -n)");
+      continue;
+    }
+    if (!socket) return;
+    const auto identity = os::identity_of_peer(socket->get());
+    if (!identity || (identity->user != os::own_user() && identity->user != 0)) {
+      receiver_.dropped("a caller of user " + (identity ? std::to_string(identity->user) : "?") + " was refused");
+      continue;
+    }
+    adopt(std::make_unique<Connection>(std::move(*socket), ""));
+  }
+}
+
+Connection* ConnectionUnix::connect(const std::string& peer, std::string& why) {
+  const std::string file = route_.disk_name(peer);
+  switch (route_.directory().look(file).kind) {
+    case os::FileKind::socket: break;
+    case os::FileKind::none: why = "no such peer on the bus " + route_.directory().path(); return nullptr;
+    default: why = "it does not listen, and has no connection open to us"; return nullptr;
+  }
+  auto socket = os::connect_to(route_.directory(), file, os::Deadline::after(kConnectTime));
+  if (!socket) {
+    why = "its process is gone";
+    return nullptr;
+  }
+  auto connection = std::make_unique<Connection>(std::move(*socket), framed(wire::write_hello(own_name_)));
+  connection->peer = peer;
+  connection->opened_by_us = true;
+  return &adopt(std::move(connection));
+}
+
+void ConnectionUnix::want_to_write(Connection& connection, bool more) {
+  connection.watch.want(more ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+Transport::Sent ConnectionUnix::send(const Message& message, std::string& why) {
+  const std::string payload = wire::write_envelope(message);
+  if (payload.size() > wire::kLargestFrame)
+    throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
+                        "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
+  // A connection that was closed behind our back shows when we send: then there is one more try with a new one, since
+  // the peer may have been replaced under its name.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    Connection* connection = route_to(message.to);
+    if (connection == nullptr) connection = connect(message.to, why);
+    if (connection == nullptr) return Sent::gone;
+    if (connection->queued_bytes() > 0 && connection->queued_bytes() + payload.size() > kLargestQueue) {
+      why = "it does not read: " + std::to_string(connection->queued_messages()) + " messages, " +
+            std::to_string(connection->queued_bytes()) + " bytes wait for it already";
+      return Sent::full;
+    }
+    const bool waited = connection->queued_bytes() > 0;
+    if (connection->send(payload) == Connection::Flow::open) {
+      if (!waited && connection->queued_bytes() > 0) want_to_write(*connection, true);
+      return connection->queued_bytes() > 0 ? Sent::queued : Sent::done;
+    }
+    const Id id = by_peer_.at(message.to);
+    read(id, 0);  // what it said before it went
+    close(id, "");
+  }
+  why = "it closes every connection";
+  return Sent::gone;
+}
+
+void ConnectionUnix::on_ready(Id id, std::uint32_t events) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  Connection& connection = *found->second;
+  if ((events & EPOLLOUT) != 0) {
+    if (connection.flush() == Connection::Flow::closed) {
+      read(id, 0);
+      close(id, "");
+      return;
+    }
+    if (connection.queued_bytes() == 0) want_to_write(connection, false);
+  }
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(id, kFairShare);
+}
+
+void ConnectionUnix::read(Id id, std::size_t most) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  Connection& connection = *found->second;
+  const std::string who = connection.peer.empty() ? "a caller" : "'" + connection.peer + "'";
+  switch (connection.receive(most, [&](std::string_view payload) { return take_frame(id, payload); })) {
+    case Connection::Flow::open: return;
+    case Connection::Flow::closed:
+      close(id, connection.in_mid_frame() ? who + " closed its connection in the middle of a message" : "");
+      return;
+    case Connection::Flow::garbage:
+      close(id, connection.announced() > wire::kLargestFrame
+                    ? who + " announced a message of " + std::to_string(connection.announced()) +
+                          " bytes, beyond the limit of " + std::to_string(wire::kLargestFrame) + ", and was cut off"
+                    : who + " was cut off: what it sent can't be read");
+      return;
+  }
+}
+
+bool ConnectionUnix::take_frame(Id id, std::string_view payload) {
+  Connection& connection = *connections_.at(id);
+  if (connection.peer.empty()) {
+    try {
+      greeted(id, connection, wire::read_hello(payload));
+    } catch (const ProtocolError& error) {
+      receiver_.dropped(std::string("a caller did not greet: ") + error.what());
+      return false;
+    }
+    return true;
+  }
+  if (wire::is_late_hello(payload)) return true;
+  try {
+    receiver_.received(wire::read_envelope(payload, own_name_));
+    return true;
+  } catch (const ProtocolError& error) {
+    receiver_.dropped("a message on the connection of '" + connection.peer + "' was dropped: " + error.what());
+    // Something that is no JSON comes from somebody who does not speak this protocol; an incomplete message from
+    // somebody who does.
+    return payload.starts_with('{') && payload.ends_with('}');
+  }
+}
+
+void ConnectionUnix::greeted(Id id, Connection& connection, std::string name) {
+  connection.peer = std::move(name);
+  connection.greeting_deadline.stop();
+  // Messages of one sender to one receiver must not overtake each other, so a connection that we opened ourselves stays
+  // the one to send on; one that the peer opened earlier may be that of a predecessor under its name.
+  const Connection* before = route_to(connection.peer);
+  if (before == nullptr || !before->opened_by_us) by_peer_[connection.peer] = id;
+}
+
+void ConnectionUnix::close(Id id, const std::string& why) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  const std::unique_ptr<Connection> connection = std::move(found->second);
+  connections_.erase(found);
+  connection->watch.stop();
+  if (!why.empty()) receiver_.dropped(why);
+  if (connection->queued_messages() > 0)
+    receiver_.dropped(std::to_string(connection->queued_messages()) + " messages to '" + connection->peer +
+                      "' were not delivered: it closed the connection");
+  if (connection->peer.empty()) return;
+  const auto at = by_peer_.find(connection->peer);
+  if (at != by_peer_.end() && at->second == id) {
+    by_peer_.erase(at);
+    for (const auto& [other, open] : connections_)
+      if (open->peer == connection->peer) by_peer_[connection->peer] = other;
+  }
+  receiver_.link_lost(connection->peer);
+}
+
+std::size_t ConnectionUnix::queued_bytes(const std::string& peer) const {
+  const Connection* connection = route_to(peer);
+  return connection == nullptr ? 0 : connection->queued_bytes();
+}
+
+std::size_t ConnectionUnix::queued_messages() const {
+  std::size_t all = 0;
+  for (const auto& [id, connection] : connections_) all += connection->queued_messages();
+  return all;
+}
+
+void ConnectionUnix::abandon(const std::string& peer) {
+  const auto id = by_peer_.find(peer);
+  if (id != by_peer_.end()) close(id->second, "");
+}
+
+void ConnectionUnix::drain() {
+  if (listener_) accept_all();
+  std::vector<Id> ids;
+  for (const auto& [id, connection] : connections_) ids.push_back(id);
+  for (const Id id : ids) read(id, 0);
+}
+
+std::vector<std::string> ConnectionUnix::peers() {
+  std::vector<std::string> names;
+  for (auto& listed : route_.list())
+    if (listed.name != own_name_) names.push_back(std::move(listed.name));
+  return names;
+}
+
+PeerFacts ConnectionUnix::look(const std::string& peer) { return route_.look(peer); }
+
+void ConnectionUnix::watch_peers() {
+  if (directory_watch_) return;
+  directory_watch_ = std::make_unique<os::DirectoryWatch>(route_.directory().path());
+  watching_ = loop_.watch(directory_watch_->fd(), EPOLLIN, [this](std::uint32_t) {
+    bool changed = false;
+    directory_watch_->read([&](std::string_view) { changed = true; });
+    if (!changed) return;
+    watch_foreign_deaths();
+    receiver_.peers_changed();
+  });
+  watch_foreign_deaths();
+}
+
+void ConnectionUnix::watch_foreign_deaths() {
+  // A peer of ours shows in the directory when it dies; one that holds no lock is watched as a process.
+  std::set<std::string> here;
+  for (const auto& listed : route_.list()) {
+    if (listed.has_lock || listed.facts.state != PeerFacts::State::active) continue;
+    here.insert(listed.name);
+    const auto known = foreign_.find(listed.name);
+    if (known != foreign_.end() && known->second.pid == listed.facts.pid) continue;
+    auto process = os::open_process(listed.facts.pid);
+    if (!process) continue;
+    ForeignPeer peer{listed.facts.pid, std::move(*process), {}};
+    peer.watch = loop_.watch(peer.process.get(), EPOLLIN, [this, name = listed.name](std::uint32_t) {
+      const std::string gone = name;  // erasing ends this callback's own copy
+      foreign_.erase(gone);
+      receiver_.peers_changed();
+    });
+    foreign_.insert_or_assign(listed.name, std::move(peer));
+  }
+  std::erase_if(foreign_, [&](const auto& entry) { return !here.contains(entry.first); });
+}
+
+void ConnectionUnix::leave(const Statistics& statistics) {
+  if (!joined_) return;
+  joined_ = false;
+  listening_.stop();
+  listener_.reset();
+  const bool counted = !statistics.sent.empty() || !statistics.read.empty();
+  route_.vacate(seat_, counted ? statistics_text(statistics) : std::string());
+  connections_.clear();
+  by_peer_.clear();
+}
+
+bool ConnectionUnix::is_orphaned() { return route_.is_orphaned(); }
+
+namespace {
+
+class ConnectionUnixProtocol final : public Protocol {
+ public:
+  [[nodiscard]] const char* name() const override { return "ConnectionUnix"; }
+  [[nodiscard]] const char* summary() const override { return "stream sockets in a directory; fast, no broker"; }
+  [[nodiscard]] std::string why_not_viable() const noexcept override {
+    // Sockets are reached through the directory's descriptor, so that the length of a path does not matter.
+    return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string() : "/proc is not mounted";
+  }
+  [[nodiscard]] std::string make_route(const SpawnOptions& options) const override {
+    const std::string parent = options.parent_directory.empty() ? os::runtime_directory() : options.parent_directory;
+    return os::make_private_directory(parent, "ipcm-" + std::to_string(os::own_pid()) + "-");
+  }
+  bool remove_route(const std::string& route) const noexcept override { return os::remove_tree(route); }
+  [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop, Receiver& receiver) const override {
+    return std::make_unique<ConnectionUnix>(request, loop, receiver);
+  }
+};
+
+}  // namespace
+
+const Protocol& connection_unix_protocol() {
+  static const ConnectionUnixProtocol protocol;
+  return protocol;
+}
+
+}  // namespace ipcm::transport

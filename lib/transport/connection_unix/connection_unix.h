@@ -1,0 +1,72 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "transport/connection_unix/connection.h"
+#include "transport/directory/route.h"
+#include "transport/transport.h"
+
+namespace ipcm::transport {
+
+// Every member listens at ROUTE/N. Who has something to say to a peer connects to it, greets with its own name, and
+// both use that connection from then on, each way. See docs/bus.md for the bytes.
+//
+// Names: a connection is known by an id inside callbacks, since any callback may close any connection.
+
+class ConnectionUnix final : public Transport {
+ public:
+  ConnectionUnix(const JoinRequest& request, Loop& loop, Receiver& receiver);
+  ~ConnectionUnix() override;
+
+  Sent send(const Message& message, std::string& why) override;
+  [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const override;
+  [[nodiscard]] std::size_t queued_messages() const override;
+  void abandon(const std::string& peer) override;
+  void drain() override;
+  std::vector<std::string> peers() override;
+  PeerFacts look(const std::string& peer) override;
+  void watch_peers() override;
+  void leave(const Statistics& statistics) override;
+  bool is_orphaned() override;
+
+ private:
+  using Id = std::uint64_t;
+
+  void accept_all();
+  Connection* connect(const std::string& peer, std::string& why);
+  Connection& adopt(std::unique_ptr<Connection> connection);
+  void on_ready(Id id, std::uint32_t events);
+  void read(Id id, std::size_t most);
+  bool take_frame(Id id, std::string_view payload);
+  void greeted(Id id, Connection& connection, std::string name);
+  void close(Id id, const std::string& why);
+  [[nodiscard]] Connection* route_to(const std::string& peer) const;
+  void want_to_write(Connection& connection, bool more);
+  void watch_foreign_deaths();
+
+  std::string own_name_;
+  Loop& loop_;
+  Receiver& receiver_;
+  Route route_;
+  Route::Seat seat_;
+  bool joined_ = false;
+  os::UniqueFd listener_;
+  os::UniqueFd reserve_;
+  Watch listening_;
+  Id last_id_ = 0;
+  std::unordered_map<Id, std::unique_ptr<Connection>> connections_;
+  std::unordered_map<std::string, Id> by_peer_;  // the one to send on
+  std::unique_ptr<os::DirectoryWatch> directory_watch_;
+  Watch watching_;
+  struct ForeignPeer {
+    Pid pid;
+    os::UniqueFd process;
+    Watch watch;
+  };
+  std::unordered_map<std::string, ForeignPeer> foreign_;
+};
+
+}  // namespace ipcm::transport

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace ipcm::transport {
+
+/// How the names of peers become file names in a bus's directory: the name itself where that can stand, else `h-` and
+/// the first 40 hex digits of its SHA-256 (the real name is then in a file beside it). The rule is the reference's,
+/// so that its peers find ours; where it would make a name that no listing shows (hidden, or ending like one of the files
+/// beside an endpoint), we hash too.
+class DiskNames {
+ public:
+  /// `longest`: of a name that stands for itself.
+  explicit DiskNames(std::size_t longest) : longest_(longest) {}
+  [[nodiscard]] std::string of(const std::string& peer) const;
+  [[nodiscard]] static bool is_hashed(const std::string& disk_name);
+  /// Whether a file of the directory can be a peer's endpoint, by its name.
+  [[nodiscard]] static bool may_be_endpoint(const std::string& file);
+
+ private:
+  std::size_t longest_;
+};
+
+/// Throws UsageError for a name that no peer can have.
+void check_peer_name(const std::string& peer);
+
+}  // namespace ipcm::transport

@@ -1,0 +1,150 @@
+#include "transport/directory/lock_file.h"
+
+#include <charconv>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "os/pipe.h"
+#include "os/process.h"
+#include "os/record_lock.h"
+#include "os/sys.h"
+#include "wire/json_text.h"
+#include "wire/top_level.h"
+
+namespace ipcm::transport {
+namespace {
+
+using FileId = std::pair<std::uint64_t, std::uint64_t>;
+
+/// The lock files held by this process. After a fork the child holds none.
+class HeldFiles {
+ public:
+  static HeldFiles& instance() {
+    static HeldFiles all;
+    return all;
+  }
+  bool contains(const FileId& id) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return current().contains(id);
+  }
+  void insert(const FileId& id) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    current().insert(id);
+  }
+  void erase(const FileId& id) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    current().erase(id);
+  }
+
+ private:
+  std::set<FileId>& current() {
+    if (generation_ != os::generation()) ids_.clear();
+    generation_ = os::generation();
+    return ids_;
+  }
+  std::mutex mutex_;
+  std::set<FileId> ids_;
+  std::uint32_t generation_ = 0;
+};
+
+FileId id_of(const os::FileFacts& facts) { return {facts.device, facts.inode}; }
+
+/// What the holder wrote, at the position of the descriptor.
+void read_note(int fd, LockFacts& facts) {
+  constexpr std::size_t kLongest = 4096;
+  try {
+    const std::string text = os::read_all(fd, kLongest, "lock file");
+    wire::for_each_member(text, "a lock file",
+                          [&](std::string_view key, wire::MemberKind, std::string_view raw, std::string_view decoded) {
+                            if (key == "pid") std::from_chars(raw.data(), raw.data() + raw.size(), facts.pid);
+                            if (key == "note") facts.note = decoded;
+                            return true;
+                          });
+  } catch (const Error&) {
+    // Being written just now, or not ours: the lock itself still tells.
+  }
+}
+
+}  // namespace
+
+HeldLock::HeldLock(HeldLock&& other) noexcept = default;
+
+HeldLock& HeldLock::operator=(HeldLock&& other) noexcept {
+  if (this != &other) {
+    if (fd_) HeldFiles::instance().erase({device_, inode_});
+    fd_ = std::move(other.fd_);
+    file_ = std::move(other.file_);
+    device_ = other.device_;
+    inode_ = other.inode_;
+  }
+  return *this;
+}
+
+HeldLock::~HeldLock() {
+  if (fd_) HeldFiles::instance().erase({device_, inode_});
+}
+
+std::optional<HeldLock> HeldLock::acquire(const os::Directory& directory, const std::string& file,
+                                          const std::string& note, Attempt& attempt) {
+  for (;;) {
+    attempt = {};
+    const os::FileFacts there = directory.look(file);
+    if (there.kind != os::FileKind::none && HeldFiles::instance().contains(id_of(there))) {
+      attempt.holder = os::own_pid();
+      return std::nullopt;
+    }
+    HeldLock lock;
+    bool fresh = false;
+    lock.fd_ = directory.open_or_create(file, 0600, &fresh);
+    if (os::try_lock(lock.fd_.get()) == os::LockAttempt::held_by_other) {
+      attempt.holder = os::lock_holder(lock.fd_.get()).value_or(0);
+      return std::nullopt;
+    }
+    // The one before us may have removed it between our open and our lock: then we hold a file that nobody sees.
+    const os::FileFacts now = directory.look(file), held = os::facts_of(lock.fd_.get());
+    if (now.kind == os::FileKind::none || id_of(now) != id_of(held)) continue;
+    lock.file_ = file;
+    lock.device_ = held.device;
+    lock.inode_ = held.inode;
+    HeldFiles::instance().insert(id_of(held));
+    if (!fresh) {
+      attempt.left = true;
+      LockFacts before;
+      read_note(lock.fd_.get(), before);
+      attempt.left_by = before.pid;
+      os::truncate(lock.fd_.get());  // and back to its start
+    }
+    os::write_all(lock.fd_.get(), R"({"pid":)" + std::to_string(os::own_pid()) + R"(,"note":)" + wire::json_string(note) + "}",
+                  "lock file");
+    return lock;
+  }
+}
+
+void HeldLock::release(const os::Directory& directory) noexcept {
+  if (!fd_) return;
+  directory.remove_file(file_);
+  HeldFiles::instance().erase({device_, inode_});
+  fd_.reset();
+}
+
+LockFacts look_at_lock(const os::Directory& directory, const std::string& file) {
+  LockFacts facts;
+  const os::FileFacts there = directory.look(file);
+  if (there.kind != os::FileKind::regular) return facts;
+  if (HeldFiles::instance().contains(id_of(there))) {
+    facts.exists = facts.held = true;
+    facts.pid = os::own_pid();
+    return facts;
+  }
+  const os::UniqueFd opened = directory.open_existing(file);
+  if (!opened) return facts;
+  facts.exists = true;
+  const auto holder = os::lock_holder(opened.get());
+  facts.held = holder.has_value();
+  read_note(opened.get(), facts);
+  if (holder.value_or(0) > 0) facts.pid = *holder;
+  return facts;
+}
+
+}  // namespace ipcm::transport

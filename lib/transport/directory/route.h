@@ -1,0 +1,75 @@
+#pragma once
+
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "os/directory.h"
+#include "transport/directory/disk_name.h"
+#include "transport/directory/lock_file.h"
+#include "transport/transport.h"
+
+namespace ipcm::transport {
+
+// A bus that is a directory; what its protocols share. N stands for a peer's name on disk.
+//   N            the endpoint, its kind depending on the protocol      made at join, removed at leave
+//   N.pid        decimal pid: "can receive now"                        after the endpoint
+//   N.name       the real name, if N is hashed
+//   N.stats      how many messages were sent to and read from whom     at leave
+//   .N.lock      ours only: held locked while the peer lives (lock_file.h)
+//   .owner       ours only: held locked while the bus has an owner that will take it down
+// The files without a leading dot are as the Perl reference has them.
+
+class Route {
+ public:
+  /// `endpoints`: what kinds of file an endpoint can be. Throws BusError if there is no such directory, or it is not ours.
+  Route(const std::string& path, std::size_t longest_name, std::initializer_list<os::FileKind> endpoints);
+
+  [[nodiscard]] const os::Directory& directory() const { return directory_; }
+  [[nodiscard]] std::string disk_name(const std::string& peer) const { return names_.of(peer); }
+
+  [[nodiscard]] PeerFacts look(const std::string& peer) const { return look_at(names_.of(peer)); }
+  struct Listed {
+    std::string name;
+    PeerFacts facts;
+    bool has_lock = false;  ///< its death will show in the directory
+  };
+  /// All that are not dead, sorted by name. Leftovers of dead ones are cleared away.
+  [[nodiscard]] std::vector<Listed> list();
+  /// What a process that was killed left behind goes, unless somebody has taken the name meanwhile.
+  void clear_leftovers(const std::string& disk_name) const;
+  /// The owner of the bus is dead, or the directory was removed.
+  [[nodiscard]] bool is_orphaned() const;
+
+  /// A name on the bus, taken for this process.
+  struct Seat {
+    std::string name;
+    std::string disk_name;
+    HeldLock lock;
+  };
+  /// Throws NameTaken. Leftovers of a dead process are cleared away. The endpoint itself is made by the caller, who then
+  /// calls announce().
+  [[nodiscard]] Seat claim(const std::string& name, const std::string& note);
+  void announce(const Seat& seat) const;
+  /// Takes away all of it but the statistics.
+  void vacate(Seat& seat, const std::string& statistics) const noexcept;
+
+  static constexpr const char* kOwnerFile = ".owner";
+
+ private:
+  [[nodiscard]] PeerFacts look_at(const std::string& disk_name, bool* has_lock = nullptr) const;
+  [[nodiscard]] bool is_endpoint(os::FileKind kind) const;
+  /// What stands under a name, seen by who has just got its lock: left by the dead.
+  [[nodiscard]] bool is_leftover(const std::string& disk_name, const HeldLock::Attempt& attempt) const;
+  void remove_all_of(const std::string& disk_name) const noexcept;
+  [[nodiscard]] std::optional<Pid> noted_pid(const std::string& disk_name) const;
+
+  os::Directory directory_;
+  DiskNames names_;
+  std::vector<os::FileKind> endpoints_;
+};
+
+[[nodiscard]] std::string lock_file_of(const std::string& disk_name);
+
+}  // namespace ipcm::transport

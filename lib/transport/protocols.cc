@@ -1,0 +1,28 @@
+#include "transport/protocols.h"
+
+#include "ipcm/error.h"
+#include "transport/connection_unix/protocol.h"
+
+namespace ipcm::transport {
+
+const std::vector<const Protocol*>& protocols() {
+  static const std::vector<const Protocol*> all = {
+      &connection_unix_protocol(),
+  };
+  return all;
+}
+
+const Protocol& find_protocol(const std::string& name) {
+  std::string known;
+  for (const Protocol* protocol : protocols()) {
+    if (name == protocol->name()) return *protocol;
+    known.append(known.empty() ? "" : ", ").append(protocol->name());
+  }
+  throw BusError("unknown protocol '" + name + "'; this build has: " + known);
+}
+
+void expect_known_serializer(const std::string& name) {
+  if (name != "JSON") throw BusError("unknown serializer '" + name + "'; this build has: JSON");
+}
+
+}  // namespace ipcm::transport

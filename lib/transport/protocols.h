@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "transport/transport.h"
+
+namespace ipcm::transport {
+
+/// The list: to add a protocol, add a folder beside this file, and a line to protocols.cc.
+[[nodiscard]] const std::vector<const Protocol*>& protocols();
+/// Throws BusError that lists the known ones.
+[[nodiscard]] const Protocol& find_protocol(const std::string& name);
+/// Throws BusError that lists the known ones.
+void expect_known_serializer(const std::string& name);
+
+}  // namespace ipcm::transport

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ipcm/bus.h"
+#include "ipcm/client.h"
+#include "ipcm/message.h"
+#include "loop/loop.h"
+
+namespace ipcm::transport {
+
+/// Who takes what a transport brings. Called from inside the loop; must only note things down.
+class Receiver {
+ public:
+  virtual ~Receiver() = default;
+  virtual void received(Message message) = 0;
+  /// The way to a peer ended: it left, it died, or it only closed that connection.
+  virtual void link_lost(const std::string& peer) = 0;
+  /// Somebody may have come or gone: look at peers() again. Only after watch_peers().
+  virtual void peers_changed() = 0;
+  /// Something had to be thrown away; a sentence for people.
+  virtual void dropped(const std::string& sentence) = 0;
+};
+
+/// Who a peer is, as far as the medium tells.
+struct PeerFacts {
+  enum class State { absent, dead, present, active };  ///< present: its endpoint is there, it isn't reachable yet
+  State state = State::absent;
+  Pid pid = 0;              ///< 0: not known
+  std::string class_name;   ///< of a service of ours
+};
+
+/// One member's way to a bus: its own mailbox, and the ways to all others. One implementation for each medium.
+///
+/// Errors: what every sender must handle is a result; everything else throws Error. Threads: belongs to that of its
+/// loop. Order: messages of one sender arrive as sent. After fork: inert in the child.
+class Transport {
+ public:
+  enum class Sent {
+    done,    ///< the medium has it
+    queued,  ///< behind others; goes out as the loop runs
+    gone,    ///< no such peer, or it died
+    full,    ///< the queue for that peer is at its limit
+  };
+
+  virtual ~Transport() = default;
+  /// `why` tells about gone and full.
+  [[nodiscard]] virtual Sent send(const Message& message, std::string& why) = 0;
+  /// Bytes that wait to be sent to one peer, and messages that wait to be sent to all.
+  [[nodiscard]] virtual std::size_t queued_bytes(const std::string& peer) const = 0;
+  [[nodiscard]] virtual std::size_t queued_messages() const = 0;
+  /// Gives up what is queued for a peer, where a reader has stalled.
+  virtual void abandon(const std::string& peer) = 0;
+  /// Takes in everything that has arrived, without waiting.
+  virtual void drain() = 0;
+
+  [[nodiscard]] virtual std::vector<std::string> peers() = 0;  ///< Others, sorted; dead ones left out and cleared away.
+  [[nodiscard]] virtual PeerFacts look(const std::string& peer) = 0;
+  /// Tells the Receiver of changes from now on.
+  virtual void watch_peers() = 0;
+
+  /// Takes the endpoint away and leaves `statistics` for others to read; idempotent.
+  virtual void leave(const Statistics& statistics) = 0;
+  /// The bus itself is gone, or a bus whose owner is dead has lost its last member: nothing is left to talk on.
+  [[nodiscard]] virtual bool is_orphaned() = 0;
+};
+
+struct JoinRequest {
+  BusInfo info;
+  std::string name;
+  std::string class_name;  ///< told to whoever lists the bus; may be empty
+  /// No endpoint, not listed: can send, and read answers on what it opened itself.
+  bool anonymous = false;
+};
+
+/// What is known of one kind of bus: how to make, join and remove one.
+class Protocol {
+ public:
+  virtual ~Protocol() = default;
+  [[nodiscard]] virtual const char* name() const = 0;
+  [[nodiscard]] virtual const char* summary() const = 0;
+  /// Empty: it works here. Never throws.
+  [[nodiscard]] virtual std::string why_not_viable() const noexcept = 0;
+  /// Makes the route and returns it.
+  [[nodiscard]] virtual std::string make_route(const SpawnOptions& options) const = 0;
+  /// Removes it, whatever is in it. false: something stayed.
+  virtual bool remove_route(const std::string& route) const noexcept = 0;
+  [[nodiscard]] virtual std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop, Receiver& receiver) const = 0;
+};
+
+}  // namespace ipcm::transport

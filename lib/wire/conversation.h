@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+
+#include "ipcm/content.h"
+
+namespace ipcm::wire {
+
+// What the content of a message means to services: requests, responses, and the word to end. Anything else is a general
+// message.
+//   {"ipcm_request_id": ID, "request": any}
+//   {"ipcm_response_id": ID, "response": any}              and "ipcm_error": TEXT if it failed
+//   {"terminate": 1}
+
+enum class Meaning { general, request, response, terminate };
+
+struct Conversation {
+  Meaning meaning = Meaning::general;
+  std::string id;      ///< of the request, or of the request that is answered
+  Content payload;     ///< the request, or the response
+  std::string error;   ///< of a response that failed; otherwise empty
+};
+
+/// Content that is not one of ours, or no object, is general; this never throws.
+[[nodiscard]] Conversation understand(const Content& content);
+
+[[nodiscard]] Content request_content(const std::string& id, const Content& request);
+[[nodiscard]] Content response_content(const std::string& id, const Content& response);
+[[nodiscard]] Content error_content(const std::string& id, const std::string& text);
+[[nodiscard]] Content terminate_content();
+
+}  // namespace ipcm::wire

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "wire/json_scan.h"
+
+namespace ipcm::wire {
+
+enum class MemberKind { null, string, nested, other };
+
+/// Calls `member(key, kind, raw, decoded)` for each member of the one outermost object of `text`, without a tree: `raw`
+/// is the value's own text, `decoded` a string's characters. false from it: the key may not stand there.
+/// Throws ProtocolError for what is no JSON object.
+template <class Member>
+void for_each_member(std::string_view text, std::string_view what, Member member);
+
+namespace detail {
+
+template <class Member>
+class TopLevel {
+ public:
+  TopLevel(std::string_view text, Member& member) : text_(text), member_(member) {}
+
+  bool scalar(ScalarKind kind, std::size_t begin, std::size_t end, std::string_view decoded) {
+    if (depth_ == 0) return refuse("expected an object");
+    if (depth_ > 1) return true;
+    const MemberKind told = kind == ScalarKind::string ? MemberKind::string
+                            : kind == ScalarKind::null ? MemberKind::null
+                                                       : MemberKind::other;
+    return tell(told, begin, end, decoded);
+  }
+  bool open(bool is_object, std::size_t begin) {
+    if (depth_ == 0 && !is_object) return refuse("expected an object");
+    if (++depth_ == 2) begin_ = begin;
+    return true;
+  }
+  bool close(std::size_t end) { return depth_-- != 2 || tell(MemberKind::nested, begin_, end, {}); }
+  bool key(std::string_view decoded) {
+    if (depth_ == 1) key_ = decoded;
+    return true;
+  }
+  [[nodiscard]] const std::string& failure() const { return failure_; }
+
+ private:
+  bool tell(MemberKind kind, std::size_t begin, std::size_t end, std::string_view decoded) {
+    if (member_(std::string_view(key_), kind, text_.substr(begin, end - begin), decoded)) return true;
+    return refuse("the key '" + key_ + "' twice");
+  }
+  bool refuse(std::string why) {
+    failure_ = std::move(why);
+    return false;
+  }
+
+  std::string_view text_;
+  Member& member_;
+  std::string key_, failure_;
+  std::size_t depth_ = 0, begin_ = 0;
+};
+
+}  // namespace detail
+
+template <class Member>
+void for_each_member(std::string_view text, std::string_view what, Member member) {
+  detail::TopLevel<Member> visitor(text, member);
+  scan_json(text, what, visitor);
+}
+
+/// What Perl takes for true: not null, false, 0, "0" or "".
+[[nodiscard]] inline bool is_truthy(MemberKind kind, std::string_view raw, std::string_view decoded) {
+  if (kind == MemberKind::null) return false;
+  if (kind == MemberKind::string) return !decoded.empty() && decoded != "0";
+  return raw != "false" && raw != "0" && raw != "0.0";
+}
+
+}  // namespace ipcm::wire
