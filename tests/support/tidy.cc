@@ -1,0 +1,121 @@
+#include "support/tidy.h"
+
+#include <dirent.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "os/process.h"
+
+namespace ipcm::test {
+namespace {
+
+/// All children of this process, adopted ones included.
+std::vector<Pid> children() {
+  std::vector<Pid> all;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream list(task.path() / "children");
+    for (Pid pid = 0; list >> pid;) all.push_back(pid);
+  }
+  return all;
+}
+
+std::string command_of(Pid pid) {
+  std::string text = read_file("/proc/" + std::to_string(pid) + "/cmdline");
+  std::replace(text.begin(), text.end(), '\0', ' ');
+  return text;
+}
+
+}  // namespace
+
+std::vector<std::string> open_descriptors() {
+  std::vector<std::string> all;
+  const std::string place = "/proc/self/fd";
+  for (const std::string& name : names_in(place)) {
+    std::array<char, 4096> target{};
+    const auto size = ::readlink((place + "/" + name).c_str(), target.data(), target.size());
+    const std::string leads(target.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+    if (leads.find("/proc/") == std::string::npos) all.push_back(name + " -> " + leads);  // but for our own listing
+  }
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+std::vector<std::string> names_in(const std::string& directory) {
+  std::vector<std::string> all;
+  DIR* list = ::opendir(directory.c_str());
+  if (list == nullptr) return all;
+  while (const dirent* entry = ::readdir(list))
+    if (const std::string name = entry->d_name; name != "." && name != "..") all.push_back(name);
+  ::closedir(list);
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+Tidy::Tidy() {
+  std::array<char, 64> path{"/tmp/ipcm-test-XXXXXX"};
+  REQUIRE(::mkdtemp(path.data()) != nullptr);
+  directory_ = path.data();
+  ::setenv("TMPDIR", directory_.c_str(), 1);
+  ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
+  ::unsetenv("IPCM_INFO");
+  ::unsetenv("IPCM_BOOT");
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);  // orphans of a test come to us, and are seen
+  descriptors_ = open_descriptors();
+}
+
+Tidy::~Tidy() {
+  await_no_children();
+  const auto files = names_in(directory_);
+  CHECK_MESSAGE(files.empty(), "files were left behind, the first is ", files.empty() ? "" : files.front());
+  CHECK(open_descriptors() == descriptors_);
+  std::filesystem::remove_all(directory_);
+}
+
+void Tidy::await_no_children() {
+  const auto deadline = os::Deadline::after(kHang);
+  for (;;) {
+    const auto all = children();
+    if (all.empty()) return;
+    for (const Pid pid : all) {
+      const auto process = os::open_process(pid);
+      if (process && !os::await_end(process->get(), deadline)) {
+        ADD_FAIL_CHECK_AT(__FILE__, __LINE__, "a process was left behind: " << pid << " " << command_of(pid));
+        ::kill(pid, SIGKILL);
+        (void)os::await_end(process->get(), os::Deadline::never());
+      }
+      (void)::waitpid(pid, nullptr, WNOHANG);
+    }
+  }
+}
+
+std::string child_program(const std::string& name) { return std::string(std::getenv("IPCM_TEST_CHILDREN")) + "/" + name; }
+std::string boot_program() { return std::getenv("IPCM_TEST_BOOT"); }
+std::string ipcm_program() { return std::getenv("IPCM_TEST_IPCM"); }
+
+void write_file(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
+
+std::string write_script(const std::string& path, const std::string& text) {
+  write_file(path, text);
+  ::chmod(path.c_str(), 0755);
+  return path;
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+}  // namespace ipcm::test
