@@ -54,18 +54,19 @@ class TakeDown {
 
   std::vector<std::string> run(Duration patience) {
     if (leaving_.empty()) return {};
-    const bool anybody_on_bus = std::any_of(leaving_.begin(), leaving_.end(), [](const Leaving& one) { return !one.name.empty(); });
-    if (anybody_on_bus) member_->transport().watch_peers();
     for (Leaving& one : leaving_)
       if (one.process >= 0) one.watch = loop_->watch(one.process, EPOLLIN, [this](std::uint32_t) { changed_ = true; });
+    bool all_linked = member_->transport().keeps_links();
     for (const Leaving& one : leaving_) {
       if (one.name.empty()) continue;
       try {
         member_->send(one.name, wire::terminate_content(), true);
       } catch (const Error&) {
-        continue;  // it went just now, or its queue is full: then signals follow
+        all_linked = false;  // it is going, or does not listen
       }
     }
+    // Only if need be: ending a directory watch costs the kernel some ten milliseconds (an SRCU grace period).
+    if (!all_linked) member_->transport().watch_peers();
     const auto start = os::Clock::now();
     const auto give_up = patience == kNoLimit ? os::Deadline::never() : os::Deadline::at(start + patience);
     if (!all_gone(os::Deadline::at(start + kPoliteTime), give_up)) {

@@ -32,8 +32,8 @@ class StderrCapture {
   void read();
   os::UniqueFd pipe_, real_;
   std::string held_;
-  Watch watch_, relay_watch_;
   os::Child relay_;
+  Watch watch_, relay_watch_;  // last: they are to end first
 };
 
 }  // namespace ipcm::launch

@@ -62,6 +62,8 @@ class Transport {
   [[nodiscard]] virtual PeerFacts look(const std::string& peer) = 0;
   /// Tells the Receiver of changes from now on.
   virtual void watch_peers() = 0;
+  /// Whether link_lost() comes for everybody we have sent to, so that nobody needs to watch for their leaving.
+  [[nodiscard]] virtual bool keeps_links() const = 0;
 
   /// Takes the endpoint away and leaves `statistics` for others to read; idempotent.
   virtual void leave(const Statistics& statistics) = 0;

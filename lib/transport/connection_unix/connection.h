@@ -56,11 +56,6 @@ class Connection {
   [[nodiscard]] std::size_t announced() const { return reader_.announced(); }
   [[nodiscard]] int fd() const { return socket_.get(); }
 
-  std::string peer;      ///< Empty: it has not said who it is.
-  bool opened_by_us = false;
-  Watch watch;
-  Watch greeting_deadline;
-
  private:
   enum class Piece { some, last, later, end };
   Piece read_piece(std::size_t least, std::size_t& got);
@@ -71,6 +66,12 @@ class Connection {
   std::deque<std::string> queue_;
   std::size_t front_sent_ = 0;  // of the queue's first
   std::size_t queued_bytes_ = 0;
+
+ public:
+  std::string peer;  ///< Empty: it has not said who it is.
+  bool opened_by_us = false;
+  Watch watch;  // after the socket: it is to end first
+  Watch greeting_deadline;
 };
 
 }  // namespace ipcm::transport

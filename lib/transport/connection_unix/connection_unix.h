@@ -29,6 +29,7 @@ class ConnectionUnix final : public Transport {
   std::vector<std::string> peers() override;
   PeerFacts look(const std::string& peer) override;
   void watch_peers() override;
+  [[nodiscard]] bool keeps_links() const override { return true; }
   void leave(const Statistics& statistics) override;
   bool is_orphaned() override;
 
