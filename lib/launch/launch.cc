@@ -20,7 +20,7 @@ using Phase = LaunchError::Phase;
 /// Where a boot binary finds its ready pipe.
 constexpr int kChildReadyFd = 3;
 /// A child that has said it can't start, or closed its ready pipe, has this long to end by itself.
-constexpr auto kLastWords = std::chrono::seconds(5);
+constexpr auto kLastWords = std::chrono::seconds(1);
 
 std::string started_as(const std::string& service) { return "service '" + service + "' did not start: "; }
 
@@ -303,46 +303,57 @@ void Launch::on_ready_pipe() {
   const auto result = os::read_some(ready_pipe_.get(), bytes, 4096, "ready pipe");
   if (result == os::ReadResult::later) return;
   if (result == os::ReadResult::some) {
-    if (const auto report = listener_.feed(bytes)) conclude(*report);
+    if (const auto report = listener_.feed(bytes)) heard(*report);
     return;
   }
-  pipe_ended_ = true;
   ready_watch_.stop();
-  conclude(listener_.at_end());
+  heard(listener_.at_end());
+}
+
+void Launch::heard(const ready::Report& report) {
+  if (verdict_ != Verdict::pending || bad_news_) return;
+  if (const auto* ready = std::get_if<ready::Ready>(&report)) {
+    succeed(*ready);
+    return;
+  }
+  // It is about to end by itself, having closed the pipe; how it ends is part of the story.
+  bad_news_ = report;
+  ready_watch_.stop();
+  (void)child_.try_reap();
+  if (child_.reaped())
+    conclude();
+  else
+    last_words_watch_ = loop_.at(os::Clock::now() + kLastWords, [this] { conclude(); });
 }
 
 void Launch::on_child_ended() {
   const auto status = child_.try_reap();
   if (!child_.reaped()) return;
   child_watch_.stop();
+  while (verdict_ == Verdict::pending && !bad_news_ && os::is_readable(ready_pipe_.get())) on_ready_pipe();
   if (verdict_ != Verdict::pending) return;
-  while (verdict_ == Verdict::pending && !pipe_ended_ && os::is_readable(ready_pipe_.get())) on_ready_pipe();
-  if (verdict_ != Verdict::pending || pipe_ended_) return;
-  // It is gone, and somebody else still has the pipe: a daemon in the making, if it left in peace.
-  if (!status || !status->success()) conclude(ready::Silent{});
+  // If somebody else still has the pipe, it may be a daemon in the making, provided that this one left in peace.
+  if (!bad_news_ && !(status && status->success())) bad_news_ = ready::Silent{};
+  if (bad_news_) conclude();
 }
 
-void Launch::conclude(const ready::Report& report) {
+void Launch::conclude() {
   if (verdict_ != Verdict::pending) return;
-  if (const auto* ready = std::get_if<ready::Ready>(&report)) {
-    succeed(*ready);
-    return;
-  }
-  // It is about to end by itself, having closed the pipe; its status is part of the story.
-  (void)child_.reap(os::Deadline::after(kLastWords));
   LaunchError::Facts facts;
-  facts.phase = request_.on_bus && request_.on_bus() ? Phase::start : Phase::boot;
   facts.status = child_.status();
   const std::string ended = facts.status ? facts.status->describe() : child_.reaped() ? "ended" : "";
   std::string what;
-  if (const auto* failed = std::get_if<ready::Failed>(&report)) {
+  if (const auto* failed = std::get_if<ready::Failed>(&*bad_news_)) {
+    facts.phase = failed->joined ? Phase::start : Phase::boot;
     facts.reason = failed->error;
     what = failed->error + (ended.empty() ? "" : " (it " + ended + ")");
-  } else if (ended.empty()) {
-    what = "it closed the ready pipe without a word, and ran on; it was ended";
   } else {
-    what = (request_.program.empty() ? std::string("its process ") : "boot binary '" + request_.program + "' ") + ended +
-           " after " + readable_span(os::Clock::now() - began_) + ", before it was ready";
+    facts.phase = request_.on_bus && request_.on_bus() ? Phase::start : Phase::boot;
+    if (ended.empty())
+      what = "it closed the ready pipe without a word, and ran on; it was ended";
+    else
+      what = (request_.program.empty() ? std::string("its process ") : "boot binary '" + request_.program + "' ") + ended +
+             " after " + readable_span(os::Clock::now() - began_) + ", before it was ready";
   }
   fail(std::move(facts), what);
 }
@@ -358,8 +369,7 @@ void Launch::succeed(const ready::Ready& ready) {
 }
 
 void Launch::end_child() {
-  ready_watch_.stop();
-  child_watch_.stop();
+  for (Watch* watch : {&ready_watch_, &child_watch_, &limit_watch_, &last_words_watch_}) watch->stop();
   (void)child_.kill_and_reap();
   ready_pipe_.reset();
 }

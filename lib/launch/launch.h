@@ -83,7 +83,8 @@ class Launch {
   void start_by_fork(Lines lines);
   void on_ready_pipe();
   void on_child_ended();
-  void conclude(const ready::Report& report);
+  void heard(const ready::Report& report);
+  void conclude();
   void succeed(const ready::Ready& ready);
   void fail(LaunchError::Facts facts, const std::string& what);
   void end_child();
@@ -100,9 +101,9 @@ class Launch {
   Duration elapsed_{};
   os::UniqueFd ready_pipe_;
   ready::Listener listener_;
-  bool pipe_ended_ = false;
+  std::optional<ready::Report> bad_news_;  // it will not become ready; its end is awaited
   StderrCapture capture_;
-  Watch ready_watch_, child_watch_, limit_watch_;
+  Watch ready_watch_, child_watch_, limit_watch_, last_words_watch_;
   std::optional<LaunchError> error_;
 };
 

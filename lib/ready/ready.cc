@@ -27,6 +27,7 @@ Report parse(std::string_view text, bool with_newline) {
                             if (key == "name") ready.name = decoded;
                             if (key == "pid") std::from_chars(raw.data(), raw.data() + raw.size(), ready.pid);
                             if (key == "error") failed.error = decoded;
+                            if (key == "phase") failed.joined = decoded == "start";
                             return true;
                           });
   } catch (const ProtocolError&) {
@@ -70,8 +71,9 @@ void Announcer::ready(const std::string& name) {
   notify("READY=1\nSTATUS=serving\n");
 }
 
-void Announcer::failed(const std::string& error) noexcept {
-  const std::string text = R"({"ready":false,"error":)" + wire::json_string(error, wire::BrokenUtf8::replaced) + "}";
+void Announcer::failed(const std::string& error, bool joined) noexcept {
+  const std::string text = R"({"ready":false,"error":)" + wire::json_string(error, wire::BrokenUtf8::replaced) +
+                           (joined ? R"(,"phase":"start"})" : "}");
   if (pipe_) (void)os::try_write_all(pipe_.get(), text);
   pipe_.reset();
   notify("STATUS=" + error + "\nSTOPPING=1\n");

@@ -12,7 +12,8 @@ namespace ipcm::ready {
 
 // The ready line, both ends. The service writes on an inherited pipe, once:
 //   {"ready":true,"name":"…","pid":123}\n     it serves; then it closes
-//   {"ready":false,"error":"…"}               no newline: it can't start, closes and exits
+//   {"ready":false,"error":"…"}               no newline: it can't start, closes and exits; "phase":"start" beside it if
+//                                             it had joined the bus
 // End of file with nothing before: it died; the wait status tells. Who waits for a newline and nothing more (s6) is
 // served too; and whoever writes just a newline counts as ready.
 
@@ -26,7 +27,8 @@ class Announcer {
   void use_notify_socket();
 
   void ready(const std::string& name);
-  void failed(const std::string& error) noexcept;
+  /// `joined`: it was on the bus already.
+  void failed(const std::string& error, bool joined = false) noexcept;
   /// For a child that goes on to exec: its descriptors, to be passed.
   [[nodiscard]] os::UniqueFd give_pipe() { return std::move(pipe_); }
   [[nodiscard]] os::UniqueFd give_stderr() { return std::move(real_stderr_); }
@@ -50,6 +52,7 @@ struct Ready {
 };
 struct Failed {
   std::string error;
+  bool joined = false;
 };
 struct Silent {};  ///< End of file, and not a word.
 using Report = std::variant<Ready, Failed, Silent>;

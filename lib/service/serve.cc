@@ -56,8 +56,9 @@ int serve(ServiceSetup setup, ready::Announcer announcer,
   } catch (...) {
     Trouble trouble = understand_error(doing);
     // A class that throws in on_start threw, whatever type it chose.
-    if (std::string_view(doing) == "on_start") trouble = {Exit::service_threw, "on_start: " + trouble.words};
-    announcer.failed(trouble.words);
+    const bool joined = std::string_view(doing) == "on_start";
+    if (joined) trouble.status = Exit::service_threw;
+    announcer.failed(trouble.words, joined);
     std::fprintf(stderr, "ipcm: service '%s': %s\n", name.c_str(), trouble.words.c_str());
     return status_of(trouble.status);
   }

@@ -1,0 +1,42 @@
+# What the scripts share. Sourced from the top of the tree.
+
+heading() { printf '\n== %s\n' "$*"; }
+
+# On Debian, whatever is missing. Elsewhere the build says what it lacks.
+install_packages() {
+  packages='g++ meson ninja-build pkg-config libcli11-dev libcereal-dev doctest-dev libmd-dev python3'
+  command -v dpkg-query >/dev/null || return 0
+  missing=
+  for package in $packages; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+  done
+  [ -n "$missing" ] || return 0
+  heading "installing:$missing"
+  root=
+  [ "$(id -u)" = 0 ] || root=sudo
+  # A lock that somebody else holds is waited for.
+  $root apt-get -o DPkg::Lock::Timeout=120 update -qq
+  DEBIAN_FRONTEND=noninteractive $root apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+# build_in DIRECTORY [OPTION…]: warnings are errors in our own builds, not in those of users.
+build_in() {
+  directory=$1
+  shift
+  if [ ! -f "$directory/build.ninja" ]; then
+    heading "configuring $directory"
+    meson setup "$directory" -Dwerror=true "$@" >"$directory.log" 2>&1 || { cat "$directory.log" >&2; return 1; }
+    rm -f "$directory.log"
+  fi
+  heading "building $directory"
+  ninja -C "$directory" --quiet
+}
+
+# run_tests DIRECTORY TIMES
+run_tests() {
+  heading "testing in $1"
+  status=0
+  meson test -C "$1" --no-rebuild --print-errorlogs --repeat "$2" || status=$?
+  python3 scripts/count_tests.py "$1/meson-logs/testlog.json" || status=1
+  return $status
+}

@@ -1,0 +1,87 @@
+"""A boot binary in Python, for what a good service does not do: fake_boot.py HOW [--ready-fd N] [--params-fd M | PARAMS].
+
+HOW: echo      answers with the request
+     fails     answers {"fail": WHY} with the error WHY, anything else with the request
+     mute      takes requests and never answers
+     dies      kills itself when it is asked
+     leaves    leaves the bus and ends well when it is asked
+     deaf      leaves neither on terminate nor on SIGTERM
+"""
+
+import json
+import os
+import selectors
+import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
+from peer import Peer  # noqa: E402
+
+
+def read_command_line(words):
+    ready = params = None
+    at = 0
+    while at < len(words):
+        if words[at] == "--ready-fd":
+            ready = int(words[at + 1])
+            at += 2
+        elif words[at] == "--params-fd":
+            with open(int(words[at + 1])) as file:
+                params = json.load(file)
+            at += 2
+        else:
+            params = json.loads(words[at])
+            at += 1
+    return ready, params
+
+
+def answer(how, peer, connection, asked):
+    """False: it is over."""
+    request = asked["content"]["request"]
+    if how == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "leaves":
+        return False
+    if how == "fails" and isinstance(request, dict) and "fail" in request:
+        peer.answer(connection, asked, None, request["fail"])
+    elif how != "mute":
+        peer.answer(connection, asked, request)
+    return True
+
+
+def serve(how, peer):
+    selector = selectors.DefaultSelector()
+    selector.register(peer.listener, selectors.EVENT_READ, None)
+    while True:
+        for key, _ in selector.select():
+            if key.data is None:
+                connection = peer.accept()
+                selector.register(connection.stream, selectors.EVENT_READ, connection)
+                continue
+            received = key.data.receive()
+            if received is None:
+                selector.unregister(key.fileobj)
+                key.data.close()
+                continue
+            content = received["content"]
+            if isinstance(content, dict) and content.get("ipcm_request_id"):
+                if not answer(how, peer, key.data, received):
+                    return
+            elif isinstance(content, dict) and content.get("terminate") and how != "deaf":
+                return
+
+
+def main():
+    how = sys.argv[1]
+    if how == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready, params = read_command_line(sys.argv[2:])
+    info = params["ipcm_info"]
+    with Peer((json.loads(info) if isinstance(info, str) else info)[2], params["name"]) as peer:
+        if ready is not None:
+            os.write(ready, json.dumps({"ready": True, "name": params["name"], "pid": os.getpid()}).encode() + b"\n")
+            os.close(ready)
+        serve(how, peer)
+
+
+main()
