@@ -56,12 +56,14 @@ std::string Member::send(std::string_view to, const Content& content, bool broad
       throw Error("the message from '" + name() + "' to '" + message.to + "' can't be sent: " + why);
     case transport::Transport::Sent::queued:
       if (sending_ == Sending::queues) break;
-      // While we wait we also read, or two who send each other much would wait for ever.
+      // While we wait we also read, or two who send each other much would wait for ever. Who waits for fd() would not
+      // learn of what was read then.
       if (!loop_->run_until([&] { return transport_->queued_bytes(message.to) == 0; }, os::Deadline::after(kSendTime))) {
         transport_->abandon(message.to);
         throw Timeout("the message from '" + name() + "' to '" + message.to +
                       "' was not taken within 60 s: the receiver does not read; the connection was closed");
       }
+      if (has_messages()) loop_->nudge();
   }
   ++statistics_.sent[message.to];
   return message.id;

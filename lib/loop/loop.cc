@@ -144,6 +144,10 @@ bool Loop::turn(os::Deadline deadline) {
   return true;
 }
 
+void Loop::nudge() {
+  nudge_ = at(os::Clock::now(), [] {});
+}
+
 int Loop::fd() const { return state_->events.fd(); }
 std::uint64_t Loop::turns() const { return state_->turns; }
 

@@ -66,6 +66,8 @@ class Loop {
     while (turn(os::Deadline::passed())) {
     }
   }
+  /// Makes fd() readable, once: for who has taken something in here that the owner of an outer loop is to look at.
+  void nudge();
   /// Readable when a turn would find something to do: for somebody else's loop.
   [[nodiscard]] int fd() const;
   /// How many turns found something: how often this process woke up.
@@ -73,6 +75,7 @@ class Loop {
 
  private:
   std::shared_ptr<Watch::State> state_;
+  Watch nudge_;
 };
 
 }  // namespace ipcm

@@ -139,7 +139,7 @@ int Core::run(ready::Announcer& announcer) {
   // What came while on_start ran, or was there before.
   turn();
   while (!exit_code_) {
-    loop_->turn(something_ || client_->member().has_messages() ? os::Deadline::passed() : os::Deadline::never());
+    loop_->turn(something_ || requests_->has_work() ? os::Deadline::passed() : os::Deadline::never());
     turn();
   }
   return *exit_code_;

@@ -223,14 +223,26 @@ std::optional<Response> Requests::get(const std::string& id) {
   return response;
 }
 
+/// Runs the loop until `done`. What came meanwhile and was not waited for is to be seen by who waits for fd().
+template <class Done>
+bool Requests::wait(Done&& done, os::Deadline deadline) {
+  const bool reached = member_.loop().run_until(
+      [&] {
+        settle();
+        return done();
+      },
+      deadline);
+  if (has_work()) member_.loop().nudge();
+  return reached;
+}
+
 Response Requests::await(const std::string& id, os::Deadline deadline) {
   member_.expect_usable();
   auto response = get(id);
   if (response) return std::move(*response);
   const std::string peer = open_.at(id).peer;
-  const bool there = member_.loop().run_until(
+  const bool there = wait(
       [&] {
-        settle();
         const auto found = open_.find(id);
         return found == open_.end() || found->second.response;
       },
@@ -256,13 +268,7 @@ bool Requests::have_pending() const {
 
 void Requests::await_all(os::Deadline deadline) {
   member_.expect_usable();
-  const bool all = member_.loop().run_until(
-      [&] {
-        settle();
-        return !have_pending();
-      },
-      deadline);
-  if (all) return;
+  if (wait([&] { return !have_pending(); }, deadline)) return;
   std::string who;
   for (const auto& [id, open] : open_)
     if (!open.response && who.find("'" + open.peer + "'") == std::string::npos) who.append(who.empty() ? "'" : ", '").append(open.peer).append("'");

@@ -36,6 +36,8 @@ class Requests {
 
   /// Sorts what has arrived: answers to their requests, the rest aside. Runs callbacks that are due.
   void settle();
+  /// Whether settle() or take_others() would find something.
+  [[nodiscard]] bool has_work() const { return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty(); }
   /// What was put aside.
   [[nodiscard]] std::vector<Message> take_others();
   /// The same, for who runs no loop: looks for more first.
@@ -74,6 +76,8 @@ class Requests {
   [[nodiscard]] bool asks(const std::string& peer) const;
   void run_due();
   void remember(const std::string& id, const char* what);
+  template <class Done>
+  bool wait(Done&& done, os::Deadline deadline);
 
   bus::Member& member_;
   std::map<std::string, Open> open_;
