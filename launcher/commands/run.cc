@@ -62,7 +62,7 @@ class Run {
   void ask_all() {
     while (interrupted_ == 0 && !over_) {
       send_more();
-      print_ready();
+      if (print_ready() && !over_) continue;  // there is room again, and lines may be here already
       if (over_ || (slots_.empty() && requests_.empty() && (!lines_ || lines_->at_end()))) break;
       const os::Deadline deadline = slots_.empty() ? os::Deadline::never() : slots_.front()->deadline;
       if (!loop_.turn(deadline) && deadline.has_passed() && !slots_.front()->response) {
@@ -105,8 +105,9 @@ class Run {
     return false;
   }
 
-  void print_ready() {
-    bool printed = false;
+  /// Whether anything was done.
+  bool print_ready() {
+    const std::size_t before = slots_.size();
     while (!slots_.empty() && slots_.front()->response) {
       const Response response = std::move(*slots_.front()->response);
       const std::size_t number_of_request = slots_.front()->number;
@@ -115,7 +116,6 @@ class Run {
       if (response.ok()) {
         print_line(response.content().readable());
         ++answered_;
-        printed = true;
         continue;
       }
       try {
@@ -129,10 +129,12 @@ class Run {
         std::fflush(stdout);
         status_ = report_error(options_);
         over_ = true;  // nobody is left to ask
-        return;
+        return true;
       }
     }
-    if (printed && (slots_.empty() || from_stdin_)) std::fflush(stdout);
+    const bool done = slots_.size() < before;
+    if (done && (slots_.empty() || from_stdin_)) std::fflush(stdout);
+    return done;
   }
 
   const Options& options_;
