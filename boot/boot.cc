@@ -70,8 +70,11 @@ struct Listing {
     for (const auto& [name, entry] : registry.entries()) {
       text.append(name).append("  ").append(entry.description).push_back('\n');
       for (const FieldDescription& field : entry.args)
-        text.append("    ").append(field.name).append(": ").append(field.type).append(
-            field.required ? ", required\n" : ", default " + field.default_value + "\n");
+        text.append("    ")
+            .append(field.name)
+            .append(": ")
+            .append(field.type)
+            .append(field.required ? ", required\n" : ", default " + field.default_value + "\n");
     }
     return text;
   }
@@ -79,9 +82,12 @@ struct Listing {
 
 /// Where the standard streams go that the parameters name; for launchers that did not see to it themselves.
 void redirect(const Redirect& redirect) {
-  if (!redirect.in.empty()) os::replace_standard_stream(os::open_stream(redirect.in, os::StreamUse::read).get(), 0);
-  if (!redirect.out.empty()) os::replace_standard_stream(os::open_stream(redirect.out, os::StreamUse::append).get(), 1);
-  if (!redirect.err.empty()) os::replace_standard_stream(os::open_stream(redirect.err, os::StreamUse::append).get(), 2);
+  if (!redirect.in.empty())
+    os::replace_standard_stream(os::open_stream(redirect.in, os::StreamUse::read).get(), 0);
+  if (!redirect.out.empty())
+    os::replace_standard_stream(os::open_stream(redirect.out, os::StreamUse::append).get(), 1);
+  if (!redirect.err.empty())
+    os::replace_standard_stream(os::open_stream(redirect.err, os::StreamUse::append).get(), 2);
 }
 
 int complain(ready::Announcer& announcer, Exit status, const std::string& words) {
@@ -129,10 +135,17 @@ int boot(int argc, char** argv, const Registry& registry) {
   try {
     const handoff::CommandLine line = handoff::read_command_line(argc, argv);
     switch (line.wish) {
-      case Wish::boot: return serve(line, registry);
-      case Wish::help: std::printf(kUsage, argv[0], argv[0], argv[0]); return 0;
-      case Wish::list: std::fputs(Listing{registry}.as_text().c_str(), stdout); return 0;
-      case Wish::list_json: std::fputs(Listing{registry}.as_json().c_str(), stdout); return 0;
+      case Wish::boot:
+        return serve(line, registry);
+      case Wish::help:
+        std::printf(kUsage, argv[0], argv[0], argv[0]);
+        return 0;
+      case Wish::list:
+        std::fputs(Listing{registry}.as_text().c_str(), stdout);
+        return 0;
+      case Wish::list_json:
+        std::fputs(Listing{registry}.as_json().c_str(), stdout);
+        return 0;
     }
     return 0;
   } catch (const UsageError& error) {

@@ -11,8 +11,10 @@ namespace ipcm::launcher {
 namespace {
 
 constexpr const char* kExitStatuses =
-    "Exit status: 0 done; 1 the service answered with an error; 2 usage; 3 no such bus or peer, or it went away;\n"
-    "4 timed out; 5 launch failed. Answers go to stdout, one JSON value a line; words for people go to stderr.";
+    "Exit status: 0 done; 1 the service answered with an error; 2 usage; 3 no such bus or peer, or it went "
+    "away;\n"
+    "4 timed out; 5 launch failed. Answers go to stdout, one JSON value a line; words for people go to "
+    "stderr.";
 
 /// A verb with its help and an example.
 CLI::App* verb(CLI::App& parent, Options& options, const std::string& name, const std::string& path,
@@ -27,7 +29,9 @@ CLI::App* verb(CLI::App& parent, Options& options, const std::string& name, cons
 void add_start_options(CLI::App* command, Options& options) {
   command->add_option("CLASS", options.class_name, "what to start; `ipcm types` lists them")->required();
   command->add_option("--args", options.args, "the class's parameters, a JSON object")->type_name("JSON");
-  command->add_option("--boot", options.boot, "the boot binary to execute [$IPCM_BOOT, else ipcm-boot beside ipcm]")
+  command
+      ->add_option("--boot", options.boot,
+                   "the boot binary to execute [$IPCM_BOOT, else ipcm-boot beside ipcm]")
       ->type_name("PATH");
   command->add_flag("--secret", options.secret, "keep the parameters out of the process list");
   command
@@ -42,7 +46,8 @@ void add_start_options(CLI::App* command, Options& options) {
                                     : stream == "err" ? &options.redirect.err
                                                       : nullptr;
               if (target == nullptr || equals == std::string::npos || equals + 1 == one.size())
-                throw CLI::ValidationError("--redirect", "wants in=PATH, out=PATH or err=PATH, found '" + one + "'");
+                throw CLI::ValidationError("--redirect",
+                                           "wants in=PATH, out=PATH or err=PATH, found '" + one + "'");
               *target = one.substr(equals + 1);
             }
           },
@@ -56,7 +61,9 @@ void add_start_options(CLI::App* command, Options& options) {
 BusInfo Options::bus_info() const {
   const std::string text = bus.empty() ? os::environment("IPCM_INFO").value_or("") : bus;
   if (text.empty())
-    throw UsageError("no bus is given: set IPCM_INFO (eval \"$(ipcm bus new)\"), run inside `ipcm session`, or say --bus INFO");
+    throw UsageError(
+        "no bus is given: set IPCM_INFO (eval \"$(ipcm bus new)\"), run inside `ipcm session`, or say --bus "
+        "INFO");
   try {
     if (text.starts_with('/')) return {"ConnectionUnix", "JSON", text};
     return BusInfo::parse(text);
@@ -94,59 +101,73 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.require_subcommand(1);
   app.set_version_flag("--version", IPCM_VERSION);
   app.footer(std::string(kExitStatuses) +
-             "\n\nExample:\n  ipcm run echo '{\"hello\":\"world\"}'\n\n`ipcm COMMAND --help` tells about a command.");
+             "\n\nExample:\n  ipcm run echo '{\"hello\":\"world\"}'\n\n`ipcm COMMAND --help` tells about a "
+             "command.");
   double seconds = -1;
-  app.add_option("--bus", options.bus, "the bus: its info string, or its directory [$IPCM_INFO]")->type_name("INFO");
+  app.add_option("--bus", options.bus, "the bus: its info string, or its directory [$IPCM_INFO]")
+      ->type_name("INFO");
   app.add_flag("--json", options.json, "for programs: results and errors as JSON");
   app.add_flag("-v,--verbose", options.verbose, "tell on stderr what happens");
   app.add_option("--timeout", seconds, "seconds to wait for a start [10], and for each answer [no limit]")
       ->type_name("S")
       ->check(CLI::PositiveNumber);
 
-  CLI::App* run = verb(app, options, "run", "run", "a fresh bus, one service, the requests, the answers, and all is gone",
-                       "  ipcm run echo '{\"hello\":\"world\"}'\n  ipcm run echo --args '{\"prefix\":\"> \"}' < lines.json");
+  CLI::App* run = verb(
+      app, options, "run", "run", "a fresh bus, one service, the requests, the answers, and all is gone",
+      "  ipcm run echo '{\"hello\":\"world\"}'\n  ipcm run echo --args '{\"prefix\":\"> \"}' < lines.json");
   add_start_options(run, options);
-  run->add_option("REQUEST", options.words, "JSON values to ask, in order; without any, each line of stdin is one");
+  run->add_option("REQUEST", options.words,
+                  "JSON values to ask, in order; without any, each line of stdin is one");
 
-  CLI::App* session = verb(app, options, "session", "session",
-                           "a fresh bus for one command (or $SHELL): IPCM_INFO is set in it, and all on it ends with it",
-                           "  ipcm session -- sh -c 'ipcm start echo; ipcm request echo 1'");
+  CLI::App* session =
+      verb(app, options, "session", "session",
+           "a fresh bus for one command (or $SHELL): IPCM_INFO is set in it, and all on it ends with it",
+           "  ipcm session -- sh -c 'ipcm start echo; ipcm request echo 1'");
   session->add_option("CMD", options.words, "the command and its arguments, after --");
 
   CLI::App* bus = app.add_subcommand("bus", "buses that outlive a command");
   bus->require_subcommand(1);
   bus->fallthrough();
-  verb(*bus, options, "new", "bus new", "make one; prints what a shell needs to use it", "  eval \"$(ipcm bus new)\"");
-  verb(*bus, options, "rm", "bus rm", "end all that is on it, and remove it", "  ipcm bus rm\n  ipcm bus rm /run/user/1000/ipcm-4711-x7Gh2a")
+  verb(*bus, options, "new", "bus new", "make one; prints what a shell needs to use it",
+       "  eval \"$(ipcm bus new)\"");
+  verb(*bus, options, "rm", "bus rm", "end all that is on it, and remove it",
+       "  ipcm bus rm\n  ipcm bus rm /run/user/1000/ipcm-4711-x7Gh2a")
       ->add_option("BUS", options.words, "info strings or directories [$IPCM_INFO]");
   verb(*bus, options, "ls", "bus ls", "the buses of this user on this machine", "  ipcm bus ls");
   verb(*bus, options, "info", "bus info", "about one bus", "  ipcm bus info --json");
-  verb(*bus, options, "gc", "bus gc", "remove buses whose owner was killed and that nobody is on", "  ipcm bus gc");
+  verb(*bus, options, "gc", "bus gc", "remove buses whose owner was killed and that nobody is on",
+       "  ipcm bus gc");
 
-  CLI::App* start = verb(app, options, "start", "start", "start a service on a bus; back when it is ready",
-                         "  ipcm start echo --name e1\n  ipcm start greeter --boot ./greeter-boot --args '{\"word\":\"Hi\"}'");
+  CLI::App* start = verb(
+      app, options, "start", "start", "start a service on a bus; back when it is ready",
+      "  ipcm start echo --name e1\n  ipcm start greeter --boot ./greeter-boot --args '{\"word\":\"Hi\"}'");
   add_start_options(start, options);
   start->add_option("--name", options.name, "its name on the bus [the class]")->type_name("NAME");
   start->add_flag("--no-wait", options.no_wait, "do not wait until it is ready");
 
-  CLI::App* stop = verb(app, options, "stop", "stop", "end services: politely, then by force", "  ipcm stop e1\n  ipcm stop --all");
+  CLI::App* stop = verb(app, options, "stop", "stop", "end services: politely, then by force",
+                        "  ipcm stop e1\n  ipcm stop --all");
   stop->add_option("NAME", options.words, "names on the bus");
   stop->add_flag("--all", options.all, "everybody on the bus");
 
   verb(app, options, "ps", "ps", "who is on a bus", "  ipcm ps\n  ipcm ps --json");
-  verb(app, options, "types", "types", "the classes that a boot binary has, with their arguments", "  ipcm types\n  ipcm types --boot ./greeter-boot")
+  verb(app, options, "types", "types", "the classes that a boot binary has, with their arguments",
+       "  ipcm types\n  ipcm types --boot ./greeter-boot")
       ->add_option("--boot", options.boot, "the boot binary to ask")
       ->type_name("PATH");
 
-  CLI::App* request = verb(app, options, "request", "request", "ask somebody on a bus, print the answer", "  ipcm request e1 '{\"n\":1}'");
+  CLI::App* request = verb(app, options, "request", "request", "ask somebody on a bus, print the answer",
+                           "  ipcm request e1 '{\"n\":1}'");
   request->add_option("NAME", options.name, "whom")->required();
   request->add_option("JSON", options.words, "what; each is asked in turn")->required();
 
-  CLI::App* send = verb(app, options, "send", "send", "send a message that wants no answer", "  ipcm send e1 '{\"note\":1}'");
+  CLI::App* send = verb(app, options, "send", "send", "send a message that wants no answer",
+                        "  ipcm send e1 '{\"note\":1}'");
   send->add_option("NAME", options.name, "to whom")->required();
   send->add_option("JSON", options.words, "what")->required();
 
-  verb(app, options, "broadcast", "broadcast", "send a message to everybody on a bus", "  ipcm broadcast '{\"note\":1}'")
+  verb(app, options, "broadcast", "broadcast", "send a message to everybody on a bus",
+       "  ipcm broadcast '{\"note\":1}'")
       ->add_option("JSON", options.words, "what")
       ->required();
 
@@ -161,7 +182,9 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       std::fprintf(stderr, "ipcm: %s\ntry: ipcm --help\n", error.what());
     return std::nullopt;
   }
-  if (seconds > 0) options.timeout = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::min(seconds, 1e8)));
+  if (seconds > 0)
+    options.timeout =
+        std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::min(seconds, 1e8)));
   return options;
 }
 

@@ -12,16 +12,16 @@ namespace ipcm::launcher {
 /// What the command line said, as plain data: only options.cc knows the parser.
 struct Options {
   // For all commands.
-  std::string bus;   ///< info string or route; from $IPCM_INFO if not given
+  std::string bus;  ///< info string or route; from $IPCM_INFO if not given
   bool json = false;
   bool verbose = false;
   std::optional<Duration> timeout;
 
-  std::string command;      ///< "run", "bus new", …
-  std::string class_name;   ///< run, start
-  std::string name;         ///< start: of the service; request, send: of the peer
-  std::string args;         ///< JSON
-  std::string boot;         ///< path of the boot binary
+  std::string command;             ///< "run", "bus new", …
+  std::string class_name;          ///< run, start
+  std::string name;                ///< start: of the service; request, send: of the peer
+  std::string args;                ///< JSON
+  std::string boot;                ///< path of the boot binary
   std::vector<std::string> words;  ///< requests, messages, names, a command: what the verb takes
   Redirect redirect;
   bool secret = false;

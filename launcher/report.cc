@@ -56,7 +56,8 @@ Status report_error(const Options& options) noexcept {
     } catch (const LaunchError& error) {
       return say(options, {Status::launch_failed, "launch", error.what(), &error});
     } catch (const RemoteError& error) {
-      return say(options, {Status::answered_with_error, "answer", "'" + error.peer() + "' answered with an error: " + error.what()});
+      return say(options, {Status::answered_with_error, "answer",
+                           "'" + error.peer() + "' answered with an error: " + error.what()});
     } catch (const PeerGone& error) {
       return say(options, {Status::gone, "gone", error.what()});
     } catch (const Timeout& error) {
@@ -108,7 +109,9 @@ std::string readable_milliseconds(Duration span) {
 
 std::string readable_age(double seconds) {
   constexpr double kMinute = 60, kHour = 3600, kDay = 86400;
-  const auto in = [](double value, const char* unit) { return std::to_string(static_cast<long>(value)) + unit; };
+  const auto in = [](double value, const char* unit) {
+    return std::to_string(static_cast<long>(value)) + unit;
+  };
   if (seconds < kMinute) return in(std::max(seconds, 0.0), "s");
   if (seconds < kHour) return in(seconds / kMinute, "m");
   if (seconds < kDay) return in(seconds / kHour, "h");

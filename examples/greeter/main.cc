@@ -14,14 +14,18 @@ int main(int argc, char** argv) try {
   }
 
   // By exec: a process of its own, with nothing of ours in it.
-  auto polite = ipcm::ipcm_service("polite", {.class_name = "greeter", .args = Greeter::Args{"Good day"}, .exec = {{.path = argv[1]}}});
+  auto polite = ipcm::ipcm_service(
+      "polite", {.class_name = "greeter", .args = Greeter::Args{"Good day"}, .exec = {{.path = argv[1]}}});
   std::cout << polite.sync_request<std::string>(Greeting{"you"}, 5s) << '\n';
 
   // By fork, from a registry in this program.
   ipcm::Registry registry;
   registry.add<Greeter>("greeter", "greets whoever is named");
-  auto casual = ipcm::ipcm_service("casual", {.class_name = "greeter", .args = Greeter::Args{"Hi"}, .registry = &registry});
-  casual.send_request(Greeting{"there"}, [](const ipcm::Response& response) { std::cout << response.as<std::string>() << '\n'; });
+  auto casual = ipcm::ipcm_service(
+      "casual", {.class_name = "greeter", .args = Greeter::Args{"Hi"}, .registry = &registry});
+  casual.send_request(Greeting{"there"}, [](const ipcm::Response& response) {
+    std::cout << response.as<std::string>() << '\n';
+  });
   casual.await_all_responses(5s);
 
   // What is wrong with a request comes back as an error, and the service goes on.

@@ -66,7 +66,8 @@ std::vector<BusFacts> all_buses(const Options& options) {
       }
     }
   }
-  std::sort(all.begin(), all.end(), [](const BusFacts& a, const BusFacts& b) { return a.info.route < b.info.route; });
+  std::sort(all.begin(), all.end(),
+            [](const BusFacts& a, const BusFacts& b) { return a.info.route < b.info.route; });
   return all;
 }
 
@@ -77,7 +78,8 @@ int bus_new(const Options& options) {
   spawn.guard = false;
   const Guard guard = ipcm_spawn(spawn);
   if (options.json)
-    print_line(R"({"info":)" + guard.info().text() + R"(,"route":)" + wire::json_string(guard.info().route) + "}");
+    print_line(R"({"info":)" + guard.info().text() + R"(,"route":)" + wire::json_string(guard.info().route) +
+               "}");
   else
     print_line("IPCM_INFO=" + quoted(guard.info().text()) + "; export IPCM_INFO");
   return number(Status::done);
@@ -96,7 +98,8 @@ int bus_rm(const Options& options) {
     const auto left = bus::take_down(info, options.limit(SpawnOptions{}.patience), {});
     for (const std::string& name : left) stayed.append(stayed.empty() ? "'" : ", '").append(name).append("'");
     if (!transport::find_protocol(info.protocol).remove_route(info.route))
-      throw BusError("the bus at " + info.route + " could not be removed entirely; look at what is left there");
+      throw BusError("the bus at " + info.route +
+                     " could not be removed entirely; look at what is left there");
     tell(options, "removed " + info.route);
   }
   if (!stayed.empty()) throw Timeout("removed, but these did not leave: " + stayed);
@@ -115,7 +118,8 @@ int bus_ls(const Options& options) {
     return number(Status::done);
   }
   std::vector<std::vector<std::string>> rows = {{"ROUTE", "OWNER", "PEERS"}};
-  for (const BusFacts& facts : all) rows.push_back({facts.info.route, facts.owner, std::to_string(facts.peers.size())});
+  for (const BusFacts& facts : all)
+    rows.push_back({facts.info.route, facts.owner, std::to_string(facts.peers.size())});
   print_table(rows);
   return number(Status::done);
 }

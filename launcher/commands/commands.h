@@ -6,8 +6,8 @@
 #include "exit_status.h"
 #include "options.h"
 
-// One verb, one function, one file. To add a verb: its file, a line here, one in main.cc's table, and its words in
-// options.cc. A command returns its exit status and throws ipcm::Error for what goes wrong.
+// One verb, one function, one file. To add a verb: its file, a line here, one in main.cc's table, and its
+// words in options.cc. A command returns its exit status and throws ipcm::Error for what goes wrong.
 
 namespace ipcm::launcher {
 

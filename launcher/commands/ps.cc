@@ -17,16 +17,19 @@ int ps(const Options& options) {
   writer.be_array();
   for (const std::string& name : member->transport().peers()) {
     const auto facts = member->transport().look(name);
-    if (facts.state == transport::PeerFacts::State::absent || facts.state == transport::PeerFacts::State::dead) continue;
+    if (facts.state == transport::PeerFacts::State::absent ||
+        facts.state == transport::PeerFacts::State::dead)
+      continue;
     const std::string state = facts.state == transport::PeerFacts::State::active ? "active" : "starting";
     const auto started = facts.pid > 0 ? os::start_time(facts.pid) : std::nullopt;
     const std::uint64_t memory = facts.pid > 0 ? os::resident_memory(facts.pid).value_or(0) : 0;
     const double age = started ? std::max(0.0, os::wall_clock_seconds() - *started) : 0;
-    rows.push_back({name, facts.class_name.empty() ? "-" : facts.class_name, facts.pid > 0 ? std::to_string(facts.pid) : "?", state,
-                    started ? readable_age(age) : "?", memory > 0 ? readable_size(memory) : "?"});
+    rows.push_back({name, facts.class_name.empty() ? "-" : facts.class_name,
+                    facts.pid > 0 ? std::to_string(facts.pid) : "?", state, started ? readable_age(age) : "?",
+                    memory > 0 ? readable_size(memory) : "?"});
     writer.open();
-    writer(cereal::make_nvp("name", name), cereal::make_nvp("class", facts.class_name), cereal::make_nvp("pid", facts.pid),
-           cereal::make_nvp("state", state));
+    writer(cereal::make_nvp("name", name), cereal::make_nvp("class", facts.class_name),
+           cereal::make_nvp("pid", facts.pid), cereal::make_nvp("state", state));
     if (started) writer(cereal::make_nvp("age_seconds", age));
     if (memory > 0) writer(cereal::make_nvp("memory_bytes", memory));
     writer.close();

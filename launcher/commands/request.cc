@@ -23,7 +23,8 @@ int request(const Options& options) {
   const auto member = visit(options);
   service::Requests requests(*member);
   for (const Content& content : contents) {
-    const Response response = requests.ask(options.name, content, os::Deadline::limit(options.limit(kNoLimit)));
+    const Response response =
+        requests.ask(options.name, content, os::Deadline::limit(options.limit(kNoLimit)));
     print_line(response.content().readable());
   }
   return number(Status::done);

@@ -38,16 +38,17 @@ class Run {
   int go() {
     loop_.run_until([this] { return interrupted_ != 0 || handle_.ready(); }, os::Deadline::never());
     if (interrupted_ == 0) {
-      tell(options_, "service '" + options_.class_name + "' is process " + std::to_string(handle_.service_pid().value_or(0)) +
-                         ", ready after " + readable_milliseconds(handle_.time_to_ready()) + ", on the bus " +
+      tell(options_, "service '" + options_.class_name + "' is process " +
+                         std::to_string(handle_.service_pid().value_or(0)) + ", ready after " +
+                         readable_milliseconds(handle_.time_to_ready()) + ", on the bus " +
                          handle_.info().text());
       ask_all();
     }
     const auto began = os::Clock::now();
     const auto ended = handle_.shutdown();
-    tell(options_, std::to_string(asked_) + " requests, " + std::to_string(answered_) + " answers; the service " +
-                       (ended ? ended->describe() : "ended") + ", the bus was taken down in " +
-                       readable_milliseconds(os::Clock::now() - began));
+    tell(options_, std::to_string(asked_) + " requests, " + std::to_string(answered_) +
+                       " answers; the service " + (ended ? ended->describe() : "ended") +
+                       ", the bus was taken down in " + readable_milliseconds(os::Clock::now() - began));
     return interrupted_ != 0 ? 128 + interrupted_ : number(status_);
   }
 
@@ -81,7 +82,8 @@ class Run {
       const Content request = std::move(requests_.front());
       requests_.pop_front();
       // Shared with the callback, which may come after we have given up.
-      auto slot = std::make_shared<Slot>(Slot{++asked_, request.json().size(), {}, os::Deadline::limit(options_.limit(kNoLimit))});
+      auto slot = std::make_shared<Slot>(
+          Slot{++asked_, request.json().size(), {}, os::Deadline::limit(options_.limit(kNoLimit))});
       bytes_ += slot->bytes;
       slots_.push_back(slot);
       handle_.send_request(request, [slot](const Response& response) { slot->response = response; });

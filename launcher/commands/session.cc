@@ -53,13 +53,15 @@ int session(const Options& options) {
   auto made = os::spawn(command);
   if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) {
     guard.shutdown();
-    std::fprintf(stderr, "ipcm: can't run '%s': %s\n", command.args.front().c_str(), os::errno_text(failure->error).c_str());
+    std::fprintf(stderr, "ipcm: can't run '%s': %s\n", command.args.front().c_str(),
+                 os::errno_text(failure->error).c_str());
     return failure->error == ENOENT ? kNotFound : kCannotExecute;
   }
   os::Child child = std::move(std::get<os::Child>(made));
 
   Loop loop;
-  const Watch child_watch = loop.watch(child.pidfd(), EPOLLIN, [&](std::uint32_t) { (void)child.try_reap(); });
+  const Watch child_watch =
+      loop.watch(child.pidfd(), EPOLLIN, [&](std::uint32_t) { (void)child.try_reap(); });
   const Watch signals_watch = loop.watch(signals.fd(), EPOLLIN, [&](std::uint32_t) {
     while (const auto receipt = signals.next()) {
       if (receipt->signal == SIGCHLD)

@@ -1,4 +1,5 @@
-// ipcm start: a service on a bus that exists. It lives as long as the bus has its owner, not as long as this command.
+// ipcm start: a service on a bus that exists. It lives as long as the bus has its owner, not as long as this
+// command.
 
 #include "commands/commands.h"
 #include "os/directory.h"
@@ -31,14 +32,17 @@ int start(const Options& options) {
     Handle handle = ipcm_service_nowait(name, service);
     const Pid pid = handle.child_pid().value_or(0);
     handle.release();
-    print_line(options.json ? R"({"name":)" + wire::json_string(name) + R"(,"pid":)" + std::to_string(pid) + R"(,"ready":false})" : name);
+    print_line(options.json ? R"({"name":)" + wire::json_string(name) + R"(,"pid":)" + std::to_string(pid) +
+                                  R"(,"ready":false})"
+                            : name);
     return number(Status::done);
   }
   Handle handle = ipcm_service(name, service);
   const Pid pid = handle.service_pid().value_or(0);
   const Duration elapsed = handle.time_to_ready();
   handle.release();
-  tell(options, "service '" + name + "' is process " + std::to_string(pid) + ", ready after " + readable_milliseconds(elapsed));
+  tell(options, "service '" + name + "' is process " + std::to_string(pid) + ", ready after " +
+                    readable_milliseconds(elapsed));
   if (options.json) {
     const double ms = std::chrono::duration<double, std::milli>(elapsed).count();
     JsonWriter writer;

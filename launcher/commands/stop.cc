@@ -14,7 +14,8 @@ int stop(const Options& options) {
   for (const std::string& name : names) {
     const auto state = member->transport().look(name).state;
     if (state == transport::PeerFacts::State::absent || state == transport::PeerFacts::State::dead)
-      throw PeerGone(name, "'" + name + "' is not on the bus " + member->info().route + "; `ipcm ps` lists who is");
+      throw PeerGone(name,
+                     "'" + name + "' is not on the bus " + member->info().route + "; `ipcm ps` lists who is");
   }
   const auto left = bus::stop_peers(options.bus_info(), names, options.limit(std::chrono::seconds(30)));
   if (!left.empty()) {

@@ -24,7 +24,9 @@ bus::Member& Client::member() const {
 const std::string& Client::id() const { return member().name(); }
 const BusInfo& Client::info() const { return member().info(); }
 
-std::string Client::send_message(std::string_view to, const Content& content) { return member().send(to, content); }
+std::string Client::send_message(std::string_view to, const Content& content) {
+  return member().send(to, content);
+}
 
 bool Client::try_message(std::string_view to, const Content& content, std::string* why) {
   try {
@@ -118,9 +120,12 @@ Client ipcm_connect(std::string_view name, const BusInfo& info) {
   transport::JoinRequest request;
   request.info = info;
   request.name = name;
-  return Client(std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits));
+  return Client(
+      std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits));
 }
 
-Client ipcm_connect(std::string_view name, std::string_view info) { return ipcm_connect(name, BusInfo::parse(info)); }
+Client ipcm_connect(std::string_view name, std::string_view info) {
+  return ipcm_connect(name, BusInfo::parse(info));
+}
 
 }  // namespace ipcm

@@ -69,10 +69,12 @@ const BusInfo& Guard::info() const {
 
 void Guard::shutdown() {
   if (!state_ || state_->down) return;
-  if (!state_->acts_here()) throw UsageError("a bus is taken down by the process that made it, not by one forked from it");
+  if (!state_->acts_here())
+    throw UsageError("a bus is taken down by the process that made it, not by one forked from it");
   const auto left = state_->take_down({});
   if (!left.empty())
-    throw Timeout("the bus at " + state_->info.route + " was taken down, but these peers did not leave: " + joined(left));
+    throw Timeout("the bus at " + state_->info.route +
+                  " was taken down, but these peers did not leave: " + joined(left));
 }
 
 void Guard::unspawn() { shutdown(); }
@@ -97,7 +99,8 @@ Guard ipcm_spawn(const SpawnOptions& options) {
   if (options.guard) {
     try {
       transport::HeldLock::Attempt attempt;
-      auto owner = transport::HeldLock::acquire(os::Directory(state->info.route), transport::Route::kOwnerFile, "", attempt);
+      auto owner = transport::HeldLock::acquire(os::Directory(state->info.route),
+                                                transport::Route::kOwnerFile, "", attempt);
       if (owner) state->owner = std::move(*owner);
     } catch (...) {
       (void)protocol.remove_route(state->info.route);

@@ -27,13 +27,15 @@ Member::~Member() = default;
 
 void Member::expect_usable() const {
   if (born_in_ != os::generation())
-    throw UsageError("the client '" + name() + "' belongs to the process that joined the bus, not to one forked from it; join under another name");
+    throw UsageError(
+        "the client '" + name() +
+        "' belongs to the process that joined the bus, not to one forked from it; join under another name");
   if (left_) throw UsageError("the client '" + name() + "' has left the bus");
 }
 
 void Member::stamp(Message& message) {
-  // As coarse as it is written, or two messages with different stamps here would have the same one on the wire, and
-  // might change places at a reader who sorts by it. Never backwards, whatever the clock does.
+  // As coarse as it is written, or two messages with different stamps here would have the same one on the
+  // wire, and might change places at a reader who sorts by it. Never backwards, whatever the clock does.
   constexpr double kTicksPerSecond = 1e5;
   const double now = std::floor(os::wall_clock_seconds() * kTicksPerSecond) / kTicksPerSecond;
   last_ord_ = now > last_stamp_ ? 0 : last_ord_ + 1;
@@ -49,16 +51,19 @@ std::string Member::send(std::string_view to, const Content& content, bool broad
   stamp(message);
   std::string why;
   switch (transport_->send(message, why)) {
-    case transport::Transport::Sent::done: break;
+    case transport::Transport::Sent::done:
+      break;
     case transport::Transport::Sent::gone:
-      throw PeerGone(message.to, "the message from '" + name() + "' to '" + message.to + "' can't be sent: " + why);
+      throw PeerGone(message.to,
+                     "the message from '" + name() + "' to '" + message.to + "' can't be sent: " + why);
     case transport::Transport::Sent::full:
       throw Error("the message from '" + name() + "' to '" + message.to + "' can't be sent: " + why);
     case transport::Transport::Sent::queued:
       if (sending_ == Sending::queues) break;
-      // While we wait we also read, or two who send each other much would wait for ever. Who waits for fd() would not
-      // learn of what was read then.
-      if (!loop_->run_until([&] { return transport_->queued_bytes(message.to) == 0; }, os::Deadline::after(kSendTime))) {
+      // While we wait we also read, or two who send each other much would wait for ever. Who waits for fd()
+      // would not learn of what was read then.
+      if (!loop_->run_until([&] { return transport_->queued_bytes(message.to) == 0; },
+                            os::Deadline::after(kSendTime))) {
         transport_->abandon(message.to);
         throw Timeout("the message from '" + name() + "' to '" + message.to +
                       "' was not taken within 60 s: the receiver does not read; the connection was closed");
@@ -88,7 +93,8 @@ std::vector<Message> Member::take() {
   const auto earlier = [](const Message& a, const Message& b) {
     return a.stamp != b.stamp ? a.stamp < b.stamp : a.stamp_ord < b.stamp_ord;
   };
-  if (!std::is_sorted(taken.begin(), taken.end(), earlier)) std::stable_sort(taken.begin(), taken.end(), earlier);
+  if (!std::is_sorted(taken.begin(), taken.end(), earlier))
+    std::stable_sort(taken.begin(), taken.end(), earlier);
   return taken;
 }
 
@@ -112,7 +118,8 @@ bool Member::await_change(Condition&& condition, os::Deadline deadline) {
 
 bool Member::await_active(const std::string& peer, os::Deadline deadline) {
   expect_usable();
-  return await_change([&] { return transport_->look(peer).state == transport::PeerFacts::State::active; }, deadline);
+  return await_change([&] { return transport_->look(peer).state == transport::PeerFacts::State::active; },
+                      deadline);
 }
 
 bool Member::await_gone(const std::string& peer, os::Deadline deadline) {

@@ -14,8 +14,8 @@
 
 namespace ipcm::bus {
 
-/// What stands behind a Client, a Handle and a Service: a transport, what it has brought and not been asked for yet,
-/// and the counts. Runs on a loop that it may share.
+/// What stands behind a Client, a Handle and a Service: a transport, what it has brought and not been asked
+/// for yet, and the counts. Runs on a loop that it may share.
 class Member final : private transport::Receiver {
  public:
   /// How it behaves when a receiver is slow.

@@ -17,11 +17,11 @@ using State = transport::PeerFacts::State;
 
 /// Somebody who is asked to go.
 struct Leaving {
-  std::string name;          // empty: a child that is not on the bus
-  os::UniqueFd opened;       // its process, if we opened it
+  std::string name;     // empty: a child that is not on the bus
+  os::UniqueFd opened;  // its process, if we opened it
   int process = -1;
   bool may_be_killed = false;
-  bool must_end = false;     // leaving the bus is not enough
+  bool must_end = false;  // leaving the bus is not enough
   bool gone = false;
   Watch watch;
 };
@@ -55,7 +55,8 @@ class TakeDown {
   std::vector<std::string> run(Duration patience) {
     if (leaving_.empty()) return {};
     for (Leaving& one : leaving_)
-      if (one.process >= 0) one.watch = loop_->watch(one.process, EPOLLIN, [this](std::uint32_t) { changed_ = true; });
+      if (one.process >= 0)
+        one.watch = loop_->watch(one.process, EPOLLIN, [this](std::uint32_t) { changed_ = true; });
     bool all_linked = member_->transport().keeps_links();
     for (const Leaving& one : leaving_) {
       if (one.name.empty()) continue;
@@ -65,7 +66,8 @@ class TakeDown {
         all_linked = false;  // it is going, or does not listen
       }
     }
-    // Only if need be: ending a directory watch costs the kernel some ten milliseconds (an SRCU grace period).
+    // Only if need be: ending a directory watch costs the kernel some ten milliseconds (an SRCU grace
+    // period).
     if (!all_linked) member_->transport().watch_peers();
     const auto start = os::Clock::now();
     const auto give_up = patience == kNoLimit ? os::Deadline::never() : os::Deadline::at(start + patience);
@@ -127,7 +129,8 @@ class TakeDown {
     for (;;) {
       changed_ = member_->peers_dirty = false;
       look();
-      if (std::all_of(leaving_.begin(), leaving_.end(), [](const Leaving& one) { return one.gone; })) return true;
+      if (std::all_of(leaving_.begin(), leaving_.end(), [](const Leaving& one) { return one.gone; }))
+        return true;
       if (!loop_->run_until([&] { return changed_ || member_->peers_dirty; }, until)) return false;
     }
   }
@@ -145,13 +148,15 @@ class TakeDown {
 
 }  // namespace
 
-std::vector<std::string> take_down(const BusInfo& info, Duration patience, const std::vector<os::Child*>& children) {
+std::vector<std::string> take_down(const BusInfo& info, Duration patience,
+                                   const std::vector<os::Child*>& children) {
   auto left = TakeDown(info, children).run(patience);
   for (os::Child* child : children) (void)child->try_reap();
   return left;
 }
 
-std::vector<std::string> stop_peers(const BusInfo& info, const std::vector<std::string>& names, Duration patience) {
+std::vector<std::string> stop_peers(const BusInfo& info, const std::vector<std::string>& names,
+                                    Duration patience) {
   return TakeDown(info, names).run(patience);
 }
 

@@ -18,7 +18,8 @@ int descriptor_number(const std::string& option, std::string_view text) {
 }
 
 os::UniqueFd take(const std::string& what, int number) {
-  if (!os::is_open(number)) throw UsageError(what + ": descriptor " + std::to_string(number) + " is not open");
+  if (!os::is_open(number))
+    throw UsageError(what + ": descriptor " + std::to_string(number) + " is not open");
   os::set_close_on_exec(number);
   return os::UniqueFd(number);
 }
@@ -30,7 +31,8 @@ os::UniqueFd take_from_environment(const char* variable) {
   ::unsetenv(variable);
   int number = -1;
   const auto [end, error] = std::from_chars(value->data(), value->data() + value->size(), number);
-  if (error != std::errc{} || end != value->data() + value->size() || number < 3 || !os::is_open(number)) return {};
+  if (error != std::errc{} || end != value->data() + value->size() || number < 3 || !os::is_open(number))
+    return {};
   return take(variable, number);
 }
 
@@ -53,7 +55,8 @@ CommandLine read_command_line(int argc, const char* const* argv) {
       return argv[++i];
     };
     if (no_more_options || !word.starts_with('-')) {
-      if (line.params) throw UsageError("one PARAMS document at most, found a second: '" + word.substr(0, 40) + "'");
+      if (line.params)
+        throw UsageError("one PARAMS document at most, found a second: '" + word.substr(0, 40) + "'");
       line.params = word;
     } else if (option == "--ready-fd") {
       line.ready_fd = descriptor_number(option, argument());

@@ -18,7 +18,8 @@ namespace ipcm::handoff {
 //
 // Beside it go two descriptors that a boot may use or not, named by environment variables:
 //   IPCM_LEASH_FD    a pidfd of the launcher: readable when it has ended
-//   IPCM_STDERR_FD   where stderr should lead once ready; until then descriptor 2 is a pipe to the launcher, who keeps
+//   IPCM_STDERR_FD   where stderr should lead once ready; until then descriptor 2 is a pipe to the launcher,
+//   who keeps
 //                    the words for the case that the start fails
 
 inline constexpr int kContractVersion = 1;
@@ -56,7 +57,8 @@ struct CommandLine {
 /// Throws UsageError.
 [[nodiscard]] CommandLine read_command_line(int argc, const char* const* argv);
 
-/// The descriptors that came along: made close-on-exec, their variables removed, before anything of the service runs.
+/// The descriptors that came along: made close-on-exec, their variables removed, before anything of the
+/// service runs.
 struct Inherited {
   os::UniqueFd ready;
   os::UniqueFd leash;

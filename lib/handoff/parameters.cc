@@ -30,7 +30,8 @@ double to_seconds(Duration span) { return std::chrono::duration<double>(span).co
 Duration from_seconds(double seconds) {
   constexpr double kYear = 366.0 * 24 * 3600;
   if (!(seconds > 0) || seconds > kYear)
-    throw ProtocolError("parameters: 'interval': expected seconds, more than 0 and at most a year, found " + std::to_string(seconds));
+    throw ProtocolError("parameters: 'interval': expected seconds, more than 0 and at most a year, found " +
+                        std::to_string(seconds));
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
 }
 
@@ -39,7 +40,8 @@ struct Document {
 
   void save(JsonWriter& archive) const {
     int version = kContractVersion;
-    archive(cereal::make_nvp("ipcm", version), cereal::make_nvp("name", p.name), cereal::make_nvp("class", p.class_name));
+    archive(cereal::make_nvp("ipcm", version), cereal::make_nvp("name", p.name),
+            cereal::make_nvp("class", p.class_name));
     archive.name_next("ipcm_info");
     archive.raw(p.info.text());
     if (!p.watch_pids.empty()) archive(cereal::make_nvp("watch_pids", p.watch_pids));
@@ -55,18 +57,21 @@ struct Document {
     int version = 0;
     archive(cereal::make_nvp("ipcm", version));
     if (version != kContractVersion)
-      throw ProtocolError("parameters: 'ipcm': this binary speaks version " + std::to_string(kContractVersion) +
-                          " of the boot contract, not " + std::to_string(version) + "; launcher and boot binary are of different releases");
+      throw ProtocolError("parameters: 'ipcm': this binary speaks version " +
+                          std::to_string(kContractVersion) + " of the boot contract, not " +
+                          std::to_string(version) + "; launcher and boot binary are of different releases");
     archive(cereal::make_nvp("name", p.name), cereal::make_nvp("class", p.class_name));
     Content info;
     archive(cereal::make_nvp("ipcm_info", info));
     // An array, or its text form in a string.
-    p.info = BusInfo::parse(info.json().starts_with('"') ? info.as<std::string>("parameters: 'ipcm_info'") : info.json());
+    p.info = BusInfo::parse(info.json().starts_with('"') ? info.as<std::string>("parameters: 'ipcm_info'")
+                                                         : info.json());
     archive(optional("watch_pids", p.watch_pids));
     std::optional<double> interval;
     archive(optional("interval", interval));
     if (interval) p.interval = from_seconds(*interval);
-    archive(optional("intercept_errors", p.intercept_errors), optional("expose_error_details", p.expose_error_details));
+    archive(optional("intercept_errors", p.intercept_errors),
+            optional("expose_error_details", p.expose_error_details));
     RedirectPart redirect;
     archive(optional("redirect", redirect));
     p.redirect = redirect.value;
@@ -94,7 +99,8 @@ Parameters read_parameters(std::string_view json) {
   if (parameters.name.empty()) throw ProtocolError("parameters: 'name' is empty");
   if (parameters.class_name.empty()) throw ProtocolError("parameters: 'class' is empty");
   for (const Pid pid : parameters.watch_pids)
-    if (pid <= 0) throw ProtocolError("parameters: 'watch_pids': " + std::to_string(pid) + " is no process id");
+    if (pid <= 0)
+      throw ProtocolError("parameters: 'watch_pids': " + std::to_string(pid) + " is no process id");
   return parameters;
 }
 

@@ -55,17 +55,22 @@ std::string hint_for(int error, const std::string& program) {
       return os::look_at(program).kind == os::FileKind::none
                  ? "; name the boot binary with exec.path, --boot or $IPCM_BOOT"
                  : "; the file is there, so its interpreter (the #! line) or its loader is missing";
-    case EACCES: return "; it has no execute permission (chmod +x), or a directory above it can't be entered";
-    case ENOEXEC: return "; it is neither a binary for this machine nor a script with a #! line";
-    case E2BIG: return "; arguments and environment together are too large (see ulimit -s)";
-    default: return "";
+    case EACCES:
+      return "; it has no execute permission (chmod +x), or a directory above it can't be entered";
+    case ENOEXEC:
+      return "; it is neither a binary for this machine nor a script with a #! line";
+    case E2BIG:
+      return "; arguments and environment together are too large (see ulimit -s)";
+    default:
+      return "";
   }
 }
 
 bool is_removed_variable(std::string_view entry) {
-  for (const std::string_view name : {std::string_view(handoff::kLeashVariable), std::string_view(handoff::kStderrVariable),
-                                      std::string_view("NOTIFY_SOCKET"), std::string_view("WATCHDOG_USEC"),
-                                      std::string_view("WATCHDOG_PID")})
+  for (const std::string_view name :
+       {std::string_view(handoff::kLeashVariable), std::string_view(handoff::kStderrVariable),
+        std::string_view("NOTIFY_SOCKET"), std::string_view("WATCHDOG_USEC"),
+        std::string_view("WATCHDOG_PID")})
     if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') return true;
   return false;
 }
@@ -111,7 +116,9 @@ std::string find_boot_binary(const std::string& service, const std::string& want
     LaunchError::Facts facts;
     facts.name = service;
     facts.error = error;
-    throw LaunchError(started_as(service) + "boot binary '" + path + "': " + os::errno_text(error) + hint_for(error, path), facts);
+    throw LaunchError(
+        started_as(service) + "boot binary '" + path + "': " + os::errno_text(error) + hint_for(error, path),
+        facts);
   };
   if (path.find('/') == std::string::npos) {
     const std::string places = os::environment("PATH").value_or("/usr/local/bin:/usr/bin:/bin");
@@ -136,15 +143,18 @@ void Launch::refuse(Phase phase, int error, const std::string& what) const {
   throw LaunchError(started_as(request_.name) + what, facts);
 }
 
-Launch::Launch(Loop& loop, Request request) : loop_(loop), request_(std::move(request)), began_(os::Clock::now()) {
+Launch::Launch(Loop& loop, Request request)
+    : loop_(loop), request_(std::move(request)), began_(os::Clock::now()) {
   Lines lines;
   os::Pipe ready, capture;
   try {
     ready = os::make_pipe();
     lines.ready = std::move(ready.write_end);
     if (!request_.redirect.in.empty()) lines.in = os::open_stream(request_.redirect.in, os::StreamUse::read);
-    if (!request_.redirect.out.empty()) lines.out = os::open_stream(request_.redirect.out, os::StreamUse::append);
-    lines.real_stderr = os::open_stream(request_.redirect.err.empty() ? "&2" : request_.redirect.err, os::StreamUse::append);
+    if (!request_.redirect.out.empty())
+      lines.out = os::open_stream(request_.redirect.out, os::StreamUse::append);
+    lines.real_stderr =
+        os::open_stream(request_.redirect.err.empty() ? "&2" : request_.redirect.err, os::StreamUse::append);
     if (request_.capture_stderr) {
       capture = os::make_pipe();
       lines.capture = std::move(capture.write_end);
@@ -183,8 +193,8 @@ Launch::~Launch() {
 namespace {
 
 /// What the boot binary is run with; the numbers are those that the child will see.
-os::SpawnRequest spawn_request(const Request& request, int ready, int leash, int capture, int real_stderr, int in, int out,
-                               int parameters) {
+os::SpawnRequest spawn_request(const Request& request, int ready, int leash, int capture, int real_stderr,
+                               int in, int out, int parameters) {
   os::SpawnRequest spawn;
   int next = kChildReadyFd;
   std::map<std::string, std::string> variables = request.env;
@@ -221,19 +231,25 @@ os::SpawnRequest spawn_request(const Request& request, int ready, int leash, int
 std::string describe(const os::SpawnFailure& failure, const Request& request) {
   const std::string why = os::errno_text(failure.error);
   switch (failure.step) {
-    case os::SpawnStep::make_process: return "no process could be made: " + why;
-    case os::SpawnStep::pass_descriptors: return "descriptors could not be passed to it: " + why;
-    case os::SpawnStep::make_session: return "it could not get a session of its own: " + why;
-    case os::SpawnStep::change_directory: return "can't enter its working directory '" + request.directory + "': " + why;
-    default: return "can't execute '" + request.program + "': " + why + hint_for(failure.error, request.program);
+    case os::SpawnStep::make_process:
+      return "no process could be made: " + why;
+    case os::SpawnStep::pass_descriptors:
+      return "descriptors could not be passed to it: " + why;
+    case os::SpawnStep::make_session:
+      return "it could not get a session of its own: " + why;
+    case os::SpawnStep::change_directory:
+      return "can't enter its working directory '" + request.directory + "': " + why;
+    default:
+      return "can't execute '" + request.program + "': " + why + hint_for(failure.error, request.program);
   }
 }
 
 }  // namespace
 
 void Launch::start_by_spawn(Lines lines) {
-  const auto spawn = spawn_request(request_, lines.ready.get(), lines.leash.get(), lines.capture.get(), lines.real_stderr.get(),
-                                   lines.in.get(), lines.out.get(), lines.parameters.get());
+  const auto spawn =
+      spawn_request(request_, lines.ready.get(), lines.leash.get(), lines.capture.get(),
+                    lines.real_stderr.get(), lines.in.get(), lines.out.get(), lines.parameters.get());
   std::variant<os::Child, os::SpawnFailure> made = os::SpawnFailure{};
   try {
     made = os::spawn(spawn);
@@ -241,7 +257,8 @@ void Launch::start_by_spawn(Lines lines) {
     refuse(Phase::prepare, error.code(), error.what());
   }
   if (const auto* failure = std::get_if<os::SpawnFailure>(&made))
-    refuse(failure->step == os::SpawnStep::make_process ? Phase::fork : Phase::exec, failure->error, describe(*failure, request_));
+    refuse(failure->step == os::SpawnStep::make_process ? Phase::fork : Phase::exec, failure->error,
+           describe(*failure, request_));
   child_ = std::move(std::get<os::Child>(made));
 }
 
@@ -259,24 +276,28 @@ void Launch::start_by_fork(Lines lines) {
     child_ = std::move(*child);
     return;
   }
-  // In the child, from here to its end. Nothing may be thrown out of here: the stack above belongs to the parent's story.
+  // In the child, from here to its end. Nothing may be thrown out of here: the stack above belongs to the
+  // parent's story.
   os::discard_stdio();
   int status = 71;  // a system error, in the words of the boot contract
   try {
     if (request_.new_session) os::start_session();
-    if (request_.post_fork) request_.post_fork();  // may fork again: the numbers survive that, owned descriptors would not
+    if (request_.post_fork)
+      request_.post_fork();  // may fork again: the numbers survive that, owned descriptors would not
     lines.take_up(numbers);
     if (lines.in) os::replace_standard_stream(lines.in.get(), 0);
     if (lines.out) os::replace_standard_stream(lines.out.get(), 1);
     os::replace_standard_stream(lines.capture ? lines.capture.get() : lines.real_stderr.get(), 2);
-    ready::Announcer announcer(std::move(lines.ready), lines.capture ? std::move(lines.real_stderr) : os::UniqueFd());
+    ready::Announcer announcer(std::move(lines.ready),
+                               lines.capture ? std::move(lines.real_stderr) : os::UniqueFd());
     lines.capture.reset();
     if (!request_.program.empty()) {
       // exec after a plain fork, for the sake of post_fork.
       lines.ready = announcer.give_pipe();
       lines.real_stderr = announcer.give_stderr();
-      auto spawn = spawn_request(request_, lines.ready.get(), lines.leash.get(), lines.real_stderr ? 2 : -1,
-                                 lines.real_stderr ? lines.real_stderr.get() : 2, -1, -1, lines.parameters.get());
+      auto spawn =
+          spawn_request(request_, lines.ready.get(), lines.leash.get(), lines.real_stderr ? 2 : -1,
+                        lines.real_stderr ? lines.real_stderr.get() : 2, -1, -1, lines.parameters.get());
       spawn.new_session = false;
       const os::SpawnFailure failure = os::become(spawn);
       // What was passed is where the program would have found it; our own numbers may be closed already.
@@ -332,7 +353,8 @@ void Launch::on_child_ended() {
   child_watch_.stop();
   while (verdict_ == Verdict::pending && !bad_news_ && os::is_readable(ready_pipe_.get())) on_ready_pipe();
   if (verdict_ != Verdict::pending) return;
-  // If somebody else still has the pipe, it may be a daemon in the making, provided that this one left in peace.
+  // If somebody else still has the pipe, it may be a daemon in the making, provided that this one left in
+  // peace.
   if (!bad_news_ && !(status && status->success())) bad_news_ = ready::Silent{};
   if (bad_news_) conclude();
 }
@@ -352,8 +374,9 @@ void Launch::conclude() {
     if (ended.empty())
       what = "it closed the ready pipe without a word, and ran on; it was ended";
     else
-      what = (request_.program.empty() ? std::string("its process ") : "boot binary '" + request_.program + "' ") + ended +
-             " after " + readable_span(os::Clock::now() - began_) + ", before it was ready";
+      what = (request_.program.empty() ? std::string("its process ")
+                                       : "boot binary '" + request_.program + "' ") +
+             ended + " after " + readable_span(os::Clock::now() - began_) + ", before it was ready";
   }
   fail(std::move(facts), what);
 }
@@ -384,7 +407,8 @@ void Launch::fail(LaunchError::Facts facts, const std::string& what) {
   // A boot of ours says the same on both ways.
   const bool said_already = words.empty() || what.find(words) != std::string::npos ||
                             (!facts.reason.empty() && words.find(facts.reason) != std::string::npos);
-  error_.emplace(started_as(request_.name) + what + (said_already ? "" : "; its last words: " + words), std::move(facts));
+  error_.emplace(started_as(request_.name) + what + (said_already ? "" : "; its last words: " + words),
+                 std::move(facts));
 }
 
 void Launch::decide(os::Deadline deadline) {

@@ -24,8 +24,8 @@ struct ChildSide {
 };
 
 struct Request {
-  std::string name;         ///< of the service, for messages
-  bool leash = true;        ///< hand it a pidfd of this process
+  std::string name;   ///< of the service, for messages
+  bool leash = true;  ///< hand it a pidfd of this process
   bool capture_stderr = true;
   bool new_session = false;
   Redirect redirect;
@@ -48,8 +48,8 @@ struct Request {
 /// A boot binary's path: `wanted`, or $IPCM_BOOT, or the installed one. Throws LaunchError (phase prepare).
 [[nodiscard]] std::string find_boot_binary(const std::string& service, const std::string& wanted);
 
-/// A child on its way to ready. Owns the child: destroying it kills and reaps it. Runs on a loop, whose callbacks only
-/// note; verdict() is where it stands.
+/// A child on its way to ready. Owns the child: destroying it kills and reaps it. Runs on a loop, whose
+/// callbacks only note; verdict() is where it stands.
 class Launch {
  public:
   enum class Verdict { pending, ready, failed };
@@ -61,7 +61,8 @@ class Launch {
   Launch& operator=(const Launch&) = delete;
 
   [[nodiscard]] Verdict verdict() const { return verdict_; }
-  /// Takes turns of the loop until there is a verdict. When the deadline passes, the child is ended and the verdict is failed.
+  /// Takes turns of the loop until there is a verdict. When the deadline passes, the child is ended and the
+  /// verdict is failed.
   void decide(os::Deadline deadline);
   /// The same without waiting: when the deadline passes inside the loop, the child is ended.
   void limit(os::Deadline deadline);

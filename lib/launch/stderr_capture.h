@@ -10,11 +10,12 @@ namespace ipcm::launch {
 
 // What a starting service writes to its stderr.
 //
-// Until it is ready, its stderr is a pipe that we read, so that its words can be part of the error if it fails. Once it is
-// ready, its stderr must be what it would have been: a boot of ours takes it back itself just before it says ready
-// ($IPCM_STDERR_FD); the held words are passed on. A foreign boot can't take it back, nor can a helper that was started
-// meanwhile and has inherited the pipe. That shows: the pipe still has a writer. Then cat(1) relays from the pipe to
-// the real stderr, for as long as somebody writes.
+// Until it is ready, its stderr is a pipe that we read, so that its words can be part of the error if it
+// fails. Once it is ready, its stderr must be what it would have been: a boot of ours takes it back itself
+// just before it says ready
+// ($IPCM_STDERR_FD); the held words are passed on. A foreign boot can't take it back, nor can a helper that
+// was started meanwhile and has inherited the pipe. That shows: the pipe still has a writer. Then cat(1)
+// relays from the pipe to the real stderr, for as long as somebody writes.
 
 class StderrCapture {
  public:

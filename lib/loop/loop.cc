@@ -22,7 +22,8 @@ struct Watch::State {
   os::EventSet events;
   std::unordered_map<std::uint64_t, Entry> entries;
   std::multimap<os::Clock::time_point, std::uint64_t> timers;
-  std::optional<os::TimerFd> timer;  // made with the first timer; a loop without timers has nothing that could wake it
+  std::optional<os::TimerFd>
+      timer;  // made with the first timer; a loop without timers has nothing that could wake it
   std::uint64_t last_id = kTimerId;
   std::uint64_t turns = 0;
 
@@ -104,7 +105,8 @@ void Watch::want(std::uint32_t events) {
   const auto loop = loop_.lock();
   if (!loop) return;
   const auto found = loop->entries.find(id_);
-  if (found != loop->entries.end() && found->second.fd >= 0) loop->events.change(found->second.fd, events, id_);
+  if (found != loop->entries.end() && found->second.fd >= 0)
+    loop->events.change(found->second.fd, events, id_);
 }
 
 Loop::Loop() : state_(std::make_shared<Watch::State>()) {}

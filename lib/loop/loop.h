@@ -12,8 +12,8 @@ namespace ipcm {
 
 class Loop;
 
-/// What the loop does for somebody: ends with this object. After that its callback does not run any more, not even for
-/// an event that is due already. May outlive the loop.
+/// What the loop does for somebody: ends with this object. After that its callback does not run any more, not
+/// even for an event that is due already. May outlive the loop.
 class Watch {
  public:
   Watch() = default;
@@ -36,9 +36,9 @@ class Watch {
 
 /// Waits for descriptors and points in time, and runs their callbacks, on one thread.
 ///
-/// An object, not a singleton. The kernel is given ids, never pointers, so that a callback may drop any Watch, its own
-/// too. Callbacks note what happened and leave the reaction to whoever runs the loop: that is what makes it safe to
-/// run the loop from inside a reaction. Level-triggered.
+/// An object, not a singleton. The kernel is given ids, never pointers, so that a callback may drop any
+/// Watch, its own too. Callbacks note what happened and leave the reaction to whoever runs the loop: that is
+/// what makes it safe to run the loop from inside a reaction. Level-triggered.
 class Loop {
  public:
   using Callback = std::function<void(std::uint32_t events)>;
@@ -66,7 +66,8 @@ class Loop {
     while (turn(os::Deadline::passed())) {
     }
   }
-  /// Makes fd() readable, once: for who has taken something in here that the owner of an outer loop is to look at.
+  /// Makes fd() readable, once: for who has taken something in here that the owner of an outer loop is to
+  /// look at.
   void nudge();
   /// Readable when a turn would find something to do: for somebody else's loop.
   [[nodiscard]] int fd() const;

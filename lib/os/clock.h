@@ -25,7 +25,8 @@ class Deadline {
   [[nodiscard]] bool is_never() const { return when_ == Clock::time_point::max(); }
   [[nodiscard]] bool has_passed() const { return !is_never() && Clock::now() >= when_; }
   [[nodiscard]] Clock::time_point when() const { return when_; }
-  /// Milliseconds for poll and epoll_wait; rounded up, or a wait would spin through its last millisecond. -1: never.
+  /// Milliseconds for poll and epoll_wait; rounded up, or a wait would spin through its last millisecond. -1:
+  /// never.
   [[nodiscard]] int poll_timeout() const;
 
   friend bool operator<(const Deadline& a, const Deadline& b) { return a.when_ < b.when_; }

@@ -14,8 +14,8 @@
 namespace ipcm::os {
 namespace {
 
-// A bit for each descriptor number. Untouched pages of it cost nothing; numbers beyond it (only a process with a raised
-// limit has them) are still inert after a fork, but not closed in the child.
+// A bit for each descriptor number. Untouched pages of it cost nothing; numbers beyond it (only a process
+// with a raised limit has them) are still inert after a fork, but not closed in the child.
 constexpr std::size_t kTracked = 1U << 20U;
 constexpr std::size_t kBits = 64;
 std::array<std::atomic<std::uint64_t>, kTracked / kBits> owned;
@@ -70,15 +70,20 @@ void close_quietly(int fd) noexcept {
 }  // namespace detail
 
 UniqueFd duplicate(int fd, int least) {
-  return UniqueFd(sys("duplicate descriptor", [&] { return std::to_string(fd); }, [&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, least); }));
+  return UniqueFd(sys(
+      "duplicate descriptor", [&] { return std::to_string(fd); },
+      [&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, least); }));
 }
 
 void replace_standard_stream(int fd, int target) {
-  sys("dup2 onto", [&] { return std::to_string(target); }, [&] { return ::dup2(fd, target); });
+  sys(
+      "dup2 onto", [&] { return std::to_string(target); }, [&] { return ::dup2(fd, target); });
 }
 
 void set_close_on_exec(int fd) {
-  sys("set close-on-exec on descriptor", [&] { return std::to_string(fd); }, [&] { return ::fcntl(fd, F_SETFD, FD_CLOEXEC); });
+  sys(
+      "set close-on-exec on descriptor", [&] { return std::to_string(fd); },
+      [&] { return ::fcntl(fd, F_SETFD, FD_CLOEXEC); });
 }
 
 namespace {

@@ -9,12 +9,13 @@ namespace ipcm::os {
 
 // Descriptors belong to the process that opened them.
 //
-// A library that lives in other people's programs must expect them to fork. What the child inherits is a trap: a copy
-// of a listening socket keeps a dead service looking alive, a copy of an epoll descriptor changes the parent's set, a
-// destructor in the child unlinks the parent's files. So every descriptor that we own is noted, and at a fork the
-// child closes its copies (pthread_atfork: also for forks that are not ours) and moves to the next generation. An
-// object from an earlier generation is inert: get() gives -1, destroying it closes nothing. What a child is meant to
-// have crosses the fork as a plain number (release() before, a new UniqueFd after).
+// A library that lives in other people's programs must expect them to fork. What the child inherits is a
+// trap: a copy of a listening socket keeps a dead service looking alive, a copy of an epoll descriptor
+// changes the parent's set, a destructor in the child unlinks the parent's files. So every descriptor that we
+// own is noted, and at a fork the child closes its copies (pthread_atfork: also for forks that are not ours)
+// and moves to the next generation. An object from an earlier generation is inert: get() gives -1, destroying
+// it closes nothing. What a child is meant to have crosses the fork as a plain number (release() before, a
+// new UniqueFd after).
 
 /// Which process this is, counted by forks: cheap to compare, unlike getpid().
 [[nodiscard]] std::uint32_t generation() noexcept;
@@ -66,7 +67,8 @@ class UniqueFd {
 [[nodiscard]] UniqueFd duplicate(int fd, int least = 0);
 /// Makes `target` mean what `fd` means. For the three standard streams: the copy stays open over exec.
 void replace_standard_stream(int fd, int target);
-/// Marks a descriptor that came from outside as not to be inherited further. Throws SystemError if it is not open.
+/// Marks a descriptor that came from outside as not to be inherited further. Throws SystemError if it is not
+/// open.
 void set_close_on_exec(int fd);
 void set_nonblocking(int fd);
 void set_blocking(int fd);

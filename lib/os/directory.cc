@@ -21,17 +21,27 @@ namespace {
 FileFacts facts_from(const struct stat& from) {
   FileFacts facts;
   switch (from.st_mode & S_IFMT) {
-    case S_IFREG: facts.kind = FileKind::regular; break;
-    case S_IFDIR: facts.kind = FileKind::directory; break;
-    case S_IFSOCK: facts.kind = FileKind::socket; break;
-    case S_IFIFO: facts.kind = FileKind::fifo; break;
-    default: facts.kind = FileKind::other;
+    case S_IFREG:
+      facts.kind = FileKind::regular;
+      break;
+    case S_IFDIR:
+      facts.kind = FileKind::directory;
+      break;
+    case S_IFSOCK:
+      facts.kind = FileKind::socket;
+      break;
+    case S_IFIFO:
+      facts.kind = FileKind::fifo;
+      break;
+    default:
+      facts.kind = FileKind::other;
   }
   facts.device = from.st_dev;
   facts.inode = from.st_ino;
   facts.owner = from.st_uid;
   facts.mode = from.st_mode & 07777U;
-  facts.modified = static_cast<double>(from.st_mtim.tv_sec) + static_cast<double>(from.st_mtim.tv_nsec) * 1e-9;
+  facts.modified =
+      static_cast<double>(from.st_mtim.tv_sec) + static_cast<double>(from.st_mtim.tv_nsec) * 1e-9;
   facts.size = static_cast<std::uint64_t>(from.st_size);
   facts.links = from.st_nlink;
   return facts;
@@ -65,7 +75,9 @@ bool remove_below(int parent, const char* name, int depth) noexcept {
     const OpenDir list =
         open_list(UniqueFd(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)));
     if (list && depth > 0)
-      for_each_name(list.get(), [&](const char* child) { all_gone &= remove_below(::dirfd(list.get()), child, depth - 1); });
+      for_each_name(list.get(), [&](const char* child) {
+        all_gone &= remove_below(::dirfd(list.get()), child, depth - 1);
+      });
     if (::unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT) all_gone = false;
   }
   errno = saved;
@@ -75,9 +87,8 @@ bool remove_below(int parent, const char* name, int depth) noexcept {
 }  // namespace
 
 Directory::Directory(std::string path) : path_(std::move(path)) {
-  fd_ = UniqueFd(sys("open directory", path_, [&] {
-    return ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  }));
+  fd_ = UniqueFd(sys("open directory", path_,
+                     [&] { return ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
 }
 
 FileFacts Directory::facts() const { return facts_of(fd_.get()); }
@@ -97,7 +108,8 @@ std::vector<std::string> Directory::names() const {
 }
 
 std::optional<std::string> Directory::read_file(const std::string& name, std::size_t limit) const {
-  const UniqueFd file(quiet([&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
+  const UniqueFd file(
+      quiet([&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
   if (!file) {
     if (errno == ENOENT) return std::nullopt;
     throw SystemError(errno, "read '" + path_ + "/" + name + "'");
@@ -110,7 +122,8 @@ void Directory::write_file(const std::string& name, std::string_view content, un
   const auto subject = [&] { return path_ + "/" + name; };
   {
     const UniqueFd file(sys("write", subject, [&] {
-      return ::openat(fd_.get(), pending.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+      return ::openat(fd_.get(), pending.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+                      mode);
     }));
     write_all(file.get(), content, name.c_str());
   }
@@ -126,12 +139,14 @@ UniqueFd Directory::open_or_create(const std::string& name, unsigned mode, bool*
     if (errno != EEXIST) throw SystemError(errno, "make '" + path_ + "/" + name + "'");
     file = UniqueFd(quiet([&] { return ::openat(fd_.get(), name.c_str(), kFlags); }));
     if (file) return file;
-    if (errno != ENOENT) throw SystemError(errno, "open '" + path_ + "/" + name + "'");  // else it went just now
+    if (errno != ENOENT)
+      throw SystemError(errno, "open '" + path_ + "/" + name + "'");  // else it went just now
   }
 }
 
 UniqueFd Directory::open_existing(const std::string& name) const noexcept {
-  return UniqueFd(quiet([&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
+  return UniqueFd(
+      quiet([&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
 }
 
 void Directory::remove_file(const std::string& name) const noexcept {

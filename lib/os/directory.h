@@ -16,31 +16,33 @@ enum class FileKind { none, regular, directory, socket, fifo, other };
 struct FileFacts {
   FileKind kind = FileKind::none;
   std::uint64_t device = 0, inode = 0;
-  unsigned owner = 0;      ///< user id
-  unsigned mode = 0;       ///< permission bits
-  double modified = 0;     ///< Unix seconds
+  unsigned owner = 0;   ///< user id
+  unsigned mode = 0;    ///< permission bits
+  double modified = 0;  ///< Unix seconds
   std::uint64_t size = 0;
   std::uint64_t links = 0;  ///< 0: removed, and only held open
 };
 
-/// A directory held open: all names below it are reached through the descriptor, so that neither the length of its path
-/// nor a rename matters.
+/// A directory held open: all names below it are reached through the descriptor, so that neither the length
+/// of its path nor a rename matters.
 class Directory {
  public:
   /// Throws SystemError.
   explicit Directory(std::string path);
   [[nodiscard]] const std::string& path() const { return path_; }
-  [[nodiscard]] FileFacts facts() const;                                        ///< Of the directory itself.
-  [[nodiscard]] FileFacts look(const std::string& name) const;                  ///< Kind none: not there.
-  [[nodiscard]] std::vector<std::string> names() const;                         ///< Without . and ..
+  [[nodiscard]] FileFacts facts() const;                        ///< Of the directory itself.
+  [[nodiscard]] FileFacts look(const std::string& name) const;  ///< Kind none: not there.
+  [[nodiscard]] std::vector<std::string> names() const;         ///< Without . and ..
   /// nullopt: not there. Throws beyond `limit` bytes.
-  [[nodiscard]] std::optional<std::string> read_file(const std::string& name, std::size_t limit = 1U << 20U) const;
+  [[nodiscard]] std::optional<std::string> read_file(const std::string& name,
+                                                     std::size_t limit = 1U << 20U) const;
   /// Whole or not at all: written under a hidden name, then renamed.
   void write_file(const std::string& name, std::string_view content, unsigned mode = 0644) const;
   /// Opened for reading and writing, made if need be; `created` tells which.
   [[nodiscard]] UniqueFd open_or_create(const std::string& name, unsigned mode, bool* created) const;
-  [[nodiscard]] UniqueFd open_existing(const std::string& name) const noexcept;  ///< For reading; empty: can't be had.
-  void remove_file(const std::string& name) const noexcept;                     ///< Not there: fine.
+  [[nodiscard]] UniqueFd open_existing(
+      const std::string& name) const noexcept;               ///< For reading; empty: can't be had.
+  void remove_file(const std::string& name) const noexcept;  ///< Not there: fine.
   /// "/proc/self/fd/N/name": a short path to a file below, for calls that know paths only.
   [[nodiscard]] std::string short_path(const std::string& name) const;
 
@@ -51,7 +53,8 @@ class Directory {
 
 /// Makes a directory of mode 0700 named `prefix` + six random letters below `parent`; returns its path.
 [[nodiscard]] std::string make_private_directory(const std::string& parent, const std::string& prefix);
-/// Removes a directory and all below it, following no links. What is gone already is fine; false: something stayed.
+/// Removes a directory and all below it, following no links. What is gone already is fine; false: something
+/// stayed.
 bool remove_tree(const std::string& path) noexcept;
 [[nodiscard]] FileFacts look_at(const std::string& path);
 [[nodiscard]] FileFacts facts_of(int fd);

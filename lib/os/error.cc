@@ -16,11 +16,16 @@ NameTaken::NameTaken(const std::string& name, Pid holder, const std::string& rou
 
 const char* to_string(LaunchError::Phase phase) {
   switch (phase) {
-    case LaunchError::Phase::prepare: return "prepare";
-    case LaunchError::Phase::fork: return "fork";
-    case LaunchError::Phase::exec: return "exec";
-    case LaunchError::Phase::boot: return "boot";
-    case LaunchError::Phase::start: return "start";
+    case LaunchError::Phase::prepare:
+      return "prepare";
+    case LaunchError::Phase::fork:
+      return "fork";
+    case LaunchError::Phase::exec:
+      return "exec";
+    case LaunchError::Phase::boot:
+      return "boot";
+    case LaunchError::Phase::start:
+      return "start";
   }
   return "unknown";
 }

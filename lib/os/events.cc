@@ -20,14 +20,18 @@ void EventSet::add(int fd, std::uint32_t events, std::uint64_t id) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = id;
-  sys("wait for descriptor", [&] { return std::to_string(fd); }, [&] { return ::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &event); });
+  sys(
+      "wait for descriptor", [&] { return std::to_string(fd); },
+      [&] { return ::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &event); });
 }
 
 void EventSet::change(int fd, std::uint32_t events, std::uint64_t id) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = id;
-  sys("wait for descriptor", [&] { return std::to_string(fd); }, [&] { return ::epoll_ctl(fd_.get(), EPOLL_CTL_MOD, fd, &event); });
+  sys(
+      "wait for descriptor", [&] { return std::to_string(fd); },
+      [&] { return ::epoll_ctl(fd_.get(), EPOLL_CTL_MOD, fd, &event); });
 }
 
 void EventSet::remove(int fd) noexcept {
@@ -38,7 +42,8 @@ void EventSet::remove(int fd) noexcept {
 }
 
 std::size_t EventSet::wait(std::span<epoll_event> into, Deadline deadline) const {
-  const int ready = ::epoll_wait(fd_.get(), into.data(), static_cast<int>(into.size()), deadline.poll_timeout());
+  const int ready =
+      ::epoll_wait(fd_.get(), into.data(), static_cast<int>(into.size()), deadline.poll_timeout());
   if (ready >= 0) return static_cast<std::size_t>(ready);
   if (errno == EINTR) return 0;  // a handler of the host ran: give its program the chance to look
   throw SystemError(errno, "wait for events");
@@ -52,12 +57,14 @@ bool EventSet::can_wait_for(int fd) {
 }
 
 TimerFd::TimerFd()
-    : fd_(sys("make", "timer", [] { return ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); })) {}
+    : fd_(sys("make", "timer",
+              [] { return ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); })) {}
 
 void TimerFd::arm(Clock::time_point when) {
   using std::chrono::nanoseconds;
   // steady_clock is CLOCK_MONOTONIC here; zero would disarm.
-  const auto since = std::max(std::chrono::duration_cast<nanoseconds>(when.time_since_epoch()), nanoseconds(1)).count();
+  const auto since =
+      std::max(std::chrono::duration_cast<nanoseconds>(when.time_since_epoch()), nanoseconds(1)).count();
   itimerspec spec{};
   spec.it_value.tv_sec = since / 1'000'000'000;
   spec.it_value.tv_nsec = since % 1'000'000'000;
@@ -77,16 +84,17 @@ void TimerFd::acknowledge() {
 DirectoryWatch::DirectoryWatch(const std::string& path) {
   const int fd = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   if (fd < 0 && errno == EMFILE)
-    throw SystemError(EMFILE, "watch directory '" + path +
-                                  "': this user has no directory watches left, or this process no descriptors (raise "
-                                  "fs.inotify.max_user_instances, or ulimit -n)");
+    throw SystemError(EMFILE,
+                      "watch directory '" + path +
+                          "': this user has no directory watches left, or this process no descriptors (raise "
+                          "fs.inotify.max_user_instances, or ulimit -n)");
   if (fd < 0) throw SystemError(errno, "watch directory '" + path + "'");
   fd_ = UniqueFd(fd);
   // IN_CLOSE_WRITE on a lock file is how the death of its holder shows: see transport/directory/lock_file.h.
   sys("watch directory", path, [&] {
     return ::inotify_add_watch(fd_.get(), path.c_str(),
-                               IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE_SELF |
-                                   IN_MOVE_SELF | IN_ONLYDIR);
+                               IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE |
+                                   IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
   });
 }
 
@@ -99,7 +107,8 @@ void DirectoryWatch::read(const std::function<void(std::string_view name)>& tell
       inotify_event event{};
       std::memcpy(&event, buffer.data() + at, sizeof event);
       const char* name = buffer.data() + at + sizeof event;
-      const bool all = (event.mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0 || event.len == 0;
+      const bool all =
+          (event.mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0 || event.len == 0;
       tell(all ? std::string_view() : std::string_view(name, ::strnlen(name, event.len)));
       at += sizeof event + event.len;
     }

@@ -48,7 +48,8 @@ class DirectoryWatch {
  public:
   /// Throws SystemError; for EMFILE with the kernel setting that limits it.
   explicit DirectoryWatch(const std::string& path);
-  /// Calls `tell` for each change that waits; the name is empty when changes were lost and all must be looked at again.
+  /// Calls `tell` for each change that waits; the name is empty when changes were lost and all must be looked
+  /// at again.
   void read(const std::function<void(std::string_view name)>& tell);
   [[nodiscard]] int fd() const { return fd_.get(); }
 

@@ -36,7 +36,8 @@ UniqueFd open_stream(const std::string& where, StreamUse use) {
     path = "/dev/null";
   }
   const int flags = use == StreamUse::read ? O_RDONLY : O_WRONLY | O_CREAT | O_APPEND;
-  return UniqueFd(sys("open", path, [&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOCTTY, 0666); }));
+  return UniqueFd(
+      sys("open", path, [&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOCTTY, 0666); }));
 }
 
 ReadResult read_some(int fd, std::string& into, std::size_t most, const char* what) {
@@ -56,7 +57,8 @@ std::string read_all(int fd, std::size_t limit, const char* what) {
   constexpr std::size_t kPiece = 64UL * 1024;
   while (read_some(fd, all, kPiece, what) != ReadResult::end)
     if (all.size() > limit)
-      throw ProtocolError(std::string(what) + ": larger than the limit of " + std::to_string(limit) + " bytes");
+      throw ProtocolError(std::string(what) + ": larger than the limit of " + std::to_string(limit) +
+                          " bytes");
   return all;
 }
 
@@ -88,7 +90,8 @@ void write_all(int fd, std::string_view bytes, const char* what) {
 bool try_write_all(int fd, std::string_view bytes) noexcept { return write_everything(fd, bytes) == 0; }
 
 UniqueFd make_sealed_memory_file(const char* name, std::string_view content) {
-  UniqueFd file(sys("make memory file", name, [&] { return ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }));
+  UniqueFd file(
+      sys("make memory file", name, [&] { return ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }));
   write_all(file.get(), content, name);
   sys("rewind", name, [&] { return ::lseek(file.get(), 0, SEEK_SET); });
   sys("seal", name, [&] {

@@ -14,7 +14,8 @@ struct Pipe {
   UniqueFd read_end;
   UniqueFd write_end;
 };
-/// Both ends close-on-exec. Our own end of what crosses a process boundary is made non-blocking by whoever reads it.
+/// Both ends close-on-exec. Our own end of what crosses a process boundary is made non-blocking by whoever
+/// reads it.
 [[nodiscard]] Pipe make_pipe();
 
 /// Whether anybody can still write to the pipe that this is the read end of.
@@ -22,8 +23,8 @@ struct Pipe {
 
 [[nodiscard]] bool is_readable(int fd);  ///< A read would not block: bytes, or the end.
 
-/// What a standard stream is redirected to: a path, or "&0", "&1", "&2": what that stream of ours leads to (/dev/null if it
-/// is closed).
+/// What a standard stream is redirected to: a path, or "&0", "&1", "&2": what that stream of ours leads to
+/// (/dev/null if it is closed).
 enum class StreamUse { read, append };
 [[nodiscard]] UniqueFd open_stream(const std::string& where, StreamUse use);
 
@@ -33,8 +34,8 @@ enum class ReadResult { some, later, end };
 [[nodiscard]] ReadResult read_some(int fd, std::string& into, std::size_t most, const char* what);
 /// All up to the end; throws ProtocolError beyond `limit` bytes. For blocking descriptors.
 [[nodiscard]] std::string read_all(int fd, std::size_t limit, const char* what);
-/// All of it, waiting as needed (also on a non-blocking descriptor). Throws SystemError; a closed pipe is EPIPE, and
-/// raises no signal on sockets only: callers who write to pipes have SIGPIPE ignored or blocked.
+/// All of it, waiting as needed (also on a non-blocking descriptor). Throws SystemError; a closed pipe is
+/// EPIPE, and raises no signal on sockets only: callers who write to pipes have SIGPIPE ignored or blocked.
 void write_all(int fd, std::string_view bytes, const char* what);
 /// The same without complaint: false if not all went out.
 [[nodiscard]] bool try_write_all(int fd, std::string_view bytes) noexcept;

@@ -77,7 +77,8 @@ std::optional<Number> number_in(std::string_view text) {
   return number;
 }
 
-/// Field `index` (from 3 on, as proc(5) counts) of /proc/PID/stat. The second field, the name, may hold anything.
+/// Field `index` (from 3 on, as proc(5) counts) of /proc/PID/stat. The second field, the name, may hold
+/// anything.
 std::optional<std::string> stat_field(Pid pid, int index) {
   const std::string text = proc_file("/proc/" + std::to_string(pid) + "/stat");
   auto at = text.rfind(')');
@@ -192,7 +193,8 @@ std::string own_executable() {
 
 namespace {
 
-/// Which pids are owned by a Child, for the one function that reaps everything. A forked child starts with none.
+/// Which pids are owned by a Child, for the one function that reaps everything. A forked child starts with
+/// none.
 class OwnedChildren {
  public:
   static OwnedChildren& instance() {
@@ -229,7 +231,9 @@ class OwnedChildren {
 
 }  // namespace
 
-Child::Child(Pid pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) { OwnedChildren::instance().set(pid_, this); }
+Child::Child(Pid pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {
+  OwnedChildren::instance().set(pid_, this);
+}
 
 Child::Child(Child&& other) noexcept { *this = std::move(other); }
 
@@ -281,7 +285,8 @@ std::optional<ExitStatus> Child::kill_and_reap() {
   if (reaped_ || !is_ours()) return status_;
   try {
     signal_process(pidfd_.get(), SIGKILL);
-    return reap(Deadline::after(std::chrono::seconds(10)));  // a process in an uninterruptible wait may outlast it
+    return reap(
+        Deadline::after(std::chrono::seconds(10)));  // a process in an uninterruptible wait may outlast it
   } catch (const Error&) {
     return std::nullopt;
   }
@@ -296,7 +301,9 @@ void Child::release() noexcept {
 void reap_ended_children(const std::function<void(Pid pid, int wait_status)>& tell) {
   for (;;) {
     siginfo_t info{};
-    if (quiet([&] { return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT); }) != 0 || info.si_pid == 0) return;
+    if (quiet([&] { return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT); }) != 0 ||
+        info.si_pid == 0)
+      return;
     if (OwnedChildren::instance().reap(info.si_pid)) continue;
     int wait_status = 0;
     if (quiet([&] { return ::waitpid(info.si_pid, &wait_status, WNOHANG); }) == info.si_pid)

@@ -20,18 +20,19 @@ namespace ipcm::os {
 bool await_end(int pidfd, Deadline deadline);
 /// Sends a signal through a pidfd: never to a recycled pid. false: it has ended already.
 bool signal_process(int pidfd, int signal);
-/// Which process a pidfd names, in our pid namespace; nullopt for a descriptor that is no pidfd, or if it was reaped.
+/// Which process a pidfd names, in our pid namespace; nullopt for a descriptor that is no pidfd, or if it was
+/// reaped.
 [[nodiscard]] std::optional<Pid> pid_of(int pidfd);
-/// How the process behind a pidfd ended, for whoever holds one: our own child if not yet reaped (left in place), or any
-/// process that was reaped, on Linux 6.15 or newer. nullopt: can't be told.
+/// How the process behind a pidfd ended, for whoever holds one: our own child if not yet reaped (left in
+/// place), or any process that was reaped, on Linux 6.15 or newer. nullopt: can't be told.
 [[nodiscard]] std::optional<ExitStatus> peek_exit_status(int pidfd);
 
 [[nodiscard]] Pid own_pid();
 [[nodiscard]] std::optional<Pid> parent_of(Pid pid);
 /// Whether a process of that number runs; a zombie does not.
 [[nodiscard]] bool is_running(Pid pid);
-/// When it was started, on the real-time clock; nullopt: no such process. To tell a recycled pid from the one that
-/// wrote a file: the writer is older than its file.
+/// When it was started, on the real-time clock; nullopt: no such process. To tell a recycled pid from the one
+/// that wrote a file: the writer is older than its file.
 [[nodiscard]] std::optional<double> start_time(Pid pid);
 /// Resident memory in bytes.
 [[nodiscard]] std::optional<std::uint64_t> resident_memory(Pid pid);
@@ -44,8 +45,8 @@ void adopt_orphans();
 /// The path of the running executable.
 [[nodiscard]] std::string own_executable();
 
-/// One child of ours, not yet reaped. Destroying it kills and reaps it. Nobody else may wait for this pid; should the
-/// host do so all the same, the status is had from the kernel where it tells.
+/// One child of ours, not yet reaped. Destroying it kills and reaps it. Nobody else may wait for this pid;
+/// should the host do so all the same, the status is had from the kernel where it tells.
 class Child {
  public:
   Child() noexcept = default;
@@ -78,8 +79,8 @@ class Child {
   bool reaped_ = false;
 };
 
-/// For processes that are hosts: reaps every child that has ended. Those that a Child object owns get their status there;
-/// the others are told of, with the number that waitpid(2) stores.
+/// For processes that are hosts: reaps every child that has ended. Those that a Child object owns get their
+/// status there; the others are told of, with the number that waitpid(2) stores.
 void reap_ended_children(const std::function<void(Pid pid, int wait_status)>& tell);
 
 }  // namespace ipcm::os

@@ -25,7 +25,8 @@ void reset_handlers() noexcept {
   for (int signal = 1; signal < NSIG; ++signal) {
     struct sigaction now {};
     // Those that the C library keeps for itself, and KILL and STOP, refuse; that is right.
-    if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler != SIG_DFL) (void)::sigaction(signal, &standard, nullptr);
+    if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler != SIG_DFL)
+      (void)::sigaction(signal, &standard, nullptr);
   }
 }
 

@@ -27,9 +27,8 @@ sockaddr_un address_of(const std::string& path) {
 }
 
 UniqueFd make_stream_socket() {
-  return UniqueFd(sys("make", "socket", [] {
-    return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  }));
+  return UniqueFd(
+      sys("make", "socket", [] { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); }));
 }
 
 }  // namespace
@@ -38,9 +37,8 @@ UniqueFd listen_at(const Directory& directory, const std::string& name) {
   UniqueFd socket = make_stream_socket();
   const sockaddr_un address = address_of(directory.short_path(name));
   const auto subject = [&] { return directory.path() + "/" + name; };
-  sys("bind", subject, [&] {
-    return ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  });
+  sys("bind", subject,
+      [&] { return ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address); });
   sys("listen at", subject, [&] { return ::listen(socket.get(), SOMAXCONN); });
   return socket;
 }
@@ -49,11 +47,13 @@ std::optional<UniqueFd> connect_to(const Directory& directory, const std::string
   UniqueFd socket = make_stream_socket();
   const sockaddr_un address = address_of(directory.short_path(name));
   const auto attempt = [&] {
-    return quiet([&] { return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address); });
+    return quiet(
+        [&] { return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address); });
   };
   if (attempt() == 0) return socket;
   if (errno == EAGAIN && !deadline.has_passed()) {
-    // The listener's queue is full. There is nothing to poll for that; a blocking connect with a limit waits in the kernel.
+    // The listener's queue is full. There is nothing to poll for that; a blocking connect with a limit waits
+    // in the kernel.
     const int left = deadline.poll_timeout();
     const timeval limit{left < 0 ? 0 : left / 1000, left < 0 ? 0 : (left % 1000) * 1000};
     const int flags = ::fcntl(socket.get(), F_GETFL);
@@ -71,7 +71,9 @@ std::optional<UniqueFd> connect_to(const Directory& directory, const std::string
 
 std::optional<UniqueFd> accept_from(int listener, UniqueFd& reserve, bool* refused) {
   *refused = false;
-  const auto take = [&] { return quiet([&] { return ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); }); };
+  const auto take = [&] {
+    return quiet([&] { return ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); });
+  };
   const int fd = take();
   if (fd >= 0) return UniqueFd(fd);
   if (errno == EMFILE || errno == ENFILE) {
@@ -109,11 +111,14 @@ SendResult send_some(int socket, std::string_view head, std::string_view body, s
     return SendResult::some;
   }
   switch (errno) {
-    case EAGAIN: return SendResult::later;
+    case EAGAIN:
+      return SendResult::later;
     case EPIPE:
     case ECONNRESET:
-    case ENOTCONN: return SendResult::closed;
-    default: throw SystemError(errno, "send on socket");
+    case ENOTCONN:
+      return SendResult::closed;
+    default:
+      throw SystemError(errno, "send on socket");
   }
 }
 
@@ -139,7 +144,8 @@ int send_datagram(const std::string& to, std::string_view bytes) noexcept {
   const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket) return errno;
   const ssize_t sent = quiet([&] {
-    return ::sendto(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), size);
+    return ::sendto(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL,
+                    reinterpret_cast<const sockaddr*>(&address), size);
   });
   return sent < 0 ? errno : 0;
 }

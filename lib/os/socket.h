@@ -17,12 +17,14 @@ namespace ipcm::os {
 /// A listening stream socket at `directory`/`name`. Throws SystemError (EADDRINUSE if the name is there).
 [[nodiscard]] UniqueFd listen_at(const Directory& directory, const std::string& name);
 
-/// Connects to the one at `directory`/`name`. nullopt: nobody listens there (no such name, or refused). Blocks only
-/// while the listener's queue is full, until the deadline, then SystemError EAGAIN. The socket is non-blocking.
-[[nodiscard]] std::optional<UniqueFd> connect_to(const Directory& directory, const std::string& name, Deadline deadline);
+/// Connects to the one at `directory`/`name`. nullopt: nobody listens there (no such name, or refused).
+/// Blocks only while the listener's queue is full, until the deadline, then SystemError EAGAIN. The socket is
+/// non-blocking.
+[[nodiscard]] std::optional<UniqueFd> connect_to(const Directory& directory, const std::string& name,
+                                                 Deadline deadline);
 
-/// Takes one waiting connection, non-blocking; nullopt: none. When no descriptor is to be had, the waiting connection is
-/// refused instead of left, where it would wake us for ever; `refused` tells.
+/// Takes one waiting connection, non-blocking; nullopt: none. When no descriptor is to be had, the waiting
+/// connection is refused instead of left, where it would wake us for ever; `refused` tells.
 [[nodiscard]] std::optional<UniqueFd> accept_from(int listener, UniqueFd& reserve, bool* refused);
 /// The descriptor that accept_from() keeps for that case.
 [[nodiscard]] UniqueFd make_reserve();
@@ -38,7 +40,8 @@ enum class SendResult { some, later, closed };
 /// Sends from `bytes` what the kernel takes now; `sent` tells how much. No signal.
 [[nodiscard]] SendResult send_some(int socket, std::string_view bytes, std::size_t* sent);
 /// The same for two pieces in one call, as if they were one.
-[[nodiscard]] SendResult send_some(int socket, std::string_view head, std::string_view body, std::size_t* sent);
+[[nodiscard]] SendResult send_some(int socket, std::string_view head, std::string_view body,
+                                   std::size_t* sent);
 /// Reads at most into.size() bytes; `got` tells how many. A reset connection is `end`.
 [[nodiscard]] ReadResult receive_some(int socket, std::span<char> into, std::size_t* got);
 

@@ -56,7 +56,8 @@ IPCM_ON_BORROWED_STACK int walk(const ChildPlan& plan) noexcept {
     if (::syscall(SYS_close_range, plan.closed[i].first, plan.closed[i].last, 0) != 0)
       return gave_up(plan, SpawnStep::pass_descriptors);
   if (plan.new_session && ::setsid() < 0) return gave_up(plan, SpawnStep::make_session);
-  if (plan.directory != nullptr && ::chdir(plan.directory) != 0) return gave_up(plan, SpawnStep::change_directory);
+  if (plan.directory != nullptr && ::chdir(plan.directory) != 0)
+    return gave_up(plan, SpawnStep::change_directory);
   reset_handlers();
   unblock_signals();
   ::execve(plan.program, plan.argv, plan.envp);
@@ -72,7 +73,8 @@ IPCM_ON_BORROWED_STACK int run_child(void* argument) noexcept {
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
   std::vector<char*> all;
   all.reserve(texts.size() + 1);
-  for (const std::string& text : texts) all.push_back(const_cast<char*>(text.c_str()));  // exec does not write to them
+  for (const std::string& text : texts)
+    all.push_back(const_cast<char*>(text.c_str()));  // exec does not write to them
   all.push_back(nullptr);
   return all;
 }
@@ -104,8 +106,16 @@ class PreparedPlan {
       if (as > 2) kept.push_back(static_cast<unsigned>(as));
     }
     closed_ = gaps_between(std::move(kept));
-    plan_ = {request.program.c_str(), argv_.data(), envp_.data(), fds_.data(), fds_.size(), closed_.data(), closed_.size(),
-             request.directory.empty() ? nullptr : request.directory.c_str(), request.new_session, &failure};
+    plan_ = {request.program.c_str(),
+             argv_.data(),
+             envp_.data(),
+             fds_.data(),
+             fds_.size(),
+             closed_.data(),
+             closed_.size(),
+             request.directory.empty() ? nullptr : request.directory.c_str(),
+             request.new_session,
+             &failure};
   }
   [[nodiscard]] ChildPlan& plan() { return plan_; }
 
@@ -164,7 +174,8 @@ std::optional<Child> fork_process() {
     return std::nullopt;
   }
   auto pidfd = open_process(pid);
-  if (!pidfd) throw SystemError(ESRCH, "open the process just made: it was reaped by somebody else in this program");
+  if (!pidfd)
+    throw SystemError(ESRCH, "open the process just made: it was reaped by somebody else in this program");
   return Child(pid, std::move(*pidfd));
 }
 

@@ -10,11 +10,12 @@ namespace ipcm::os {
 
 // Making a process that runs another program.
 //
-// clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): the child borrows our memory while we wait, so that its cost does not
-// grow with ours, and its pidfd is ours before it has run one instruction. Everything that can fail or allocate is done
-// before; the child walks a flat plan with async-signal-safe calls on a stack of its own, with all signals blocked. If
-// a step fails it leaves the step and its errno in our memory: no pipe is needed, and the answer is there when clone()
-// returns. Descriptors that are not passed are closed by close_range(2): never a loop over numbers.
+// clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): the child borrows our memory while we wait, so that its cost
+// does not grow with ours, and its pidfd is ours before it has run one instruction. Everything that can fail
+// or allocate is done before; the child walks a flat plan with async-signal-safe calls on a stack of its own,
+// with all signals blocked. If a step fails it leaves the step and its errno in our memory: no pipe is
+// needed, and the answer is there when clone() returns. Descriptors that are not passed are closed by
+// close_range(2): never a loop over numbers.
 
 struct SpawnRequest {
   /// A descriptor of ours, and the number under which the child has it.
@@ -22,11 +23,11 @@ struct SpawnRequest {
     int from;
     int as;
   };
-  std::string program;                ///< Path; not searched for.
-  std::vector<std::string> args;      ///< argv, argv[0] included.
-  std::vector<std::string> env;       ///< "NAME=value"; all of it.
-  std::vector<Pass> fds;              ///< 0, 1 and 2 are the caller's where not named.
-  std::string directory;              ///< Empty: the caller's.
+  std::string program;            ///< Path; not searched for.
+  std::vector<std::string> args;  ///< argv, argv[0] included.
+  std::vector<std::string> env;   ///< "NAME=value"; all of it.
+  std::vector<Pass> fds;          ///< 0, 1 and 2 are the caller's where not named.
+  std::string directory;          ///< Empty: the caller's.
   bool new_session = false;
 };
 
@@ -36,7 +37,8 @@ struct SpawnFailure {
   int error = 0;
 };
 
-/// The running child, or which step failed; then it is reaped. Leaves signal mask and handlers of the caller alone.
+/// The running child, or which step failed; then it is reaped. Leaves signal mask and handlers of the caller
+/// alone.
 [[nodiscard]] std::variant<Child, SpawnFailure> spawn(const SpawnRequest& request);
 
 /// The same without a new process: this one becomes the program. Returns only if that fails.
@@ -48,8 +50,8 @@ void start_session();
 /// fork(), in the form that both sides can use: the child gets nullopt. Throws SystemError.
 /// The child's signals are reset, and none of our descriptors are left in it but those released before.
 [[nodiscard]] std::optional<Child> fork_process();
-/// Ends the process at once: no destructors, no exit handlers, no flushing of stdio that was copied in a fork. What the
-/// child itself wrote to stdout and stderr after discard_stdio() is flushed.
+/// Ends the process at once: no destructors, no exit handlers, no flushing of stdio that was copied in a
+/// fork. What the child itself wrote to stdout and stderr after discard_stdio() is flushed.
 [[noreturn]] void leave_forked_process(int status) noexcept;
 /// Forgets what the parent had not written out yet, or it would be written twice.
 void discard_stdio() noexcept;

@@ -9,8 +9,8 @@
 
 namespace ipcm::os {
 
-/// Runs one system call: retries EINTR, otherwise throws SystemError, e.g. "bind '/run/x': Address already in use".
-/// `subject` is text, or a function that makes it, called only on failure.
+/// Runs one system call: retries EINTR, otherwise throws SystemError, e.g. "bind '/run/x': Address already in
+/// use". `subject` is text, or a function that makes it, called only on failure.
 template <class Subject, class Call>
 auto sys(const char* what, const Subject& subject, Call&& call) {
   for (;;) {

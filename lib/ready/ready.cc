@@ -21,15 +21,16 @@ Report parse(std::string_view text, bool with_newline) {
   Failed failed;
   bool is_ready = false, says_ready = false;
   try {
-    wire::for_each_member(text, "the ready line",
-                          [&](std::string_view key, wire::MemberKind kind, std::string_view raw, std::string_view decoded) {
-                            if (key == "ready") says_ready = true, is_ready = wire::is_truthy(kind, raw, decoded);
-                            if (key == "name") ready.name = decoded;
-                            if (key == "pid") std::from_chars(raw.data(), raw.data() + raw.size(), ready.pid);
-                            if (key == "error") failed.error = decoded;
-                            if (key == "phase") failed.joined = decoded == "start";
-                            return true;
-                          });
+    wire::for_each_member(
+        text, "the ready line",
+        [&](std::string_view key, wire::MemberKind kind, std::string_view raw, std::string_view decoded) {
+          if (key == "ready") says_ready = true, is_ready = wire::is_truthy(kind, raw, decoded);
+          if (key == "name") ready.name = decoded;
+          if (key == "pid") std::from_chars(raw.data(), raw.data() + raw.size(), ready.pid);
+          if (key == "error") failed.error = decoded;
+          if (key == "phase") failed.joined = decoded == "start";
+          return true;
+        });
   } catch (const ProtocolError&) {
     if (with_newline) return Ready{};  // an s6-style notification: only the newline counts
   }
@@ -49,7 +50,8 @@ void Announcer::use_notify_socket() {
   notify_socket_ = *socket;
   if (!watchdog || (watchdog_pid && *watchdog_pid != std::to_string(os::own_pid()))) return;
   std::int64_t microseconds = 0;
-  const auto [end, error] = std::from_chars(watchdog->data(), watchdog->data() + watchdog->size(), microseconds);
+  const auto [end, error] =
+      std::from_chars(watchdog->data(), watchdog->data() + watchdog->size(), microseconds);
   if (error == std::errc{} && microseconds > 0) watchdog_ = std::chrono::microseconds(microseconds) / 2;
 }
 
@@ -63,8 +65,8 @@ void Announcer::ready(const std::string& name) {
     real_stderr_.reset();
   }
   if (pipe_) {
-    const std::string line =
-        R"({"ready":true,"name":)" + wire::json_string(name) + R"(,"pid":)" + std::to_string(os::own_pid()) + "}\n";
+    const std::string line = R"({"ready":true,"name":)" + wire::json_string(name) + R"(,"pid":)" +
+                             std::to_string(os::own_pid()) + "}\n";
     (void)os::try_write_all(pipe_.get(), line);  // who launched us may be gone; the leash deals with that
     pipe_.reset();
   }
@@ -72,7 +74,8 @@ void Announcer::ready(const std::string& name) {
 }
 
 void Announcer::failed(const std::string& error, bool joined) noexcept {
-  const std::string text = R"({"ready":false,"error":)" + wire::json_string(error, wire::BrokenUtf8::replaced) +
+  const std::string text = R"({"ready":false,"error":)" +
+                           wire::json_string(error, wire::BrokenUtf8::replaced) +
                            (joined ? R"(,"phase":"start"})" : "}");
   if (pipe_) (void)os::try_write_all(pipe_.get(), text);
   pipe_.reset();
@@ -84,8 +87,10 @@ void Announcer::alive() noexcept { notify("WATCHDOG=1\n"); }
 
 std::optional<Report> Listener::feed(std::string_view bytes) {
   seen_.append(bytes);
-  if (const auto end = seen_.find('\n'); end != std::string::npos) return parse(std::string_view(seen_).substr(0, end), true);
-  if (seen_.size() > kLongestReport) return Failed{"it wrote more than 64 KiB where the ready line was expected"};
+  if (const auto end = seen_.find('\n'); end != std::string::npos)
+    return parse(std::string_view(seen_).substr(0, end), true);
+  if (seen_.size() > kLongestReport)
+    return Failed{"it wrote more than 64 KiB where the ready line was expected"};
   return std::nullopt;
 }
 

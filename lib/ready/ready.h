@@ -12,18 +12,21 @@ namespace ipcm::ready {
 
 // The ready line, both ends. The service writes on an inherited pipe, once:
 //   {"ready":true,"name":"…","pid":123}\n     it serves; then it closes
-//   {"ready":false,"error":"…"}               no newline: it can't start, closes and exits; "phase":"start" beside it if
+//   {"ready":false,"error":"…"}               no newline: it can't start, closes and exits; "phase":"start"
+//   beside it if
 //                                             it had joined the bus
-// End of file with nothing before: it died; the wait status tells. Who waits for a newline and nothing more (s6) is
-// served too; and whoever writes just a newline counts as ready.
+// End of file with nothing before: it died; the wait status tells. Who waits for a newline and nothing more
+// (s6) is served too; and whoever writes just a newline counts as ready.
 
 /// The service's end.
 class Announcer {
  public:
   Announcer() = default;
   /// `real_stderr`: where stderr leads from ready on; empty: where it leads now.
-  Announcer(os::UniqueFd pipe, os::UniqueFd real_stderr) : pipe_(std::move(pipe)), real_stderr_(std::move(real_stderr)) {}
-  /// Also tells systemd's notification socket, if $NOTIFY_SOCKET named one and there is no pipe; the variable is removed.
+  Announcer(os::UniqueFd pipe, os::UniqueFd real_stderr)
+      : pipe_(std::move(pipe)), real_stderr_(std::move(real_stderr)) {}
+  /// Also tells systemd's notification socket, if $NOTIFY_SOCKET named one and there is no pipe; the variable
+  /// is removed.
   void use_notify_socket();
 
   void ready(const std::string& name);

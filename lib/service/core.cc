@@ -40,7 +40,9 @@ Core::Core(Service& self, ServiceSetup setup)
 Core::~Core() = default;
 
 Client& Core::client() {
-  if (!client_) throw UsageError("service '" + setup_->name + "' is not on the bus yet; use on_start, not the constructor");
+  if (!client_)
+    throw UsageError("service '" + setup_->name +
+                     "' is not on the bus yet; use on_start, not the constructor");
   return *client_;
 }
 
@@ -95,7 +97,8 @@ void Core::watch_processes() {
     add(leashed, std::move(setup_->leash));
   }
   for (const Pid pid : setup_->watch_pids) {
-    if (pid == leashed) continue;  // the leash names that process itself, not a number that may have been given away
+    if (pid == leashed)
+      continue;  // the leash names that process itself, not a number that may have been given away
     if (auto process = os::open_process(pid)) {
       add(pid, std::move(*process));
     } else {
@@ -161,7 +164,8 @@ void Core::guarded(const char* what, Call&& call) {
 }
 
 void Core::turn() {
-  for (const auto& [signal, list] : callbacks.on_sig) signals_->add(signal);  // those that were added meanwhile
+  for (const auto& [signal, list] : callbacks.on_sig)
+    signals_->add(signal);  // those that were added meanwhile
   guarded("a response callback", [&] { requests_->settle(); });
   follow_launches();
   if (watches_peers_ && client_->member().peers_dirty) note_peers();
@@ -182,7 +186,8 @@ void Core::turn() {
   for (const Message& message : messages) deliver(message, activity);
   for (const auto& ended : activity.pids)
     guarded("on_pid", [&] { callbacks.on_pid(self_, ended.pid, ended.wait_status); });
-  if (!activity.peer_delta.empty()) guarded("on_peer_delta", [&] { callbacks.on_peer_delta(self_, activity.peer_delta); });
+  if (!activity.peer_delta.empty())
+    guarded("on_peer_delta", [&] { callbacks.on_peer_delta(self_, activity.peer_delta); });
   if (activity.interval) guarded("on_interval", [&] { self_.on_interval(); });
   if (!activity.pid_watch.empty()) activity.terminated = true;
   guarded("on_activity", [&] { self_.on_activity(activity); });
@@ -211,10 +216,12 @@ void Core::answer(const Request& request) {
     answered = self_.handle_request(request).content();
   } catch (const std::exception& error) {
     failure = setup_->expose_error_details ? error.what() : "Internal service error";
-    complain(setup_->name, "the request " + request.id() + " of '" + request.from() + "' failed: " + error.what());
+    complain(setup_->name,
+             "the request " + request.id() + " of '" + request.from() + "' failed: " + error.what());
   } catch (...) {
     failure = "Internal service error";
-    complain(setup_->name, "the request " + request.id() + " of '" + request.from() + "' failed with an error of an unknown type");
+    complain(setup_->name, "the request " + request.id() + " of '" + request.from() +
+                               "' failed with an error of an unknown type");
   }
   if (!answered && failure.empty()) return;  // later
   try {
@@ -231,7 +238,9 @@ void Core::answer(const Request& request) {
   }
 }
 
-void Core::send_response(const std::string& to, const Content& content) { client().member().send(to, content); }
+void Core::send_response(const std::string& to, const Content& content) {
+  client().member().send(to, content);
+}
 
 void Core::terminate(int code) {
   if (!exit_code_) exit_code_ = code;

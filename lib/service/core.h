@@ -19,8 +19,9 @@ namespace ipcm::service {
 
 /// What a Service object drives: its place on the bus, its loop, and what it has started.
 ///
-/// The loop's callbacks only note what happened (into `next_`); turn() then does everything in a fixed order. That is
-/// why a callback of the service may itself wait for an answer: the loop runs on underneath and notes for later.
+/// The loop's callbacks only note what happened (into `next_`); turn() then does everything in a fixed order.
+/// That is why a callback of the service may itself wait for an answer: the loop runs on underneath and notes
+/// for later.
 class Core {
  public:
   Core(Service& self, ServiceSetup setup);
@@ -84,7 +85,7 @@ class Core {
   std::set<std::string> starting_;
   bool watches_peers_ = false;
   std::set<std::string> known_peers_;
-  Activity next_;          // noted by the loop, for the next turn
+  Activity next_;  // noted by the loop, for the next turn
   bool something_ = false;
   std::optional<int> exit_code_;
 };

@@ -137,16 +137,21 @@ std::optional<Pid> Handle::child_pid() const {
   return state_->launch ? std::optional<Pid>(state_->launch->first_pid()) : std::nullopt;
 }
 std::optional<Pid> Handle::service_pid() const {
-  return state_->launch && state_->launch->service_pid() > 0 ? std::optional<Pid>(state_->launch->service_pid()) : std::nullopt;
+  return state_->launch && state_->launch->service_pid() > 0
+             ? std::optional<Pid>(state_->launch->service_pid())
+             : std::nullopt;
 }
-Duration Handle::time_to_ready() const { return state_->launch ? state_->launch->time_to_ready() : Duration{}; }
+Duration Handle::time_to_ready() const {
+  return state_->launch ? state_->launch->time_to_ready() : Duration{};
+}
 
 bool Handle::ready() { return state_->follow(std::nullopt); }
 bool Handle::ready(Duration limit) { return state_->follow(os::Deadline::limit(limit)); }
 
 std::optional<ExitStatus> Handle::shutdown() {
   if (!state_ || state_->over) return std::nullopt;
-  if (!state_->acts_here()) throw UsageError("a handle is shut down by the process that made it, not by one forked from it");
+  if (!state_->acts_here())
+    throw UsageError("a handle is shut down by the process that made it, not by one forked from it");
   const bool owned = state_->guard != nullptr;
   const auto left = state_->end();
   if (!left.empty()) {
@@ -214,9 +219,10 @@ Handle ipcm_service(const std::string& name, const ServiceOptions& options) {
 
 Handle ipcm_service_nowait(const std::string& name, ServiceOptions options) {
   if (!options.ipcm_info)
-    throw UsageError("service '" + name +
-                     "': from outside, a start without waiting needs a bus that exists (ipcm_info): with one of its own, "
-                     "nobody would be left to take it down");
+    throw UsageError(
+        "service '" + name +
+        "': from outside, a start without waiting needs a bus that exists (ipcm_info): with one of its own, "
+        "nobody would be left to take it down");
   options.wait = false;
   return ipcm_service_begin(name, options);
 }
@@ -225,7 +231,8 @@ Handle ipcm_service(const std::string& name, std::function<void(Service&, const 
   return ipcm_service(name, ServiceOptions{}, std::move(callback));
 }
 
-Handle ipcm_service(const std::string& name, ServiceOptions options, std::function<void(Service&, const Activity&)> callback) {
+Handle ipcm_service(const std::string& name, ServiceOptions options,
+                    std::function<void(Service&, const Activity&)> callback) {
   options.on_all = std::move(callback);
   return ipcm_service(name, options);
 }

@@ -12,8 +12,11 @@ namespace ipcm::service {
 
 void Core::launch(const std::string& name, const ServiceOptions& options, bool wait) {
   if (options.new_bus || options.ipcm_info)
-    throw UsageError("service '" + name + "': inside a service it joins the service's own bus; for another bus use ipcm::ipcm_service(), which gives a Handle");
-  if (const auto* before = launched(name); before != nullptr && before->verdict() == launch::Launch::Verdict::pending)
+    throw UsageError("service '" + name +
+                     "': inside a service it joins the service's own bus; for another bus use "
+                     "ipcm::ipcm_service(), which gives a Handle");
+  if (const auto* before = launched(name);
+      before != nullptr && before->verdict() == launch::Launch::Verdict::pending)
     throw UsageError("service '" + name + "' is being started already");
   launches_.erase(name);
   ServiceOptions complete = options;
@@ -40,8 +43,7 @@ void Core::launch(const std::string& name, const ServiceOptions& options, bool w
   }
   requests_->hold(name);
   starting_.insert(name);
-  if (options.timeout != kNoLimit)
-    launch->limit(os::Deadline::after(options.timeout));
+  if (options.timeout != kNoLimit) launch->limit(os::Deadline::after(options.timeout));
 }
 
 launch::Launch* Core::launched(const std::string& name) {
@@ -81,7 +83,8 @@ void Core::end_launched() {
   const auto running = [&] {
     std::vector<launch::Launch*> all;
     for (const auto& [name, launch] : launches_)
-      if (launch->child().is_ours() && !launch->child().try_reap() && !launch->child().reaped()) all.push_back(launch.get());
+      if (launch->child().is_ours() && !launch->child().try_reap() && !launch->child().reaped())
+        all.push_back(launch.get());
     return all;
   };
   const auto wait = [&](Duration span) {

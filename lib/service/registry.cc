@@ -4,7 +4,8 @@
 
 namespace ipcm {
 
-void Registry::add(std::string name, std::string description, std::vector<FieldDescription> args, Factory make) {
+void Registry::add(std::string name, std::string description, std::vector<FieldDescription> args,
+                   Factory make) {
   if (name.empty()) throw UsageError("a class needs a name");
   if (!make) throw UsageError("the class '" + name + "' needs a factory");
   if (entries_.contains(name)) throw UsageError("the class '" + name + "' is registered already");

@@ -135,16 +135,20 @@ void Requests::sort_inbox() {
     }
     const auto found = open_.find(said.id);
     if (found == open_.end() || found->second.response) {
-      const auto known = std::find_if(recent_.begin(), recent_.end(), [&](const auto& entry) { return entry.first == said.id; });
+      const auto known = std::find_if(recent_.begin(), recent_.end(),
+                                      [&](const auto& entry) { return entry.first == said.id; });
       const bool second = found != open_.end();
       member_.note_dropped("an answer from '" + message.from + "' was dropped: its request " + said.id + " " +
-                           (second ? "was answered already" : known == recent_.end() ? "was never made" : known->second));
+                           (second                   ? "was answered already"
+                            : known == recent_.end() ? "was never made"
+                                                     : known->second));
       continue;
     }
     if (said.error.empty())
       answer(said.id, Response(said.id, message.from, std::move(said.payload)));
     else
-      answer(said.id, Response(said.id, message.from, std::make_exception_ptr(RemoteError(message.from, said.error))));
+      answer(said.id,
+             Response(said.id, message.from, std::make_exception_ptr(RemoteError(message.from, said.error))));
   }
 }
 
@@ -157,7 +161,8 @@ void Requests::look_after(const std::string& peer) {
   const bool there = facts.state == State::active || facts.state == State::present;
   if (!ended && there && (asked == 0 || facts.pid == asked)) return;  // it only closed a connection
   if (asks(peer)) {
-    // Its last words first: they may be in a socket that we have not read, or in a connection not yet accepted.
+    // Its last words first: they may be in a socket that we have not read, or in a connection not yet
+    // accepted.
     member_.drain();
     sort_inbox();
   }
@@ -165,10 +170,11 @@ void Requests::look_after(const std::string& peer) {
     std::optional<ExitStatus> status;
     if (child_status && (ended || facts.state == State::dead)) status = child_status(peer);
     if (!status && ended) status = os::peek_exit_status(watched->second.process.get());
-    const std::string how = status                          ? "its process " + status->describe()
+    const std::string how = status                                ? "its process " + status->describe()
                             : ended || facts.state == State::dead ? "its process has ended"
                                                                   : "it left the bus";
-    fail_all(peer, std::make_exception_ptr(PeerGone(peer, "'" + peer + "' went away before it answered: " + how, status)));
+    fail_all(peer, std::make_exception_ptr(
+                       PeerGone(peer, "'" + peer + "' went away before it answered: " + how, status)));
   }
   watched_.erase(peer);
 }
@@ -192,7 +198,8 @@ void Requests::run_due() {
 }
 
 std::vector<Message> Requests::take_others() {
-  std::vector<Message> taken(std::make_move_iterator(others_.begin()), std::make_move_iterator(others_.end()));
+  std::vector<Message> taken(std::make_move_iterator(others_.begin()),
+                             std::make_move_iterator(others_.end()));
   others_.clear();
   return taken;
 }
@@ -207,8 +214,10 @@ std::vector<Message> Requests::messages() {
 std::optional<Response> Requests::get(const std::string& id) {
   const auto found = open_.find(id);
   if (found == open_.end()) {
-    const auto known = std::find_if(recent_.begin(), recent_.end(), [&](const auto& entry) { return entry.first == id; });
-    throw UsageError("request " + id + (known == recent_.end() ? " was never made here" : std::string(" ") + known->second));
+    const auto known =
+        std::find_if(recent_.begin(), recent_.end(), [&](const auto& entry) { return entry.first == id; });
+    throw UsageError("request " + id +
+                     (known == recent_.end() ? " was never made here" : std::string(" ") + known->second));
   }
   if (found->second.callback) throw UsageError("request " + id + " has a callback, which gets its response");
   if (!found->second.response) {
@@ -223,7 +232,8 @@ std::optional<Response> Requests::get(const std::string& id) {
   return response;
 }
 
-/// Runs the loop until `done`. What came meanwhile and was not waited for is to be seen by who waits for fd().
+/// Runs the loop until `done`. What came meanwhile and was not waited for is to be seen by who waits for
+/// fd().
 template <class Done>
 bool Requests::wait(Done&& done, os::Deadline deadline) {
   const bool reached = member_.loop().run_until(
@@ -271,7 +281,8 @@ void Requests::await_all(os::Deadline deadline) {
   if (wait([&] { return !have_pending(); }, deadline)) return;
   std::string who;
   for (const auto& [id, open] : open_)
-    if (!open.response && who.find("'" + open.peer + "'") == std::string::npos) who.append(who.empty() ? "'" : ", '").append(open.peer).append("'");
+    if (!open.response && who.find("'" + open.peer + "'") == std::string::npos)
+      who.append(who.empty() ? "'" : ", '").append(open.peer).append("'");
   throw Timeout("not all requests were answered in time; open are some to " + who);
 }
 
@@ -279,7 +290,8 @@ void Requests::await_all(os::Deadline deadline) {
 
 // ---- the public face
 
-std::string Requester::send_request(std::string_view peer, const Content& payload, ResponseCallback callback) {
+std::string Requester::send_request(std::string_view peer, const Content& payload,
+                                    ResponseCallback callback) {
   return requests().send(std::string(peer), payload, std::move(callback));
 }
 Response Requester::sync_request(std::string_view peer, const Content& payload, Duration limit) {

@@ -16,8 +16,9 @@ namespace ipcm::service {
 
 /// The open requests of one member, and what came of them.
 ///
-/// A request is bound to the process that got it. When the way to a peer ends or its process does, what it has sent is
-/// taken in to the last byte; then its open requests fail. Callbacks run from settle(), never inside the loop.
+/// A request is bound to the process that got it. When the way to a peer ends or its process does, what it
+/// has sent is taken in to the last byte; then its open requests fail. Callbacks run from settle(), never
+/// inside the loop.
 class Requests {
  public:
   explicit Requests(bus::Member& member);
@@ -37,7 +38,9 @@ class Requests {
   /// Sorts what has arrived: answers to their requests, the rest aside. Runs callbacks that are due.
   void settle();
   /// Whether settle() or take_others() would find something.
-  [[nodiscard]] bool has_work() const { return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty(); }
+  [[nodiscard]] bool has_work() const {
+    return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty();
+  }
   /// What was put aside.
   [[nodiscard]] std::vector<Message> take_others();
   /// The same, for who runs no loop: looks for more first.
@@ -84,9 +87,10 @@ class Requests {
   std::deque<std::pair<ResponseCallback, Response>> due_;
   std::deque<Message> others_;
   std::map<std::string, Watched> watched_;
-  std::set<std::string> lost_;    // ways or processes that ended since the last look
+  std::set<std::string> lost_;  // ways or processes that ended since the last look
   std::map<std::string, std::vector<Held>> held_;
-  std::deque<std::pair<std::string, const char*>> recent_;  // requests that are over, for better words about a late answer
+  std::deque<std::pair<std::string, const char*>>
+      recent_;  // requests that are over, for better words about a late answer
 };
 
 }  // namespace ipcm::service

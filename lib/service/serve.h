@@ -10,10 +10,17 @@
 namespace ipcm::service {
 
 /// Exit statuses of a service process; docs/boot.md.
-enum class Exit : int { usage = 64, bus_unavailable = 69, service_threw = 70, system_error = 71, unknown_class = 127 };
+enum class Exit : int {
+  usage = 64,
+  bus_unavailable = 69,
+  service_threw = 70,
+  system_error = 71,
+  unknown_class = 127
+};
 
-/// The life of a service process: makes the service, joins the bus, on_start, says ready, runs, leaves. Returns the exit
-/// status. What goes wrong before ready is told on the ready pipe, afterwards on stderr. Never throws.
+/// The life of a service process: makes the service, joins the bus, on_start, says ready, runs, leaves.
+/// Returns the exit status. What goes wrong before ready is told on the ready pipe, afterwards on stderr.
+/// Never throws.
 [[nodiscard]] int serve(ServiceSetup setup, ready::Announcer announcer,
                         const std::function<std::unique_ptr<Service>(ServiceSetup)>& make) noexcept;
 

@@ -29,7 +29,9 @@ Answer Service::handle_request(const Request& request) {
   return handler(*this, request);
 }
 
-void Service::on_general_message(const Message& message) { core_->callbacks.on_general_message(*this, message); }
+void Service::on_general_message(const Message& message) {
+  core_->callbacks.on_general_message(*this, message);
+}
 void Service::on_interval() { core_->callbacks.on_interval(*this); }
 void Service::on_activity(const Activity& activity) { core_->callbacks.on_all(*this, activity); }
 void Service::on_cleanup() { core_->callbacks.on_cleanup(*this); }
@@ -78,7 +80,9 @@ std::optional<Pid> Peer::child_pid() const {
 std::optional<Pid> Peer::service_pid() const { return owner_->client().peer_pid(name_); }
 bool Peer::ready() { return owner_->core().ready(name_, std::nullopt); }
 bool Peer::ready(Duration limit) { return owner_->core().ready(name_, os::Deadline::limit(limit)); }
-std::string Peer::send_message(const Content& content) { return owner_->client().send_message(name_, content); }
+std::string Peer::send_message(const Content& content) {
+  return owner_->client().send_message(name_, content);
+}
 service::Requests& Peer::requests() const { return owner_->core().requests(); }
 
 }  // namespace ipcm

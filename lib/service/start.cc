@@ -11,29 +11,33 @@ namespace ipcm::service {
 namespace {
 
 bool has_callbacks(const ServiceOptions& options) {
-  return options.on_start || options.on_all || options.on_interval || options.on_general_message || options.on_peer_delta ||
-         options.on_pid || !options.on_sig.empty() || options.should_end || options.on_cleanup || options.handle_request;
+  return options.on_start || options.on_all || options.on_interval || options.on_general_message ||
+         options.on_peer_delta || options.on_pid || !options.on_sig.empty() || options.should_end ||
+         options.on_cleanup || options.handle_request;
 }
 
 void check(const std::string& name, const ServiceOptions& options) {
   const std::string who = "service '" + name + "': ";
   transport::check_peer_name(name);
   if (options.exec && options.class_name.empty())
-    throw UsageError(who + (has_callbacks(options)
-                                ? "callbacks can't be carried over exec; register a class and name it, or fork (no exec)"
-                                : "exec needs the name of a registered class"));
+    throw UsageError(
+        who + (has_callbacks(options)
+                   ? "callbacks can't be carried over exec; register a class and name it, or fork (no exec)"
+                   : "exec needs the name of a registered class"));
   if (options.class_name.empty() && !has_callbacks(options))
     throw UsageError(who + "nothing to run: give class_name, or callbacks");
   if (!options.class_name.empty() && options.exec && has_callbacks(options))
     throw UsageError(who + "callbacks can't be carried over exec; the class has to bring them");
   if (options.class_name.empty() && !options.args.is_null())
     throw UsageError(who + "args go to a class; callbacks take what they need along");
-  if (options.interval && *options.interval <= Duration::zero()) throw UsageError(who + "the interval must be more than zero");
+  if (options.interval && *options.interval <= Duration::zero())
+    throw UsageError(who + "the interval must be more than zero");
   if (options.timeout < Duration::zero()) throw UsageError(who + "the timeout is negative");
   if (!options.exec && !options.allow_threads && os::has_threads())
-    throw UsageError(who +
-                     "this process has several threads, and a fork would copy their locks as they stand; start it with "
-                     "exec, or set allow_threads if you know that it is safe");
+    throw UsageError(
+        who +
+        "this process has several threads, and a fork would copy their locks as they stand; start it with "
+        "exec, or set allow_threads if you know that it is safe");
 }
 
 const Registry::Entry& find_class(const std::string& name, const ServiceOptions& options) {
@@ -49,14 +53,16 @@ const Registry::Entry& find_class(const std::string& name, const ServiceOptions&
 
 }  // namespace
 
-launch::Request plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info, StartedFrom from) {
+launch::Request plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info,
+                           StartedFrom from) {
   check(name, options);
   std::vector<Pid> watched = options.watch_pids;
   if (watched.empty() && !options.detached) watched = {os::own_pid()};
 
   launch::Request request;
   request.name = name;
-  request.leash = !options.detached && std::find(watched.begin(), watched.end(), os::own_pid()) != watched.end();
+  request.leash =
+      !options.detached && std::find(watched.begin(), watched.end(), os::own_pid()) != watched.end();
   // Somebody must read the words: a service's loop does, and whoever waits.
   request.capture_stderr = options.capture_stderr.value_or(options.wait || from == StartedFrom::service);
   request.new_session = options.new_session;
@@ -94,10 +100,11 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
       setup->registry = options.registry;
       setup->callbacks = options;
       const Content& args = options.args;
-      return serve(
-          ServiceSetup(std::move(setup)), std::move(side.announcer), [&](ServiceSetup given) -> std::unique_ptr<Service> {
-            return entry == nullptr ? std::make_unique<Service>(std::move(given)) : entry->make(std::move(given), args);
-          });
+      return serve(ServiceSetup(std::move(setup)), std::move(side.announcer),
+                   [&](ServiceSetup given) -> std::unique_ptr<Service> {
+                     return entry == nullptr ? std::make_unique<Service>(std::move(given))
+                                             : entry->make(std::move(given), args);
+                   });
     };
   }
   if (options.pre_fork) options.pre_fork();

@@ -28,16 +28,22 @@ class Receiver {
 
 /// Who a peer is, as far as the medium tells.
 struct PeerFacts {
-  enum class State { absent, dead, present, active };  ///< present: its endpoint is there, it isn't reachable yet
+  enum class State {
+    absent,
+    dead,
+    present,
+    active
+  };  ///< present: its endpoint is there, it isn't reachable yet
   State state = State::absent;
-  Pid pid = 0;              ///< 0: not known
-  std::string class_name;   ///< of a service of ours
+  Pid pid = 0;             ///< 0: not known
+  std::string class_name;  ///< of a service of ours
 };
 
-/// One member's way to a bus: its own mailbox, and the ways to all others. One implementation for each medium.
+/// One member's way to a bus: its own mailbox, and the ways to all others. One implementation for each
+/// medium.
 ///
-/// Errors: what every sender must handle is a result; everything else throws Error. Threads: belongs to that of its
-/// loop. Order: messages of one sender arrive as sent. After fork: inert in the child.
+/// Errors: what every sender must handle is a result; everything else throws Error. Threads: belongs to that
+/// of its loop. Order: messages of one sender arrive as sent. After fork: inert in the child.
 class Transport {
  public:
   enum class Sent {
@@ -58,16 +64,19 @@ class Transport {
   /// Takes in everything that has arrived, without waiting.
   virtual void drain() = 0;
 
-  [[nodiscard]] virtual std::vector<std::string> peers() = 0;  ///< Others, sorted; dead ones left out and cleared away.
+  [[nodiscard]] virtual std::vector<std::string>
+  peers() = 0;  ///< Others, sorted; dead ones left out and cleared away.
   [[nodiscard]] virtual PeerFacts look(const std::string& peer) = 0;
   /// Tells the Receiver of changes from now on.
   virtual void watch_peers() = 0;
-  /// Whether link_lost() comes for everybody we have sent to, so that nobody needs to watch for their leaving.
+  /// Whether link_lost() comes for everybody we have sent to, so that nobody needs to watch for their
+  /// leaving.
   [[nodiscard]] virtual bool keeps_links() const = 0;
 
   /// Takes the endpoint away and leaves `statistics` for others to read; idempotent.
   virtual void leave(const Statistics& statistics) = 0;
-  /// The bus itself is gone, or a bus whose owner is dead has lost its last member: nothing is left to talk on.
+  /// The bus itself is gone, or a bus whose owner is dead has lost its last member: nothing is left to talk
+  /// on.
   [[nodiscard]] virtual bool is_orphaned() = 0;
 };
 
@@ -91,7 +100,8 @@ class Protocol {
   [[nodiscard]] virtual std::string make_route(const SpawnOptions& options) const = 0;
   /// Removes it, whatever is in it. false: something stayed.
   virtual bool remove_route(const std::string& route) const noexcept = 0;
-  [[nodiscard]] virtual std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop, Receiver& receiver) const = 0;
+  [[nodiscard]] virtual std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
+                                                        Receiver& receiver) const = 0;
 };
 
 }  // namespace ipcm::transport

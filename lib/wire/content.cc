@@ -13,7 +13,8 @@ Content Content::json(std::string_view text) {
   // White space around the value is no part of it.
   const auto first = content.text_.find_first_not_of(" \t\r\n");
   const auto last = content.text_.find_last_not_of(" \t\r\n");
-  if (first != 0 || last + 1 != content.text_.size()) content.text_ = content.text_.substr(first, last - first + 1);
+  if (first != 0 || last + 1 != content.text_.size())
+    content.text_ = content.text_.substr(first, last - first + 1);
   return content;
 }
 

@@ -6,8 +6,8 @@
 
 namespace ipcm::wire {
 
-// What the content of a message means to services: requests, responses, and the word to end. Anything else is a general
-// message.
+// What the content of a message means to services: requests, responses, and the word to end. Anything else is
+// a general message.
 //   {"ipcm_request_id": ID, "request": any}
 //   {"ipcm_response_id": ID, "response": any}              and "ipcm_error": TEXT if it failed
 //   {"terminate": 1}
@@ -16,9 +16,9 @@ enum class Meaning { general, request, response, terminate };
 
 struct Conversation {
   Meaning meaning = Meaning::general;
-  std::string id;      ///< of the request, or of the request that is answered
-  Content payload;     ///< the request, or the response
-  std::string error;   ///< of a response that failed; otherwise empty
+  std::string id;     ///< of the request, or of the request that is answered
+  Content payload;    ///< the request, or the response
+  std::string error;  ///< of a response that failed; otherwise empty
 };
 
 /// Content that is not one of ours, or no object, is general; this never throws.

@@ -32,8 +32,8 @@ std::string write_envelope(const Message& message) {
   text.append(R"(,"to":)");
   append_json_string(text, message.to);
   std::array<char, 64> stamp{};
-  const int size = std::snprintf(stamp.data(), stamp.size(), ",\"stamp\":%.5f,\"stamp_ord\":%llu", message.stamp,
-                                 static_cast<unsigned long long>(message.stamp_ord));
+  const int size = std::snprintf(stamp.data(), stamp.size(), ",\"stamp\":%.5f,\"stamp_ord\":%llu",
+                                 message.stamp, static_cast<unsigned long long>(message.stamp_ord));
   text.append(stamp.data(), static_cast<std::size_t>(size));
   if (message.broadcast) text.append(R"(,"broadcast":1)");
   text.append(R"(,"content":)").append(message.content.json()).push_back('}');
@@ -45,46 +45,58 @@ Message read_envelope(std::string_view text, std::string_view receiver) {
   unsigned seen = 0;
   bool has_content = false;
   message.stamp = -1;
-  for_each_member(text, "a message", [&](std::string_view key, MemberKind kind, std::string_view raw, std::string_view decoded) {
-    const std::string_view plain = kind == MemberKind::string ? decoded : raw;
-    const auto first = [&](Seen field) {
-      const bool again = (seen & static_cast<unsigned>(field)) != 0;
-      seen |= static_cast<unsigned>(field);
-      return !again;
-    };
-    if (kind == MemberKind::null) return key != "content" || first(Seen::content);  // as if it were not there
-    if (key == "content") {
-      has_content = true;
-      message.content = Content::trusted_json(is_ascii(raw) ? std::string(raw) : to_ascii(raw));
-      return first(Seen::content);
-    }
-    if (kind == MemberKind::nested) return true;
-    if (key == "id") return message.id = plain, first(Seen::id);
-    if (key == "from") return message.from = plain, first(Seen::from);
-    if (key == "to") return message.to = plain, first(Seen::to);
-    if (key == "broadcast") return message.broadcast = is_truthy(kind, raw, decoded), first(Seen::broadcast);
-    if (key == "stamp") return message.stamp = number_or<double>(plain, -1), first(Seen::stamp);
-    if (key == "stamp_ord") return message.stamp_ord = number_or<std::uint64_t>(plain, 0), first(Seen::ord);
-    return true;
-  });
-  if (message.from.empty() || message.from == "0") throw ProtocolError("a message without a sender (key 'from')");
+  for_each_member(text, "a message",
+                  [&](std::string_view key, MemberKind kind, std::string_view raw, std::string_view decoded) {
+                    const std::string_view plain = kind == MemberKind::string ? decoded : raw;
+                    const auto first = [&](Seen field) {
+                      const bool again = (seen & static_cast<unsigned>(field)) != 0;
+                      seen |= static_cast<unsigned>(field);
+                      return !again;
+                    };
+                    if (kind == MemberKind::null)
+                      return key != "content" || first(Seen::content);  // as if it were not there
+                    if (key == "content") {
+                      has_content = true;
+                      message.content =
+                          Content::trusted_json(is_ascii(raw) ? std::string(raw) : to_ascii(raw));
+                      return first(Seen::content);
+                    }
+                    if (kind == MemberKind::nested) return true;
+                    if (key == "id") return message.id = plain, first(Seen::id);
+                    if (key == "from") return message.from = plain, first(Seen::from);
+                    if (key == "to") return message.to = plain, first(Seen::to);
+                    if (key == "broadcast")
+                      return message.broadcast = is_truthy(kind, raw, decoded), first(Seen::broadcast);
+                    if (key == "stamp")
+                      return message.stamp = number_or<double>(plain, -1), first(Seen::stamp);
+                    if (key == "stamp_ord")
+                      return message.stamp_ord = number_or<std::uint64_t>(plain, 0), first(Seen::ord);
+                    return true;
+                  });
+  if (message.from.empty() || message.from == "0")
+    throw ProtocolError("a message without a sender (key 'from')");
   if (!has_content)
-    throw ProtocolError("a message from '" + message.from + "' without content (key 'content' is missing or null)");
+    throw ProtocolError("a message from '" + message.from +
+                        "' without content (key 'content' is missing or null)");
   if (message.id.empty()) message.id = os::make_uuid();
   if (message.to.empty()) message.to = receiver;
   if (message.stamp < 0) message.stamp = os::wall_clock_seconds();
   return message;
 }
 
-std::string write_hello(std::string_view name) { return R"({"hello":)" + json_string(name) + R"(,"ipcm":1})"; }
+std::string write_hello(std::string_view name) {
+  return R"({"hello":)" + json_string(name) + R"(,"ipcm":1})";
+}
 
 std::string read_hello(std::string_view text) {
   std::string name;
-  for_each_member(text, "a greeting", [&](std::string_view key, MemberKind kind, std::string_view raw, std::string_view decoded) {
-    if (key == "hello" && kind == MemberKind::string) name = decoded;
-    if (key == "hello" && kind == MemberKind::other) name = raw;  // Perl sends the name 7 as a number
-    return true;
-  });
+  for_each_member(text, "a greeting",
+                  [&](std::string_view key, MemberKind kind, std::string_view raw, std::string_view decoded) {
+                    if (key == "hello" && kind == MemberKind::string) name = decoded;
+                    if (key == "hello" && kind == MemberKind::other)
+                      name = raw;  // Perl sends the name 7 as a number
+                    return true;
+                  });
   if (name.empty()) throw ProtocolError("a greeting without a name (key 'hello')");
   return name;
 }
@@ -94,10 +106,11 @@ bool is_late_hello(std::string_view text) {
   if (text.size() > kLongest || text.find("hello") == std::string_view::npos) return false;
   bool hello = false, other = false;
   try {
-    for_each_member(text, "a greeting", [&](std::string_view key, MemberKind, std::string_view, std::string_view) {
-      (key == "hello" ? hello : other) = true;
-      return true;
-    });
+    for_each_member(text, "a greeting",
+                    [&](std::string_view key, MemberKind, std::string_view, std::string_view) {
+                      (key == "hello" ? hello : other) = true;
+                      return true;
+                    });
   } catch (const ProtocolError&) {
     return false;
   }

@@ -10,8 +10,9 @@ namespace ipcm::wire {
 /// A message as one JSON object (docs/bus.md, "Messages").
 [[nodiscard]] std::string write_envelope(const Message& message);
 
-/// Reads one. What may be missing is made up as the reference does: id, stamp (now), stamp_ord (0), to (`receiver`).
-/// Throws ProtocolError for what is no JSON object, or lacks a `from` or a content that is not null.
+/// Reads one. What may be missing is made up as the reference does: id, stamp (now), stamp_ord (0), to
+/// (`receiver`). Throws ProtocolError for what is no JSON object, or lacks a `from` or a content that is not
+/// null.
 [[nodiscard]] Message read_envelope(std::string_view text, std::string_view receiver);
 
 /// The first frame on a connection: who is calling.

@@ -7,7 +7,8 @@ namespace {
 
 std::size_t length_at(const char* header) {
   std::size_t length = 0;
-  for (std::size_t i = 0; i < kFrameHeader; ++i) length = (length << 8U) | static_cast<std::uint8_t>(header[i]);
+  for (std::size_t i = 0; i < kFrameHeader; ++i)
+    length = (length << 8U) | static_cast<std::uint8_t>(header[i]);
   return length;
 }
 
@@ -23,8 +24,8 @@ std::array<char, kFrameHeader> frame_header(std::size_t payload_size) {
 std::span<char> FrameReader::room(std::size_t least) {
   if (at_ == used_) at_ = used_ = 0;
   if (buffer_.size() - used_ < least && at_ > 0) {
-    std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(at_), buffer_.begin() + static_cast<std::ptrdiff_t>(used_),
-              buffer_.begin());
+    std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(at_),
+              buffer_.begin() + static_cast<std::ptrdiff_t>(used_), buffer_.begin());
     used_ -= at_;
     at_ = 0;
   }

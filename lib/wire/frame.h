@@ -31,8 +31,8 @@ class FrameReader {
   [[nodiscard]] bool in_mid_frame() const { return at_ < used_; }
 
  private:
-  std::string buffer_;     // its size is its capacity for us; filled up to used_
-  std::size_t at_ = 0;     // where the next frame begins
+  std::string buffer_;  // its size is its capacity for us; filled up to used_
+  std::size_t at_ = 0;  // where the next frame begins
   std::size_t used_ = 0;
 };
 

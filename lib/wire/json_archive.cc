@@ -63,13 +63,19 @@ struct JsonWriter::State {
   }
   static const char* type_of(std::string_view json) {
     switch (json.empty() ? 'n' : json.front()) {
-      case '"': return "string";
-      case '{': return "object";
-      case '[': return "array";
+      case '"':
+        return "string";
+      case '{':
+        return "object";
+      case '[':
+        return "array";
       case 't':
-      case 'f': return "boolean";
-      case 'n': return "any";
-      default: return "number";
+      case 'f':
+        return "boolean";
+      case 'n':
+        return "any";
+      default:
+        return "number";
     }
   }
   void scalar(std::string_view json) {
@@ -83,7 +89,8 @@ struct JsonWriter::State {
   }
 };
 
-JsonWriter::JsonWriter() : OutputArchive<JsonWriter, cereal::AllowEmptyClassElision>(this), state_(std::make_unique<State>()) {}
+JsonWriter::JsonWriter()
+    : OutputArchive<JsonWriter, cereal::AllowEmptyClassElision>(this), state_(std::make_unique<State>()) {}
 JsonWriter::~JsonWriter() = default;
 
 std::string JsonWriter::take() { return state_->text.empty() ? "{}" : std::move(state_->text); }
@@ -140,7 +147,7 @@ void JsonWriter::raw(std::string_view json) { state_->scalar(json); }
 struct JsonReader::State {
   struct Place {
     std::size_t node;
-    std::size_t next_child;            // in document order
+    std::size_t next_child;               // in document order
     std::vector<std::string_view> asked;  // keys that were read, for objects
   };
   JsonIndex index;
@@ -156,7 +163,8 @@ struct JsonReader::State {
   /// "args of 'g': words[2].to"
   [[nodiscard]] std::string where(std::string_view member = {}) const {
     std::string path;
-    for (std::size_t i = 1; i < places.size(); ++i) append_step(path, index.node(places[i].node), places[i - 1]);
+    for (std::size_t i = 1; i < places.size(); ++i)
+      append_step(path, index.node(places[i].node), places[i - 1]);
     if (!member.empty()) {
       if (!path.empty()) path.push_back('.');
       path.append(member);
@@ -178,14 +186,16 @@ struct JsonReader::State {
     std::string place = where();
     if (!places.empty()) {
       std::string path;
-      for (std::size_t i = 1; i < places.size(); ++i) append_step(path, index.node(places[i].node), places[i - 1]);
+      for (std::size_t i = 1; i < places.size(); ++i)
+        append_step(path, index.node(places[i].node), places[i - 1]);
       append_step(path, node, places.back());
       place = what + ": '" + path + "'";
     }
     std::string found(index.text(node));
     constexpr std::size_t kShown = 40;
     if (found.size() > kShown) found = found.substr(0, kShown) + "…";
-    throw ProtocolError(place + ": expected " + expected + ", found " + wire::describe(node.kind) + " (" + found + ")");
+    throw ProtocolError(place + ": expected " + expected + ", found " + wire::describe(node.kind) + " (" +
+                        found + ")");
   }
   [[noreturn]] void refuse_next(const std::string& expected) { refuse(index.node(peek()), expected); }
 
@@ -204,7 +214,8 @@ struct JsonReader::State {
       const auto found = member(name);
       if (found) return *found;
       if (index.node(place.node).kind != Kind::object)
-        throw ProtocolError(where() + ": expected an object, found " + wire::describe(index.node(place.node).kind));
+        throw ProtocolError(where() + ": expected an object, found " +
+                            wire::describe(index.node(place.node).kind));
       throw ProtocolError(where() + ": missing key '" + name + "'");
     }
     if (place.next_child >= index.node(place.node).next) throw ProtocolError(where() + ": too few elements");
@@ -299,7 +310,8 @@ std::optional<Integer> parse_integer(std::string_view digits) {
 
 void JsonReader::value(bool& value) {
   const auto& node = state_->index.node(state_->peek());
-  const std::string_view text = node.kind == Kind::string ? state_->index.string(node) : state_->index.text(node);
+  const std::string_view text =
+      node.kind == Kind::string ? state_->index.string(node) : state_->index.text(node);
   if (text == "true" || text == "1")
     value = true;
   else if (text == "false" || text == "0" || text.empty() || node.kind == Kind::null)

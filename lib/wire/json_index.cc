@@ -21,10 +21,14 @@ struct Builder {
 
   static Kind kind_of(ScalarKind kind) {
     switch (kind) {
-      case ScalarKind::null: return Kind::null;
-      case ScalarKind::boolean: return Kind::boolean;
-      case ScalarKind::number: return Kind::number;
-      case ScalarKind::string: return Kind::string;
+      case ScalarKind::null:
+        return Kind::null;
+      case ScalarKind::boolean:
+        return Kind::boolean;
+      case ScalarKind::number:
+        return Kind::number;
+      case ScalarKind::string:
+        return Kind::string;
     }
     return Kind::null;
   }
@@ -86,23 +90,30 @@ void JsonIndex::refuse_duplicates(std::string_view what) const {
     const Node& object = nodes_[at];
     if (object.kind != Kind::object || object.children < 2) continue;
     keys.clear();
-    for (std::size_t child = at + 1; child < object.next; child = nodes_[child].next) keys.push_back(key(nodes_[child]));
+    for (std::size_t child = at + 1; child < object.next; child = nodes_[child].next)
+      keys.push_back(key(nodes_[child]));
     std::sort(keys.begin(), keys.end());
     const auto twice = std::adjacent_find(keys.begin(), keys.end());
     if (twice != keys.end())
-      throw ProtocolError(std::string(what) + " has the key '" + std::string(*twice) + "' twice in one object, at byte " +
-                          std::to_string(object.begin));
+      throw ProtocolError(std::string(what) + " has the key '" + std::string(*twice) +
+                          "' twice in one object, at byte " + std::to_string(object.begin));
   }
 }
 
 const char* describe(JsonIndex::Kind kind) {
   switch (kind) {
-    case JsonIndex::Kind::null: return "null";
-    case JsonIndex::Kind::boolean: return "a boolean";
-    case JsonIndex::Kind::number: return "a number";
-    case JsonIndex::Kind::string: return "a string";
-    case JsonIndex::Kind::array: return "an array";
-    case JsonIndex::Kind::object: return "an object";
+    case JsonIndex::Kind::null:
+      return "null";
+    case JsonIndex::Kind::boolean:
+      return "a boolean";
+    case JsonIndex::Kind::number:
+      return "a number";
+    case JsonIndex::Kind::string:
+      return "a string";
+    case JsonIndex::Kind::array:
+      return "an array";
+    case JsonIndex::Kind::object:
+      return "an object";
   }
   return "?";
 }

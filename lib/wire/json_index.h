@@ -24,7 +24,9 @@ class JsonIndex {
   JsonIndex(std::string_view text, std::string_view what);
 
   [[nodiscard]] const Node& node(std::size_t index) const { return nodes_[index]; }
-  [[nodiscard]] std::string_view text(const Node& of) const { return text_.substr(of.begin, of.end - of.begin); }
+  [[nodiscard]] std::string_view text(const Node& of) const {
+    return text_.substr(of.begin, of.end - of.begin);
+  }
   [[nodiscard]] std::string_view key(const Node& of) const { return part(of.key, of.key_size); }
   [[nodiscard]] std::string_view string(const Node& of) const { return part(of.value, of.value_size); }
 

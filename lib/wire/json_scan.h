@@ -11,8 +11,8 @@ namespace ipcm::wire {
 /// The deepest nesting that we read or write: a little less than Perl's JSON modules accept.
 inline constexpr std::size_t kDeepest = 500;
 
-/// One pass over a JSON text without building a tree. `Visitor` is told of each value where it begins and ends in the
-/// text, so that it can keep slices:
+/// One pass over a JSON text without building a tree. `Visitor` is told of each value where it begins and
+/// ends in the text, so that it can keep slices:
 ///   bool scalar(ScalarKind, begin, end, decoded)   decoded: for strings, without quotes and escapes
 ///   bool open(is_object, begin)   bool close(end)   bool key(decoded)
 /// false from one of them ends the pass with failure() as the reason.
@@ -53,13 +53,15 @@ class Handler {
   [[nodiscard]] bool too_deep() const { return depth_ > kDeepest; }
 
  private:
-  // The parser tells values, not places. What lies between the end of one token and the start of the next is known,
-  // though: white space, and at most one of `:` and `,`.
+  // The parser tells values, not places. What lies between the end of one token and the start of the next is
+  // known, though: white space, and at most one of `:` and `,`.
   std::size_t skip_to_token() {
     while (at_ < text_.size() && is_between(text_[at_])) ++at_;
     return at_;
   }
-  static bool is_between(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ':' || c == ','; }
+  static bool is_between(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ':' || c == ',';
+  }
   [[nodiscard]] std::size_t end_of_string(std::size_t begin) const {
     std::size_t at = begin + 1;
     while (text_[at] != '"') at += text_[at] == '\\' ? 2 : 1;

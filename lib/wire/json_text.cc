@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::uint32_t kInvalid = 0xFFFFFFFFU;
 
-/// The code point at `at`, which moves past it; kInvalid for what is no UTF-8 (RFC 3629: no overlong forms, no surrogates).
+/// The code point at `at`, which moves past it; kInvalid for what is no UTF-8 (RFC 3629: no overlong forms,
+/// no surrogates).
 std::uint32_t decode_utf8(std::string_view text, std::size_t& at) {
   const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
   const std::uint8_t lead = byte(at);
@@ -74,14 +75,22 @@ void append_escaped_point(std::string& into, std::uint32_t point) {
 /// Short escapes of JSON; 0: there is none.
 char short_escape(char c) {
   switch (c) {
-    case '"': return '"';
-    case '\\': return '\\';
-    case '\b': return 'b';
-    case '\f': return 'f';
-    case '\n': return 'n';
-    case '\r': return 'r';
-    case '\t': return 't';
-    default: return 0;
+    case '"':
+      return '"';
+    case '\\':
+      return '\\';
+    case '\b':
+      return 'b';
+    case '\f':
+      return 'f';
+    case '\n':
+      return 'n';
+    case '\r':
+      return 'r';
+    case '\t':
+      return 't';
+    default:
+      return 0;
   }
 }
 
@@ -122,7 +131,8 @@ void append_json_string(std::string& into, std::string_view utf8, BrokenUtf8 bro
         ++at;
       }
       if (point == kInvalid)
-        throw ProtocolError("a string that is not UTF-8 can't be written as JSON: wrong byte at " + std::to_string(place));
+        throw ProtocolError("a string that is not UTF-8 can't be written as JSON: wrong byte at " +
+                            std::to_string(place));
       append_escaped_point(into, point);
     }
   }

@@ -6,7 +6,8 @@
 namespace ipcm::wire {
 
 /// A string as JSON writes it, quotes included, pure ASCII: what Perl peers need, who do not decode UTF-8.
-/// Throws ProtocolError for broken UTF-8, or puts U+FFFD there: for words that must get through, such as error texts.
+/// Throws ProtocolError for broken UTF-8, or puts U+FFFD there: for words that must get through, such as
+/// error texts.
 enum class BrokenUtf8 { refused, replaced };
 void append_json_string(std::string& into, std::string_view utf8, BrokenUtf8 broken = BrokenUtf8::refused);
 [[nodiscard]] std::string json_string(std::string_view utf8, BrokenUtf8 broken = BrokenUtf8::refused);
@@ -15,8 +16,8 @@ void append_json_string(std::string& into, std::string_view utf8, BrokenUtf8 bro
 [[nodiscard]] std::string to_ascii(std::string_view valid_json);
 [[nodiscard]] bool is_ascii(std::string_view text);
 
-/// Valid JSON text without white space between its tokens, and with characters in place of their escapes where that is
-/// readable (not for control characters, quotes, backslashes).
+/// Valid JSON text without white space between its tokens, and with characters in place of their escapes
+/// where that is readable (not for control characters, quotes, backslashes).
 [[nodiscard]] std::string to_readable(std::string_view valid_json);
 
 /// Throws ProtocolError unless `text` is one valid JSON value.

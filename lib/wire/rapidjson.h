@@ -1,6 +1,7 @@
 #pragma once
 
-// RapidJSON's parser comes with cereal: beside it on Debian, inside it where cereal is the wrap. Only json_*.cc see it.
+// RapidJSON's parser comes with cereal: beside it on Debian, inside it where cereal is the wrap. Only
+// json_*.cc see it.
 
 #if __has_include(<rapidjson/reader.h>)
 #include <rapidjson/error/en.h>

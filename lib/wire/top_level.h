@@ -9,9 +9,9 @@ namespace ipcm::wire {
 
 enum class MemberKind { null, string, nested, other };
 
-/// Calls `member(key, kind, raw, decoded)` for each member of the one outermost object of `text`, without a tree: `raw`
-/// is the value's own text, `decoded` a string's characters. false from it: the key may not stand there.
-/// Throws ProtocolError for what is no JSON object.
+/// Calls `member(key, kind, raw, decoded)` for each member of the one outermost object of `text`, without a
+/// tree: `raw` is the value's own text, `decoded` a string's characters. false from it: the key may not stand
+/// there. Throws ProtocolError for what is no JSON object.
 template <class Member>
 void for_each_member(std::string_view text, std::string_view what, Member member);
 

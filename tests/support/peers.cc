@@ -70,20 +70,21 @@ std::string Lines::hear() {
 
 Forked::Forked(const std::function<int(Lines& test)>& body) : lines_(os::UniqueFd()) {
   Pair pair = make_pair();
+  const int childs = pair.right.release();  // a descriptor that is owned does not cross the fork
   pid_ = ::fork();
-  if (pid_ < 0) throw std::runtime_error("fork");
   if (pid_ == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    pair.left.reset();
     int status = 99;
     try {
-      Lines lines(std::move(pair.right));
+      Lines lines{os::UniqueFd(childs)};
       status = body(lines);
     } catch (const std::exception& error) {
       (void)std::fprintf(stderr, "forked process %d: %s\n", ::getpid(), error.what());
     }
     ::_exit(status);
   }
+  ::close(childs);
+  if (pid_ < 0) throw std::runtime_error("fork");
   lines_ = Lines(std::move(pair.left));
 }
 

@@ -16,8 +16,9 @@ struct BusInfo {
   std::string serializer;
   std::string route;  ///< A directory for ConnectionUnix; what it is depends on the protocol.
 
-  /// Reads the text form. The reference's long names ("IPC::Manager::Client::ConnectionUnix") are taken too and
-  /// shortened. Throws ProtocolError. Whether this build speaks the protocol shows when the bus is joined.
+  /// Reads the text form. The reference's long names ("IPC::Manager::Client::ConnectionUnix") are taken too
+  /// and shortened. Throws ProtocolError. Whether this build speaks the protocol shows when the bus is
+  /// joined.
   [[nodiscard]] static BusInfo parse(std::string_view text);
   [[nodiscard]] std::string text() const;
 
@@ -39,8 +40,8 @@ struct SpawnOptions {
 
 /// Owns a bus, and takes it down: asks all peers to end, waits for them, removes the route.
 ///
-/// A move-only value. Only the process that made it acts: in a forked child it is inert. The destructor is silent and
-/// bounded by `patience`; shutdown() does the same and reports. Belongs to one thread at a time.
+/// A move-only value. Only the process that made it acts: in a forked child it is inert. The destructor is
+/// silent and bounded by `patience`; shutdown() does the same and reports. Belongs to one thread at a time.
 class Guard {
  public:
   Guard(Guard&&) noexcept;
@@ -48,8 +49,8 @@ class Guard {
   ~Guard();
 
   [[nodiscard]] const BusInfo& info() const;
-  /// Takes the bus down now; a second call does nothing. Throws Timeout that names the peers that would not leave
-  /// (the route is removed all the same).
+  /// Takes the bus down now; a second call does nothing. Throws Timeout that names the peers that would not
+  /// leave (the route is removed all the same).
   void shutdown();
   /// Removes the route whatever the options said, like shutdown().
   void unspawn();

@@ -8,8 +8,8 @@
 
 namespace ipcm {
 
-/// Functions that are called one after the other. A callback may change the list it is called from; the change counts
-/// from the next call on.
+/// Functions that are called one after the other. A callback may change the list it is called from; the
+/// change counts from the next call on.
 template <class... Args>
 class CallbackList {
  public:

@@ -26,9 +26,9 @@ struct Statistics {
 
 /// A named connection to a bus.
 ///
-/// A move-only value that belongs to one thread at a time. Nothing runs behind its back: sockets are served inside the
-/// calls here, or in dispatch() when fd() is readable. In a forked child it is inert: destroying it is silent, using it
-/// throws UsageError. All calls throw ipcm::Error; those that block say how long.
+/// A move-only value that belongs to one thread at a time. Nothing runs behind its back: sockets are served
+/// inside the calls here, or in dispatch() when fd() is readable. In a forked child it is inert: destroying
+/// it is silent, using it throws UsageError. All calls throw ipcm::Error; those that block say how long.
 class Client {
  public:
   Client(Client&&) noexcept;
@@ -39,8 +39,8 @@ class Client {
   [[nodiscard]] const std::string& id() const;
   [[nodiscard]] const BusInfo& info() const;
 
-  /// Sends, and returns the message's id. Blocks while the receiver's socket is full (at most 60 s, then Timeout).
-  /// Throws PeerGone that names an unknown or dead peer.
+  /// Sends, and returns the message's id. Blocks while the receiver's socket is full (at most 60 s, then
+  /// Timeout). Throws PeerGone that names an unknown or dead peer.
   std::string send_message(std::string_view to, const Content& content);
   /// The same without throwing for a peer that can't be reached: false, and the reason.
   bool try_message(std::string_view to, const Content& content, std::string* why = nullptr);
@@ -66,8 +66,9 @@ class Client {
   /// Whether a message to that peer would go out at once.
   [[nodiscard]] bool can_send_to(std::string_view peer) const;
 
-  /// Leaves the bus. Unread messages go to `handler` (terminate messages left out); without one, unread messages are an
-  /// Error "messages waiting at disconnect for NAME", thrown after the bus was left. A second call does nothing.
+  /// Leaves the bus. Unread messages go to `handler` (terminate messages left out); without one, unread
+  /// messages are an Error "messages waiting at disconnect for NAME", thrown after the bus was left. A second
+  /// call does nothing.
   void disconnect(const std::function<void(const Message&)>& handler = {});
 
   /// For somebody else's event loop: when fd() is readable, dispatch() takes what is there, without blocking.
@@ -87,8 +88,9 @@ class Client {
   std::unique_ptr<bus::Member> member_;
 };
 
-/// Joins a bus under a name of its own. Throws BusError if there is no such bus, NameTaken if a live process has the
-/// name; leftovers of a dead one are cleared away. A name may be any bytes but NUL, and not begin with `_`.
+/// Joins a bus under a name of its own. Throws BusError if there is no such bus, NameTaken if a live process
+/// has the name; leftovers of a dead one are cleared away. A name may be any bytes but NUL, and not begin
+/// with `_`.
 [[nodiscard]] Client ipcm_connect(std::string_view name, const BusInfo& info);
 [[nodiscard]] Client ipcm_connect(std::string_view name, std::string_view info);
 

@@ -17,7 +17,8 @@ inline constexpr bool is_duration = false;
 template <class R, class P>
 inline constexpr bool is_duration<std::chrono::duration<R, P>> = true;
 
-/// What Content takes implicitly: all that cereal can write, but for time spans, which are arguments of their own.
+/// What Content takes implicitly: all that cereal can write, but for time spans, which are arguments of their
+/// own.
 template <class T>
 concept Payload = !std::same_as<std::remove_cvref_t<T>, Content> && !is_duration<std::remove_cvref_t<T>> &&
                   !std::convertible_to<T, std::string_view> &&
@@ -26,9 +27,9 @@ concept Payload = !std::same_as<std::remove_cvref_t<T>, Content> && !is_duration
 
 /// One JSON value, kept as text: what requests, answers, messages and service arguments are made of.
 ///
-/// Made from any C++ value that cereal can serialise (a std::string becomes a JSON string), or from JSON text with
-/// Content::json(). Whoever passes it on never looks inside; as<T>() does, once, when somebody asks.
-/// A value type: copies are independent, and there is nothing to release.
+/// Made from any C++ value that cereal can serialise (a std::string becomes a JSON string), or from JSON text
+/// with Content::json(). Whoever passes it on never looks inside; as<T>() does, once, when somebody asks. A
+/// value type: copies are independent, and there is nothing to release.
 class Content {
  public:
   Content() : text_("null") {}
@@ -40,7 +41,8 @@ class Content {
   Content(const T& value) : text_(written(value)) {}
 
   /// From JSON text, which is checked: throws ProtocolError with the place and what is wrong there.
-  /// Non-ASCII characters are escaped, for the sake of peers that do not decode UTF-8; all else is kept as written.
+  /// Non-ASCII characters are escaped, for the sake of peers that do not decode UTF-8; all else is kept as
+  /// written.
   [[nodiscard]] static Content json(std::string_view text);
   /// From JSON text that is known to be valid and pure ASCII; nothing is looked at.
   [[nodiscard]] static Content trusted_json(std::string text);
@@ -51,7 +53,8 @@ class Content {
   [[nodiscard]] std::string readable() const;
   [[nodiscard]] bool is_null() const noexcept { return text_ == "null"; }
 
-  /// The value as a T. Throws ProtocolError that names the place where it does not fit. Unknown keys are ignored.
+  /// The value as a T. Throws ProtocolError that names the place where it does not fit. Unknown keys are
+  /// ignored.
   template <class T>
   [[nodiscard]] T as(std::string what = "content") const {
     return read<T>(std::move(what), JsonReader::UnknownKeys::ignored);
@@ -83,7 +86,8 @@ class Content {
   std::string text_;
 };
 
-/// Content inside a larger structure is that value itself. (Templates, so that what converts to Content does not match.)
+/// Content inside a larger structure is that value itself. (Templates, so that what converts to Content does
+/// not match.)
 template <std::same_as<Content> T>
 void CEREAL_SAVE_FUNCTION_NAME(JsonWriter& archive, const T& content) {
   archive.raw(content.json());
@@ -100,7 +104,9 @@ inline constexpr bool is_transparent<Content> = true;
 }
 
 template <>
-[[nodiscard]] inline Content Content::as<Content>(std::string) const { return *this; }
+[[nodiscard]] inline Content Content::as<Content>(std::string) const {
+  return *this;
+}
 
 /// The fields that an argument structure declares, from a default-constructed one.
 template <class T>

@@ -97,13 +97,13 @@ class LaunchError : public Error {
     start,    ///< it was on the bus: on_start had not returned
   };
   struct Facts {
-    std::string name;                  ///< of the service
+    std::string name;  ///< of the service
     Phase phase = Phase::prepare;
     int error = 0;                     ///< errno, for prepare, fork and exec; otherwise 0
     std::optional<ExitStatus> status;  ///< how the process ended by itself; none if we had to end it
     std::string reason;                ///< what the child reported of itself on the ready pipe
     std::string stderr_tail;           ///< the last of what it wrote to its stderr (at most 16 KiB)
-    Duration elapsed{};                 ///< from the call to the verdict
+    Duration elapsed{};                ///< from the call to the verdict
     bool timed_out = false;
   };
 

@@ -14,12 +14,13 @@ namespace ipcm {
 class Service;
 struct ServiceOptions;
 
-/// What one holds who started a service from outside: a client on its bus, the service's process, and, if the bus was
-/// made for it, the bus.
+/// What one holds who started a service from outside: a client on its bus, the service's process, and, if the
+/// bus was made for it, the bus.
 ///
-/// A move-only value that belongs to one thread at a time; inert in forked children. Destroying it ends the service (by
-/// message, then SIGTERM, then SIGKILL, each bounded) and takes down the bus it owns; silent. shutdown() does the same
-/// and reports. A handle on a bus that somebody else owns leaves the service running.
+/// A move-only value that belongs to one thread at a time; inert in forked children. Destroying it ends the
+/// service (by message, then SIGTERM, then SIGKILL, each bounded) and takes down the bus it owns; silent.
+/// shutdown() does the same and reports. A handle on a bus that somebody else owns leaves the service
+/// running.
 class Handle : public PeerRequester {
  public:
   Handle(Handle&&) noexcept;
@@ -35,12 +36,13 @@ class Handle : public PeerRequester {
   [[nodiscard]] std::optional<Pid> service_pid() const;
   /// From the call to ready; zero while not ready.
   [[nodiscard]] Duration time_to_ready() const;
-  /// Whether it is up; with a limit, waits for that. Throws LaunchError if it can't come up any more. false: not yet.
+  /// Whether it is up; with a limit, waits for that. Throws LaunchError if it can't come up any more. false:
+  /// not yet.
   bool ready();
   bool ready(Duration limit);
 
-  /// Ends the service and takes down the bus, if owned. Returns how the service's process ended, where that can be known.
-  /// A second call does nothing.
+  /// Ends the service and takes down the bus, if owned. Returns how the service's process ended, where that
+  /// can be known. A second call does nothing.
   std::optional<ExitStatus> shutdown();
   /// Lets go: the service runs on, and the bus stays.
   void release();

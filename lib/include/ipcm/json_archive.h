@@ -3,8 +3,9 @@
 // The cereal archives between C++ values and JSON text.
 //
 // cereal's own JSON archive wraps every value into {"value0": …}, writes raw UTF-8 and accepts unknown keys;
-// the bus needs the bare value, pure ASCII (Perl peers do not decode UTF-8) and keys that are checked. So these two
-// keep cereal's way of describing types (serialize, CEREAL_NVP, everything in cereal/types) and write what we need:
+// the bus needs the bare value, pure ASCII (Perl peers do not decode UTF-8) and keys that are checked. So
+// these two keep cereal's way of describing types (serialize, CEREAL_NVP, everything in cereal/types) and
+// write what we need:
 //   a struct                           an object, a key for each name-value pair
 //   std::map<std::string, T>           an object
 //   std::vector, std::list, …          an array
@@ -28,7 +29,8 @@
 
 namespace ipcm {
 
-/// A field that may be absent: `archive(ipcm::optional("word", word))` leaves `word` as it is when the key is missing.
+/// A field that may be absent: `archive(ipcm::optional("word", word))` leaves `word` as it is when the key is
+/// missing.
 template <class T>
 struct OptionalField {
   const char* name;
@@ -43,7 +45,7 @@ template <class T>
 /// What an argument structure says of one of its fields: for help texts.
 struct FieldDescription {
   std::string name;
-  std::string type;           ///< "string", "integer", "number", "boolean", "array", "object" or "any"
+  std::string type;  ///< "string", "integer", "number", "boolean", "array", "object" or "any"
   bool required = true;
   std::string default_value;  ///< JSON text; empty for a required field
 };
@@ -57,8 +59,9 @@ class JsonWriter : public cereal::OutputArchive<JsonWriter, cereal::AllowEmptyCl
   JsonWriter(const JsonWriter&) = delete;
   JsonWriter& operator=(const JsonWriter&) = delete;
 
-  [[nodiscard]] std::string take();                                        ///< The text; once, at the end.
-  [[nodiscard]] const std::vector<FieldDescription>& fields() const;  ///< Of the outermost object, as written.
+  [[nodiscard]] std::string take();  ///< The text; once, at the end.
+  [[nodiscard]] const std::vector<FieldDescription>& fields()
+      const;  ///< Of the outermost object, as written.
 
   // For cereal and the functions below.
   void open();   ///< An object or an array begins; which one shows at its first child.
@@ -79,13 +82,15 @@ class JsonWriter : public cereal::OutputArchive<JsonWriter, cereal::AllowEmptyCl
   std::unique_ptr<State> state_;
 };
 
-/// JSON text in, C++ value out. Throws ProtocolError that names the place ("args.word: expected a string, found 7").
+/// JSON text in, C++ value out. Throws ProtocolError that names the place ("args.word: expected a string,
+/// found 7").
 class JsonReader : public cereal::InputArchive<JsonReader, cereal::AllowEmptyClassElision>,
                    public cereal::traits::TextArchive {
  public:
   enum class UnknownKeys { ignored, refused };
 
-  /// `what` names the document in errors ("parameters", "args of service 'g'"). `json` must outlive the reader.
+  /// `what` names the document in errors ("parameters", "args of service 'g'"). `json` must outlive the
+  /// reader.
   JsonReader(std::string_view json, std::string what, UnknownKeys unknown_keys);
   ~JsonReader();
   JsonReader(const JsonReader&) = delete;
@@ -95,24 +100,25 @@ class JsonReader : public cereal::InputArchive<JsonReader, cereal::AllowEmptyCla
   void open();   ///< Enters the next value, which must be an object or an array.
   void close();  ///< Leaves it; refuses keys that nobody asked for, if so told.
   void name_next(const char* name);
-  [[nodiscard]] bool has(const char* name);     ///< Whether the object we are in has that key.
+  [[nodiscard]] bool has(const char* name);  ///< Whether the object we are in has that key.
   [[nodiscard]] bool next_is_null();
-  void skip();                                  ///< Passes over the next value.
-  [[nodiscard]] std::size_t size() const;       ///< Members of what we are in.
-  [[nodiscard]] std::string next_key() const;   ///< Of the member that comes next, walking an object in order.
+  void skip();                                 ///< Passes over the next value.
+  [[nodiscard]] std::size_t size() const;      ///< Members of what we are in.
+  [[nodiscard]] std::string next_key() const;  ///< Of the member that comes next, walking an object in order.
   void value(bool&);
   void value(std::int64_t&, std::int64_t least, std::int64_t most);
   void value(std::uint64_t&, std::uint64_t most);
   void value(double&);
   void value(std::string&);
-  void raw(std::string& json);                  ///< The next value's own text.
+  void raw(std::string& json);  ///< The next value's own text.
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
 
-// What cereal looks for, found by argument-dependent lookup. Structs open and close a node; numbers and strings do not.
+// What cereal looks for, found by argument-dependent lookup. Structs open and close a node; numbers and
+// strings do not.
 
 namespace detail {
 template <class T>
@@ -185,8 +191,7 @@ void CEREAL_LOAD_FUNCTION_NAME(JsonReader& archive, cereal::SizeTag<T>& tag) {
 }
 
 template <class T>
-  requires(detail::is_plain<T>)
-void CEREAL_SAVE_FUNCTION_NAME(JsonWriter& archive, const T& number) {
+requires(detail::is_plain<T>) void CEREAL_SAVE_FUNCTION_NAME(JsonWriter& archive, const T& number) {
   if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::nullptr_t>)
     archive.value(number);
   else if constexpr (std::is_floating_point_v<T>)
@@ -197,8 +202,7 @@ void CEREAL_SAVE_FUNCTION_NAME(JsonWriter& archive, const T& number) {
     archive.value(static_cast<std::uint64_t>(number));
 }
 template <class T>
-  requires(detail::is_plain<T>)
-void CEREAL_LOAD_FUNCTION_NAME(JsonReader& archive, T& number) {
+requires(detail::is_plain<T>) void CEREAL_LOAD_FUNCTION_NAME(JsonReader& archive, T& number) {
   if constexpr (std::is_same_v<T, bool>) {
     archive.value(number);
   } else if constexpr (std::is_same_v<T, std::nullptr_t>) {
@@ -277,7 +281,8 @@ void CEREAL_LOAD_FUNCTION_NAME(ipcm::JsonReader& archive, std::map<std::string, 
   ipcm_detail::load_object(archive, map);
 }
 template <class T, class H, class E, class A>
-void CEREAL_SAVE_FUNCTION_NAME(ipcm::JsonWriter& archive, const std::unordered_map<std::string, T, H, E, A>& map) {
+void CEREAL_SAVE_FUNCTION_NAME(ipcm::JsonWriter& archive,
+                               const std::unordered_map<std::string, T, H, E, A>& map) {
   ipcm_detail::save_object(archive, map);
 }
 template <class T, class H, class E, class A>

@@ -13,13 +13,16 @@ namespace ipcm {
 
 namespace detail {
 template <class S>
-concept WithArgs = requires { typename S::Args; } && std::constructible_from<S, ServiceSetup, typename S::Args>;
+concept WithArgs = requires {
+  typename S::Args;
+}
+&&std::constructible_from<S, ServiceSetup, typename S::Args>;
 /// Throws UsageError unless there is nothing in `args`.
 void expect_no_args(const std::string& class_name, const Content& args);
 }  // namespace detail
 
-/// Class names and how to make a service of each: an ordinary object, filled by an explicit list. (Registration by
-/// constructors of static objects is dropped by linkers from static libraries.)
+/// Class names and how to make a service of each: an ordinary object, filled by an explicit list.
+/// (Registration by constructors of static objects is dropped by linkers from static libraries.)
 class Registry {
  public:
   using Factory = std::function<std::unique_ptr<Service>(ServiceSetup setup, const Content& args)>;
@@ -33,16 +36,18 @@ class Registry {
   /// Throws UsageError for a name that is empty or there already.
   void add(std::string name, std::string description, std::vector<FieldDescription> args, Factory make);
 
-  /// A class with a constructor `S(ServiceSetup, S::Args)`, Args being default-constructible and known to cereal;
-  /// or with `S(ServiceSetup)`, if it takes no arguments.
+  /// A class with a constructor `S(ServiceSetup, S::Args)`, Args being default-constructible and known to
+  /// cereal; or with `S(ServiceSetup)`, if it takes no arguments.
   template <class S>
   void add(std::string name, std::string description) {
     if constexpr (detail::WithArgs<S>) {
       using Args = typename S::Args;
-      add(name, std::move(description), describe_fields<Args>(), [name](ServiceSetup setup, const Content& args) {
-        const Content& given = args.is_null() ? empty_object() : args;
-        return std::make_unique<S>(std::move(setup), given.as_strict<Args>("args of class '" + name + "'"));
-      });
+      add(name, std::move(description), describe_fields<Args>(),
+          [name](ServiceSetup setup, const Content& args) {
+            const Content& given = args.is_null() ? empty_object() : args;
+            return std::make_unique<S>(std::move(setup),
+                                       given.as_strict<Args>("args of class '" + name + "'"));
+          });
     } else {
       add(name, std::move(description), {}, [name](ServiceSetup setup, const Content& args) {
         detail::expect_no_args(name, args);

@@ -50,9 +50,9 @@ using ResponseCallback = std::function<void(const Response&)>;
 
 /// Asking others: the part that Handle, Peer and Service share.
 ///
-/// A request ends in exactly one Response: the answer, or the reason there will be none. A peer that dies while we wait
-/// is noticed at once, after what it sent before its death was taken. Callbacks run inside the calls that wait
-/// (await…, sync_request, dispatch) and, in a service, in its loop.
+/// A request ends in exactly one Response: the answer, or the reason there will be none. A peer that dies
+/// while we wait is noticed at once, after what it sent before its death was taken. Callbacks run inside the
+/// calls that wait (await…, sync_request, dispatch) and, in a service, in its loop.
 class Requester {
  public:
   virtual ~Requester() = default;
@@ -67,8 +67,8 @@ class Requester {
     return sync_request(peer, payload, limit).template as<T>();
   }
 
-  /// The response, if it is there; it is handed out once. Throws UsageError for an id that is unknown, was handed out
-  /// already, or has a callback.
+  /// The response, if it is there; it is handed out once. Throws UsageError for an id that is unknown, was
+  /// handed out already, or has a callback.
   std::optional<Response> get_response(const std::string& id);
   /// Waits for it. Throws Timeout; the request stays open.
   Response await_response(const std::string& id, Duration limit = kNoLimit);

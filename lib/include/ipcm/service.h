@@ -53,8 +53,7 @@ class Answer {
  public:
   Answer(Later) {}
   template <class T>
-    requires(std::convertible_to<T, Content>)
-  Answer(T&& value) : content_(Content(std::forward<T>(value))) {}
+  requires(std::convertible_to<T, Content>) Answer(T&& value) : content_(Content(std::forward<T>(value))) {}
   [[nodiscard]] const std::optional<Content>& content() const noexcept { return content_; }
 
  private:
@@ -68,11 +67,11 @@ struct Activity {
     int wait_status = 0;  ///< As waitpid(2) stores it; ExitStatus::from_wait_status() reads it.
   };
   bool interval = false;
-  std::vector<Message> messages;           ///< General messages: neither requests nor responses.
-  std::map<std::string, int> peer_delta;   ///< +1 came, -1 went.
-  std::vector<Pid> pid_watch;              ///< Watched processes that ended.
-  std::vector<Ended> pids;                 ///< Children that ended and were no workers.
-  std::map<int, unsigned> sigs;            ///< Signal number → how often.
+  std::vector<Message> messages;          ///< General messages: neither requests nor responses.
+  std::map<std::string, int> peer_delta;  ///< +1 came, -1 went.
+  std::vector<Pid> pid_watch;             ///< Watched processes that ended.
+  std::vector<Ended> pids;                ///< Children that ended and were no workers.
+  std::map<int, unsigned> sigs;           ///< Signal number → how often.
   bool terminated = false;
 };
 
@@ -88,7 +87,8 @@ struct Callbacks {
   CallbackList<Service&> on_cleanup;
 };
 
-/// What a service is made from: its name, its bus, its options. Passed through by constructors, never looked into.
+/// What a service is made from: its name, its bus, its options. Passed through by constructors, never looked
+/// into.
 class ServiceSetup {
  public:
   explicit ServiceSetup(std::unique_ptr<service::Setup>);
@@ -104,10 +104,11 @@ class ServiceSetup {
 
 /// A process that answers requests: derive from it, override handle_request, register the class.
 ///
-/// Life: constructed (not on the bus yet) → joins the bus → on_start → ready → turns of the loop → on_cleanup → gone.
-/// What the constructor or on_start throws ends it, and whoever launched it is told. All calls come from the one thread
-/// that runs the loop; nothing runs between turns. In this process the library is the host: it blocks and reads the
-/// signals SIGTERM, SIGINT, SIGCHLD and those named in on_sig, and reaps all children.
+/// Life: constructed (not on the bus yet) → joins the bus → on_start → ready → turns of the loop → on_cleanup
+/// → gone. What the constructor or on_start throws ends it, and whoever launched it is told. All calls come
+/// from the one thread that runs the loop; nothing runs between turns. In this process the library is the
+/// host: it blocks and reads the signals SIGTERM, SIGINT, SIGCHLD and those named in on_sig, and reaps all
+/// children.
 class Service : public Requester {
  public:
   explicit Service(ServiceSetup setup);
@@ -137,7 +138,8 @@ class Service : public Requester {
   /// Ends the loop after this turn; the process exits with `code`. The first call wins.
   void terminate(int code = 0);
 
-  /// Have on_peer_delta and Activity::peer_delta told. On by itself when on_peer_delta or on_all has a callback at start.
+  /// Have on_peer_delta and Activity::peer_delta told. On by itself when on_peer_delta or on_all has a
+  /// callback at start.
   void watch_peers();
 
   /// Starts a service on this bus and waits until it is ready; see ipcm_service(). Throws LaunchError.

@@ -25,7 +25,8 @@ Connection::Flow Connection::send(std::string_view payload) {
 Connection::Flow Connection::flush() {
   while (!queue_.empty()) {
     std::size_t sent = 0;
-    const auto result = os::send_some(socket_.get(), std::string_view(queue_.front()).substr(front_sent_), &sent);
+    const auto result =
+        os::send_some(socket_.get(), std::string_view(queue_.front()).substr(front_sent_), &sent);
     if (result == os::SendResult::closed) return Flow::closed;
     if (result == os::SendResult::later) return Flow::open;
     front_sent_ += sent;
@@ -41,9 +42,12 @@ Connection::Flow Connection::flush() {
 Connection::Piece Connection::read_piece(std::size_t least, std::size_t& got) {
   const auto room = reader_.room(least);
   switch (os::receive_some(socket_.get(), room, &got)) {
-    case os::ReadResult::later: return Piece::later;
-    case os::ReadResult::end: return Piece::end;
-    case os::ReadResult::some: break;
+    case os::ReadResult::later:
+      return Piece::later;
+    case os::ReadResult::end:
+      return Piece::end;
+    case os::ReadResult::some:
+      break;
   }
   reader_.filled(got);
   return got < room.size() ? Piece::last : Piece::some;

@@ -20,7 +20,8 @@ class Connection {
     garbage,  ///< it announces a frame beyond the limit
   };
   /// `greeting` goes out as the first frame, with whatever is sent first; empty for accepted connections.
-  Connection(os::UniqueFd socket, std::string greeting) : socket_(std::move(socket)), greeting_(std::move(greeting)) {}
+  Connection(os::UniqueFd socket, std::string greeting)
+      : socket_(std::move(socket)), greeting_(std::move(greeting)) {}
 
   /// Sends, or queues what the kernel does not take. closed: nothing of it went out.
   [[nodiscard]] Flow send(std::string_view payload);
@@ -29,8 +30,8 @@ class Connection {
   [[nodiscard]] std::size_t queued_bytes() const { return queued_bytes_; }
   [[nodiscard]] std::size_t queued_messages() const { return queue_.size(); }
 
-  /// Reads what is there, at most `most` bytes unless it is 0, and calls `frame(payload)` for each whole frame; false from
-  /// it ends the reading.
+  /// Reads what is there, at most `most` bytes unless it is 0, and calls `frame(payload)` for each whole
+  /// frame; false from it ends the reading.
   template <class Frame>
   [[nodiscard]] Flow receive(std::size_t most, Frame&& frame) {
     constexpr std::size_t kPiece = 64UL * 1024, kLargePiece = 1024UL * 1024;

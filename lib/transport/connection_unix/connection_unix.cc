@@ -53,7 +53,8 @@ ConnectionUnix::ConnectionUnix(const JoinRequest& request, Loop& loop, Receiver&
     : own_name_(request.name),
       loop_(loop),
       receiver_(receiver),
-      route_(request.info.route, longest_name(request.info.route), {os::FileKind::socket, os::FileKind::regular}) {
+      route_(request.info.route, longest_name(request.info.route),
+             {os::FileKind::socket, os::FileKind::regular}) {
   if (request.anonymous) return;
   seat_ = route_.claim(own_name_, request.class_name);
   try {
@@ -87,8 +88,9 @@ Connection& ConnectionUnix::adopt(std::unique_ptr<Connection> connection) {
   if (!kept.peer.empty()) {
     by_peer_[kept.peer] = id;
   } else {
-    kept.greeting_deadline = loop_.at(os::Clock::now() + kGreetingTime,
-                                      [this, id] { close(id, "a caller that did not say who it is in time was dropped"); });
+    kept.greeting_deadline = loop_.at(os::Clock::now() + kGreetingTime, [this, id] {
+      close(id, "a caller that did not say who it is in time was dropped");
+    });
   }
   return kept;
 }
@@ -104,7 +106,8 @@ void ConnectionUnix::accept_all() {
     if (!socket) return;
     const auto identity = os::identity_of_peer(socket->get());
     if (!identity || (identity->user != os::own_user() && identity->user != 0)) {
-      receiver_.dropped("a caller of user " + (identity ? std::to_string(identity->user) : "?") + " was refused");
+      receiver_.dropped("a caller of user " + (identity ? std::to_string(identity->user) : "?") +
+                        " was refused");
       continue;
     }
     adopt(std::make_unique<Connection>(std::move(*socket), ""));
@@ -114,9 +117,14 @@ void ConnectionUnix::accept_all() {
 Connection* ConnectionUnix::connect(const std::string& peer, std::string& why) {
   const std::string file = route_.disk_name(peer);
   switch (route_.directory().look(file).kind) {
-    case os::FileKind::socket: break;
-    case os::FileKind::none: why = "no such peer on the bus " + route_.directory().path(); return nullptr;
-    default: why = "it does not listen, and has no connection open to us"; return nullptr;
+    case os::FileKind::socket:
+      break;
+    case os::FileKind::none:
+      why = "no such peer on the bus " + route_.directory().path();
+      return nullptr;
+    default:
+      why = "it does not listen, and has no connection open to us";
+      return nullptr;
   }
   auto socket = os::connect_to(route_.directory(), file, os::Deadline::after(kConnectTime));
   if (!socket) {
@@ -138,8 +146,8 @@ Transport::Sent ConnectionUnix::send(const Message& message, std::string& why) {
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
-  // A connection that was closed behind our back shows when we send: then there is one more try with a new one, since
-  // the peer may have been replaced under its name.
+  // A connection that was closed behind our back shows when we send: then there is one more try with a new
+  // one, since the peer may have been replaced under its name.
   for (int attempt = 0; attempt < 2; ++attempt) {
     Connection* connection = route_to(message.to);
     if (connection == nullptr) connection = connect(message.to, why);
@@ -183,14 +191,16 @@ void ConnectionUnix::read(Id id, std::size_t most) {
   Connection& connection = *found->second;
   const std::string who = connection.peer.empty() ? "a caller" : "'" + connection.peer + "'";
   switch (connection.receive(most, [&](std::string_view payload) { return take_frame(id, payload); })) {
-    case Connection::Flow::open: return;
+    case Connection::Flow::open:
+      return;
     case Connection::Flow::closed:
       close(id, connection.in_mid_frame() ? who + " closed its connection in the middle of a message" : "");
       return;
     case Connection::Flow::garbage:
       close(id, connection.announced() > wire::kLargestFrame
                     ? who + " announced a message of " + std::to_string(connection.announced()) +
-                          " bytes, beyond the limit of " + std::to_string(wire::kLargestFrame) + ", and was cut off"
+                          " bytes, beyond the limit of " + std::to_string(wire::kLargestFrame) +
+                          ", and was cut off"
                     : who + " was cut off: what it sent can't be read");
       return;
   }
@@ -212,9 +222,10 @@ bool ConnectionUnix::take_frame(Id id, std::string_view payload) {
     receiver_.received(wire::read_envelope(payload, own_name_));
     return true;
   } catch (const ProtocolError& error) {
-    receiver_.dropped("a message on the connection of '" + connection.peer + "' was dropped: " + error.what());
-    // Something that is no JSON comes from somebody who does not speak this protocol; an incomplete message from
-    // somebody who does.
+    receiver_.dropped("a message on the connection of '" + connection.peer +
+                      "' was dropped: " + error.what());
+    // Something that is no JSON comes from somebody who does not speak this protocol; an incomplete message
+    // from somebody who does.
     return payload.starts_with('{') && payload.ends_with('}');
   }
 }
@@ -222,8 +233,9 @@ bool ConnectionUnix::take_frame(Id id, std::string_view payload) {
 void ConnectionUnix::greeted(Id id, Connection& connection, std::string name) {
   connection.peer = std::move(name);
   connection.greeting_deadline.stop();
-  // Messages of one sender to one receiver must not overtake each other, so a connection that we opened ourselves stays
-  // the one to send on; one that the peer opened earlier may be that of a predecessor under its name.
+  // Messages of one sender to one receiver must not overtake each other, so a connection that we opened
+  // ourselves stays the one to send on; one that the peer opened earlier may be that of a predecessor under
+  // its name.
   const Connection* before = route_to(connection.peer);
   if (before == nullptr || !before->opened_by_us) by_peer_[connection.peer] = id;
 }
@@ -332,17 +344,22 @@ namespace {
 class ConnectionUnixProtocol final : public Protocol {
  public:
   [[nodiscard]] const char* name() const override { return "ConnectionUnix"; }
-  [[nodiscard]] const char* summary() const override { return "stream sockets in a directory; fast, no broker"; }
+  [[nodiscard]] const char* summary() const override {
+    return "stream sockets in a directory; fast, no broker";
+  }
   [[nodiscard]] std::string why_not_viable() const noexcept override {
     // Sockets are reached through the directory's descriptor, so that the length of a path does not matter.
-    return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string() : "/proc is not mounted";
+    return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
+                                                                        : "/proc is not mounted";
   }
   [[nodiscard]] std::string make_route(const SpawnOptions& options) const override {
-    const std::string parent = options.parent_directory.empty() ? os::runtime_directory() : options.parent_directory;
+    const std::string parent =
+        options.parent_directory.empty() ? os::runtime_directory() : options.parent_directory;
     return os::make_private_directory(parent, "ipcm-" + std::to_string(os::own_pid()) + "-");
   }
   bool remove_route(const std::string& route) const noexcept override { return os::remove_tree(route); }
-  [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop, Receiver& receiver) const override {
+  [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
+                                                Receiver& receiver) const override {
     return std::make_unique<ConnectionUnix>(request, loop, receiver);
   }
 };

@@ -11,8 +11,8 @@
 
 namespace ipcm::transport {
 
-// Every member listens at ROUTE/N. Who has something to say to a peer connects to it, greets with its own name, and
-// both use that connection from then on, each way. See docs/bus.md for the bytes.
+// Every member listens at ROUTE/N. Who has something to say to a peer connects to it, greets with its own
+// name, and both use that connection from then on, each way. See docs/bus.md for the bytes.
 //
 // Names: a connection is known by an id inside callbacks, since any callback may close any connection.
 

@@ -38,9 +38,8 @@ bool DiskNames::is_hashed(const std::string& disk_name) {
 }
 
 std::string DiskNames::of(const std::string& peer) const {
-  const bool safe = std::all_of(peer.begin(), peer.end(), [](char c) {
-    return !(c >= 0 && c < 0x20) && c != '/' && c != '\\';
-  });
+  const bool safe = std::all_of(peer.begin(), peer.end(),
+                                [](char c) { return !(c >= 0 && c < 0x20) && c != '/' && c != '\\'; });
   if (safe && peer.size() <= longest_ && !peer.starts_with(kHashPrefix) && may_be_endpoint(peer)) return peer;
   return hashed(peer);
 }

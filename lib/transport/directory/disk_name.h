@@ -5,10 +5,10 @@
 
 namespace ipcm::transport {
 
-/// How the names of peers become file names in a bus's directory: the name itself where that can stand, else `h-` and
-/// the first 40 hex digits of its SHA-256 (the real name is then in a file beside it). The rule is the reference's,
-/// so that its peers find ours; where it would make a name that no listing shows (hidden, or ending like one of the files
-/// beside an endpoint), we hash too.
+/// How the names of peers become file names in a bus's directory: the name itself where that can stand, else
+/// `h-` and the first 40 hex digits of its SHA-256 (the real name is then in a file beside it). The rule is
+/// the reference's, so that its peers find ours; where it would make a name that no listing shows (hidden, or
+/// ending like one of the files beside an endpoint), we hash too.
 class DiskNames {
  public:
   /// `longest`: of a name that stands for itself.

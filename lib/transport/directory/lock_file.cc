@@ -55,12 +55,13 @@ void read_note(int fd, LockFacts& facts) {
   constexpr std::size_t kLongest = 4096;
   try {
     const std::string text = os::read_all(fd, kLongest, "lock file");
-    wire::for_each_member(text, "a lock file",
-                          [&](std::string_view key, wire::MemberKind, std::string_view raw, std::string_view decoded) {
-                            if (key == "pid") std::from_chars(raw.data(), raw.data() + raw.size(), facts.pid);
-                            if (key == "note") facts.note = decoded;
-                            return true;
-                          });
+    wire::for_each_member(
+        text, "a lock file",
+        [&](std::string_view key, wire::MemberKind, std::string_view raw, std::string_view decoded) {
+          if (key == "pid") std::from_chars(raw.data(), raw.data() + raw.size(), facts.pid);
+          if (key == "note") facts.note = decoded;
+          return true;
+        });
   } catch (const Error&) {
     // Being written just now, or not ours: the lock itself still tells.
   }
@@ -101,7 +102,8 @@ std::optional<HeldLock> HeldLock::acquire(const os::Directory& directory, const 
       attempt.holder = os::lock_holder(lock.fd_.get()).value_or(0);
       return std::nullopt;
     }
-    // The one before us may have removed it between our open and our lock: then we hold a file that nobody sees.
+    // The one before us may have removed it between our open and our lock: then we hold a file that nobody
+    // sees.
     const os::FileFacts now = directory.look(file), held = os::facts_of(lock.fd_.get());
     if (now.kind == os::FileKind::none || id_of(now) != id_of(held)) continue;
     lock.file_ = file;
@@ -115,8 +117,10 @@ std::optional<HeldLock> HeldLock::acquire(const os::Directory& directory, const 
       attempt.left_by = before.pid;
       os::truncate(lock.fd_.get());  // and back to its start
     }
-    os::write_all(lock.fd_.get(), R"({"pid":)" + std::to_string(os::own_pid()) + R"(,"note":)" + wire::json_string(note) + "}",
-                  "lock file");
+    os::write_all(
+        lock.fd_.get(),
+        R"({"pid":)" + std::to_string(os::own_pid()) + R"(,"note":)" + wire::json_string(note) + "}",
+        "lock file");
     return lock;
   }
 }

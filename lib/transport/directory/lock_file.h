@@ -10,13 +10,14 @@
 
 namespace ipcm::transport {
 
-// A file in a bus's directory that a process holds a record lock on for as long as it lives: presence that can't go
-// stale. The lock ends with the process, even if its children inherited every descriptor; it is not fooled by a
-// recycled pid; it works across pid namespaces. And because the holder has the file open for writing, its end shows as
-// an inotify event of the directory (IN_CLOSE_WRITE): everybody learns of a death without a descriptor for each peer.
+// A file in a bus's directory that a process holds a record lock on for as long as it lives: presence that
+// can't go stale. The lock ends with the process, even if its children inherited every descriptor; it is not
+// fooled by a recycled pid; it works across pid namespaces. And because the holder has the file open for
+// writing, its end shows as an inotify event of the directory (IN_CLOSE_WRITE): everybody learns of a death
+// without a descriptor for each peer.
 //
-// Record locks have one trap: closing any descriptor of the file in the holding process drops the lock. So the files that
-// this process holds are noted, by device and inode, and are never opened a second time here.
+// Record locks have one trap: closing any descriptor of the file in the holding process drops the lock. So
+// the files that this process holds are noted, by device and inode, and are never opened a second time here.
 
 /// A lock that this process holds. Releasing it removes the file.
 class HeldLock {
@@ -28,13 +29,14 @@ class HeldLock {
 
   /// What else an attempt tells.
   struct Attempt {
-    Pid holder = 0;    ///< Who has it, if we did not get it; 0: can't be told.
-    bool left = false; ///< The file was there, and nobody held it: its writer died.
-    Pid left_by = 0;   ///< That writer; 0: it died before it had written its pid.
+    Pid holder = 0;     ///< Who has it, if we did not get it; 0: can't be told.
+    bool left = false;  ///< The file was there, and nobody held it: its writer died.
+    Pid left_by = 0;    ///< That writer; 0: it died before it had written its pid.
   };
   /// nullopt: a live process has it. `note` is for whoever looks at the lock.
-  [[nodiscard]] static std::optional<HeldLock> acquire(const os::Directory& directory, const std::string& file,
-                                                       const std::string& note, Attempt& attempt);
+  [[nodiscard]] static std::optional<HeldLock> acquire(const os::Directory& directory,
+                                                       const std::string& file, const std::string& note,
+                                                       Attempt& attempt);
   [[nodiscard]] explicit operator bool() const { return static_cast<bool>(fd_); }
   /// Removes the file, then lets the lock go.
   void release(const os::Directory& directory) noexcept;
@@ -49,7 +51,7 @@ class HeldLock {
 struct LockFacts {
   bool exists = false;
   bool held = false;
-  Pid pid = 0;             ///< who holds it, or who wrote it; 0: not known
+  Pid pid = 0;  ///< who holds it, or who wrote it; 0: not known
   std::string note;
 };
 [[nodiscard]] LockFacts look_at_lock(const os::Directory& directory, const std::string& file);

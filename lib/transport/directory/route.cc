@@ -16,7 +16,8 @@ os::Directory open_route(const std::string& path) {
   if (facts.kind != os::FileKind::directory)
     throw BusError("there is no bus at '" + path + "': it is no directory, as this protocol wants it");
   if (facts.owner != os::own_user() && os::own_user() != 0)
-    throw BusError("the bus at '" + path + "' belongs to user " + std::to_string(facts.owner) + ", not to us");
+    throw BusError("the bus at '" + path + "' belongs to user " + std::to_string(facts.owner) +
+                   ", not to us");
   try {
     return os::Directory(path);
   } catch (const SystemError& error) {
@@ -61,7 +62,9 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock) const {
   facts.pid = pid.value_or(ours ? lock.pid : 0);
   if (ours) {
     facts.class_name = lock.note;
-    facts.state = !lock.held ? PeerFacts::State::dead : pid ? PeerFacts::State::active : PeerFacts::State::present;
+    facts.state = !lock.held ? PeerFacts::State::dead
+                  : pid      ? PeerFacts::State::active
+                             : PeerFacts::State::present;
   } else if (!pid) {
     facts.state = PeerFacts::State::present;
   } else {
@@ -95,10 +98,12 @@ std::vector<Route::Listed> Route::list() {
 
 bool Route::is_leftover(const std::string& disk_name, const HeldLock::Attempt& attempt) const {
   const auto pid = noted_pid(disk_name);
-  // Whose lock was free is dead, even if its number runs again; unless somebody foreign has taken the name since.
+  // Whose lock was free is dead, even if its number runs again; unless somebody foreign has taken the name
+  // since.
   if (attempt.left && (!pid || *pid == attempt.left_by)) return true;
   if (!pid) return false;  // somebody foreign who is just coming
-  return *pid == os::own_pid() || !os::is_running(*pid);  // our own number, and not our lock: it was given away again
+  return *pid == os::own_pid() ||
+         !os::is_running(*pid);  // our own number, and not our lock: it was given away again
 }
 
 void Route::remove_all_of(const std::string& disk_name) const noexcept {
@@ -107,7 +112,8 @@ void Route::remove_all_of(const std::string& disk_name) const noexcept {
 }
 
 void Route::clear_leftovers(const std::string& disk_name) const {
-  // Who clears holds the lock meanwhile, so that nobody takes the name in between; who does not get it leaves it alone.
+  // Who clears holds the lock meanwhile, so that nobody takes the name in between; who does not get it leaves
+  // it alone.
   HeldLock::Attempt attempt;
   auto lock = HeldLock::acquire(directory_, lock_file_of(disk_name), "", attempt);
   if (!lock) return;

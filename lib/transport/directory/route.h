@@ -23,7 +23,8 @@ namespace ipcm::transport {
 
 class Route {
  public:
-  /// `endpoints`: what kinds of file an endpoint can be. Throws BusError if there is no such directory, or it is not ours.
+  /// `endpoints`: what kinds of file an endpoint can be. Throws BusError if there is no such directory, or it
+  /// is not ours.
   Route(const std::string& path, std::size_t longest_name, std::initializer_list<os::FileKind> endpoints);
 
   [[nodiscard]] const os::Directory& directory() const { return directory_; }
@@ -48,8 +49,8 @@ class Route {
     std::string disk_name;
     HeldLock lock;
   };
-  /// Throws NameTaken. Leftovers of a dead process are cleared away. The endpoint itself is made by the caller, who then
-  /// calls announce().
+  /// Throws NameTaken. Leftovers of a dead process are cleared away. The endpoint itself is made by the
+  /// caller, who then calls announce().
   [[nodiscard]] Seat claim(const std::string& name, const std::string& note);
   void announce(const Seat& seat) const;
   /// Takes away all of it but the statistics.
