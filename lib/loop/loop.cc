@@ -12,6 +12,7 @@ namespace ipcm {
 struct Watch::Entry {
   int fd = -1;  // -1: a timer
   os::Clock::time_point when{};
+  bool waited_for = true;  // in the kernel's set
   // Shared, so that a callback which ends its own Watch does not pull the floor from under itself.
   std::shared_ptr<Loop::Callback> callback;
 };
@@ -43,7 +44,7 @@ struct Watch::State {
     const auto found = entries.find(id);
     if (found == entries.end()) return;
     if (found->second.fd >= 0) {
-      events.remove(found->second.fd);
+      if (found->second.waited_for) events.remove(found->second.fd);
     } else {
       const auto [first, last] = timers.equal_range(found->second.when);
       for (auto at = first; at != last; ++at)
@@ -105,8 +106,16 @@ void Watch::want(std::uint32_t events) {
   const auto loop = loop_.lock();
   if (!loop) return;
   const auto found = loop->entries.find(id_);
-  if (found != loop->entries.end() && found->second.fd >= 0)
-    loop->events.change(found->second.fd, events, id_);
+  if (found == loop->entries.end() || found->second.fd < 0) return;
+  Entry& entry = found->second;
+  // An empty set of events would not do: the kernel tells of hang-ups and errors unasked, again and again.
+  if (events == 0 && entry.waited_for)
+    loop->events.remove(entry.fd);
+  else if (events != 0 && entry.waited_for)
+    loop->events.change(entry.fd, events, id_);
+  else if (events != 0)
+    loop->events.add(entry.fd, events, id_);
+  entry.waited_for = events != 0;
 }
 
 Loop::Loop() : state_(std::make_shared<Watch::State>()) {}
@@ -115,14 +124,14 @@ Loop::~Loop() = default;
 Watch Loop::watch(int fd, std::uint32_t events, Callback callback) {
   const std::uint64_t id = ++state_->last_id;
   state_->events.add(fd, events, id);
-  state_->entries.emplace(id, Watch::Entry{fd, {}, std::make_shared<Callback>(std::move(callback))});
+  state_->entries.emplace(id, Watch::Entry{fd, {}, true, std::make_shared<Callback>(std::move(callback))});
   return {state_, id};
 }
 
 Watch Loop::at(os::Clock::time_point when, std::function<void()> callback) {
   const std::uint64_t id = ++state_->last_id;
   auto wrapped = std::make_shared<Callback>([call = std::move(callback)](std::uint32_t) { call(); });
-  state_->entries.emplace(id, Watch::Entry{-1, when, std::move(wrapped)});
+  state_->entries.emplace(id, Watch::Entry{-1, when, true, std::move(wrapped)});
   const bool is_next = state_->timers.empty() || when < state_->timers.begin()->first;
   state_->timers.emplace(when, id);
   if (is_next) state_->arm();

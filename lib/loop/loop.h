@@ -21,7 +21,7 @@ class Watch {
   Watch& operator=(Watch&& other) noexcept;
   ~Watch() { stop(); }
   void stop() noexcept;
-  /// Which events from now on (EPOLLIN, EPOLLOUT; 0: only errors).
+  /// Which events from now on (EPOLLIN, EPOLLOUT); 0: none at all, not even a hang-up.
   void want(std::uint32_t events);
   [[nodiscard]] explicit operator bool() const { return id_ != 0; }
 

@@ -164,7 +164,7 @@ std::vector<Message> collect(Client& client, std::size_t count) {
   const auto deadline = os::Deadline::after(kHang);
   while (all.size() < count && !deadline.has_passed())
     for (Message& message : client.wait_for_messages(kHang)) all.push_back(std::move(message));
-  REQUIRE(all.size() == count);
+  REQUIRE(all.size() >= count);
   return all;
 }
 

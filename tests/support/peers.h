@@ -76,7 +76,7 @@ class StderrInto {
   os::UniqueFd before_;
 };
 
-/// Waits for messages until `count` have come; fewer fail the test.
+/// Waits for messages until `count` have come, and returns all there are; fewer fail the test.
 std::vector<Message> collect(Client& client, std::size_t count);
 /// The same, and their contents.
 std::vector<std::string> collect_contents(Client& client, std::size_t count);
@@ -102,7 +102,7 @@ template <class E, class Call>
   } catch (const E& error) {
     return error;
   } catch (const std::exception& error) {
-    FAIL("another exception was thrown: " << error.what());
+    FAIL("another exception was thrown: " << std::string(error.what()));
   }
   FAIL("nothing was thrown");
   std::abort();
