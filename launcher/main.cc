@@ -7,6 +7,7 @@
 #include "commands/commands.h"
 #include "exit_status.h"
 #include "options.h"
+#include "os/pipe.h"
 #include "os/signals.h"
 #include "report.h"
 
@@ -28,18 +29,16 @@ constexpr std::pair<const char*, Command> kCommands[] = {
 
 int main(int argc, char** argv) {
   ipcm::os::ignore_broken_pipes();
+  ipcm::os::fill_standard_streams();
   int status = 0;
   const auto options = ipcm::launcher::read_options(argc, argv, status);
   if (!options) return status;
   try {
     for (const auto& [name, command] : kCommands)
       if (options->command == name) status = command(*options);
+    ipcm::launcher::flush_output();
   } catch (...) {
     status = ipcm::launcher::number(ipcm::launcher::report_error(*options));
-  }
-  if (std::fflush(stdout) != 0) {
-    std::fprintf(stderr, "ipcm: the answers could not all be written to stdout\n");
-    if (status == 0) status = 1;
   }
   return status;
 }

@@ -1,11 +1,13 @@
 #include "options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 
 #include "exit_status.h"
 #include "os/directory.h"
 #include "os/process.h"
+#include "report.h"
 
 namespace ipcm::launcher {
 namespace {
@@ -15,6 +17,14 @@ constexpr const char* kExitStatuses =
     "away;\n"
     "4 timed out; 5 launch failed. Answers go to stdout, one JSON value a line; words for people go to "
     "stderr.";
+
+/// Words that are JSON or somebody's command line: taken as they stand. (By default the parser takes a word
+/// like [1,2] for a list of its own.)
+CLI::Option* add_words(CLI::App* command, const std::string& name, std::vector<std::string>& words,
+                       const std::string& help) {
+  constexpr int kMost = 1 << 20;
+  return command->add_option(name, words, help)->allow_extra_args(false)->expected(0, kMost);
+}
 
 /// A verb with its help and an example.
 CLI::App* verb(CLI::App& parent, Options& options, const std::string& name, const std::string& path,
@@ -54,6 +64,18 @@ void add_start_options(CLI::App* command, Options& options) {
           "where the service's streams go: in=PATH, out=PATH, err=PATH; &1, &2 for ipcm's own\n"
           "[in=/dev/null, out=&2, err=&2]")
       ->type_name("STREAM=PATH");
+}
+
+/// The first word that is no option, nor the value of one.
+std::string unknown_verb(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--bus" || word == "--timeout")
+      ++i;
+    else if (!word.starts_with('-'))
+      return std::string(word);
+  }
+  return {};
 }
 
 }  // namespace
@@ -116,23 +138,23 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       app, options, "run", "run", "a fresh bus, one service, the requests, the answers, and all is gone",
       "  ipcm run echo '{\"hello\":\"world\"}'\n  ipcm run echo --args '{\"prefix\":\"> \"}' < lines.json");
   add_start_options(run, options);
-  run->add_option("REQUEST", options.words,
-                  "JSON values to ask, in order; without any, each line of stdin is one");
+  add_words(run, "REQUEST", options.words,
+            "JSON values to ask, in order; without any, each line of stdin is one");
 
   CLI::App* session =
       verb(app, options, "session", "session",
            "a fresh bus for one command (or $SHELL): IPCM_INFO is set in it, and all on it ends with it",
            "  ipcm session -- sh -c 'ipcm start echo; ipcm request echo 1'");
-  session->add_option("CMD", options.words, "the command and its arguments, after --");
+  add_words(session, "CMD", options.words, "the command and its arguments, after --");
 
   CLI::App* bus = app.add_subcommand("bus", "buses that outlive a command");
   bus->require_subcommand(1);
   bus->fallthrough();
   verb(*bus, options, "new", "bus new", "make one; prints what a shell needs to use it",
        "  eval \"$(ipcm bus new)\"");
-  verb(*bus, options, "rm", "bus rm", "end all that is on it, and remove it",
-       "  ipcm bus rm\n  ipcm bus rm /run/user/1000/ipcm-4711-x7Gh2a")
-      ->add_option("BUS", options.words, "info strings or directories [$IPCM_INFO]");
+  CLI::App* rm = verb(*bus, options, "rm", "bus rm", "end all that is on it, and remove it",
+                      " ipcm bus rm\n ipcm bus rm /run/user/1000/ipcm-4711-x7Gh2a");
+  add_words(rm, "BUS", options.words, "info strings or directories [$IPCM_INFO]");
   verb(*bus, options, "ls", "bus ls", "the buses of this user on this machine", "  ipcm bus ls");
   verb(*bus, options, "info", "bus info", "about one bus", "  ipcm bus info --json");
   verb(*bus, options, "gc", "bus gc", "remove buses whose owner was killed and that nobody is on",
@@ -147,7 +169,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
 
   CLI::App* stop = verb(app, options, "stop", "stop", "end services: politely, then by force",
                         "  ipcm stop e1\n  ipcm stop --all");
-  stop->add_option("NAME", options.words, "names on the bus");
+  add_words(stop, "NAME", options.words, "names on the bus");
   stop->add_flag("--all", options.all, "everybody on the bus");
 
   verb(app, options, "ps", "ps", "who is on a bus", "  ipcm ps\n  ipcm ps --json");
@@ -159,27 +181,34 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   CLI::App* request = verb(app, options, "request", "request", "ask somebody on a bus, print the answer",
                            "  ipcm request e1 '{\"n\":1}'");
   request->add_option("NAME", options.name, "whom")->required();
-  request->add_option("JSON", options.words, "what; each is asked in turn")->required();
+  add_words(request, "JSON", options.words, "what; each is asked in turn")->required();
 
   CLI::App* send = verb(app, options, "send", "send", "send a message that wants no answer",
                         "  ipcm send e1 '{\"note\":1}'");
   send->add_option("NAME", options.name, "to whom")->required();
-  send->add_option("JSON", options.words, "what")->required();
+  add_words(send, "JSON", options.words, "what")->required();
 
-  verb(app, options, "broadcast", "broadcast", "send a message to everybody on a bus",
-       "  ipcm broadcast '{\"note\":1}'")
-      ->add_option("JSON", options.words, "what")
-      ->required();
+  CLI::App* broadcast = verb(app, options, "broadcast", "broadcast", "send a message to everybody on a bus",
+                             " ipcm broadcast '{\"note\":1}'");
+  add_words(broadcast, "JSON", options.words, "what")->required();
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const bool fine = error.get_exit_code() == 0;  // help and version
-    status = fine ? 0 : number(Status::usage);
-    if (fine)
+    if (error.get_exit_code() == 0) {  // help and version
       (void)app.exit(error);
-    else
-      std::fprintf(stderr, "ipcm: %s\ntry: ipcm --help\n", error.what());
+      status = 0;
+      return std::nullopt;
+    }
+    std::string words = error.what();
+    if (const std::string unknown = app.get_subcommands().empty() ? unknown_verb(argc, argv) : "";
+        !unknown.empty())
+      words = "there is no command '" + unknown + "'";
+    options.json = options.json || std::any_of(argv, argv + argc, [](const char* word) {
+                     return std::string_view(word) == "--json";
+                   });
+    std::replace(words.begin(), words.end(), '\n', ' ');
+    status = number(report_usage(options, words + "; try: ipcm --help"));
     return std::nullopt;
   }
   if (seconds > 0)

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
 
+#include "os/sys.h"
 #include "wire/json_text.h"
 
 namespace ipcm::launcher {
@@ -19,8 +22,14 @@ struct Verdict {
 std::string as_json(const Verdict& verdict) {
   JsonWriter writer;
   writer.open();
-  writer(cereal::make_nvp("error", verdict.message), cereal::make_nvp("kind", std::string(verdict.kind)),
-         cereal::make_nvp("status", number(verdict.status)));
+  // What a child wrote need not be UTF-8, and is told all the same.
+  const auto words = [&](const char* name, const std::string& text) {
+    writer.name_next(name);
+    writer.raw(wire::json_string(text, wire::BrokenUtf8::replaced));
+  };
+  words("error", verdict.message);
+  words("kind", verdict.kind);
+  writer(cereal::make_nvp("status", number(verdict.status)));
   if (verdict.launch != nullptr) {
     const LaunchError::Facts& facts = verdict.launch->facts();
     writer(cereal::make_nvp("phase", std::string(to_string(facts.phase))));
@@ -29,11 +38,8 @@ std::string as_json(const Verdict& verdict) {
       writer(cereal::make_nvp(exited ? "exit_status" : "signal", facts.status->value));
     }
     if (facts.error != 0) writer(cereal::make_nvp("errno", facts.error));
-    if (!facts.reason.empty()) writer(cereal::make_nvp("reason", facts.reason));
-    if (!facts.stderr_tail.empty()) {
-      writer.name_next("stderr");
-      writer.raw(wire::json_string(facts.stderr_tail, wire::BrokenUtf8::replaced));
-    }
+    if (!facts.reason.empty()) words("reason", facts.reason);
+    if (!facts.stderr_tail.empty()) words("stderr", facts.stderr_tail);
   }
   writer.close();
   return writer.take();
@@ -53,6 +59,11 @@ Status report_error(const Options& options) noexcept {
   try {
     try {
       throw;
+    } catch (const OutputLost& lost) {
+      constexpr int kSignalled = 128;
+      // As if SIGPIPE had ended us: whoever reads no more wants to hear no more.
+      if (lost.code() == EPIPE) return static_cast<Status>(kSignalled + SIGPIPE);
+      return say(options, {Status::answered_with_error, "output", lost.what()});
     } catch (const LaunchError& error) {
       return say(options, {Status::launch_failed, "launch", error.what(), &error});
     } catch (const RemoteError& error) {
@@ -76,13 +87,24 @@ Status report_error(const Options& options) noexcept {
   }
 }
 
+Status report_usage(const Options& options, const std::string& words) {
+  return say(options, {Status::usage, "usage", words});
+}
+
+OutputLost::OutputLost(int error)
+    : Error("stdout can't be written: " + os::errno_text(error)), code_(error) {}
+
 void tell(const Options& options, const std::string& sentence) {
   if (options.verbose) std::fprintf(stderr, "ipcm: %s\n", sentence.c_str());
 }
 
 void print_line(const std::string& line) {
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fputc('\n', stdout);
+  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fputc('\n', stdout) == EOF)
+    throw OutputLost(errno);
+}
+
+void flush_output() {
+  if (std::fflush(stdout) != 0) throw OutputLost(errno);
 }
 
 void print_table(const std::vector<std::vector<std::string>>& rows) {

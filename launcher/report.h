@@ -11,10 +11,25 @@ namespace ipcm::launcher {
 /// Turns what was thrown into words on stderr and a status. Call it inside a catch block.
 [[nodiscard]] Status report_error(const Options& options) noexcept;
 
+/// The same for words that nothing was thrown for.
+[[nodiscard]] Status report_usage(const Options& options, const std::string& words);
+
+/// stdout has gone (a reader that had enough) or takes nothing more (a full disk): nothing is left to do.
+class OutputLost : public Error {
+ public:
+  explicit OutputLost(int error);
+  [[nodiscard]] int code() const { return code_; }
+
+ private:
+  int code_;
+};
+
 /// Words for people, on stderr, if they asked for them.
 void tell(const Options& options, const std::string& sentence);
-/// A line on stdout; flushed, so that whoever reads along sees it.
+/// A line on stdout. Throws OutputLost.
 void print_line(const std::string& line);
+/// What was printed gets out. Throws OutputLost.
+void flush_output();
 
 /// Columns as wide as their content, for people.
 void print_table(const std::vector<std::vector<std::string>>& rows);

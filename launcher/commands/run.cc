@@ -67,12 +67,12 @@ class Run {
       if (over_ || (slots_.empty() && requests_.empty() && (!lines_ || lines_->at_end()))) break;
       const os::Deadline deadline = slots_.empty() ? os::Deadline::never() : slots_.front()->deadline;
       if (!loop_.turn(deadline) && deadline.has_passed() && !slots_.front()->response) {
-        std::fflush(stdout);
+        flush_output();
         throw Timeout("request " + std::to_string(slots_.front()->number) + ": '" + options_.class_name +
                       "' has not answered within the time given by --timeout");
       }
     }
-    std::fflush(stdout);
+    flush_output();
     if (wrong_line_) std::rethrow_exception(wrong_line_);
   }
 
@@ -123,19 +123,22 @@ class Run {
       try {
         (void)response.content();
       } catch (const RemoteError& error) {
-        std::fflush(stdout);
-        std::fprintf(stderr, "ipcm: request %zu: '%s' answered with an error: %s\n", number_of_request,
-                     options_.class_name.c_str(), error.what());
-        status_ = Status::answered_with_error;
+        flush_output();
+        try {
+          throw RemoteError(error.peer(), std::string(error.what()) + " (request " +
+                                              std::to_string(number_of_request) + ")");
+        } catch (...) {
+          status_ = report_error(options_);
+        }
       } catch (...) {
-        std::fflush(stdout);
+        flush_output();
         status_ = report_error(options_);
         over_ = true;  // nobody is left to ask
         return true;
       }
     }
     const bool done = slots_.size() < before;
-    if (done && (slots_.empty() || from_stdin_)) std::fflush(stdout);
+    if (done && (slots_.empty() || from_stdin_)) flush_output();
     return done;
   }
 

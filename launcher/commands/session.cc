@@ -53,8 +53,8 @@ int session(const Options& options) {
   auto made = os::spawn(command);
   if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) {
     guard.shutdown();
-    std::fprintf(stderr, "ipcm: can't run '%s': %s\n", command.args.front().c_str(),
-                 os::errno_text(failure->error).c_str());
+    (void)report_usage(options,
+                       "can't run '" + command.args.front() + "': " + os::errno_text(failure->error));
     return failure->error == ENOENT ? kNotFound : kCannotExecute;
   }
   os::Child child = std::move(std::get<os::Child>(made));

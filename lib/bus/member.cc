@@ -76,6 +76,7 @@ std::string Member::send(std::string_view to, const Content& content, bool broad
 
 void Member::broadcast(const Content& content) {
   expect_usable();
+  if (content.is_null()) throw UsageError("a broadcast may not be null");
   for (const std::string& peer : transport_->peers()) {
     try {
       send(peer, content, true);

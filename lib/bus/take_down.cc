@@ -69,14 +69,17 @@ class TakeDown {
     // Only if need be: ending a directory watch costs the kernel some ten milliseconds (an SRCU grace
     // period).
     if (!all_linked) member_->transport().watch_peers();
+    // Politeness is bounded by the caller's patience; those whom we may kill get their signals all the same.
     const auto start = os::Clock::now();
     const auto give_up = patience == kNoLimit ? os::Deadline::never() : os::Deadline::at(start + patience);
-    if (!all_gone(os::Deadline::at(start + kPoliteTime), give_up)) {
+    const auto polite = std::min(os::Deadline::after(kPoliteTime), os::Deadline::limit(patience / 2));
+    if (!await(polite, everybody)) {
       signal_all(SIGTERM);
-      if (!all_gone(os::Deadline::at(start + kPoliteTime + kTermTime), give_up)) {
+      if (!await(os::Deadline::after(kTermTime), killable)) {
         signal_all(SIGKILL);
-        all_gone(give_up, give_up);
+        (void)await(os::Deadline::after(kTermTime), killable);
       }
+      (void)await(give_up, everybody);
     }
     std::vector<std::string> left;
     for (const Leaving& one : leaving_)
@@ -124,20 +127,24 @@ class TakeDown {
     }
   }
 
-  bool all_gone(os::Deadline deadline, os::Deadline give_up) {
-    const os::Deadline until = std::min(deadline, give_up);
+  static bool everybody(const Leaving&) { return true; }
+  static bool killable(const Leaving& one) { return one.may_be_killed && one.process >= 0; }
+
+  /// Until all that `which` names are gone. false: the deadline came first.
+  bool await(os::Deadline deadline, bool (*which)(const Leaving&)) {
     for (;;) {
       changed_ = member_->peers_dirty = false;
       look();
-      if (std::all_of(leaving_.begin(), leaving_.end(), [](const Leaving& one) { return one.gone; }))
+      if (std::all_of(leaving_.begin(), leaving_.end(),
+                      [&](const Leaving& one) { return one.gone || !which(one); }))
         return true;
-      if (!loop_->run_until([&] { return changed_ || member_->peers_dirty; }, until)) return false;
+      if (!loop_->run_until([&] { return changed_ || member_->peers_dirty; }, deadline)) return false;
     }
   }
 
   void signal_all(int signal) {
     for (const Leaving& one : leaving_)
-      if (!one.gone && one.may_be_killed && one.process >= 0) (void)os::signal_process(one.process, signal);
+      if (!one.gone && killable(one)) (void)os::signal_process(one.process, signal);
   }
 
   std::shared_ptr<Loop> loop_;

@@ -1,5 +1,8 @@
 #include <cereal/types/vector.hpp>
 
+#include <algorithm>
+#include <chrono>
+
 #include "handoff/handoff.h"
 #include "ipcm/error.h"
 #include "wire/json_text.h"
@@ -32,7 +35,7 @@ Duration from_seconds(double seconds) {
   if (!(seconds > 0) || seconds > kYear)
     throw ProtocolError("parameters: 'interval': expected seconds, more than 0 and at most a year, found " +
                         std::to_string(seconds));
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+  return std::max(std::chrono::round<Duration>(std::chrono::duration<double>(seconds)), Duration(1));
 }
 
 struct Document {
@@ -63,9 +66,11 @@ struct Document {
     archive(cereal::make_nvp("name", p.name), cereal::make_nvp("class", p.class_name));
     Content info;
     archive(cereal::make_nvp("ipcm_info", info));
-    // An array, or its text form in a string.
-    p.info = BusInfo::parse(info.json().starts_with('"') ? info.as<std::string>("parameters: 'ipcm_info'")
-                                                         : info.json());
+    try {  // an array, or its text form in a string
+      p.info = BusInfo::parse(info.json().starts_with('"') ? info.as<std::string>() : info.json());
+    } catch (const ProtocolError& error) {
+      throw ProtocolError(std::string("parameters: 'ipcm_info': ") + error.what());
+    }
     archive(optional("watch_pids", p.watch_pids));
     std::optional<double> interval;
     archive(optional("interval", interval));

@@ -109,6 +109,7 @@ struct Launch::Lines {
 };
 
 std::string find_boot_binary(const std::string& service, const std::string& wanted) {
+  const auto began = os::Clock::now();
   std::string path = wanted;
   if (path.empty()) path = os::environment("IPCM_BOOT").value_or("");
   if (path.empty()) path = IPCM_INSTALLED_BOOT;
@@ -116,6 +117,7 @@ std::string find_boot_binary(const std::string& service, const std::string& want
     LaunchError::Facts facts;
     facts.name = service;
     facts.error = error;
+    facts.elapsed = os::Clock::now() - began;
     throw LaunchError(
         started_as(service) + "boot binary '" + path + "': " + os::errno_text(error) + hint_for(error, path),
         facts);

@@ -68,13 +68,11 @@ struct Watch::State {
   void run_timers() {
     timer->acknowledge();
     const auto now = os::Clock::now();
-    std::vector<std::uint64_t> due;
+    // One at a time: a callback may run the loop, and wait there for the next one.
     while (!timers.empty() && timers.begin()->first <= now) {
-      due.push_back(timers.begin()->second);
+      const std::uint64_t id = timers.begin()->second;
       timers.erase(timers.begin());
-    }
-    arm();
-    for (const std::uint64_t id : due) {
+      arm();
       const auto found = entries.find(id);
       if (found == entries.end()) continue;
       const auto callback = found->second.callback;
@@ -123,8 +121,9 @@ Loop::~Loop() = default;
 
 Watch Loop::watch(int fd, std::uint32_t events, Callback callback) {
   const std::uint64_t id = ++state_->last_id;
-  state_->events.add(fd, events, id);
-  state_->entries.emplace(id, Watch::Entry{fd, {}, true, std::make_shared<Callback>(std::move(callback))});
+  if (events != 0) state_->events.add(fd, events, id);
+  state_->entries.emplace(id,
+                          Watch::Entry{fd, {}, events != 0, std::make_shared<Callback>(std::move(callback))});
   return {state_, id};
 }
 

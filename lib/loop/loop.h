@@ -57,8 +57,10 @@ class Loop {
   /// Takes turns until `done`, which is asked first. false: the deadline came first.
   template <class Done>
   bool run_until(Done&& done, os::Deadline deadline) {
-    while (!done())
-      if (!turn(deadline) && deadline.has_passed()) return done();
+    while (!done()) {
+      (void)turn(deadline);
+      if (deadline.has_passed()) return done();  // also while events keep coming
+    }
     return true;
   }
   /// Takes what is there, without waiting.

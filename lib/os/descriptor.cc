@@ -33,10 +33,8 @@ void disown_all() {
   }
 }
 
-void watch_forks() noexcept {
-  static const int registered = ::pthread_atfork(nullptr, nullptr, &disown_all);
-  (void)registered;
-}
+// From the start of the program: a fork that came before the first descriptor counts, too.
+[[maybe_unused]] const int watches_forks = ::pthread_atfork(nullptr, nullptr, &disown_all);
 
 }  // namespace
 
@@ -45,7 +43,6 @@ std::uint32_t generation() noexcept { return current_generation.load(std::memory
 namespace detail {
 
 void note_open(int fd) noexcept {
-  watch_forks();
   const auto number = static_cast<std::size_t>(fd);
   if (number >= kTracked) return;
   const auto word = static_cast<std::uint32_t>(number / kBits);

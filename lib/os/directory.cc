@@ -108,8 +108,8 @@ std::vector<std::string> Directory::names() const {
 }
 
 std::optional<std::string> Directory::read_file(const std::string& name, std::size_t limit) const {
-  const UniqueFd file(
-      quiet([&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
+  const UniqueFd file(quiet(
+      [&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); }));
   if (!file) {
     if (errno == ENOENT) return std::nullopt;
     throw SystemError(errno, "read '" + path_ + "/" + name + "'");
@@ -145,8 +145,8 @@ UniqueFd Directory::open_or_create(const std::string& name, unsigned mode, bool*
 }
 
 UniqueFd Directory::open_existing(const std::string& name) const noexcept {
-  return UniqueFd(
-      quiet([&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
+  return UniqueFd(quiet(
+      [&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); }));
 }
 
 void Directory::remove_file(const std::string& name) const noexcept {
@@ -206,8 +206,10 @@ std::string runtime_directory() {
 
 std::vector<std::string> runtime_directories() {
   std::vector<std::string> all = {runtime_directory()};
-  for (const std::string& also : {environment("TMPDIR").value_or("/tmp"), std::string("/tmp"),
-                                  "/run/user/" + std::to_string(own_user())})
+  if (const auto temporary = environment("TMPDIR");
+      temporary && !temporary->empty() && *temporary != all.front())
+    all.push_back(*temporary);
+  for (const std::string& also : {std::string("/tmp"), "/run/user/" + std::to_string(own_user())})
     if (std::find(all.begin(), all.end(), also) == all.end()) all.push_back(also);
   return all;
 }

@@ -33,7 +33,7 @@ class Directory {
   [[nodiscard]] FileFacts facts() const;                        ///< Of the directory itself.
   [[nodiscard]] FileFacts look(const std::string& name) const;  ///< Kind none: not there.
   [[nodiscard]] std::vector<std::string> names() const;         ///< Without . and ..
-  /// nullopt: not there. Throws beyond `limit` bytes.
+  /// nullopt: not there. A FIFO does not block. Throws beyond `limit` bytes.
   [[nodiscard]] std::optional<std::string> read_file(const std::string& name,
                                                      std::size_t limit = 1U << 20U) const;
   /// Whole or not at all: written under a hidden name, then renamed.

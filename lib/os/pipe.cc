@@ -40,6 +40,11 @@ UniqueFd open_stream(const std::string& where, StreamUse use) {
       sys("open", path, [&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOCTTY, 0666); }));
 }
 
+void fill_standard_streams() noexcept {
+  for (int stream = 0; stream <= 2; ++stream)
+    if (!is_open(stream)) (void)::open("/dev/null", O_RDONLY);  // takes the lowest free number: this one
+}
+
 ReadResult read_some(int fd, std::string& into, std::size_t most, const char* what) {
   const std::size_t before = into.size();
   into.resize(before + most);

@@ -28,6 +28,10 @@ struct Pipe {
 enum class StreamUse { read, append };
 [[nodiscard]] UniqueFd open_stream(const std::string& where, StreamUse use);
 
+/// Puts something at 0, 1 and 2 where a process was started without: or the next descriptor to be opened
+/// would become a standard stream. Reading finds the end, writing fails.
+void fill_standard_streams() noexcept;
+
 /// What one read gave.
 enum class ReadResult { some, later, end };
 /// Appends what is there, at most `most` bytes, to `into`. Errors other than would-block throw SystemError.

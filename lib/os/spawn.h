@@ -23,11 +23,11 @@ struct SpawnRequest {
     int from;
     int as;
   };
-  std::string program;            ///< Path; not searched for.
-  std::vector<std::string> args;  ///< argv, argv[0] included.
-  std::vector<std::string> env;   ///< "NAME=value"; all of it.
-  std::vector<Pass> fds;          ///< 0, 1 and 2 are the caller's where not named.
-  std::string directory;          ///< Empty: the caller's.
+  std::string program = {};            ///< Path; not searched for.
+  std::vector<std::string> args = {};  ///< argv, argv[0] included.
+  std::vector<std::string> env = {};   ///< "NAME=value"; all of it.
+  std::vector<Pass> fds = {};          ///< 0, 1 and 2 are the caller's where not named.
+  std::string directory = {};          ///< Empty: the caller's.
   bool new_session = false;
 };
 

@@ -1,5 +1,6 @@
 #include "ready/ready.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
@@ -24,9 +25,10 @@ Report parse(std::string_view text, bool with_newline) {
     wire::for_each_member(
         text, "the ready line",
         [&](std::string_view key, wire::MemberKind kind, std::string_view raw, std::string_view decoded) {
+          const std::string_view plain = kind == wire::MemberKind::string ? decoded : raw;
           if (key == "ready") says_ready = true, is_ready = wire::is_truthy(kind, raw, decoded);
-          if (key == "name") ready.name = decoded;
-          if (key == "pid") std::from_chars(raw.data(), raw.data() + raw.size(), ready.pid);
+          if (key == "name") ready.name = plain;
+          if (key == "pid") std::from_chars(plain.data(), plain.data() + plain.size(), ready.pid);
           if (key == "error") failed.error = decoded;
           if (key == "phase") failed.joined = decoded == "start";
           return true;
@@ -79,7 +81,9 @@ void Announcer::failed(const std::string& error, bool joined) noexcept {
                            (joined ? R"(,"phase":"start"})" : "}");
   if (pipe_) (void)os::try_write_all(pipe_.get(), text);
   pipe_.reset();
-  notify("STATUS=" + error + "\nSTOPPING=1\n");
+  std::string status = error;  // on one line: the next one would be another word to systemd
+  std::replace(status.begin(), status.end(), '\n', ' ');
+  notify("STATUS=" + status + "\nSTOPPING=1\n");
 }
 
 void Announcer::stopping() noexcept { notify("STOPPING=1\n"); }

@@ -65,6 +65,7 @@ void Core::join() {
   client_.emplace(std::make_unique<bus::Member>(request, loop_, bus::Member::Sending::queues));
   client_->on_diagnostic([this](const std::string& sentence) { complain(setup_->name, sentence); });
   requests_ = std::make_unique<Requests>(client_->member());
+  requests_->follow_starts = [this] { follow_launches(); };
   requests_->child_status = [this](const std::string& peer) -> std::optional<ExitStatus> {
     launch::Launch* launch = launched(peer);
     return launch == nullptr ? std::nullopt : launch->child().reap(os::Deadline::after(kDyingTime));
@@ -87,7 +88,7 @@ void Core::watch_processes() {
     watched->watch = loop_->watch(entry->process.get(), EPOLLIN, [this, entry](std::uint32_t) {
       next_.pid_watch.push_back(entry->pid);
       something_ = true;
-      entry->watch.want(0);
+      entry->watch.stop();
     });
     watched_.push_back(std::move(watched));
   };
@@ -167,7 +168,7 @@ void Core::turn() {
   for (const auto& [signal, list] : callbacks.on_sig)
     signals_->add(signal);  // those that were added meanwhile
   guarded("a response callback", [&] { requests_->settle(); });
-  follow_launches();
+  note_ended_launches();
   if (watches_peers_ && client_->member().peers_dirty) note_peers();
 
   Activity activity = std::exchange(next_, {});

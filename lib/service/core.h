@@ -62,6 +62,7 @@ class Core {
   void answer(const Request& request);
   void note_peers();
   void follow_launches();
+  void note_ended_launches();
   void end_launched();
   template <class Call>
   void guarded(const char* what, Call&& call);
@@ -83,6 +84,7 @@ class Core {
   os::Clock::time_point next_interval_{};
   std::map<std::string, std::unique_ptr<launch::Launch>> launches_;
   std::set<std::string> starting_;
+  std::set<Pid> told_;  // launched, and their end was told
   bool watches_peers_ = false;
   std::set<std::string> known_peers_;
   Activity next_;  // noted by the loop, for the next turn

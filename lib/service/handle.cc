@@ -50,29 +50,43 @@ struct Handle::State {
 
   void begin(const ServiceOptions& options) {
     auto request = service::plan_start(name, options, info, service::StartedFrom::outside);
-    request.on_bus = [this] { return client && client->peer_exists(name); };
+    // Also if it is dead by now: it had come that far.
+    request.on_bus = [this] {
+      return client && client->member().transport().look(name).state != transport::PeerFacts::State::absent;
+    };
     // The child first: it boots while we join the bus ourselves.
     launch = std::make_unique<launch::Launch>(*loop, std::move(request));
-    client.emplace(join_as_parent(info, loop));
+    try {
+      client.emplace(join_as_parent(info, loop));
+    } catch (const BusError& error) {
+      LaunchError::Facts facts;
+      facts.name = name;
+      throw LaunchError("service '" + name + "' did not start: " + error.what(), facts);
+    }
     requests = std::make_unique<service::Requests>(client->member());
+    requests->follow_starts = [this] { let_go(); };
     requests->child_status = [this](const std::string& peer) -> std::optional<ExitStatus> {
       if (peer != name || !launch) return std::nullopt;
       return launch->child().reap(os::Deadline::after(kDyingTime));
     };
   }
 
-  bool follow(std::optional<os::Deadline> wait) {
+  /// Requests that were held go out, or fail, as soon as it is decided which.
+  void let_go() {
+    if (!held || launch->verdict() == launch::Launch::Verdict::pending) return;
+    held = false;
+    if (launch->verdict() == launch::Launch::Verdict::ready)
+      requests->let_go(name);
+    else
+      requests->fail_held(name, std::make_exception_ptr(launch->error()));
+  }
+
+  bool ready(std::optional<os::Deadline> wait) {
     using Verdict = launch::Launch::Verdict;
     if (wait) loop->run_until([&] { return launch->verdict() != Verdict::pending; }, *wait);
-    if (launch->verdict() == Verdict::pending) return false;
-    if (std::exchange(held, false)) {
-      if (launch->verdict() == Verdict::ready)
-        requests->let_go(name);
-      else
-        requests->fail_held(name, std::make_exception_ptr(launch->error()));
-    }
+    let_go();
     if (launch->verdict() == Verdict::failed) throw launch->error();
-    return true;
+    return launch->verdict() == Verdict::ready;
   }
 
   std::vector<std::string> end() {
@@ -123,13 +137,6 @@ Client& Handle::client() {
 
 service::Requests& Handle::requests() const {
   if (!state_ || !state_->requests) throw UsageError("this handle has been shut down");
-  if (state_->held) {  // started without waiting: see whether it is up by now
-    try {
-      (void)state_->follow(std::nullopt);
-    } catch (const LaunchError&) {
-      // Each request gets it.
-    }
-  }
   return *state_->requests;
 }
 
@@ -145,8 +152,8 @@ Duration Handle::time_to_ready() const {
   return state_->launch ? state_->launch->time_to_ready() : Duration{};
 }
 
-bool Handle::ready() { return state_->follow(std::nullopt); }
-bool Handle::ready(Duration limit) { return state_->follow(os::Deadline::limit(limit)); }
+bool Handle::ready() { return state_->ready(std::nullopt); }
+bool Handle::ready(Duration limit) { return state_->ready(os::Deadline::limit(limit)); }
 
 std::optional<ExitStatus> Handle::shutdown() {
   if (!state_ || state_->over) return std::nullopt;

@@ -23,7 +23,10 @@ void Core::launch(const std::string& name, const ServiceOptions& options, bool w
   if (complete.registry == nullptr) complete.registry = setup_->registry;
   if (complete.watch_pids.empty() && !complete.detached) complete.watch_pids = {os::own_pid()};
   auto request = plan_start(name, complete, setup_->info, StartedFrom::service);
-  request.on_bus = [this, name] { return client().peer_exists(name); };
+  // Also if it is dead by now: it had come that far.
+  request.on_bus = [this, name] {
+    return client().member().transport().look(name).state != transport::PeerFacts::State::absent;
+  };
   auto& launch = launches_[name];
   try {
     launch = std::make_unique<launch::Launch>(*loop_, std::move(request));
@@ -49,6 +52,20 @@ void Core::launch(const std::string& name, const ServiceOptions& options, bool w
 launch::Launch* Core::launched(const std::string& name) {
   const auto found = launches_.find(name);
   return found == launches_.end() ? nullptr : found->second.get();
+}
+
+void Core::note_ended_launches() {
+  // Children like any other, but owned: reaped by their Launch, and told of here.
+  for (const auto& [name, launch] : launches_) {
+    const auto& status = launch->child().status();
+    if (!launch->child().reaped() || !told_.insert(launch->first_pid()).second || !status) continue;
+    const bool exited = status->how == ExitStatus::How::exited;
+    constexpr int kExitShift = 8, kCoreBit = 0x80;
+    next_.pids.push_back({launch->first_pid(), exited
+                                                   ? status->value << kExitShift
+                                                   : status->value | (status->core_dumped ? kCoreBit : 0)});
+    something_ = true;
+  }
 }
 
 void Core::follow_launches() {

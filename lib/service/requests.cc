@@ -180,6 +180,7 @@ void Requests::look_after(const std::string& peer) {
 }
 
 void Requests::settle() {
+  if (follow_starts) follow_starts();
   sort_inbox();
   while (!lost_.empty()) {
     const std::string peer = *lost_.begin();

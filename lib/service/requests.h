@@ -51,6 +51,8 @@ class Requests {
   void let_go(const std::string& peer);
   void fail_held(const std::string& peer, const std::exception_ptr& why);
 
+  /// Called before anything is sorted: where those who are being started are let go, or failed.
+  std::function<void()> follow_starts;
   /// How a peer's process ended, if it was a child of ours; waits a moment for one that is just ending.
   std::function<std::optional<ExitStatus>(const std::string& peer)> child_status;
 

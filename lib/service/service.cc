@@ -46,10 +46,7 @@ const BusInfo& Service::info() const { return core_->setup().info; }
 Callbacks& Service::callbacks() { return core_->callbacks; }
 Client& Service::client() { return core_->client(); }
 
-const Registry& Service::registry() const {
-  static const Registry none;
-  return core_->setup().registry == nullptr ? none : *core_->setup().registry;
-}
+const Registry& Service::registry() const { return *core_->setup().registry; }
 
 void Service::send_response(const Request& request, const Content& answer) {
   core_->send_response(request.from(), wire::response_content(request.id(), answer));

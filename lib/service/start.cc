@@ -40,14 +40,17 @@ void check(const std::string& name, const ServiceOptions& options) {
         "exec, or set allow_threads if you know that it is safe");
 }
 
+const Registry& registry_of(const ServiceOptions& options) {
+  static const Registry builtin = builtin_services();
+  return options.registry != nullptr ? *options.registry : builtin;
+}
+
 const Registry::Entry& find_class(const std::string& name, const ServiceOptions& options) {
-  static const Registry none;
-  const Registry& registry = options.registry != nullptr ? *options.registry : none;
+  const Registry& registry = registry_of(options);
   const Registry::Entry* entry = registry.find(options.class_name);
   if (entry == nullptr)
-    throw UsageError("service '" + name + "': unknown class '" + options.class_name + "'; " +
-                     (options.registry == nullptr ? std::string("no registry was given (options.registry)")
-                                                  : "the registry has: " + registry.names()));
+    throw UsageError("service '" + name + "': unknown class '" + options.class_name +
+                     "'; the registry has: " + registry.names());
   return *entry;
 }
 
@@ -97,7 +100,7 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
       setup->interval = options.interval;
       setup->intercept_errors = options.intercept_errors;
       setup->expose_error_details = options.expose_error_details;
-      setup->registry = options.registry;
+      setup->registry = &registry_of(options);
       setup->callbacks = options;
       const Content& args = options.args;
       return serve(ServiceSetup(std::move(setup)), std::move(side.announcer),

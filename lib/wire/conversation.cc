@@ -52,7 +52,9 @@ Content response_content(const std::string& id, const Content& response) {
                                response.json() + "}");
 }
 
-Content error_content(const std::string& id, const std::string& text) {
+Content error_content(const std::string& id, const std::string& given) {
+  // An error that Perl takes for false would pass for an answer.
+  const std::string text = given.empty() || given == "0" ? "error '" + given + "'" : given;
   return Content::trusted_json(R"({"ipcm_response_id":)" + json_string(id) +
                                R"(,"response":null,"ipcm_error":)" + json_string(text, BrokenUtf8::replaced) +
                                "}");

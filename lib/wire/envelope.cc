@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 
 #include "ipcm/error.h"
@@ -19,7 +20,8 @@ template <class Number>
 Number number_or(std::string_view digits, Number otherwise) {
   Number number{};
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  return error == std::errc{} && end == digits.data() + digits.size() ? number : otherwise;
+  const bool whole = error == std::errc{} && end == digits.data() + digits.size();
+  return whole && std::isfinite(static_cast<double>(number)) ? number : otherwise;
 }
 
 }  // namespace
@@ -80,7 +82,7 @@ Message read_envelope(std::string_view text, std::string_view receiver) {
                         "' without content (key 'content' is missing or null)");
   if (message.id.empty()) message.id = os::make_uuid();
   if (message.to.empty()) message.to = receiver;
-  if (message.stamp < 0) message.stamp = os::wall_clock_seconds();
+  if (!(message.stamp > 0)) message.stamp = os::wall_clock_seconds();
   return message;
 }
 

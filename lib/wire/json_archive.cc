@@ -8,10 +8,12 @@
 
 #include "ipcm/error.h"
 #include "wire/json_index.h"
+#include "wire/json_scan.h"
 #include "wire/json_text.h"
 
 namespace ipcm {
 
+using wire::describe;
 using wire::JsonIndex;
 using Kind = JsonIndex::Kind;
 
@@ -97,6 +99,9 @@ std::string JsonWriter::take() { return state_->text.empty() ? "{}" : std::move(
 const std::vector<FieldDescription>& JsonWriter::fields() const { return state_->fields; }
 
 void JsonWriter::open() {
+  if (state_->nodes.size() >= wire::kDeepestContent)
+    throw ProtocolError("a value nested deeper than " + std::to_string(wire::kDeepestContent) +
+                        " levels can't be sent");
   state_->child();
   state_->nodes.push_back({State::Shape::open, 0, state_->text.size()});
 }
@@ -115,7 +120,7 @@ void JsonWriter::be_object() {
   if (state_->nodes.back().shape == State::Shape::open) state_->shape(State::Shape::object);
 }
 
-void JsonWriter::name_next(const char* name, bool required) {
+void JsonWriter::name_next(std::string_view name, bool required) {
   state_->name = name;
   state_->named = true;
   state_->required = required;
@@ -191,21 +196,33 @@ struct JsonReader::State {
       append_step(path, node, places.back());
       place = what + ": '" + path + "'";
     }
-    std::string found(index.text(node));
-    constexpr std::size_t kShown = 40;
-    if (found.size() > kShown) found = found.substr(0, kShown) + "…";
-    throw ProtocolError(place + ": expected " + expected + ", found " + wire::describe(node.kind) + " (" +
-                        found + ")");
+    throw ProtocolError(place + ": expected " + expected + ", found " + found(node));
   }
   [[noreturn]] void refuse_next(const std::string& expected) { refuse(index.node(peek()), expected); }
 
   [[nodiscard]] std::optional<std::size_t> member(std::string_view key) const {
     const std::size_t object = places.back().node;
     if (index.node(object).kind != Kind::object) return std::nullopt;
+    // Mostly the one that comes next: large objects are read in their order.
+    const std::size_t next = places.back().next_child;
+    if (next < index.node(object).next && index.key(index.node(next)) == key) return next;
     for (std::size_t at = object + 1; at < index.node(object).next; at = index.node(at).next)
       if (index.key(index.node(at)) == key) return at;
     return std::nullopt;
   }
+  void expect_here(Kind kind) const {
+    if (places.empty()) return;
+    const auto& node = index.node(places.back().node);
+    if (node.kind != kind)
+      throw ProtocolError(where() + ": expected " + describe(kind) + ", found " + found(node));
+  }
+  [[nodiscard]] std::string found(const JsonIndex::Node& node) const {
+    std::string text(index.text(node));
+    constexpr std::size_t kShown = 40;
+    if (text.size() > kShown) text = text.substr(0, kShown) + "…";
+    return std::string(describe(node.kind)) + " (" + text + ")";
+  }
+
   /// The node that the next read is about.
   [[nodiscard]] std::size_t peek() const {
     if (places.empty()) return 0;
@@ -214,8 +231,7 @@ struct JsonReader::State {
       const auto found = member(name);
       if (found) return *found;
       if (index.node(place.node).kind != Kind::object)
-        throw ProtocolError(where() + ": expected an object, found " +
-                            wire::describe(index.node(place.node).kind));
+        throw ProtocolError(where() + ": expected an object, found " + describe(index.node(place.node).kind));
       throw ProtocolError(where() + ": missing key '" + name + "'");
     }
     if (place.next_child >= index.node(place.node).next) throw ProtocolError(where() + ": too few elements");
@@ -249,7 +265,8 @@ void JsonReader::open() {
 void JsonReader::close() {
   const State::Place& place = state_->places.back();
   const auto& node = state_->index.node(place.node);
-  if (state_->unknown_keys == UnknownKeys::refused && node.kind == Kind::object) {
+  if (state_->unknown_keys == UnknownKeys::refused && node.kind == Kind::object &&
+      place.asked.size() < node.children) {
     for (std::size_t at = place.node + 1; at < node.next; at = state_->index.node(at).next) {
       const std::string_view key = state_->index.key(state_->index.node(at));
       if (std::find(place.asked.begin(), place.asked.end(), key) != place.asked.end()) continue;
@@ -259,12 +276,18 @@ void JsonReader::close() {
   state_->places.pop_back();
 }
 
-void JsonReader::name_next(const char* name) {
+void JsonReader::name_next(std::string_view name) {
   state_->name = name;
   state_->named = true;
 }
 
-bool JsonReader::has(const char* name) { return state_->member(name).has_value(); }
+bool JsonReader::has(std::string_view name) {
+  expect_object();
+  return state_->member(name).has_value();
+}
+
+void JsonReader::expect_array() const { state_->expect_here(Kind::array); }
+void JsonReader::expect_object() const { state_->expect_here(Kind::object); }
 bool JsonReader::next_is_null() { return state_->index.node(state_->peek()).kind == Kind::null; }
 void JsonReader::skip() { (void)state_->take(); }
 std::size_t JsonReader::size() const {
@@ -340,11 +363,11 @@ void JsonReader::value(std::uint64_t& value, std::uint64_t most) {
   (void)state_->take();
 }
 
-void JsonReader::value(double& value) {
+void JsonReader::value(double& value, double most) {
   const auto& node = state_->index.node(state_->peek());
   const auto digits = digits_of(state_->index, node);
   const auto number = digits ? parse_all<double>(*digits) : std::nullopt;
-  if (!number || !std::isfinite(*number)) state_->refuse(node, "a number");
+  if (!number || !(std::fabs(*number) <= most)) state_->refuse(node, "a number");
   value = *number;
   (void)state_->take();
 }

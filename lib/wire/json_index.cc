@@ -76,11 +76,13 @@ struct Builder {
 
 }  // namespace
 
-JsonIndex::JsonIndex(std::string_view text, std::string_view what) : text_(text) {
+JsonIndex::JsonIndex(std::string_view text, std::string_view what) : JsonIndex(text, what, kDeepest) {}
+
+JsonIndex::JsonIndex(std::string_view text, std::string_view what, std::size_t deepest) : text_(text) {
   if (text.size() >= std::numeric_limits<std::uint32_t>::max())
     throw ProtocolError(std::string(what) + " is larger than 4 GiB");
   Builder builder{nodes_, names_, {}};
-  scan_json(text, what, builder);
+  scan_json(text, what, builder, deepest);
   refuse_duplicates(what);
 }
 

@@ -22,6 +22,7 @@ class JsonIndex {
 
   /// `text` must outlive the index. Throws ProtocolError, also for a key that occurs twice in one object.
   JsonIndex(std::string_view text, std::string_view what);
+  JsonIndex(std::string_view text, std::string_view what, std::size_t deepest);
 
   [[nodiscard]] const Node& node(std::size_t index) const { return nodes_[index]; }
   [[nodiscard]] std::string_view text(const Node& of) const {

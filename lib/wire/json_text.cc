@@ -7,6 +7,7 @@
 
 #include "ipcm/error.h"
 #include "wire/json_index.h"
+#include "wire/json_scan.h"
 
 namespace ipcm::wire {
 namespace {
@@ -201,6 +202,8 @@ std::string to_readable(std::string_view valid_json) {
   return text;
 }
 
-void check_json(std::string_view text, std::string_view what) { const JsonIndex checked(text, what); }
+void check_json(std::string_view text, std::string_view what) {
+  const JsonIndex checked(text, what, kDeepestContent);
+}
 
 }  // namespace ipcm::wire

@@ -20,7 +20,7 @@ void append_json_string(std::string& into, std::string_view utf8, BrokenUtf8 bro
 /// where that is readable (not for control characters, quotes, backslashes).
 [[nodiscard]] std::string to_readable(std::string_view valid_json);
 
-/// Throws ProtocolError unless `text` is one valid JSON value.
+/// Throws ProtocolError unless `text` is one valid JSON value, fit to be the content of a message.
 void check_json(std::string_view text, std::string_view what);
 
 }  // namespace ipcm::wire

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <charconv>
 #include <string>
 #include <string_view>
 
@@ -70,7 +71,10 @@ void for_each_member(std::string_view text, std::string_view what, Member member
 [[nodiscard]] inline bool is_truthy(MemberKind kind, std::string_view raw, std::string_view decoded) {
   if (kind == MemberKind::null) return false;
   if (kind == MemberKind::string) return !decoded.empty() && decoded != "0";
-  return raw != "false" && raw != "0" && raw != "0.0";
+  if (raw == "false") return false;
+  double number = 1;
+  (void)std::from_chars(raw.data(), raw.data() + raw.size(), number);
+  return number != 0;  // however zero is spelt
 }
 
 }  // namespace ipcm::wire

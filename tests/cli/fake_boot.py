@@ -14,6 +14,7 @@ import selectors
 import signal
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
 from peer import Peer  # noqa: E402
 

@@ -1,6 +1,5 @@
 """A peer of the ConnectionUnix protocol in plain Python: what another language does to be on a bus. See docs and wire.md."""
 
-import itertools
 import json
 import os
 import socket
@@ -120,12 +119,3 @@ class Peer:
 
     def __exit__(self, *_):
         self.leave()
-
-
-def all_messages(connection):
-    """Messages until the peer closes."""
-    for _ in itertools.count():
-        received = connection.receive()
-        if received is None:
-            return
-        yield received

@@ -32,7 +32,8 @@ struct Pair {
 
 Pair make_pair() {
   std::array<int, 2> ends{};
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) throw std::runtime_error("socketpair");
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+    throw std::runtime_error("socketpair");
   return {os::UniqueFd(ends[0]), os::UniqueFd(ends[1])};
 }
 
@@ -109,7 +110,8 @@ ExitStatus Forked::wait() {
 void await_end(Pid pid) {
   const auto process = os::open_process(pid);
   if (!process) return;
-  REQUIRE_MESSAGE(os::await_end(process->get(), os::Deadline::after(kHang)), "process ", pid, " does not end");
+  REQUIRE_MESSAGE(os::await_end(process->get(), os::Deadline::after(kHang)), "process ", pid,
+                  " does not end");
 }
 
 void await_idle(Pid pid) {

@@ -1,6 +1,7 @@
 #pragma once
 
-// Other processes for tests: forked ones that talk with the test line by line, and ways to look at any process.
+// Other processes for tests: forked ones that talk with the test line by line, and ways to look at any
+// process.
 
 #include <doctest/doctest.h>
 
@@ -28,9 +29,9 @@ class Lines {
   std::string heard_;
 };
 
-/// A real process: a fork of the test that runs `body` and exits with what it returns; 99 if it throws. It shares nothing
-/// with the test but what was there before, and never returns into it. Do not CHECK in the body: say() what is to be
-/// checked. Killed and reaped at the end at the latest.
+/// A real process: a fork of the test that runs `body` and exits with what it returns; 99 if it throws. It
+/// shares nothing with the test but what was there before, and never returns into it. Do not CHECK in the
+/// body: say() what is to be checked. Killed and reaped at the end at the latest.
 class Forked {
  public:
   explicit Forked(const std::function<int(Lines& test)>& body);
@@ -125,7 +126,9 @@ struct StringMaker<ipcm::ExitStatus> {
 };
 template <class T>
 struct StringMaker<std::optional<T>> {
-  static String convert(const std::optional<T>& value) { return value ? toString(*value) : String("nothing"); }
+  static String convert(const std::optional<T>& value) {
+    return value ? toString(*value) : String("nothing");
+  }
 };
 template <>
 struct StringMaker<ipcm::LaunchError::Phase> {

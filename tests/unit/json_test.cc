@@ -35,7 +35,7 @@ TEST_CASE_FIXTURE(Tidy, "json: every kind of value is taken as it is written") {
   for (const char* text : {"null", "true", "false", "0", "-0", "-1.5e+10", "18446744073709551615", "\"\"",
                            R"("\"\\\/\b\f\n\r\t\u0000")", "[]", "{}", "[[],{}]", R"({"":0})",
                            R"({"a":{"a":1}})", "[1 ,\t2\n,\r3]", "\"\x7f\""}) {
-    CAPTURE(text);
+    CAPTURE(std::string(text));
     CHECK(Content::json(text).json() == text);
   }
 }
@@ -106,7 +106,7 @@ TEST_CASE_FIXTURE(Tidy, "json: what is almost JSON is refused") {
                            "undefined",
                            "{\"a\":1 \"b\":2}",
                            "[\"a\":1]"}) {
-    CAPTURE(text);
+    CAPTURE(std::string(text));
     CHECK(contains(refusal(text), "the text is not JSON: "));
   }
 }
@@ -158,7 +158,7 @@ TEST_CASE_FIXTURE(Tidy, "json: a million brackets are an error, not a crash") {
 TEST_CASE_FIXTURE(Tidy, "json: broken UTF-8 in a text is refused with its place") {
   for (const char* bytes : {"\xff", "\x80", "\xc3", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80",
                             "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xe2\x82"}) {
-    CAPTURE(bytes);
+    CAPTURE(std::string(bytes));
     CHECK(contains(refusal("\"ab"s + bytes + "\""), "the text is not JSON: "));
     CHECK(contains(refusal("{\""s + bytes + "\":1}"), "the text is not JSON: "));
   }
@@ -169,7 +169,7 @@ TEST_CASE_FIXTURE(Tidy, "json: the escape of half a surrogate pair is refused") 
   for (const char* text :
        {R"("\ud800")", R"("\ud834x")", R"("\ud834\n")", R"("\ud834\u0041")", R"("\ud834\ud834")",
         R"("\udc00")", R"("x\udfff")", R"("\udd1e\ud834")", R"({"\udc00":1})"}) {
-    CAPTURE(text);
+    CAPTURE(std::string(text));
     CHECK(contains(refusal(text), "the text is not JSON: "));
   }
   CHECK(Content::json(R"("\uD834\uDD1E")").as<std::string>() == "𝄞");
@@ -198,7 +198,7 @@ TEST_CASE_FIXTURE(Tidy, "json: readable text stands on one line and has characte
 TEST_CASE_FIXTURE(Tidy, "json: readable text keeps the escapes that keep it one line and valid") {
   for (const char* text : {R"("a\nb\tc\"d\\e\/f")", R"("\u0000\u001b\u0080\u009f")", R"("\\u00fc")",
                            R"("\"\\\"")", R"("ends in \\")"}) {
-    CAPTURE(text);
+    CAPTURE(std::string(text));
     CHECK(Content::json(text).readable() == text);
   }
   CHECK(Content::json(R"("\\\u00fc")").readable() == "\"\\\\ü\"");

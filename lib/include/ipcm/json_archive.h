@@ -68,7 +68,7 @@ class JsonWriter : public cereal::OutputArchive<JsonWriter, cereal::AllowEmptyCl
   void close();  ///< … and ends.
   void be_array();
   void be_object();
-  void name_next(const char* name, bool required = true);
+  void name_next(std::string_view name, bool required = true);
   void value(bool);
   void value(std::int64_t);
   void value(std::uint64_t);
@@ -99,16 +99,18 @@ class JsonReader : public cereal::InputArchive<JsonReader, cereal::AllowEmptyCla
   // For cereal and the functions below.
   void open();   ///< Enters the next value, which must be an object or an array.
   void close();  ///< Leaves it; refuses keys that nobody asked for, if so told.
-  void name_next(const char* name);
-  [[nodiscard]] bool has(const char* name);  ///< Whether the object we are in has that key.
+  void name_next(std::string_view name);
+  [[nodiscard]] bool has(std::string_view name);  ///< Whether the object we are in has that key.
   [[nodiscard]] bool next_is_null();
-  void skip();                                 ///< Passes over the next value.
-  [[nodiscard]] std::size_t size() const;      ///< Members of what we are in.
+  void skip();                             ///< Passes over the next value.
+  [[nodiscard]] std::size_t size() const;  ///< Members of what we are in.
+  void expect_array() const;               ///< Throws unless we are in one.
+  void expect_object() const;
   [[nodiscard]] std::string next_key() const;  ///< Of the member that comes next, walking an object in order.
   void value(bool&);
   void value(std::int64_t&, std::int64_t least, std::int64_t most);
   void value(std::uint64_t&, std::uint64_t most);
-  void value(double&);
+  void value(double&, double most);  ///< `most`: of its magnitude.
   void value(std::string&);
   void raw(std::string& json);  ///< The next value's own text.
 
@@ -187,6 +189,7 @@ void CEREAL_SAVE_FUNCTION_NAME(JsonWriter& archive, const cereal::SizeTag<T>&) {
 }
 template <class T>
 void CEREAL_LOAD_FUNCTION_NAME(JsonReader& archive, cereal::SizeTag<T>& tag) {
+  archive.expect_array();
   tag.size = static_cast<std::decay_t<T>>(archive.size());
 }
 
@@ -209,7 +212,7 @@ requires(detail::is_plain<T>) void CEREAL_LOAD_FUNCTION_NAME(JsonReader& archive
     archive.skip();
   } else if constexpr (std::is_floating_point_v<T>) {
     double wide = 0;
-    archive.value(wide);
+    archive.value(wide, static_cast<double>(std::numeric_limits<T>::max()));
     number = static_cast<T>(wide);
   } else if constexpr (std::is_signed_v<T>) {
     std::int64_t wide = 0;
@@ -257,16 +260,17 @@ template <class Map>
 void save_object(ipcm::JsonWriter& archive, const Map& map) {
   archive.be_object();
   for (const auto& [key, value] : map) {
-    archive.name_next(key.c_str());
+    archive.name_next(key);
     archive(value);
   }
 }
 template <class Map>
 void load_object(ipcm::JsonReader& archive, Map& map) {
   map.clear();
+  archive.expect_object();
   for (std::size_t left = archive.size(); left > 0; --left) {
     const std::string key = archive.next_key();
-    archive.name_next(key.c_str());
+    archive.name_next(key);
     archive(map[key]);
   }
 }

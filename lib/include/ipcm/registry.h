@@ -66,4 +66,7 @@ class Registry {
   std::map<std::string, Entry> entries_;
 };
 
+/// The services that every boot binary has, and every program that forks: `echo`.
+[[nodiscard]] Registry builtin_services();
+
 }  // namespace ipcm

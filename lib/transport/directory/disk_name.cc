@@ -11,6 +11,7 @@ extern "C" {
 #include <string_view>
 
 #include "ipcm/error.h"
+#include "wire/json_text.h"
 
 namespace ipcm::transport {
 namespace {
@@ -48,6 +49,11 @@ void check_peer_name(const std::string& peer) {
   if (peer.empty()) throw UsageError("the name of a peer may not be empty");
   if (peer.front() == '_') throw UsageError("the name '" + peer + "' may not begin with '_'");
   if (peer.find('\0') != std::string::npos) throw UsageError("the name of a peer may not contain a NUL byte");
+  try {
+    (void)wire::json_string(peer);
+  } catch (const ProtocolError&) {
+    throw UsageError("the name of a peer has to be UTF-8: messages carry it as JSON");
+  }
   if (peer == "0") throw UsageError("the name '0' may not be used: Perl peers take it for no name at all");
 }
 

@@ -55,13 +55,17 @@ void read_note(int fd, LockFacts& facts) {
   constexpr std::size_t kLongest = 4096;
   try {
     const std::string text = os::read_all(fd, kLongest, "lock file");
+    Pid pid = 0;
+    std::string note;
     wire::for_each_member(
         text, "a lock file",
         [&](std::string_view key, wire::MemberKind, std::string_view raw, std::string_view decoded) {
-          if (key == "pid") std::from_chars(raw.data(), raw.data() + raw.size(), facts.pid);
-          if (key == "note") facts.note = decoded;
+          if (key == "pid") std::from_chars(raw.data(), raw.data() + raw.size(), pid);
+          if (key == "note") note = decoded;
           return true;
         });
+    facts.pid = pid;
+    facts.note = std::move(note);
   } catch (const Error&) {
     // Being written just now, or not ours: the lock itself still tells.
   }

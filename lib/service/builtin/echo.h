@@ -2,7 +2,7 @@
 
 #include "ipcm/service.h"
 
-namespace ipcm::boot_services {
+namespace ipcm::builtin {
 
 /// Answers each request with the request, unchanged to the byte; with a prefix, strings get it in front.
 class Echo final : public Service {
@@ -26,4 +26,4 @@ class Echo final : public Service {
   std::string prefix_;
 };
 
-}  // namespace ipcm::boot_services
+}  // namespace ipcm::builtin

@@ -1,0 +1,326 @@
+#include <unistd.h>
+
+#include <csignal>
+#include <set>
+
+#include "contract.h"
+
+using namespace ipcm;
+using namespace ipcm::test;
+
+namespace {
+
+/// A service that keeps its requests until it hears a general message, then answers each with itself.
+ServiceOptions putting_off() {
+  ServiceOptions options;
+  auto kept = std::make_shared<std::vector<Request>>();
+  options.handle_request = [kept](Service&, const Request& request) -> Answer {
+    kept->push_back(request);
+    return later;
+  };
+  options.on_general_message = [kept](Service& self, const Message&) {
+    for (const Request& request : *kept) self.send_response(request, request.raw());
+    kept->clear();
+  };
+  return options;
+}
+
+/// A member of the bus that sends what the test says, one line each: TO JSON.
+int mouthpiece(Lines& test, const BusInfo& info, const std::string& name) {
+  Client client = ipcm_connect(name, info);
+  test.say("joined");
+  for (std::string line = test.hear(); line != "end"; line = test.hear()) {
+    const auto blank = line.find(' ');
+    client.send_message(line.substr(0, blank), Content::json(line.substr(blank + 1)));
+    test.say("sent");
+  }
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "D1: a request is answered: waiting for it, by id, with a type") {
+  Handle handle = start("e", echoing());
+  CHECK(handle.sync_request("plain", kHang).content() == Content("plain"));
+  CHECK(handle.sync_request<int>(42, kHang) == 42);
+  CHECK(handle.sync_request("e", "by name", kHang).as<std::string>() == "by name");
+  CHECK(handle.sync_request("without limit").ok());
+
+  const std::string first = handle.send_request("1"), second = handle.send_request("2");
+  CHECK(first != second);
+  CHECK(handle.have_pending_responses());
+  const Response response = handle.await_response(second, kHang);
+  CHECK(response.ok());
+  CHECK(response.error().empty());
+  CHECK(response.id() == second);
+  CHECK(response.from() == "e");
+  CHECK(response.as<std::string>() == "2");
+  CHECK(handle.await_response(first, kHang).as<std::string>() == "1");
+  CHECK_FALSE(handle.have_pending_responses());
+}
+
+TEST_CASE_FIXTURE(Tidy, "D1: content keeps its type in both directions, null too") {
+  Handle handle = start("e", echoing());
+  for (const char* value : {"null", "[]", "{}", "0", "false", "\"\"", R"({"a":[1,2,{"b":null}]})"})
+    CHECK(handle.sync_request(Content::json(value), kHang).content().json() == value);
+}
+
+TEST_CASE_FIXTURE(Tidy, "D1: get_response does not wait") {
+  Handle handle = start("slow", putting_off());
+  const std::string id = handle.send_request("x");
+  CHECK_FALSE(handle.get_response(id));
+  handle.client().send_message("slow", "now");
+  std::optional<Response> response;
+  dispatch_until(handle, [&] { return (response = handle.get_response(id)).has_value(); });
+  CHECK(response->as<std::string>() == "x");
+}
+
+TEST_CASE_FIXTURE(Tidy, "D1: callbacks are called in the calls that wait, once each") {
+  Handle handle = start("e", echoing());
+  std::vector<int> answers;
+  std::set<std::string> ids;
+  for (int i = 0; i < 100; ++i)
+    ids.insert(
+        handle.send_request(i, [&](const Response& response) { answers.push_back(response.as<int>()); }));
+  CHECK(ids.size() == 100);
+  handle.await_all_responses(kHang);
+  REQUIRE(answers.size() == 100);
+  for (int i = 0; i < 100; ++i) CHECK(answers[static_cast<std::size_t>(i)] == i);
+  CHECK_FALSE(handle.have_pending_responses());
+}
+
+TEST_CASE_FIXTURE(Tidy, "D1: a callback may ask again") {
+  Handle handle = start("e", echoing());
+  int last = 0;
+  std::function<void(const Response&)> next = [&](const Response& response) {
+    last = response.as<int>();
+    if (last < 10) handle.send_request(last + 1, next);
+  };
+  handle.send_request(1, next);
+  handle.await_all_responses(kHang);
+  CHECK(last == 10);
+}
+
+TEST_CASE_FIXTURE(Tidy, "D1: when the limit passes the request stays open") {
+  Handle handle = start("slow", putting_off());
+  const std::string id = handle.send_request("x");
+  CHECK_THROWS_AS((void)handle.await_response(id, 1ms), Timeout);
+  CHECK_THROWS_AS(handle.await_all_responses(1ms), Timeout);
+  CHECK(contains(thrown_by<Timeout>([&] { (void)handle.sync_request("y", 1ms); }).what(), "slow"));
+  CHECK(handle.have_pending_responses());
+  handle.client().send_message("slow", "now");
+  CHECK(handle.await_response(id, kHang).as<std::string>() == "x");
+}
+
+TEST_CASE_FIXTURE(Tidy, "D2: each misuse of an id has a message of its own") {
+  Handle handle = start("e", echoing());
+  const std::string handed_out = handle.send_request(1);
+  (void)handle.await_response(handed_out, kHang);
+  const std::string with_callback = handle.send_request(1, [](const Response&) {});
+
+  std::set<std::string> texts;
+  texts.insert(thrown_by<UsageError>([&] { (void)handle.get_response("no such id"); }).what());
+  texts.insert(thrown_by<UsageError>([&] { (void)handle.get_response(with_callback); }).what());
+  CHECK(texts.size() == 2);
+  CHECK_THROWS_AS((void)handle.get_response(handed_out), UsageError);
+  CHECK_THROWS_AS((void)handle.await_response("no such id", kHang), UsageError);
+  CHECK_THROWS_AS((void)handle.await_response(with_callback, kHang), UsageError);
+  CHECK_THROWS_AS((void)handle.await_response(handed_out, kHang), UsageError);
+  CHECK(
+      contains(thrown_by<UsageError>([&] { (void)handle.get_response("no such id"); }).what(), "no such id"));
+  handle.await_all_responses(kHang);
+  CHECK_THROWS_AS((void)handle.get_response(with_callback), UsageError);
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "D2: an unexpected response and a second one are dropped, each with words of its own") {
+  Handle handle = start("e", echoing());
+  std::vector<std::string> told;
+  handle.client().on_diagnostic([&](const std::string& sentence) { told.push_back(sentence); });
+  Forked odd([&](Lines& test) {
+    Client client = ipcm_connect("odd", handle.info());
+    test.say("joined");
+    const auto got = collect(client, 1);
+    const std::string text = got[0].content.json(), key = R"("ipcm_request_id":")";
+    const std::string id = text.substr(text.find(key) + key.size(), 36);
+    const auto answer = [&](const std::string& which, const std::string& value) {
+      client.send_message(
+          got[0].from, Content::json(R"({"ipcm_response_id":")" + which + R"(","response":)" + value + "}"));
+    };
+    answer("01A2050B-0000-7000-8000-000000000000", "0");
+    answer(id, "1");
+    answer(id, "2");
+    client.send_message(got[0].from, "the end");
+    test.hear();
+    return 0;
+  });
+  CHECK(odd.hear() == "joined");
+  CHECK(handle.sync_request("odd", "?", kHang).as<int>() == 1);
+  std::vector<Message> general;
+  dispatch_until(handle, [&] {
+    for (Message& message : handle.messages()) general.push_back(std::move(message));
+    return !general.empty();
+  });
+  CHECK(general[0].content == Content("the end"));
+  CHECK(general.size() == 1);
+  REQUIRE(told.size() == 2);
+  CHECK(told[0] != told[1]);
+  for (const std::string& sentence : told) CHECK(contains(sentence, "odd"));
+  CHECK(handle.sync_request("e", "fine", kHang).as<std::string>() == "fine");
+  odd.say("end");
+  CHECK(odd.wait() == ExitStatus::exited(0));
+}
+
+TEST_CASE_FIXTURE(Tidy, "D2: an answer that is an error throws the service's words, and names the service") {
+  ServiceOptions options;
+  options.handle_request = [](Service&, const Request&) -> Answer { throw std::runtime_error("not today"); };
+  options.expose_error_details = true;
+  Handle handle = start("e", options);
+  const Response response = handle.sync_request(1, kHang);
+  CHECK_FALSE(response.ok());
+  CHECK(contains(response.error(), "not today"));
+  const auto error = thrown_by<RemoteError>([&] { (void)response.content(); });
+  CHECK(contains(error.what(), "not today"));
+  CHECK(error.peer() == "e");
+  CHECK_THROWS_AS((void)handle.sync_request<int>(1, kHang), RemoteError);
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "D3: messages that are no responses are kept, in order, also those that come while waiting") {
+  Handle handle = start("slow", putting_off());
+  Forked other([&](Lines& test) { return mouthpiece(test, handle.info(), "other"); });
+  CHECK(other.hear() == "joined");
+  const std::string me = handle.client().id();
+  const std::string id = handle.send_request("x");
+  for (const char* content : {"1", "[2]", R"({"three":3})"}) {
+    other.say(me + " " + content);
+    CHECK(other.hear() == "sent");
+  }
+  other.say("slow \"now\"");
+  CHECK(other.hear() == "sent");
+  CHECK(handle.await_response(id, kHang).as<std::string>() == "x");
+  std::vector<std::string> kept;
+  dispatch_until(handle, [&] {
+    for (const Message& message : handle.messages())
+      kept.push_back(message.from + " " + message.content.json());
+    return kept.size() >= 3;
+  });
+  CHECK(kept == std::vector<std::string>{"other 1", "other [2]", R"(other {"three":3})"});
+  CHECK(handle.messages().empty());
+  other.say("end");
+  CHECK(other.wait() == ExitStatus::exited(0));
+}
+
+TEST_CASE_FIXTURE(Tidy, "D4: a service that is killed while we wait is PeerGone, with how it ended") {
+  ServiceOptions options;
+  options.handle_request = [](Service&, const Request&) -> Answer {
+    ::kill(::getpid(), SIGKILL);
+    return later;
+  };
+  Handle handle = start("e", options);
+  const auto error = thrown_by<PeerGone>([&] { (void)handle.sync_request(1).content(); });
+  CHECK(error.peer() == "e");
+  CHECK(contains(error.what(), "e"));
+  CHECK(error.status() == ExitStatus::signalled(SIGKILL));
+  CHECK_THROWS_AS(handle.send_request(1), PeerGone);
+  CHECK_FALSE(handle.have_pending_responses());
+}
+
+TEST_CASE_FIXTURE(Tidy, "D4: every open request to a peer that dies ends, and those to others go on") {
+  Guard guard = spawn_bus();
+  Handle echo = start_on(guard.info(), "echo", echoing());
+  Forked mute([&](Lines& test) {
+    const Client client = ipcm_connect("mute", guard.info());
+    test.say("joined");
+    test.hear();
+    return 0;
+  });
+  CHECK(mute.hear() == "joined");
+  std::vector<std::string> ended;
+  for (int i = 0; i < 3; ++i)
+    echo.send_request("mute", i,
+                      [&](const Response& response) { ended.push_back(response.ok() ? "answer" : "gone"); });
+  const std::string id = echo.send_request("mute", 3);
+  CHECK_THROWS_AS(echo.await_all_responses(1ms), Timeout);
+  mute.kill(SIGKILL);
+  CHECK_THROWS_AS((void)echo.await_response(id).content(), PeerGone);
+  echo.await_all_responses(kHang);
+  CHECK(ended == std::vector<std::string>{"gone", "gone", "gone"});
+  CHECK(echo.sync_request("still", kHang).as<std::string>() == "still");
+  guard.shutdown();
+}
+
+TEST_CASE_FIXTURE(Tidy, "D4: a peer that leaves politely without answering is PeerGone") {
+  ServiceOptions options;
+  options.handle_request = [](Service& self, const Request&) -> Answer {
+    self.terminate();
+    return later;
+  };
+  Handle handle = start("e", options);
+  CHECK_THROWS_AS((void)handle.sync_request(1).content(), PeerGone);
+}
+
+TEST_CASE_FIXTURE(Tidy, "D4: a response sent just before the sender was killed is delivered") {
+  ServiceOptions options;
+  options.handle_request = [](Service& self, const Request& request) -> Answer {
+    self.send_response(request, std::string(10000, 'x'));
+    ::kill(::getpid(), SIGKILL);
+    return later;
+  };
+  for (int round = 0; round < 20; ++round) {
+    Handle handle = start("e", options);
+    CHECK(handle.sync_request(1).as<std::string>() == std::string(10000, 'x'));
+    CHECK_THROWS_AS((void)handle.sync_request(2).content(), PeerGone);
+  }
+}
+
+TEST_CASE_FIXTURE(Tidy, "D4: asking who is not there is PeerGone at once") {
+  Handle handle = start("e", echoing());
+  CHECK(thrown_by<PeerGone>([&] { handle.send_request("nobody", 1); }).peer() == "nobody");
+  CHECK_THROWS_AS((void)handle.sync_request("nobody", 1), PeerGone);
+  CHECK_FALSE(handle.have_pending_responses());
+}
+
+TEST_CASE_FIXTURE(Tidy, "D6: services ask others while they serve, in a chain and in a ring") {
+  Guard guard = spawn_bus();
+  const auto forwarding_to = [](const std::string& next) {
+    ServiceOptions options;
+    options.handle_request = [next](Service& self, const Request& request) -> Answer {
+      const int left = request.as<int>();
+      if (left == 0) return 0;
+      self.send_request(next, left - 1, [&self, request](const Response& response) {
+        if (response.ok())
+          self.send_response(request, response.as<int>() + 1);
+        else
+          self.send_error(request, response.error());
+      });
+      return later;
+    };
+    return options;
+  };
+  Handle a = start_on(guard.info(), "a", forwarding_to("b"));
+  Handle b = start_on(guard.info(), "b", forwarding_to("c"));
+  Handle c = start_on(guard.info(), "c", forwarding_to("a"));
+  CHECK(a.sync_request<int>(1, kHang) == 1);
+  CHECK(a.sync_request<int>(50, kHang) == 50);  // a is asked again while its own answer is open
+  guard.shutdown();
+}
+
+TEST_CASE_FIXTURE(Tidy, "D6: two services that ask each other, waiting, both answer") {
+  Guard guard = spawn_bus();
+  const auto asking = [](const std::string& other) {
+    ServiceOptions options;
+    options.handle_request = [other](Service& self, const Request& request) -> Answer {
+      if (request.as<std::string>() != "ask") return request.raw();
+      return self.sync_request(other, "leaf", kHang).content();
+    };
+    return options;
+  };
+  Handle a = start_on(guard.info(), "a", asking("b"));
+  Handle b = start_on(guard.info(), "b", asking("a"));
+  for (int i = 0; i < 20; ++i) {
+    CHECK(a.sync_request<std::string>("ask", kHang) == "leaf");
+    CHECK(b.sync_request<std::string>("ask", kHang) == "leaf");
+  }
+  guard.shutdown();
+}

@@ -1,0 +1,250 @@
+// F4 on ConnectionUnix: bytes that no honest peer would send, on a raw connection to a client's and to a
+// service's socket.
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+
+#include "contract.h"
+#include "os/process.h"
+
+using namespace ipcm;
+using namespace ipcm::test;
+
+namespace {
+
+std::string be32(std::uint32_t value) {
+  std::string bytes;
+  for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(value >> shift & 0xff));
+  return bytes;
+}
+std::string frame(const std::string& payload) {
+  return be32(static_cast<std::uint32_t>(payload.size())) + payload;
+}
+const std::string kHello = frame(R"({"hello":"raw"})");
+std::string message(const std::string& members) {
+  return frame(
+      R"({"id":"01A2050B-EF33-7769-9AB2-B6C36F6D7024","to":"target","stamp":1795380997.9,"stamp_ord":0,)" +
+      members + "}");
+}
+
+/// A stream socket that knows nothing of frames.
+class Raw {
+ public:
+  Raw(const BusInfo& bus, const std::string& peer)
+      : socket_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string path = bus.route + "/" + peer;
+    REQUIRE(path.size() < sizeof address.sun_path);
+    path.copy(&address.sun_path[0], path.size());
+    REQUIRE(::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  }
+  void send(const std::string& bytes) {
+    for (std::size_t sent = 0; sent < bytes.size();) {
+      const auto now = ::send(socket_.get(), bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+      if (now < 0) return;  // hung up on: that is for the test to judge
+      sent += static_cast<std::size_t>(now);
+    }
+  }
+  void close() { socket_.reset(); }
+  /// Whether the other end hung up, within kHang.
+  [[nodiscard]] bool hung_up() {
+    for (;;) {
+      pollfd wait{socket_.get(), POLLIN, 0};
+      if (::poll(&wait, 1, os::Deadline::after(kHang).poll_timeout()) <= 0) return false;
+      std::array<char, 4096> ignored{};
+      if (::recv(socket_.get(), ignored.data(), ignored.size(), 0) <= 0) return true;
+    }
+  }
+  [[nodiscard]] bool is_open() const {
+    pollfd look{socket_.get(), POLLIN, 0};
+    return ::poll(&look, 1, 0) == 0;
+  }
+
+ private:
+  os::UniqueFd socket_;
+};
+
+struct Garbage {
+  std::string what;
+  std::string bytes;
+  bool close;     ///< We hang up after it; otherwise the connection stays as it is.
+  bool hangs_up;  ///< The receiver is to drop the connection.
+  bool told;      ///< It is worth a diagnostic.
+};
+
+std::vector<Garbage> all_garbage() {
+  const std::string deep(200000, '[');
+  return {
+      {"a truncated length, then the end", std::string("\0\0", 2), true, false, true},
+      {"a truncated hello, then the end", kHello.substr(0, 9), true, false, true},
+      {"a hello, a truncated frame, then the end", kHello + be32(1000) + "{\"id\":", true, false, true},
+      {"an announced length of 4 GiB in place of a hello", be32(0xffffffff) + "xxxxxxxx", false, true, true},
+      {"a hello, then an announced length of 4 GiB", kHello + be32(0xffffffff) + "xxxxxxxx", false, true,
+       true},
+      {"a hello that is no JSON", frame("hello, I am raw"), false, true, true},
+      {"a hello of nothing", frame(""), false, true, true},
+      {"a hello that is no object", frame("[1,2,3]"), false, true, true},
+      {"a hello without a name", frame("{}"), false, true, true},
+      {"a hello with an empty name", frame(R"({"hello":""})"), false, true, true},
+      {"a hello whose name is an object", frame(R"({"hello":{}})"), false, true, true},
+      {"a message without a sender", kHello + message(R"("content":1)"), false, false, true},
+      {"a message with an empty sender", kHello + message(R"("from":"","content":1)"), false, false, true},
+      {"a message without content", kHello + message(R"("from":"raw")"), false, false, true},
+      {"a message of null", kHello + message(R"("from":"raw","content":null)"), false, false, true},
+      {"a message that is no JSON", kHello + frame("\x01\x02\x03 garbage"), false, false, true},
+      {"a message that is an array", kHello + frame("[]"), false, false, true},
+      {"a message of no bytes", kHello + frame(""), false, false, true},
+      {"a message nested too deep", kHello + frame(deep), false, false, true},
+      {"nothing at all", "", false, false, false},
+      {"nothing at all, then the end", "", true, false, false},
+      {"a hello and no more", kHello, false, false, false},
+      {"a hello, then the end", kHello, true, false, false},
+      {"a second hello", kHello + kHello, false, false, false},
+  };
+}
+
+/// Serves the client until its descriptor has nothing more; a client that would spin never gets there.
+void serve_until_quiet(Client& client) {
+  const auto deadline = os::Deadline::after(kHang);
+  for (;;) {
+    pollfd look{client.fd(), POLLIN, 0};
+    if (::poll(&look, 1, 0) == 0) return;
+    client.dispatch();
+    if (deadline.has_passed()) FAIL("its descriptor stays readable");
+  }
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "F4: garbage to a client is dropped with a diagnostic, and disturbs nothing") {
+  const Guard guard = spawn_bus();
+  Client target = ipcm_connect("target", guard.info());
+  Client other = ipcm_connect("other", guard.info());
+  std::vector<std::string> told;
+  target.on_diagnostic([&](const std::string& sentence) { told.push_back(sentence); });
+  std::size_t descriptors = 0;
+  for (int round = 0; round < 3; ++round) {
+    for (const Garbage& garbage : all_garbage()) {
+      CAPTURE(garbage.what);
+      told.clear();
+      const auto dropped = target.dropped();
+      Raw raw(guard.info(), "target");
+      raw.send(garbage.bytes);
+      if (garbage.close) raw.close();
+      serve_until_quiet(target);
+      if (garbage.hangs_up) CHECK(raw.hung_up());
+      CHECK((target.dropped() > dropped) == garbage.told);
+      CHECK(told.empty() != garbage.told);
+      CHECK(target.get_messages().empty());
+      // Whoever else is there is served as before, while the odd connection may still be open.
+      other.send_message("target", garbage.what);
+      CHECK(collect(target, 1)[0].content.as<std::string>() == garbage.what);
+      target.send_message("other", 1);
+      CHECK(collect(other, 1)[0].content.as<int>() == 1);
+      raw.close();
+      serve_until_quiet(target);
+    }
+    if (round == 0) descriptors = open_descriptors().size();
+  }
+  CHECK(open_descriptors().size() == descriptors);  // whatever one round opened, three do not triple
+  CHECK(target.peers() == std::vector<std::string>{"other"});
+}
+
+TEST_CASE_FIXTURE(Tidy, "F4: garbage to a service is dropped, it goes on answering, and does not spin") {
+  Handle handle = start("target", echoing());
+  const Pid pid = handle.service_pid().value();
+  std::size_t descriptors = 0;
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Raw> open;
+    for (const Garbage& garbage : all_garbage()) {
+      CAPTURE(garbage.what);
+      Raw raw(handle.info(), "target");
+      raw.send(garbage.bytes);
+      if (garbage.close) raw.close();
+      CHECK(handle.sync_request(garbage.what, kHang).as<std::string>() == garbage.what);
+      if (garbage.hangs_up) CHECK(raw.hung_up());
+      await_idle(pid);
+      if (!garbage.close && !garbage.hangs_up) open.push_back(std::move(raw));
+    }
+    for (int i = 0; i < 50; ++i) CHECK(handle.sync_request<int>(i, kHang) == i);
+    await_idle(pid);
+    open.clear();
+    CHECK(handle.sync_request("all hung up", kHang).ok());
+    await_idle(pid);
+    if (round == 0) descriptors = descriptors_of(pid).size();
+  }
+  CHECK(descriptors_of(pid).size() == descriptors);
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "F4: an unknown response id, a bad request and an unreachable requester leave a service serving") {
+  Handle handle = start("target", echoing());
+  const Pid pid = handle.service_pid().value();
+  Raw raw(handle.info(), "target");
+  raw.send(kHello);
+  for (const char* content :
+       {R"({"ipcm_response_id":"01A2050B-0000-7000-8000-000000000000","response":1})",
+        R"({"ipcm_response_id":{}})", R"({"ipcm_response_id":""})", R"({"ipcm_request_id":{},"request":1})",
+        R"({"ipcm_request_id":"","request":1})",
+        R"({"ipcm_request_id":"01A2050B-0000-7000-8000-000000000001"})", R"({"terminate":0})",
+        R"({"terminate":false})"}) {
+    CAPTURE(content);
+    raw.send(message(std::string(R"("from":"raw","content":)") + content));
+    CHECK(handle.sync_request(content, kHang).as<std::string>() == content);
+  }
+  // The reference's service dies of a requester that left before the answer.
+  raw.send(message(
+      R"("from":"who?","content":{"ipcm_request_id":"01A2050B-0000-7000-8000-000000000002","request":1})"));
+  CHECK(handle.sync_request("on", kHang).ok());
+  raw.close();
+  CHECK(handle.sync_request("and on", kHang).ok());
+  await_idle(pid);
+}
+
+TEST_CASE_FIXTURE(Tidy, "F4: a frame that comes byte by byte is understood, others being served meanwhile") {
+  Handle handle = start("target", echoing());
+  const std::string request =
+      kHello +
+      message(
+          R"("from":"raw","content":{"ipcm_request_id":"01A2050B-0000-7000-8000-000000000003","request":7})");
+  Raw raw(handle.info(), "target");
+  for (const char byte : request) {
+    CHECK(raw.is_open());
+    raw.send(std::string(1, byte));
+    if (&byte - request.data() < 40) CHECK(handle.sync_request(1, kHang).ok());
+  }
+  CHECK(handle.sync_request(2, kHang).ok());
+  CHECK_FALSE(raw.is_open());  // readable: the answer is there
+}
+
+TEST_CASE_FIXTURE(Tidy, "F4: many connections that never speak do not keep others out") {
+  Handle handle = start("target", echoing());
+  const Pid pid = handle.service_pid().value();
+  std::vector<Raw> mute;
+  for (int i = 0; i < 100; ++i) {
+    mute.emplace_back(handle.info(), "target");
+    CHECK(handle.sync_request(i, kHang).as<int>() == i);
+  }
+  Client late = ipcm_connect("late", handle.info());
+  CHECK(late.try_message("target", 1));
+  await_idle(pid);
+}
+
+TEST_CASE_FIXTURE(Tidy, "F4: an announced length reserves no memory") {
+  Handle handle = start("target", echoing());
+  const Pid pid = handle.service_pid().value();
+  CHECK(handle.sync_request(1, kHang).ok());
+  const auto before = os::resident_memory(pid).value();
+  std::vector<Raw> raw;
+  for (int i = 0; i < 20; ++i) {
+    raw.emplace_back(handle.info(), "target").send(kHello + be32(60U << 20) + "{");
+    CHECK(handle.sync_request(1, kHang).ok());
+  }
+  CHECK(os::resident_memory(pid).value() < before + (60U << 20));
+}

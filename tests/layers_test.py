@@ -1,0 +1,64 @@
+"""The arrows between the folders point down: no file includes one of a layer above its own, or of a neighbour."""
+import pathlib
+import re
+import unittest
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+
+# What each folder may include, beside itself and the public headers.
+LAYERS = {
+    'lib/os': set(),
+    'lib/wire': {'os'},
+    'lib/loop': {'os'},
+    'lib/handoff': {'wire', 'os'},
+    'lib/ready': {'wire', 'os'},
+    'lib/transport': {'loop', 'wire', 'os'},
+    'lib/launch': {'handoff', 'ready', 'loop', 'wire', 'os'},
+    'lib/bus': {'transport', 'loop', 'wire', 'os'},
+    'lib/service': {'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
+    'boot': {'service', 'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
+    'launcher': {'service', 'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
+}
+FOLDERS = {name.split('/')[-1] for name in LAYERS}
+SYSTEM_HEADERS = re.compile(r'#include <(sys/|linux/|unistd|fcntl|signal|poll|pthread|netinet|arpa|dirent|sched)')
+
+
+def includes(path):
+    for line in path.read_text(encoding='utf-8').splitlines():
+        match = re.match(r'#include "([^"]+)"', line)
+        if match:
+            yield match[1]
+
+
+class Layers(unittest.TestCase):
+    def test_arrows_point_down(self):
+        wrong, seen = [], 0
+        for folder, allowed in LAYERS.items():
+            own = folder.split('/')[-1]
+            for path in [*(TOP / folder).rglob('*.h'), *(TOP / folder).rglob('*.cc')]:
+                for name in includes(path):
+                    seen += 1
+                    layer = name.split('/')[0]
+                    if layer in FOLDERS and layer != own and layer not in allowed:
+                        wrong.append(f'{path.relative_to(TOP)} includes {name}')
+        self.assertGreater(seen, 100)
+        self.assertEqual(wrong, [])
+
+    def test_public_headers_include_public_headers_cereal_and_the_standard_library_only(self):
+        wrong, seen = [], 0
+        for path in (TOP / 'lib/include/ipcm').glob('*.h'):
+            text = path.read_text(encoding='utf-8')
+            seen += 1
+            wrong += [f'{path.name} includes {name}' for name in includes(path) if not name.startswith('ipcm/')]
+            if SYSTEM_HEADERS.search(text) or 'cereal/archives' in text or 'CLI/' in text:
+                wrong.append(f'{path.name} includes a system header, a cereal archive or CLI11')
+        self.assertGreater(seen, 10)
+        self.assertEqual(wrong, [])
+
+    def test_the_parser_of_the_command_line_is_known_to_one_file_only(self):
+        users = [path.name for path in (TOP / 'launcher').rglob('*.cc') if '<CLI/' in path.read_text(encoding='utf-8')]
+        self.assertEqual(users, ['options.cc'])
+
+
+if __name__ == '__main__':
+    unittest.main()

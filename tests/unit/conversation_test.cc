@@ -1,0 +1,110 @@
+#include "wire/conversation.h"
+
+#include <string>
+
+#include "support/tidy.h"
+#include "unit/expect.h"
+#include "wire/json_text.h"
+
+using namespace ipcm;
+using namespace ipcm::wire;
+using namespace std::string_literals;
+using ipcm::test::Tidy;
+
+namespace {
+
+Conversation of(const std::string& json) { return understand(Content::trusted_json(json)); }
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "conversation: a request is an id and anything") {
+  const auto said = of(R"({"request":{"a":[1]},"ipcm_request_id":"X","more":1})");
+  CHECK(said.meaning == Meaning::request);
+  CHECK(said.id == "X");
+  CHECK(said.payload.json() == R"({"a":[1]})");
+  CHECK(of(R"({"ipcm_request_id":"X"})").payload.is_null());
+  CHECK(of(R"({"ipcm_request_id":7,"request":null})").id == "7");
+}
+
+TEST_CASE_FIXTURE(Tidy, "conversation: a response is an id and anything, and an error if it failed") {
+  const auto good = of(R"({"response":"r","ipcm_response_id":"X"})");
+  CHECK(good.meaning == Meaning::response);
+  CHECK(good.id == "X");
+  CHECK(good.payload.json() == R"("r")");
+  CHECK(good.error.empty());
+  const auto bad = of(R"({"ipcm_response_id":"X","response":null,"ipcm_error":"boom \u00fc\n"})");
+  CHECK(bad.error == "boom ü\n");
+  CHECK(of(R"({"ipcm_response_id":"X","ipcm_error":42})").error == "42");
+  CHECK(of(R"({"ipcm_response_id":"X","ipcm_error":null})").error.empty());
+  CHECK(of(R"({"ipcm_response_id":"X","ipcm_error":""})").error.empty());
+}
+
+TEST_CASE_FIXTURE(Tidy, "conversation: a request id goes before a response id, and both before terminate") {
+  const auto both =
+      of(R"({"ipcm_response_id":"R","response":1,"ipcm_request_id":"Q","request":2,"ipcm_error":"e"})");
+  CHECK(both.meaning == Meaning::request);
+  CHECK(both.id == "Q");
+  CHECK(both.payload.json() == "2");
+  CHECK(both.error.empty());
+  CHECK(of(R"({"terminate":1,"ipcm_request_id":"Q"})").meaning == Meaning::request);
+  CHECK(of(R"({"terminate":1,"ipcm_response_id":"Q"})").meaning == Meaning::response);
+}
+
+TEST_CASE_FIXTURE(Tidy, "conversation: keys count by Perl's truth") {
+  for (const char* yes :
+       {"1", "true", "\"1\"", "\"0.0\"", "\"00\"", "\" \"", "-1", "0.5", "[]", "{}", "\"false\""}) {
+    CAPTURE(std::string(yes));
+    CHECK(of(R"({"terminate":)"s + yes + "}").meaning == Meaning::terminate);
+    CHECK(of(R"({"ipcm_request_id":)"s + yes + "}").meaning == Meaning::request);
+  }
+  for (const char* no : {"0", "0.0", "false", "null", "\"\"", "\"0\""}) {
+    CAPTURE(std::string(no));
+    CHECK(of(R"({"terminate":)"s + no + "}").meaning == Meaning::general);
+    CHECK(of(R"({"ipcm_request_id":)"s + no + "}").meaning == Meaning::general);
+    CHECK(of(R"({"ipcm_response_id":"R","ipcm_request_id":)"s + no + "}").meaning == Meaning::response);
+  }
+}
+
+TEST_CASE_FIXTURE(Tidy, "conversation: zero is false however it is spelt") {
+  for (const char* no : {"-0", "0.00", "0e0", "-0.0", "0E+5"}) {
+    CAPTURE(std::string(no));
+    CHECK(of(R"({"terminate":)"s + no + "}").meaning == Meaning::general);
+  }
+}
+
+TEST_CASE_FIXTURE(Tidy, "conversation: anything else is a general message") {
+  for (const char* text : {"null", "7", "\"terminate\"", "[]", R"([{"terminate":1}])", "{}",
+                           R"({"request":1})", R"({"response":1})", R"({"x":{"terminate":1}})",
+                           R"({"Terminate":1})", "", "{", "{\"terminate\":1", "{]", R"({"terminate":1}x)"}) {
+    CAPTURE(std::string(text));
+    const auto said = of(text);
+    CHECK(said.meaning == Meaning::general);
+    CHECK(said.id.empty());
+  }
+  CHECK(of(std::string(1'000'000, '{')).meaning == Meaning::general);
+  CHECK(of(ipcm::test::repeated("{\"a\":", 100'000)).meaning == Meaning::general);
+}
+
+TEST_CASE_FIXTURE(Tidy, "conversation: what is said is understood") {
+  const auto asked = understand(request_content("I\"D", Content::json("[1]")));
+  CHECK(asked.meaning == Meaning::request);
+  CHECK(asked.id == "I\"D");
+  CHECK(asked.payload.json() == "[1]");
+  const auto answered = understand(response_content("X", Content()));
+  CHECK(answered.meaning == Meaning::response);
+  CHECK(answered.payload.is_null());
+  CHECK(answered.error.empty());
+  const auto failed = understand(error_content("X", "bad \xff byte"));
+  CHECK(failed.meaning == Meaning::response);
+  CHECK(failed.error == "bad \xef\xbf\xbd byte");
+  CHECK(understand(terminate_content()).meaning == Meaning::terminate);
+  CHECK(terminate_content().json() == R"({"terminate":1})");
+  CHECK(error_content("X", "e").json() == R"({"ipcm_response_id":"X","response":null,"ipcm_error":"e"})");
+  CHECK_NOTHROW(check_json(error_content("X", "\xff\n").json(), "it"));
+}
+
+TEST_CASE_FIXTURE(Tidy, "conversation: an error without words is an error all the same") {
+  // ipcm_error "" would be read as success.
+  CHECK_FALSE(understand(error_content("X", "")).error.empty());
+  CHECK_FALSE(understand(error_content("X", "0")).error.empty());
+}

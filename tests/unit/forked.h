@@ -1,0 +1,114 @@
+#pragma once
+
+// Real processes for tests, made by a plain fork(): as a host program would, behind the library's back.
+// Nothing of doctest may run in them; what they find out is their exit status.
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <functional>
+#include <utility>
+
+#include "ipcm/basics.h"
+#include "os/descriptor.h"
+
+namespace ipcm::test {
+
+inline constexpr int kThrew = 98;
+
+/// Runs `work` in a child and waits for it; its exit status, or -1 if a signal ended it.
+template <class Work>
+int in_child(Work&& work) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    int status = kThrew;
+    try {
+      status = work();
+    } catch (...) {
+      status = kThrew;
+    }
+    ::_exit(status);
+  }
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/// A child that does something, says so, and stays until it is ended or killed.
+class Forked {
+ public:
+  enum class By { fork, bare_fork };  // bare: fork handlers do not run, every descriptor is inherited
+  /// `work` calls its argument when it is where the test wants it; that returns when the child is to leave.
+  explicit Forked(const std::function<void(const std::function<void()>& stay)>& work, By by = By::fork) {
+    int told[2] = {-1, -1}, hold[2] = {-1, -1};
+    if (::pipe2(told, O_CLOEXEC) != 0 || ::pipe2(hold, O_CLOEXEC) != 0) return;
+    pid_ = by == By::fork ? ::fork() : ::_Fork();
+    if (pid_ == 0) {
+      ::close(told[0]);
+      ::close(hold[1]);
+      const auto stay = [&] {
+        char byte = 'x';
+        (void)!::write(told[1], &byte, 1);
+        (void)!::read(hold[0], &byte, 1);
+      };
+      int status = 0;
+      try {
+        work(stay);
+      } catch (...) {
+        status = kThrew;
+      }
+      ::_exit(status);
+    }
+    ::close(told[1]);
+    ::close(hold[0]);
+    char byte = 0;
+    came_ = ::read(told[0], &byte, 1) == 1;
+    ::close(told[0]);
+    hold_ = os::UniqueFd(hold[1]);
+  }
+  Forked(const Forked&) = delete;
+  Forked& operator=(const Forked&) = delete;
+  ~Forked() { kill(); }
+
+  /// It got as far as it should.
+  [[nodiscard]] bool came() const { return came_; }
+  [[nodiscard]] Pid pid() const { return pid_; }
+  /// Lets it go on.
+  void go() { hold_.reset(); }
+  /// Lets it leave by itself; its exit status.
+  int end() {
+    go();
+    return wait();
+  }
+  void kill() {
+    if (pid_ > 0) ::kill(pid_, SIGKILL);
+    (void)wait();
+    hold_.reset();
+  }
+  /// Kills it and leaves the zombie until kill() or the end.
+  void kill_only() const {
+    ::kill(pid_, SIGKILL);
+    siginfo_t info{};
+    while (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) < 0 && errno == EINTR) {
+    }
+  }
+
+ private:
+  int wait() {
+    if (pid_ <= 0) return -1;
+    int status = 0;
+    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  Pid pid_ = -1;
+  bool came_ = false;
+  os::UniqueFd hold_;
+};
+
+}  // namespace ipcm::test

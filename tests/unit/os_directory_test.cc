@@ -1,0 +1,269 @@
+#include "os/directory.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "ipcm/error.h"
+#include "os/pipe.h"
+#include "os/socket.h"
+#include "support/tidy.h"
+#include "unit/expect.h"
+
+using namespace ipcm;
+using namespace ipcm::os;
+using ipcm::test::contains;
+using ipcm::test::error_of;
+using ipcm::test::kHang;
+using ipcm::test::Tidy;
+
+namespace {
+
+void make_directory(const std::string& path) { REQUIRE(::mkdir(path.c_str(), 0700) == 0); }
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "directory: files are written whole, read, and removed") {
+  const Directory here(directory());
+  CHECK(here.path() == directory());
+  CHECK(here.names().empty());
+  here.write_file("a", "one", 0600);
+  CHECK(here.read_file("a") == "one");
+  CHECK(here.look("a").kind == FileKind::regular);
+  CHECK(here.look("a").mode == 0600);
+  CHECK(here.look("a").size == 3);
+  CHECK(here.look("a").owner == own_user());
+  here.write_file("a", "");
+  CHECK(here.read_file("a") == "");
+  CHECK(here.names() == std::vector<std::string>{"a"});  // nothing is left of the writing
+  CHECK(here.names() == std::vector<std::string>{"a"});  // and reading moves nothing
+  here.remove_file("a");
+  here.remove_file("a");
+  CHECK_FALSE(here.read_file("a"));
+  CHECK(here.look("a").kind == FileKind::none);
+  CHECK_THROWS_AS(Directory(directory() + "/none"), SystemError);
+}
+
+TEST_CASE_FIXTURE(Tidy, "directory: a file beyond the limit is refused, and links are not followed") {
+  const Directory here(directory());
+  here.write_file("large", std::string(100, 'x'));
+  CHECK(here.read_file("large", 100)->size() == 100);
+  CHECK_THROWS_AS((void)here.read_file("large", 99), ProtocolError);
+  REQUIRE(::symlink("large", (directory() + "/link").c_str()) == 0);
+  CHECK_THROWS_AS((void)here.read_file("link"), SystemError);
+  CHECK_FALSE(here.open_existing("link"));
+  CHECK_THROWS_AS((void)here.read_file("."), SystemError);
+  here.remove_file("link");
+  CHECK(here.read_file("large"));
+  here.remove_file("large");
+}
+
+TEST_CASE_FIXTURE(Tidy, "directory: every kind of file is told apart") {
+  const Directory here(directory());
+  make_directory(directory() + "/d");
+  REQUIRE(::mkfifo((directory() + "/f").c_str(), 0600) == 0);
+  REQUIRE(::symlink("d", (directory() + "/l").c_str()) == 0);
+  const UniqueFd socket = listen_at(here, "s");
+  CHECK(here.look("d").kind == FileKind::directory);
+  CHECK(here.look("f").kind == FileKind::fifo);
+  CHECK(here.look("s").kind == FileKind::socket);
+  CHECK(here.look("l").kind == FileKind::other);
+  for (const char* name : {"f", "l", "s"}) here.remove_file(name);
+  here.remove_file("d");  // a directory is no file
+  CHECK(here.look("d").kind == FileKind::directory);
+  ::rmdir((directory() + "/d").c_str());
+}
+
+TEST_CASE_FIXTURE(Tidy, "directory: a file is opened or made, and that is told") {
+  const Directory here(directory());
+  bool created = false;
+  {
+    const UniqueFd file = here.open_or_create("a", 0600, &created);
+    CHECK(created);
+    write_all(file.get(), "content", "a");
+  }
+  const UniqueFd again = here.open_or_create("a", 0600, &created);
+  CHECK_FALSE(created);
+  CHECK(read_all(again.get(), 100, "a") == "content");
+  truncate(again.get());
+  CHECK(facts_of(again.get()).size == 0);
+  write_all(again.get(), "x", "a");
+  CHECK(here.read_file("a") == "x");
+  here.remove_file("a");
+  CHECK(facts_of(again.get()).links == 0);
+}
+
+TEST_CASE_FIXTURE(Tidy, "directory: it stays the same though it is renamed or removed") {
+  const std::string path = directory() + "/before", after = directory() + "/after";
+  make_directory(path);
+  const Directory here(path);
+  REQUIRE(::rename(path.c_str(), after.c_str()) == 0);
+  here.write_file("a", "x");
+  CHECK(test::read_file(after + "/a") == "x");
+  CHECK(test::read_file(here.short_path("a")) == "x");
+  CHECK(here.short_path("a").size() < 40);
+  CHECK(here.facts().links > 0);
+  CHECK(remove_tree(after));
+  CHECK(here.facts().links == 0);
+  CHECK(here.names().empty());
+  CHECK_THROWS_AS(here.write_file("a", "x"), SystemError);
+}
+
+TEST_CASE_FIXTURE(Tidy, "directory: a private one is new, ours alone, and named as asked") {
+  const std::string a = make_private_directory(directory(), "ipcm-"),
+                    b = make_private_directory(directory(), "ipcm-");
+  CHECK(a != b);
+  CHECK(a.starts_with(directory() + "/ipcm-"));
+  CHECK(a.size() == directory().size() + 12);
+  CHECK(look_at(a).kind == FileKind::directory);
+  CHECK(look_at(a).mode == 0700);
+  CHECK_THROWS_AS((void)make_private_directory(directory() + "/none", "x"), SystemError);
+  ::rmdir(a.c_str());
+  ::rmdir(b.c_str());
+}
+
+TEST_CASE_FIXTURE(Tidy, "directory: a tree is removed with all that is in it, and nothing beyond its links") {
+  const std::string tree = directory() + "/tree", outside = directory() + "/outside";
+  make_directory(outside);
+  test::write_file(outside + "/precious", "x");
+  make_directory(tree);
+  make_directory(tree + "/sub");
+  make_directory(tree + "/sub/sub");
+  for (int i = 0; i < 300; ++i) test::write_file(tree + "/sub/" + std::to_string(i), "x");
+  test::write_file(tree + "/.hidden", "x");
+  REQUIRE(::mkfifo((tree + "/fifo").c_str(), 0600) == 0);
+  REQUIRE(::symlink(outside.c_str(), (tree + "/link").c_str()) == 0);
+  REQUIRE(::symlink("/no/such", (tree + "/sub/dangling").c_str()) == 0);
+  errno = ENOTTY;
+  CHECK(remove_tree(tree));
+  CHECK(errno == ENOTTY);
+  CHECK(look_at(tree).kind == FileKind::none);
+  CHECK(test::read_file(outside + "/precious") == "x");
+  // What is gone is fine; a file and a link are removed themselves.
+  CHECK(remove_tree(tree));
+  CHECK(remove_tree(directory() + "/no/such/tree"));
+  REQUIRE(::symlink(outside.c_str(), tree.c_str()) == 0);
+  CHECK(remove_tree(tree));
+  CHECK(test::read_file(outside + "/precious") == "x");
+  CHECK(remove_tree(outside));
+}
+
+TEST_CASE_FIXTURE(Tidy, "directory: what does not go is told") {
+  std::string deep = directory() + "/tree";
+  make_directory(deep);
+  const std::string top = deep;
+  for (int i = 0; i < 20; ++i) make_directory(deep += "/d");  // deeper than any route
+  CHECK_FALSE(remove_tree(top));
+  while (deep.size() >= top.size()) {
+    ::rmdir(deep.c_str());
+    deep = deep.substr(0, deep.rfind('/'));
+  }
+}
+
+TEST_CASE_FIXTURE(Tidy, "directory: what can't be executed is told with its errno") {
+  CHECK(why_not_executable("/bin/sh") == 0);
+  CHECK(why_not_executable(directory() + "/none") == ENOENT);
+  CHECK(why_not_executable(directory()) == EACCES);
+  test::write_file(directory() + "/plain", "x");
+  CHECK(why_not_executable(directory() + "/plain") == EACCES);
+  ::unlink((directory() + "/plain").c_str());
+}
+
+TEST_CASE_FIXTURE(Tidy, "directory: the runtime directory is the user's own, else the temporary one") {
+  const std::string mine = directory() + "/mine";
+  make_directory(mine);
+  ::setenv("TMPDIR", "/some/tmp", 1);
+  ::setenv("XDG_RUNTIME_DIR", mine.c_str(), 1);
+  CHECK(runtime_directory() == mine);
+  for (const std::string& unusable :
+       {mine + "/none", std::string(), std::string("."), std::string("/dev/null")}) {
+    CAPTURE(unusable);
+    ::setenv("XDG_RUNTIME_DIR", unusable.c_str(), 1);
+    CHECK(runtime_directory() == "/some/tmp");
+  }
+  ::setenv("XDG_RUNTIME_DIR", mine.c_str(), 1);
+  if (::chown(mine.c_str(), own_user() + 1, static_cast<gid_t>(-1)) == 0)
+    CHECK(runtime_directory() == "/some/tmp");
+  else
+    MESSAGE("skipped: only root can give a directory to somebody else");
+  ::unsetenv("XDG_RUNTIME_DIR");
+  CHECK(runtime_directory() == "/some/tmp");
+  const auto all = runtime_directories();
+  CHECK(all.front() == "/some/tmp");
+  CHECK(std::count(all.begin(), all.end(), "/tmp") == 1);
+  ::setenv("TMPDIR", "", 1);
+  CHECK(runtime_directory() == "/tmp");
+  ::unsetenv("TMPDIR");
+  CHECK(runtime_directory() == "/tmp");
+  const auto fewer = runtime_directories();
+  CHECK(std::count(fewer.begin(), fewer.end(), "/tmp") == 1);
+  ::rmdir(mine.c_str());
+}
+
+TEST_CASE_FIXTURE(Tidy, "directory: an empty TMPDIR names no directory") {
+  ::unsetenv("XDG_RUNTIME_DIR");
+  ::setenv("TMPDIR", "", 1);
+  for (const std::string& one : runtime_directories()) CHECK_FALSE(one.empty());
+}
+
+TEST_CASE_FIXTURE(Tidy, "socket: two ends find each other under a name, however long the path is") {
+  std::string path = directory();
+  for (int i = 0; i < 3; ++i) make_directory(path += "/" + std::string(100, 'd'));
+  const Directory here(path);
+  CHECK_FALSE(connect_to(here, "s", Deadline::after(kHang)));
+  const UniqueFd listener = listen_at(here, "s");
+  CHECK(error_of<SystemError>([&] { (void)listen_at(here, "s"); }).find("Address already in use") !=
+        std::string::npos);
+  const auto caller = connect_to(here, "s", Deadline::after(kHang));
+  REQUIRE(caller);
+  UniqueFd reserve = make_reserve();
+  bool refused = true;
+  const auto called = accept_from(listener.get(), reserve, &refused);
+  REQUIRE(called);
+  CHECK_FALSE(refused);
+  CHECK_FALSE(accept_from(listener.get(), reserve, &refused));
+  CHECK(identity_of_peer(called->get())->pid == ::getpid());
+  CHECK(identity_of_peer(called->get())->user == own_user());
+
+  std::size_t count = 0;
+  CHECK(send_some(caller->get(), "head", "body", &count) == SendResult::some);
+  CHECK(count == 8);
+  std::string text(100, '\0');
+  CHECK(receive_some(called->get(), text, &count) == ReadResult::some);
+  CHECK(text.substr(0, count) == "headbody");
+  CHECK(receive_some(called->get(), text, &count) == ReadResult::later);
+  CHECK(count == 0);
+  const std::string large(100'000'000, 'x');
+  CHECK(send_some(caller->get(), large, &count) == SendResult::some);
+  CHECK(count < large.size());
+  SendResult last = SendResult::some;
+  while (last == SendResult::some) last = send_some(caller->get(), large, &count);
+  CHECK(last == SendResult::later);
+  CHECK(count == 0);
+  CHECK(remove_tree(directory() + "/" + std::string(100, 'd')));
+}
+
+TEST_CASE_FIXTURE(Tidy, "socket: an end that has gone is told as such, without a signal") {
+  const Directory here(directory());
+  UniqueFd listener = listen_at(here, "s"), reserve = make_reserve();
+  auto caller = connect_to(here, "s", Deadline::after(kHang));
+  bool refused = false;
+  auto called = accept_from(listener.get(), reserve, &refused);
+  REQUIRE(called);
+  caller->reset();
+  std::size_t count = 0;
+  std::string text(10, '\0');
+  CHECK(receive_some(called->get(), text, &count) == ReadResult::end);
+  CHECK(send_some(called->get(), "x", &count) == SendResult::closed);
+  listener.reset();
+  CHECK_FALSE(connect_to(here, "s", Deadline::after(kHang)));  // a name without anybody behind it
+  here.remove_file("s");
+  here.write_file("s", "no socket");
+  CHECK_FALSE(connect_to(here, "s", Deadline::after(kHang)));
+  here.remove_file("s");
+}
