@@ -18,13 +18,21 @@ constexpr const char* kExitStatuses =
     "4 timed out; 5 launch failed. Answers go to stdout, one JSON value a line; words for people go to "
     "stderr.";
 
-/// Words that are JSON or somebody's command line: taken as they stand. (By default the parser takes a word
-/// like [1,2] for a list of its own.)
-CLI::Option* add_words(CLI::App* command, const std::string& name, std::vector<std::string>& words,
-                       const std::string& help) {
-  constexpr int kMost = 1 << 20;
-  return command->add_option(name, words, help)->allow_extra_args(false)->expected(0, kMost);
+/// The parser takes a word like [1,2] for a list of its own and cuts it up; here it is somebody's JSON. Words
+/// of that form go through it with a mark in front, which nobody types.
+constexpr char kMark = '\x01';
+
+std::vector<std::string> marked(int argc, char** argv) {
+  std::vector<std::string> words;
+  for (int i = argc - 1; i > 0; --i) {  // in the order that the parser wants: the last first
+    const std::string_view word = argv[i];
+    const bool list = word.size() >= 2 && word.starts_with('[') && word.ends_with(']');
+    words.push_back((list ? std::string(1, kMark) : std::string()) + std::string(word));
+  }
+  return words;
 }
+
+void unmark(std::string& word) { std::erase(word, kMark); }
 
 /// A verb with its help and an example.
 CLI::App* verb(CLI::App& parent, Options& options, const std::string& name, const std::string& path,
@@ -138,14 +146,14 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       app, options, "run", "run", "a fresh bus, one service, the requests, the answers, and all is gone",
       "  ipcm run echo '{\"hello\":\"world\"}'\n  ipcm run echo --args '{\"prefix\":\"> \"}' < lines.json");
   add_start_options(run, options);
-  add_words(run, "REQUEST", options.words,
-            "JSON values to ask, in order; without any, each line of stdin is one");
+  run->add_option("REQUEST", options.words,
+                  "JSON values to ask, in order; without any, each line of stdin is one");
 
   CLI::App* session =
       verb(app, options, "session", "session",
            "a fresh bus for one command (or $SHELL): IPCM_INFO is set in it, and all on it ends with it",
            "  ipcm session -- sh -c 'ipcm start echo; ipcm request echo 1'");
-  add_words(session, "CMD", options.words, "the command and its arguments, after --");
+  session->add_option("CMD", options.words, "the command and its arguments, after --");
 
   CLI::App* bus = app.add_subcommand("bus", "buses that outlive a command");
   bus->require_subcommand(1);
@@ -154,7 +162,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
        "  eval \"$(ipcm bus new)\"");
   CLI::App* rm = verb(*bus, options, "rm", "bus rm", "end all that is on it, and remove it",
                       " ipcm bus rm\n ipcm bus rm /run/user/1000/ipcm-4711-x7Gh2a");
-  add_words(rm, "BUS", options.words, "info strings or directories [$IPCM_INFO]");
+  rm->add_option("BUS", options.words, "info strings or directories [$IPCM_INFO]");
   verb(*bus, options, "ls", "bus ls", "the buses of this user on this machine", "  ipcm bus ls");
   verb(*bus, options, "info", "bus info", "about one bus", "  ipcm bus info --json");
   verb(*bus, options, "gc", "bus gc", "remove buses whose owner was killed and that nobody is on",
@@ -169,7 +177,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
 
   CLI::App* stop = verb(app, options, "stop", "stop", "end services: politely, then by force",
                         "  ipcm stop e1\n  ipcm stop --all");
-  add_words(stop, "NAME", options.words, "names on the bus");
+  stop->add_option("NAME", options.words, "names on the bus");
   stop->add_flag("--all", options.all, "everybody on the bus");
 
   verb(app, options, "ps", "ps", "who is on a bus", "  ipcm ps\n  ipcm ps --json");
@@ -181,19 +189,19 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   CLI::App* request = verb(app, options, "request", "request", "ask somebody on a bus, print the answer",
                            "  ipcm request e1 '{\"n\":1}'");
   request->add_option("NAME", options.name, "whom")->required();
-  add_words(request, "JSON", options.words, "what; each is asked in turn")->required();
+  request->add_option("JSON", options.words, "what; each is asked in turn")->required();
 
   CLI::App* send = verb(app, options, "send", "send", "send a message that wants no answer",
                         "  ipcm send e1 '{\"note\":1}'");
   send->add_option("NAME", options.name, "to whom")->required();
-  add_words(send, "JSON", options.words, "what")->required();
+  send->add_option("JSON", options.words, "what")->required();
 
   CLI::App* broadcast = verb(app, options, "broadcast", "broadcast", "send a message to everybody on a bus",
                              " ipcm broadcast '{\"note\":1}'");
-  add_words(broadcast, "JSON", options.words, "what")->required();
+  broadcast->add_option("JSON", options.words, "what")->required();
 
   try {
-    app.parse(argc, argv);
+    app.parse(marked(argc, argv));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {  // help and version
       (void)app.exit(error);
@@ -201,6 +209,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       return std::nullopt;
     }
     std::string words = error.what();
+    unmark(words);
     if (const std::string unknown = app.get_subcommands().empty() ? unknown_verb(argc, argv) : "";
         !unknown.empty())
       words = "there is no command '" + unknown + "'";
@@ -208,9 +217,12 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
                      return std::string_view(word) == "--json";
                    });
     std::replace(words.begin(), words.end(), '\n', ' ');
-    status = number(report_usage(options, words + "; try: ipcm --help"));
+    status = report_words(options, words + "; try: ipcm --help", number(Status::usage));
     return std::nullopt;
   }
+  for (std::string& word : options.words) unmark(word);
+  for (std::string* word : {&options.bus, &options.name, &options.class_name, &options.args, &options.boot})
+    unmark(*word);
   if (seconds > 0)
     options.timeout =
         std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::min(seconds, 1e8)));

@@ -87,8 +87,8 @@ Status report_error(const Options& options) noexcept {
   }
 }
 
-Status report_usage(const Options& options, const std::string& words) {
-  return say(options, {Status::usage, "usage", words});
+int report_words(const Options& options, const std::string& words, int status) {
+  return number(say(options, {static_cast<Status>(status), "usage", words}));
 }
 
 OutputLost::OutputLost(int error)

@@ -12,7 +12,7 @@ namespace ipcm::launcher {
 [[nodiscard]] Status report_error(const Options& options) noexcept;
 
 /// The same for words that nothing was thrown for.
-[[nodiscard]] Status report_usage(const Options& options, const std::string& words);
+int report_words(const Options& options, const std::string& words, int status);
 
 /// stdout has gone (a reader that had enough) or takes nothing more (a full disk): nothing is left to do.
 class OutputLost : public Error {

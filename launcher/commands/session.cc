@@ -53,9 +53,9 @@ int session(const Options& options) {
   auto made = os::spawn(command);
   if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) {
     guard.shutdown();
-    (void)report_usage(options,
-                       "can't run '" + command.args.front() + "': " + os::errno_text(failure->error));
-    return failure->error == ENOENT ? kNotFound : kCannotExecute;
+    return report_words(options,
+                        "can't run '" + command.args.front() + "': " + os::errno_text(failure->error),
+                        failure->error == ENOENT ? kNotFound : kCannotExecute);
   }
   os::Child child = std::move(std::get<os::Child>(made));
 

@@ -109,7 +109,10 @@ class TakeDown {
       }
     }
     const auto parent = facts.pid > 0 ? os::parent_of(facts.pid) : std::nullopt;
-    one.may_be_killed = !facts.class_name.empty() || parent == os::own_pid();
+    // A child of ours has to end, or it would be left to whoever comes after us; from others it is enough to
+    // leave.
+    one.must_end = parent == os::own_pid() && one.process >= 0;
+    one.may_be_killed = !facts.class_name.empty() || one.must_end;
     leaving_.push_back(std::move(one));
   }
 

@@ -438,6 +438,7 @@ LaunchError Launch::error() const { return error_.value(); }
 void Launch::release() {
   ready_watch_.stop();
   child_watch_.stop();
+  (void)child_.try_reap();  // it may have ended already: then nobody else will
   child_.release();
   capture_.relay().release();
 }

@@ -229,7 +229,9 @@ void Core::answer(const Request& request) {
     send_response(request.from(), answered ? wire::response_content(request.id(), *answered)
                                            : wire::error_content(request.id(), failure));
   } catch (const PeerGone& gone) {
-    complain(setup_->name, std::string("an answer found nobody: ") + gone.what());
+    // Once for each requester that left, not for each of its requests.
+    if (std::exchange(left_early_, request.from()) != request.from())
+      complain(setup_->name, std::string("an answer found nobody: ") + gone.what());
   } catch (const Error& error) {
     // Too large, or its queue is full: the requester should not wait for it in vain.
     complain(setup_->name, std::string("an answer could not be sent: ") + error.what());

@@ -89,6 +89,7 @@ class Core {
   std::set<std::string> known_peers_;
   Activity next_;  // noted by the loop, for the next turn
   bool something_ = false;
+  std::string left_early_;  // the last requester that did not stay for its answer
   std::optional<int> exit_code_;
 };
 

@@ -59,6 +59,7 @@ struct Handle::State {
     try {
       client.emplace(join_as_parent(info, loop));
     } catch (const BusError& error) {
+      launch.reset();  // its process ends before anybody hears of it
       LaunchError::Facts facts;
       facts.name = name;
       throw LaunchError("service '" + name + "' did not start: " + error.what(), facts);

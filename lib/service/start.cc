@@ -26,8 +26,8 @@ void check(const std::string& name, const ServiceOptions& options) {
                    : "exec needs the name of a registered class"));
   if (options.class_name.empty() && !has_callbacks(options))
     throw UsageError(who + "nothing to run: give class_name, or callbacks");
-  if (!options.class_name.empty() && options.exec && has_callbacks(options))
-    throw UsageError(who + "callbacks can't be carried over exec; the class has to bring them");
+  if (!options.class_name.empty() && has_callbacks(options))
+    throw UsageError(who + "a class and callbacks contradict each other: the class has to bring its own");
   if (options.class_name.empty() && !options.args.is_null())
     throw UsageError(who + "args go to a class; callbacks take what they need along");
   if (options.interval && *options.interval <= Duration::zero())

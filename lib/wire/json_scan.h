@@ -8,10 +8,10 @@
 
 namespace ipcm::wire {
 
-/// The deepest nesting that we read or write: a little less than Perl's JSON modules accept.
-inline constexpr std::size_t kDeepest = 500;
-/// Content is wrapped into a request and an envelope, which have to stay within the limit too.
-inline constexpr std::size_t kDeepestContent = kDeepest - 4;
+/// The deepest nesting of content. Around it come an envelope and, for requests, one level more; the whole
+/// has to stay below the 512 levels that Perl's JSON modules accept.
+inline constexpr std::size_t kDeepestContent = 500;
+inline constexpr std::size_t kDeepest = kDeepestContent + 4;
 
 /// One pass over a JSON text without building a tree. `Visitor` is told of each value where it begins and
 /// ends in the text, so that it can keep slices:
