@@ -75,6 +75,8 @@ Forked::Forked(const std::function<int(Lines& test)>& body) : lines_(os::UniqueF
   pid_ = ::fork();
   if (pid_ == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (const int signal : {SIGINT, SIGTERM, SIGABRT, SIGSEGV, SIGFPE, SIGILL})
+      ::signal(signal, SIG_DFL);  // doctest's handlers would report in the test's name
     int status = 99;
     try {
       Lines lines{os::UniqueFd(childs)};

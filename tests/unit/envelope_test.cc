@@ -211,7 +211,7 @@ TEST_CASE_FIXTURE(Tidy, "envelope: what is written has one form") {
 
 TEST_CASE_FIXTURE(Tidy,
                   "envelope: content so deep that the message could not be read is refused by its sender") {
-  const Content deep = Content::json(repeated("[", kDeepest) + repeated("]", kDeepest));
+  const Content deep = Content::json(repeated("[", kDeepestContent) + repeated("]", kDeepestContent));
   for (const bool asked : {false, true}) {
     CAPTURE(asked);
     std::string text;
