@@ -169,7 +169,7 @@ TEST_CASE_FIXTURE(Tidy, "envelope: what is no object is refused") {
   }
   CHECK(contains(refusal(std::string(1'000'000, '[')), "a message is not JSON"));
   CHECK(
-      contains(refusal(R"({"from":"a","content":)" + std::string(1'000'000, '[')), "nested deeper than 500"));
+      contains(refusal(R"({"from":"a","content":)" + std::string(1'000'000, '[')), "nested deeper than 504"));
 }
 
 TEST_CASE_FIXTURE(Tidy,
