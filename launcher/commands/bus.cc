@@ -51,12 +51,23 @@ void write(JsonWriter& writer, const BusFacts& facts) {
   writer.close();
 }
 
+/// As we and the reference name the directories of buses: a prefix, the pid of who made it, random letters.
+bool is_bus_name(std::string_view name) {
+  for (const std::string_view prefix : {"ipcm-", "PerlIPCManager-"}) {
+    if (!name.starts_with(prefix)) continue;
+    name.remove_prefix(prefix.size());
+    const auto digits = name.find_first_not_of("0123456789");
+    return digits != std::string_view::npos && digits > 0 && name[digits] == '-';
+  }
+  return false;
+}
+
 std::vector<BusFacts> all_buses(const Options& options) {
   std::vector<BusFacts> all;
   for (const std::string& place : os::runtime_directories()) {
     if (os::look_at(place).kind != os::FileKind::directory) continue;
     for (const std::string& name : os::Directory(place).names()) {
-      if (!name.starts_with("ipcm-") && !name.starts_with("PerlIPCManager-")) continue;
+      if (!is_bus_name(name)) continue;
       const os::FileFacts facts = os::look_at(place + "/" + name);
       if (facts.kind != os::FileKind::directory || facts.owner != os::own_user()) continue;
       try {

@@ -662,9 +662,13 @@ class WhatPerlSendsTest(InteropTest):
 
     def test_an_answer_goes_to_the_listening_peer_that_asked_although_its_connection_is_closed(self):
         with Peer(self.route, "listener") as listener:
+            # Stopped meanwhile: an answer that is in the socket before the socket is closed would be lost with it.
+            os.kill(self.boot.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, self.boot.pid, os.WSTOPPED)
             with Connection.to(self.route, "e", "listener") as connection:
                 connection.send(message("listener", "e", request_content("call back", "R")))
                 connection.stream.shutdown(socket.SHUT_RDWR)
+            os.kill(self.boot.pid, signal.SIGCONT)
             with listener.accept() as back:
                 self.assertEqual(back.peer, "e")
                 self.assertEqual(back.receive()["content"], {"ipcm_response_id": "R", "response": "call back"})
