@@ -273,10 +273,18 @@ void Core::leave() {
   watchdog_watch_.stop();
   end_launched();
   bus::Member& member = client_->member();
+  const bool orphaned =
+      member.transport().is_orphaned();  // before: whoever removes the bus removes the sign of it, too
   member.leave(os::Deadline::after(kFlushTime));
-  // The owner was killed: who leaves last takes the bus away.
-  if (member.transport().is_orphaned() && member.transport().peers().empty())
-    (void)transport::find_protocol(setup_->info.protocol).remove_route(setup_->info.route);
+  if (!orphaned && !member.transport().is_orphaned()) return;
+  // The owner was killed: who leaves last takes the bus away. Others who leave now may have a file there for
+  // a moment, or hold the lock of a dead peer that they clear away, which then looks alive: so it takes more
+  // than one attempt.
+  constexpr int kAttempts = 100;
+  for (int i = 0; i < kAttempts; ++i)
+    if (member.transport().peers().empty() &&
+        transport::find_protocol(setup_->info.protocol).remove_route(setup_->info.route))
+      return;
 }
 
 }  // namespace ipcm::service

@@ -150,13 +150,14 @@ void Route::announce(const Seat& seat) const {
 }
 
 void Route::vacate(Seat& seat, const std::string& statistics) const noexcept {
-  directory_.remove_file(seat.disk_name);
-  directory_.remove_file(seat.disk_name + ".pid");
   try {
     if (!statistics.empty()) directory_.write_file(seat.disk_name + ".stats", statistics);
   } catch (const Error&) {
     // The route is being removed, or the disk is full: leaving matters more.
   }
+  // The endpoint after them: once it is gone, others may read the statistics, or remove the directory.
+  directory_.remove_file(seat.disk_name);
+  directory_.remove_file(seat.disk_name + ".pid");
   if (statistics.empty()) directory_.remove_file(seat.disk_name + ".name");
   seat.lock.release(directory_);
 }
