@@ -24,7 +24,7 @@ using namespace ipcm;
 using namespace ipcm::os;
 using ipcm::test::contains;
 using ipcm::test::error_of;
-using ipcm::test::Forked;
+using ipcm::test::HeldChild;
 using ipcm::test::in_child;
 using ipcm::test::kHang;
 using ipcm::test::Tidy;
@@ -144,7 +144,7 @@ TEST_CASE_FIXTURE(Tidy, "descriptor: each generation closes only what it inherit
 
 TEST_CASE_FIXTURE(Tidy, "descriptor: a pipe's end shows though a child was forked while it was open") {
   Pipe pipe = make_pipe();
-  const Forked child([](const auto& stay) { stay(); });
+  const HeldChild child([](const auto& stay) { stay(); });
   REQUIRE(child.came());
   pipe.write_end.reset();
   CHECK_FALSE(has_writer(pipe.read_end.get()));
@@ -203,7 +203,7 @@ TEST_CASE_FIXTURE(Tidy, "pipe: one read gives what is there, nothing yet, or the
 TEST_CASE_FIXTURE(Tidy, "pipe: all is written though the pipe is non-blocking and smaller") {
   int ends[2] = {-1, -1};
   REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
-  Forked child([&](const auto& stay) {
+  HeldChild child([&](const auto& stay) {
     ::close(ends[1]);
     stay();  // until the writer has begun: it fills the pipe first
     ::_exit(read_all(ends[0], 2'000'000, "pipe").size() == 1'000'000 ? 0 : 1);

@@ -38,11 +38,11 @@ int in_child(Work&& work) {
 }
 
 /// A child that does something, says so, and stays until it is ended or killed.
-class Forked {
+class HeldChild {
  public:
   enum class By { fork, bare_fork };  // bare: fork handlers do not run, every descriptor is inherited
   /// `work` calls its argument when it is where the test wants it; that returns when the child is to leave.
-  explicit Forked(const std::function<void(const std::function<void()>& stay)>& work, By by = By::fork) {
+  explicit HeldChild(const std::function<void(const std::function<void()>& stay)>& work, By by = By::fork) {
     int told[2] = {-1, -1}, hold[2] = {-1, -1};
     if (::pipe2(told, O_CLOEXEC) != 0 || ::pipe2(hold, O_CLOEXEC) != 0) return;
     pid_ = by == By::fork ? ::fork() : ::_Fork();
@@ -69,9 +69,9 @@ class Forked {
     ::close(told[0]);
     hold_ = os::UniqueFd(hold[1]);
   }
-  Forked(const Forked&) = delete;
-  Forked& operator=(const Forked&) = delete;
-  ~Forked() { kill(); }
+  HeldChild(const HeldChild&) = delete;
+  HeldChild& operator=(const HeldChild&) = delete;
+  ~HeldChild() { kill(); }
 
   /// It got as far as it should.
   [[nodiscard]] bool came() const { return came_; }

@@ -27,7 +27,7 @@ using namespace ipcm;
 using namespace ipcm::os;
 using ipcm::test::contains;
 using ipcm::test::error_of;
-using ipcm::test::Forked;
+using ipcm::test::HeldChild;
 using ipcm::test::in_child;
 using ipcm::test::kHang;
 using ipcm::test::Tidy;
@@ -501,7 +501,7 @@ TEST_CASE_FIXTURE(Tidy, "child: who reaps everything tells of the others, and ow
 }
 
 TEST_CASE_FIXTURE(Tidy, "process: one is named by a descriptor, and a dead one is none") {
-  Forked child([](const auto& stay) { stay(); });
+  HeldChild child([](const auto& stay) { stay(); });
   REQUIRE(child.came());
   const Pid pid = child.pid();
   auto process = open_process(pid);
@@ -541,7 +541,7 @@ TEST_CASE_FIXTURE(Tidy, "process: what is known of ourselves") {
 }
 
 TEST_CASE_FIXTURE(Tidy, "process: a name with brackets and spaces does not confuse what is read of it") {
-  Forked child([](const auto& stay) {
+  HeldChild child([](const auto& stay) {
     set_process_title(") R 1 2 (3");
     stay();
   });

@@ -24,7 +24,7 @@ using namespace ipcm::transport;
 using namespace std::string_literals;
 using ipcm::test::contains;
 using ipcm::test::error_of;
-using ipcm::test::Forked;
+using ipcm::test::HeldChild;
 using ipcm::test::in_child;
 using ipcm::test::Tidy;
 using os::FileKind;
@@ -54,7 +54,7 @@ std::vector<std::string> names_of(Route& route) {
 
 /// A pid that nothing runs under.
 Pid dead_pid() {
-  Forked child([](const auto& stay) { stay(); });
+  HeldChild child([](const auto& stay) { stay(); });
   const Pid pid = child.pid();
   child.kill();
   return pid;
@@ -215,7 +215,7 @@ TEST_CASE_FIXTURE(Tidy, "held lock: dropped without release it leaves its file, 
 
 TEST_CASE_FIXTURE(Tidy, "held lock: when its holder is killed it is free, and tells who left it") {
   const os::Directory here(directory());
-  Forked holder([&](const auto& stay) {
+  HeldChild holder([&](const auto& stay) {
     const os::Directory there(directory());
     HeldLock::Attempt attempt;
     const auto lock = HeldLock::acquire(there, ".x.lock", std::string(300, 'n'), attempt);
@@ -241,7 +241,7 @@ TEST_CASE_FIXTURE(Tidy, "held lock: when its holder is killed it is free, and te
 }
 
 TEST_CASE_FIXTURE(Tidy, "held lock: the death of its holder shows in the directory") {
-  Forked holder([&](const auto& stay) {
+  HeldChild holder([&](const auto& stay) {
     const os::Directory there(directory());
     HeldLock::Attempt attempt;
     const auto lock = HeldLock::acquire(there, ".x.lock", "", attempt);
@@ -259,7 +259,7 @@ TEST_CASE_FIXTURE(Tidy, "held lock: the death of its holder shows in the directo
 TEST_CASE_FIXTURE(Tidy, "held lock: a child that inherited everything does not keep it") {
   const os::Directory here(directory());
   const std::string told = directory() + "/grandchild";
-  Forked holder([&](const auto& stay) {
+  HeldChild holder([&](const auto& stay) {
     const os::Directory there(directory());
     HeldLock::Attempt attempt;
     const auto lock = HeldLock::acquire(there, ".x.lock", "", attempt);
@@ -371,7 +371,7 @@ TEST_CASE_FIXTURE(Tidy, "route: a name is taken while its holder lives") {
   } catch (const NameTaken& taken) {
     CHECK(taken.holder() == ::getpid());
   }
-  Forked other([&](const auto& stay) { join(directory(), "other", stay); });
+  HeldChild other([&](const auto& stay) { join(directory(), "other", stay); });
   REQUIRE(other.came());
   try {
     (void)route.claim("other", "");
@@ -400,7 +400,7 @@ TEST_CASE_FIXTURE(Tidy, "route: names that no peer can have are refused before a
 
 TEST_CASE_FIXTURE(Tidy, "route: what a killed process left is taken over with its name") {
   Route route = open(directory());
-  Forked other([&](const auto& stay) { join(directory(), "a", stay); });
+  HeldChild other([&](const auto& stay) { join(directory(), "a", stay); });
   REQUIRE(other.came());
   route.directory().write_file("a.resume", "unread");
   other.kill_only();
@@ -412,9 +412,9 @@ TEST_CASE_FIXTURE(Tidy, "route: what a killed process left is taken over with it
 
 TEST_CASE_FIXTURE(Tidy, "route: the list has the living, by name, and clears away the dead") {
   Route route = open(directory());
-  Forked a([&](const auto& stay) { join(directory(), "z/1", stay); });
-  Forked b([&](const auto& stay) { join(directory(), "b", stay); });
-  Forked c([&](const auto& stay) { join(directory(), "c", stay); });
+  HeldChild a([&](const auto& stay) { join(directory(), "z/1", stay); });
+  HeldChild b([&](const auto& stay) { join(directory(), "b", stay); });
+  HeldChild c([&](const auto& stay) { join(directory(), "c", stay); });
   REQUIRE((a.came() && b.came() && c.came()));
   test::write_file(directory() + "/.owner", "");  // none of these is a peer
   test::write_file(directory() + "/_gone", "");
@@ -439,8 +439,8 @@ TEST_CASE_FIXTURE(Tidy, "route: the list has the living, by name, and clears awa
 
 TEST_CASE_FIXTURE(Tidy, "route: leftovers are cleared, the living are left alone") {
   Route route = open(directory());
-  Forked dead([&](const auto& stay) { join(directory(), "dead", stay); });
-  Forked alive([&](const auto& stay) { join(directory(), "alive", stay); });
+  HeldChild dead([&](const auto& stay) { join(directory(), "dead", stay); });
+  HeldChild alive([&](const auto& stay) { join(directory(), "alive", stay); });
   REQUIRE((dead.came() && alive.came()));
   auto mine = route.claim("mine", "");
   route.directory().write_file("mine", "");
@@ -457,7 +457,7 @@ TEST_CASE_FIXTURE(Tidy, "route: leftovers are cleared, the living are left alone
 
 TEST_CASE_FIXTURE(Tidy, "route: a peer killed before it said that it is active is a leftover too") {
   Route route = open(directory());
-  Forked other([&](const auto& stay) {
+  HeldChild other([&](const auto& stay) {
     Route there = open(directory());
     const auto seat = there.claim("a", "");
     there.directory().write_file("a", "");
@@ -474,7 +474,7 @@ TEST_CASE_FIXTURE(Tidy, "route: a peer killed before it said that it is active i
 
 TEST_CASE_FIXTURE(Tidy, "route: a peer of the reference, without a lock, goes by its pid file") {
   Route route = open(directory());
-  Forked living([](const auto& stay) { stay(); });
+  HeldChild living([](const auto& stay) { stay(); });
   REQUIRE(living.came());
   const os::Directory here(directory());
   here.write_file("perl", "");
@@ -505,8 +505,8 @@ TEST_CASE_FIXTURE(Tidy, "route: a peer of the reference, without a lock, goes by
 
 TEST_CASE_FIXTURE(Tidy, "route: a foreign peer that took over a dead one's name is not its leftover") {
   Route route = open(directory());
-  Forked dead([&](const auto& stay) { join(directory(), "a", stay); });
-  Forked perl([](const auto& stay) { stay(); });
+  HeldChild dead([&](const auto& stay) { join(directory(), "a", stay); });
+  HeldChild perl([](const auto& stay) { stay(); });
   REQUIRE((dead.came() && perl.came()));
   dead.kill();
   // Perl saw a dead pid, removed what it knows of, and took the name; the lock file it does not know stays.
@@ -543,7 +543,7 @@ TEST_CASE_FIXTURE(Tidy, "route: it is orphaned when its owner is dead or its dir
   REQUIRE(::mkdir(path.c_str(), 0700) == 0);
   Route route = open(path);
   CHECK_FALSE(route.is_orphaned());  // nobody owns it, as one that Perl made
-  Forked owner([&](const auto& stay) {
+  HeldChild owner([&](const auto& stay) {
     const os::Directory there(path);
     HeldLock::Attempt attempt;
     const auto lock = HeldLock::acquire(there, Route::kOwnerFile, "", attempt);
