@@ -95,7 +95,7 @@ BusInfo Options::bus_info() const {
         "no bus is given: set IPCM_INFO (eval \"$(ipcm bus new)\"), run inside `ipcm session`, or say --bus "
         "INFO");
   try {
-    if (text.starts_with('/')) return {"ConnectionUnix", "JSON", text};
+    if (text.starts_with('/')) return {"ConnectionUnix", "JSON", text, {}, {}};
     return BusInfo::parse(text);
   } catch (const ProtocolError& error) {
     throw UsageError(std::string(bus.empty() ? "$IPCM_INFO: " : "--bus: ") + error.what());

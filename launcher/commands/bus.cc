@@ -7,8 +7,6 @@
 #include "os/directory.h"
 #include "os/process.h"
 #include "report.h"
-#include "transport/directory/lock_file.h"
-#include "transport/directory/route.h"
 #include "transport/protocols.h"
 #include "wire/json_text.h"
 
@@ -36,7 +34,7 @@ BusFacts look_at_bus(const Options& options, const BusInfo& info) {
   BusFacts facts;
   facts.info = info;
   facts.peers = member->transport().peers();
-  const auto owner = transport::look_at_lock(os::Directory(info.route), transport::Route::kOwnerFile);
+  const auto owner = transport::find_protocol(info.protocol).owner(info);
   facts.owner = !owner.exists ? "none" : owner.held ? std::to_string(owner.pid) : "dead";
   facts.orphaned = owner.exists && !owner.held;
   return facts;
@@ -71,7 +69,7 @@ std::vector<BusFacts> all_buses(const Options& options) {
       const os::FileFacts facts = os::look_at(place + "/" + name);
       if (facts.kind != os::FileKind::directory || facts.owner != os::own_user()) continue;
       try {
-        all.push_back(look_at_bus(options, {"ConnectionUnix", "JSON", place + "/" + name}));
+        all.push_back(look_at_bus(options, {"ConnectionUnix", "JSON", place + "/" + name, {}, {}}));
       } catch (const Error&) {
         continue;  // it went while we looked
       }
@@ -108,7 +106,7 @@ int bus_rm(const Options& options) {
   for (const BusInfo& info : all) {
     const auto left = bus::take_down(info, options.limit(SpawnOptions{}.patience), {});
     for (const std::string& name : left) stayed.append(stayed.empty() ? "'" : ", '").append(name).append("'");
-    if (!transport::find_protocol(info.protocol).remove_route(info.route))
+    if (!transport::find_protocol(info.protocol).remove_route(info))
       throw BusError("the bus at " + info.route +
                      " could not be removed entirely; look at what is left there");
     tell(options, "removed " + info.route);
@@ -157,7 +155,7 @@ int bus_info(const Options& options) {
 int bus_gc(const Options& options) {
   for (const BusFacts& facts : all_buses(options)) {
     if (!facts.orphaned || !facts.peers.empty()) continue;
-    (void)transport::find_protocol(facts.info.protocol).remove_route(facts.info.route);
+    (void)transport::find_protocol(facts.info.protocol).remove_route(facts.info);
     print_line(options.json ? wire::json_string(facts.info.route) : facts.info.route);
   }
   return number(Status::done);

@@ -2,10 +2,8 @@
 // command.
 
 #include "commands/commands.h"
-#include "os/directory.h"
 #include "report.h"
-#include "transport/directory/lock_file.h"
-#include "transport/directory/route.h"
+#include "transport/protocols.h"
 #include "wire/json_text.h"
 
 namespace ipcm::launcher {
@@ -13,8 +11,7 @@ namespace {
 
 /// Who takes the bus down, if anybody: a service that was started from a shell ends with that process.
 std::optional<Pid> owner_of(const BusInfo& info) {
-  if (os::look_at(info.route).kind != os::FileKind::directory) return std::nullopt;
-  const auto owner = transport::look_at_lock(os::Directory(info.route), transport::Route::kOwnerFile);
+  const auto owner = transport::find_protocol(info.protocol).owner(info);
   return owner.held && owner.pid > 0 ? std::optional<Pid>(owner.pid) : std::nullopt;
 }
 

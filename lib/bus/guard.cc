@@ -3,8 +3,6 @@
 #include "bus/take_down.h"
 #include "ipcm/error.h"
 #include "os/descriptor.h"
-#include "os/directory.h"
-#include "transport/directory/route.h"
 #include "transport/protocols.h"
 
 namespace ipcm {
@@ -34,8 +32,8 @@ bool Guard::State::acts_here() const { return !down && born_in == os::generation
 std::vector<std::string> Guard::State::take_down(const std::vector<os::Child*>& children) {
   down = true;
   std::vector<std::string> left = bus::take_down(info, options.patience, children);
-  (void)transport::find_protocol(info.protocol).remove_route(info.route);
-  owner = {};
+  (void)transport::find_protocol(info.protocol).remove_route(info);
+  owner.reset();
   return left;
 }
 
@@ -58,7 +56,7 @@ Guard::~Guard() {
     (void)state_->take_down({});
   } catch (const std::exception&) {
     // Silent, as promised; shutdown() reports.
-    (void)transport::find_protocol(state_->info.protocol).remove_route(state_->info.route);
+    (void)transport::find_protocol(state_->info.protocol).remove_route(state_->info);
   }
 }
 
@@ -81,29 +79,27 @@ void Guard::unspawn() { shutdown(); }
 
 void Guard::release() {
   if (!state_ || !state_->acts_here()) return;
-  state_->owner.release(os::Directory(state_->info.route));
+  if (state_->owner) state_->owner->release();
   state_->down = true;
 }
 
 Guard ipcm_spawn(const SpawnOptions& options) {
   const transport::Protocol& protocol = first_viable(options.protocols);
-  transport::expect_known_serializer(options.serializer);
   auto state = std::make_unique<Guard::State>();
   state->options = options;
   state->born_in = os::generation();
   try {
-    state->info = {protocol.name(), options.serializer, protocol.make_route(options)};
+    state->info = {protocol.name(), options.serializer, {}, options.serializer_options, options.credentials};
+    (void)wire::make_serializer(state->info);  // refused before anything is made
+    state->info.route = protocol.make_route(options);
   } catch (const SystemError& error) {
     throw BusError(std::string("no bus can be made: ") + error.what());
   }
   if (options.guard) {
     try {
-      transport::HeldLock::Attempt attempt;
-      auto owner = transport::HeldLock::acquire(os::Directory(state->info.route),
-                                                transport::Route::kOwnerFile, "", attempt);
-      if (owner) state->owner = std::move(*owner);
+      state->owner = protocol.own(state->info);
     } catch (...) {
-      (void)protocol.remove_route(state->info.route);
+      (void)protocol.remove_route(state->info);
       throw;
     }
   }

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "ipcm/bus.h"
 #include "os/process.h"
-#include "transport/directory/lock_file.h"
+#include "transport/transport.h"
 
 namespace ipcm {
 
@@ -14,8 +15,8 @@ struct Guard::State {
   SpawnOptions options;
   std::uint32_t born_in = 0;
   bool down = false;
-  /// While it is held, members know that somebody will take the bus down; see Route::kOwnerFile.
-  transport::HeldLock owner;
+  /// While it is held, members know that somebody will take the bus down.
+  std::unique_ptr<transport::Ownership> owner;
 
   [[nodiscard]] bool acts_here() const;
   /// Names of those who would not leave.

@@ -19,7 +19,7 @@ constexpr auto kSendTime = std::chrono::seconds(60);
 
 Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop, Sending sending)
     : request_(request), loop_(std::move(loop)), sending_(sending), born_in_(os::generation()) {
-  transport::expect_known_serializer(request.info.serializer);
+  request_.serializer = wire::make_serializer(request.info);
   transport_ = transport::find_protocol(request.info.protocol).join(request_, *loop_, *this);
 }
 

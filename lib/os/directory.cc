@@ -127,7 +127,7 @@ void Directory::write_file(const std::string& name, std::string_view content, un
     }));
     write_all(file.get(), content, name.c_str());
   }
-  sys("rename to", subject, [&] { return ::renameat(fd_.get(), pending.c_str(), fd_.get(), name.c_str()); });
+  rename(pending, name);
 }
 
 UniqueFd Directory::open_or_create(const std::string& name, unsigned mode, bool* created) const {
@@ -153,6 +153,27 @@ void Directory::remove_file(const std::string& name) const noexcept {
   const int saved = errno;
   (void)::unlinkat(fd_.get(), name.c_str(), 0);
   errno = saved;
+}
+
+void Directory::remove_tree(const std::string& name) const noexcept {
+  constexpr int kDeepest = 2;
+  (void)remove_below(fd_.get(), name.c_str(), kDeepest);
+}
+
+void Directory::rename(const std::string& from, const std::string& to) const {
+  sys(
+      "rename to", [&] { return path_ + "/" + to; },
+      [&] { return ::renameat(fd_.get(), from.c_str(), fd_.get(), to.c_str()); });
+}
+
+void Directory::append_to_file(const std::string& name, std::string_view bytes, unsigned mode) const {
+  const UniqueFd file(sys(
+      "append to", [&] { return path_ + "/" + name; },
+      [&] {
+        return ::openat(fd_.get(), name.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+                        mode);
+      }));
+  write_all(file.get(), bytes, name.c_str());
 }
 
 std::string Directory::short_path(const std::string& name) const {

@@ -43,6 +43,11 @@ class Directory {
   [[nodiscard]] UniqueFd open_existing(
       const std::string& name) const noexcept;               ///< For reading; empty: can't be had.
   void remove_file(const std::string& name) const noexcept;  ///< Not there: fine.
+  void remove_tree(const std::string& name) const noexcept;  ///< A file, or a directory and all below it.
+  /// Onto another name of this directory, replacing what is there. Throws SystemError.
+  void rename(const std::string& from, const std::string& to) const;
+  /// At the end of a file that is made if need be. Throws SystemError.
+  void append_to_file(const std::string& name, std::string_view bytes, unsigned mode = 0644) const;
   /// "/proc/self/fd/N/name": a short path to a file below, for calls that know paths only.
   [[nodiscard]] std::string short_path(const std::string& name) const;
 

@@ -173,7 +173,7 @@ std::optional<ExitStatus> Handle::shutdown() {
 void Handle::release() {
   if (!state_ || !state_->acts_here()) return;
   if (state_->guard) {
-    state_->guard->owner.release(os::Directory(state_->guard->info.route));
+    if (state_->guard->owner) state_->guard->owner->release();
     state_->guard.reset();
   }
   (void)state_->end();

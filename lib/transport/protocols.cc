@@ -21,8 +21,4 @@ const Protocol& find_protocol(const std::string& name) {
   throw BusError("unknown protocol '" + name + "'; this build has: " + known);
 }
 
-void expect_known_serializer(const std::string& name) {
-  if (name != "JSON") throw BusError("unknown serializer '" + name + "'; this build has: JSON");
-}
-
 }  // namespace ipcm::transport

@@ -11,7 +11,5 @@ namespace ipcm::transport {
 [[nodiscard]] const std::vector<const Protocol*>& protocols();
 /// Throws BusError that lists the known ones.
 [[nodiscard]] const Protocol& find_protocol(const std::string& name);
-/// Throws BusError that lists the known ones.
-void expect_known_serializer(const std::string& name);
 
 }  // namespace ipcm::transport

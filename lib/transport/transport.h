@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 #include "ipcm/client.h"
 #include "ipcm/message.h"
 #include "loop/loop.h"
+#include "wire/serializer.h"
 
 namespace ipcm::transport {
 
@@ -31,12 +33,15 @@ struct PeerFacts {
   enum class State {
     absent,
     dead,
-    present,
+    present,    ///< its endpoint is there, it isn't reachable yet
+    suspended,  ///< it is away and has said that it will be back: what is sent to it is kept
     active
-  };  ///< present: its endpoint is there, it isn't reachable yet
+  };
   State state = State::absent;
   Pid pid = 0;             ///< 0: not known
   std::string class_name;  ///< of a service of ours
+  /// suspended: until when it is waited for (Unix seconds); absent: without limit.
+  std::optional<double> expires;
 };
 
 /// One member's way to a bus: its own mailbox, and the ways to all others. One implementation for each
@@ -61,8 +66,14 @@ class Transport {
   [[nodiscard]] virtual std::size_t queued_messages() const = 0;
   /// Gives up what is queued for a peer, where a reader has stalled.
   virtual void abandon(const std::string& peer) = 0;
-  /// Takes in everything that has arrived, without waiting.
+  /// Takes in everything that has arrived, without waiting; also while receiving is off.
   virtual void drain() = 0;
+  /// Off: nothing is taken in by the loop any more, so that senders have to wait. On again: goes on.
+  virtual void receive(bool on) = 0;
+  /// Keeps messages for the next reader of this name: this member, or one that joins after it has left, or
+  /// after its process has become another program. They come again, in front of others, with the next
+  /// drain().
+  virtual void requeue(const std::vector<Message>& messages) = 0;
 
   [[nodiscard]] virtual std::vector<std::string>
   peers() = 0;  ///< Others, sorted; dead ones left out and cleared away.
@@ -72,9 +83,16 @@ class Transport {
   /// Whether link_lost() comes for everybody we have sent to, so that nobody needs to watch for their
   /// leaving.
   [[nodiscard]] virtual bool keeps_links() const = 0;
+  /// What a predecessor under our name had counted when it left; counting goes on from there.
+  [[nodiscard]] virtual Statistics past() const = 0;
+  /// What those who have left have counted, by name.
+  [[nodiscard]] virtual std::map<std::string, Statistics> all_statistics() = 0;
 
   /// Takes the endpoint away and leaves `statistics` for others to read; idempotent.
   virtual void leave(const Statistics& statistics) = 0;
+  /// Leaves the endpoint in place: what is sent to it waits until somebody joins again under this name, or
+  /// until `expires` (Unix seconds). Throws BusError where Protocol::keeps_messages() is false.
+  virtual void suspend(const Statistics& statistics, std::optional<double> expires) = 0;
   /// The bus itself is gone, or a bus whose owner is dead has lost its last member: nothing is left to talk
   /// on.
   [[nodiscard]] virtual bool is_orphaned() = 0;
@@ -86,6 +104,23 @@ struct JoinRequest {
   std::string class_name;  ///< told to whoever lists the bus; may be empty
   /// No endpoint, not listed: can send, and read answers on what it opened itself.
   bool anonymous = false;
+  /// A name that was suspended is taken up again; without, such a name is taken.
+  bool reconnect = false;
+  std::shared_ptr<const wire::Serializer> serializer = {};  ///< that of `info`; Member sees to it
+};
+
+/// The duty to take a bus down. It is held by one process and ends with it, which everybody on the bus can
+/// see. Destroying it lets it go without a trace on the bus: for after the route was removed.
+class Ownership {
+ public:
+  virtual ~Ownership() = default;
+  /// The bus stays, and has no owner from now on.
+  virtual void release() noexcept = 0;
+};
+struct OwnerFacts {
+  bool exists = false;  ///< the bus has, or had, an owner that was to take it down
+  bool held = false;    ///< and that one lives
+  Pid pid = 0;          ///< 0: not known
 };
 
 /// What is known of one kind of bus: how to make, join and remove one.
@@ -96,10 +131,17 @@ class Protocol {
   [[nodiscard]] virtual const char* summary() const = 0;
   /// Empty: it works here. Never throws.
   [[nodiscard]] virtual std::string why_not_viable() const noexcept = 0;
-  /// Makes the route and returns it.
+  /// Whether messages wait for a receiver that is away, so that it can suspend and come back.
+  [[nodiscard]] virtual bool keeps_messages() const = 0;
+  /// Whether it lives inside one process only.
+  [[nodiscard]] virtual bool within_one_process() const { return false; }
+  /// Makes the route, or takes the one that options.route names, and returns it.
   [[nodiscard]] virtual std::string make_route(const SpawnOptions& options) const = 0;
   /// Removes it, whatever is in it. false: something stayed.
-  virtual bool remove_route(const std::string& route) const noexcept = 0;
+  virtual bool remove_route(const BusInfo& info) const noexcept = 0;
+  /// The bus is ours to take down from now on, whoever had that duty before.
+  [[nodiscard]] virtual std::unique_ptr<Ownership> own(const BusInfo& info) const = 0;
+  [[nodiscard]] virtual OwnerFacts owner(const BusInfo& info) const = 0;
   [[nodiscard]] virtual std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
                                                         Receiver& receiver) const = 0;
 };

@@ -34,7 +34,9 @@ namespace {
 
 constexpr std::size_t kLongest = 60;
 
-Route open(const std::string& path) { return Route(path, kLongest, {FileKind::regular}); }
+Route open(const std::string& path) {
+  return Route(path, {.longest_name = kLongest, .endpoints = {FileKind::regular}});
+}
 
 /// A peer that takes a name, in a process of its own.
 void join(const std::string& path, const std::string& name, const std::function<void()>& stay) {

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,12 +12,25 @@
 
 namespace ipcm {
 
+/// A user of a database server. The password is never printed, and never stands on a command line.
+struct Credentials {
+  std::string user = {};
+  std::string password = {};
+  friend bool operator==(const Credentials&, const Credentials&) = default;
+};
+
 /// All that one needs to join a bus. Its text form is a JSON array of three:
 /// `["ConnectionUnix","JSON","/run/user/0/ipcm-4711-x7Gh2a"]`.
 struct BusInfo {
   std::string protocol;
   std::string serializer;
   std::string route;  ///< A directory for ConnectionUnix; what it is depends on the protocol.
+  /// The serializer's options, in the text form `["JSON::Zstd","level",3]`. Those that are numbers are
+  /// written as numbers.
+  std::map<std::string, std::string> serializer_options = {};
+  /// For routes on a server: who we are there. Never part of the text form; empty where the server does not
+  /// ask, or the user's own configuration tells (~/.pgpass, ~/.my.cnf).
+  Credentials credentials = {};
 
   /// Reads the text form. The reference's long names ("IPC::Manager::Client::ConnectionUnix") are taken too
   /// and shortened. Throws ProtocolError. Whether this build speaks the protocol shows when the bus is
@@ -30,12 +46,31 @@ struct SpawnOptions {
   /// The first of these that works here is taken.
   std::vector<std::string> protocols = {"ConnectionUnix"};
   std::string serializer = "JSON";
+  std::map<std::string, std::string> serializer_options = {};
+  /// An existing store to use, such as a database that is there already; empty: a new one is made. What was
+  /// there before stays when the bus is taken down.
+  std::string route = {};
+  Credentials credentials = {};
   /// Where the bus's directory is made; empty: $XDG_RUNTIME_DIR, else $TMPDIR, else /tmp.
   std::string parent_directory = {};
   /// Whether the Guard takes the bus down when it goes. Without, the bus stays until Guard::unspawn().
   bool guard = true;
   /// How long peers get to leave politely. After that our own children are sent SIGTERM, then SIGKILL.
   Duration patience = std::chrono::seconds(60);
+  /// Sent to the processes of all peers before they are told to end; 0: none.
+  int signal = 0;
+  /// shutdown() checks the statistics once all have left, and throws Error that names the pairs of peers
+  /// whose counts differ.
+  bool do_sanity_check = false;
+};
+
+/// Messages that were sent and not read, or read and not sent, as those tell who have left a bus.
+struct Discrepancy {
+  std::string from;
+  std::string to;
+  std::int64_t missing = 0;  ///< Sent less read.
+  /// "3 messages from 'a' to 'b' were sent and not read".
+  [[nodiscard]] std::string describe() const;
 };
 
 /// Owns a bus, and takes it down: asks all peers to end, waits for them, removes the route.
@@ -52,6 +87,13 @@ class Guard {
   /// Takes the bus down now; a second call does nothing. Throws Timeout that names the peers that would not
   /// leave (the route is removed all the same).
   void shutdown();
+  /// Compares what all who have left the bus have counted; peers that are still there have not told yet. The
+  /// owner's own words to end are left out. Empty: all that was sent was read.
+  [[nodiscard]] std::vector<Discrepancy> sanity_check() const;
+  /// Hands the bus over to a process that is detached from this one (a session of its own, no terminal), and
+  /// returns that one's pid. It takes the bus down when it gets SIGTERM or SIGINT, or once the last peer has
+  /// left that was there. This Guard lets go. Throws SystemError, UsageError.
+  [[nodiscard]] Pid cleave();
   /// Removes the route whatever the options said, like shutdown().
   void unspawn();
   /// Leaves the bus in place and forgets it.

@@ -48,6 +48,7 @@ class BusError : public Error {
 class NameTaken : public BusError {
  public:
   NameTaken(const std::string& name, Pid holder, const std::string& route);
+  explicit NameTaken(const std::string& what) : BusError(what), holder_(0) {}
   [[nodiscard]] Pid holder() const noexcept { return holder_; }  ///< 0 where the holder can't be told.
 
  private:

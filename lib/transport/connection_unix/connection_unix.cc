@@ -36,42 +36,27 @@ std::string framed(const std::string& payload) {
   return std::string(head.data(), head.size()) + payload;
 }
 
-std::string statistics_text(const Statistics& statistics) {
-  JsonWriter writer;
-  writer.open();
-  writer.name_next("sent");
-  writer(statistics.sent);
-  writer.name_next("read");
-  writer(statistics.read);
-  writer.close();
-  return writer.take();
-}
-
 }  // namespace
 
 ConnectionUnix::ConnectionUnix(const JoinRequest& request, Loop& loop, Receiver& receiver)
-    : own_name_(request.name),
-      loop_(loop),
-      receiver_(receiver),
-      route_(request.info.route, longest_name(request.info.route),
-             {os::FileKind::socket, os::FileKind::regular}) {
+    : DirectoryTransport(
+          request, loop, receiver, connection_unix_protocol(),
+          Route(request.info.route, {.longest_name = longest_name(request.info.route),
+                                     .endpoints = {os::FileKind::socket, os::FileKind::regular}})) {
   if (request.anonymous) return;
-  seat_ = route_.claim(own_name_, request.class_name);
+  claim();
   try {
     listener_ = os::listen_at(route_.directory(), seat_.disk_name);
     reserve_ = os::make_reserve();
     listening_ = loop_.watch(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_all(); });
-    route_.announce(seat_);
+    announce();
   } catch (...) {
-    route_.vacate(seat_, {});
+    give_up_seat();
     throw;
   }
-  joined_ = true;
 }
 
-ConnectionUnix::~ConnectionUnix() {
-  if (joined_ && seat_.lock) route_.vacate(seat_, {});
-}
+ConnectionUnix::~ConnectionUnix() { leave_silently(); }
 
 Connection* ConnectionUnix::route_to(const std::string& peer) const {
   const auto id = by_peer_.find(peer);
@@ -85,6 +70,7 @@ Connection& ConnectionUnix::adopt(std::unique_ptr<Connection> connection) {
   Connection& kept = *connection;
   connections_.emplace(id, std::move(connection));
   kept.watch = loop_.watch(kept.fd(), EPOLLIN, [this, id](std::uint32_t events) { on_ready(id, events); });
+  if (!receiving_) want_events(kept);
   if (!kept.peer.empty()) {
     by_peer_[kept.peer] = id;
   } else {
@@ -131,18 +117,22 @@ Connection* ConnectionUnix::connect(const std::string& peer, std::string& why) {
     why = "its process is gone";
     return nullptr;
   }
-  auto connection = std::make_unique<Connection>(std::move(*socket), framed(wire::write_hello(own_name_)));
+  auto connection = std::make_unique<Connection>(
+      std::move(*socket), framed(request_.serializer->write_value(wire::write_hello(request_.name))));
   connection->peer = peer;
   connection->opened_by_us = true;
   return &adopt(std::move(connection));
 }
 
-void ConnectionUnix::want_to_write(Connection& connection, bool more) {
-  connection.watch.want(more ? EPOLLIN | EPOLLOUT : EPOLLIN);
+void ConnectionUnix::want_events(Connection& connection) const {
+  std::uint32_t events = 0;
+  if (receiving_) events |= EPOLLIN;
+  if (connection.queued_bytes() > 0) events |= EPOLLOUT;
+  connection.watch.want(events);
 }
 
 Transport::Sent ConnectionUnix::send(const Message& message, std::string& why) {
-  const std::string payload = wire::write_envelope(message);
+  const std::string payload = request_.serializer->write(message);
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
@@ -159,7 +149,7 @@ Transport::Sent ConnectionUnix::send(const Message& message, std::string& why) {
     }
     const bool waited = connection->queued_bytes() > 0;
     if (connection->send(payload) == Connection::Flow::open) {
-      if (!waited && connection->queued_bytes() > 0) want_to_write(*connection, true);
+      if (!waited && connection->queued_bytes() > 0) want_events(*connection);
       return connection->queued_bytes() > 0 ? Sent::queued : Sent::done;
     }
     const Id id = by_peer_.at(message.to);
@@ -180,7 +170,7 @@ void ConnectionUnix::on_ready(Id id, std::uint32_t events) {
       close(id, "");
       return;
     }
-    if (connection.queued_bytes() == 0) want_to_write(connection, false);
+    if (connection.queued_bytes() == 0) want_events(connection);
   }
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(id, kFairShare);
 }
@@ -210,23 +200,31 @@ bool ConnectionUnix::take_frame(Id id, std::string_view payload) {
   Connection& connection = *connections_.at(id);
   if (connection.peer.empty()) {
     try {
-      greeted(id, connection, wire::read_hello(payload));
+      greeted(id, connection, wire::read_hello(request_.serializer->read_value(payload)));
     } catch (const ProtocolError& error) {
       receiver_.dropped(std::string("a caller did not greet: ") + error.what());
       return false;
     }
     return true;
   }
-  if (wire::is_late_hello(payload)) return true;
   try {
-    receiver_.received(wire::read_envelope(payload, own_name_));
+    receiver_.received(request_.serializer->read(payload, request_.name));
     return true;
   } catch (const ProtocolError& error) {
+    if (is_late_greeting(payload)) return true;
     receiver_.dropped("a message on the connection of '" + connection.peer +
                       "' was dropped: " + error.what());
     // Something that is no JSON comes from somebody who does not speak this protocol; an incomplete message
     // from somebody who does.
-    return payload.starts_with('{') && payload.ends_with('}');
+    return request_.serializer->is_spoken(payload);
+  }
+}
+
+bool ConnectionUnix::is_late_greeting(std::string_view payload) const {
+  try {
+    return wire::is_late_hello(request_.serializer->read_value(payload));
+  } catch (const ProtocolError&) {
+    return false;
   }
 }
 
@@ -277,71 +275,32 @@ void ConnectionUnix::abandon(const std::string& peer) {
 }
 
 void ConnectionUnix::drain() {
+  (void)deliver_requeued();
   if (listener_) accept_all();
   std::vector<Id> ids;
   for (const auto& [id, connection] : connections_) ids.push_back(id);
   for (const Id id : ids) read(id, 0);
 }
 
-std::vector<std::string> ConnectionUnix::peers() {
-  std::vector<std::string> names;
-  for (auto& listed : route_.list())
-    if (listed.name != own_name_) names.push_back(std::move(listed.name));
-  return names;
+void ConnectionUnix::receive(bool on) {
+  if (receiving_ == on) return;
+  receiving_ = on;
+  for (const auto& [id, connection] : connections_) want_events(*connection);
 }
 
-PeerFacts ConnectionUnix::look(const std::string& peer) { return route_.look(peer); }
-
-void ConnectionUnix::watch_peers() {
-  if (directory_watch_) return;
-  directory_watch_ = std::make_unique<os::DirectoryWatch>(route_.directory().path());
-  watching_ = loop_.watch(directory_watch_->fd(), EPOLLIN, [this](std::uint32_t) {
-    bool changed = false;
-    directory_watch_->read([&](std::string_view) { changed = true; });
-    if (!changed) return;
-    watch_foreign_deaths();
-    receiver_.peers_changed();
-  });
-  watch_foreign_deaths();
-}
-
-void ConnectionUnix::watch_foreign_deaths() {
-  // A peer of ours shows in the directory when it dies; one that holds no lock is watched as a process.
-  std::set<std::string> here;
-  for (const auto& listed : route_.list()) {
-    if (listed.has_lock || listed.facts.state != PeerFacts::State::active) continue;
-    here.insert(listed.name);
-    const auto known = foreign_.find(listed.name);
-    if (known != foreign_.end() && known->second.pid == listed.facts.pid) continue;
-    auto process = os::open_process(listed.facts.pid);
-    if (!process) continue;
-    ForeignPeer peer{listed.facts.pid, std::move(*process), {}};
-    peer.watch = loop_.watch(peer.process.get(), EPOLLIN, [this, name = listed.name](std::uint32_t) {
-      const std::string gone = name;  // erasing ends this callback's own copy
-      foreign_.erase(gone);
-      receiver_.peers_changed();
-    });
-    foreign_.insert_or_assign(listed.name, std::move(peer));
-  }
-  std::erase_if(foreign_, [&](const auto& entry) { return !here.contains(entry.first); });
-}
-
-void ConnectionUnix::leave(const Statistics& statistics) {
-  if (!joined_) return;
-  joined_ = false;
+void ConnectionUnix::stop_listening() {
   listening_.stop();
   listener_.reset();
-  const bool counted = !statistics.sent.empty() || !statistics.read.empty();
-  route_.vacate(seat_, counted ? statistics_text(statistics) : std::string());
+}
+
+void ConnectionUnix::close_links() {
   connections_.clear();
   by_peer_.clear();
 }
 
-bool ConnectionUnix::is_orphaned() { return route_.is_orphaned(); }
-
 namespace {
 
-class ConnectionUnixProtocol final : public Protocol {
+class ConnectionUnixProtocol final : public DirectoryProtocol {
  public:
   [[nodiscard]] const char* name() const override { return "ConnectionUnix"; }
   [[nodiscard]] const char* summary() const override {
@@ -352,12 +311,7 @@ class ConnectionUnixProtocol final : public Protocol {
     return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
                                                                         : "/proc is not mounted";
   }
-  [[nodiscard]] std::string make_route(const SpawnOptions& options) const override {
-    const std::string parent =
-        options.parent_directory.empty() ? os::runtime_directory() : options.parent_directory;
-    return os::make_private_directory(parent, "ipcm-" + std::to_string(os::own_pid()) + "-");
-  }
-  bool remove_route(const std::string& route) const noexcept override { return os::remove_tree(route); }
+  [[nodiscard]] bool keeps_messages() const override { return false; }
   [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
                                                 Receiver& receiver) const override {
     return std::make_unique<ConnectionUnix>(request, loop, receiver);

@@ -6,8 +6,7 @@
 #include <vector>
 
 #include "transport/connection_unix/connection.h"
-#include "transport/directory/route.h"
-#include "transport/transport.h"
+#include "transport/directory/directory_transport.h"
 
 namespace ipcm::transport {
 
@@ -16,7 +15,7 @@ namespace ipcm::transport {
 //
 // Names: a connection is known by an id inside callbacks, since any callback may close any connection.
 
-class ConnectionUnix final : public Transport {
+class ConnectionUnix final : public DirectoryTransport {
  public:
   ConnectionUnix(const JoinRequest& request, Loop& loop, Receiver& receiver);
   ~ConnectionUnix() override;
@@ -26,14 +25,12 @@ class ConnectionUnix final : public Transport {
   [[nodiscard]] std::size_t queued_messages() const override;
   void abandon(const std::string& peer) override;
   void drain() override;
-  std::vector<std::string> peers() override;
-  PeerFacts look(const std::string& peer) override;
-  void watch_peers() override;
+  void receive(bool on) override;
   [[nodiscard]] bool keeps_links() const override { return true; }
-  void leave(const Statistics& statistics) override;
-  bool is_orphaned() override;
 
  private:
+  void stop_listening() override;
+  void close_links() override;
   using Id = std::uint64_t;
 
   void accept_all();
@@ -42,32 +39,19 @@ class ConnectionUnix final : public Transport {
   void on_ready(Id id, std::uint32_t events);
   void read(Id id, std::size_t most);
   bool take_frame(Id id, std::string_view payload);
+  [[nodiscard]] bool is_late_greeting(std::string_view payload) const;
   void greeted(Id id, Connection& connection, std::string name);
   void close(Id id, const std::string& why);
   [[nodiscard]] Connection* route_to(const std::string& peer) const;
-  void want_to_write(Connection& connection, bool more);
-  void watch_foreign_deaths();
+  void want_events(Connection& connection) const;
 
-  std::string own_name_;
-  Loop& loop_;
-  Receiver& receiver_;
-  Route route_;
-  Route::Seat seat_;
-  bool joined_ = false;
   os::UniqueFd listener_;
   os::UniqueFd reserve_;
   Watch listening_;
   Id last_id_ = 0;
   std::unordered_map<Id, std::unique_ptr<Connection>> connections_;
   std::unordered_map<std::string, Id> by_peer_;  // the one to send on
-  std::unique_ptr<os::DirectoryWatch> directory_watch_;
-  Watch watching_;
-  struct ForeignPeer {
-    Pid pid;
-    os::UniqueFd process;
-    Watch watch;
-  };
-  std::unordered_map<std::string, ForeignPeer> foreign_;
+  bool receiving_ = true;
 };
 
 }  // namespace ipcm::transport

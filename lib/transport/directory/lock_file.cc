@@ -7,6 +7,7 @@
 
 #include "os/pipe.h"
 #include "os/process.h"
+#include "os/random.h"
 #include "os/record_lock.h"
 #include "os/sys.h"
 #include "wire/json_text.h"
@@ -121,17 +122,32 @@ std::optional<HeldLock> HeldLock::acquire(const os::Directory& directory, const 
       attempt.left_by = before.pid;
       os::truncate(lock.fd_.get());  // and back to its start
     }
-    os::write_all(
-        lock.fd_.get(),
-        R"({"pid":)" + std::to_string(os::own_pid()) + R"(,"note":)" + wire::json_string(note) + "}",
-        "lock file");
+    lock.write_note(note);
     return lock;
   }
 }
 
+void HeldLock::write_note(const std::string& note) const {
+  os::write_all(fd_.get(),
+                R"({"pid":)" + std::to_string(os::own_pid()) + R"(,"note":)" + wire::json_string(note) + "}",
+                "lock file");
+}
+
+HeldLock HeldLock::replace(const os::Directory& directory, const std::string& file, const std::string& note) {
+  constexpr std::size_t kLetters = 8;
+  const std::string hidden = file + "." + os::random_name(kLetters);
+  Attempt attempt;
+  auto lock = acquire(directory, hidden, note, attempt);
+  if (!lock) throw SystemError(EAGAIN, "lock '" + directory.path() + "/" + hidden + "'");
+  directory.rename(hidden, file);
+  lock->file_ = file;
+  return std::move(*lock);
+}
+
 void HeldLock::release(const os::Directory& directory) noexcept {
   if (!fd_) return;
-  directory.remove_file(file_);
+  // Unless somebody has taken our place: then what stands there is theirs.
+  if (id_of(directory.look(file_)) == FileId{device_, inode_}) directory.remove_file(file_);
   HeldFiles::instance().erase({device_, inode_});
   fd_.reset();
 }

@@ -37,11 +37,16 @@ class HeldLock {
   [[nodiscard]] static std::optional<HeldLock> acquire(const os::Directory& directory,
                                                        const std::string& file, const std::string& note,
                                                        Attempt& attempt);
+  /// Takes the place of whoever holds it or held it, without a moment in which nobody does. The one before
+  /// still has a lock, on a file that nobody sees any more.
+  [[nodiscard]] static HeldLock replace(const os::Directory& directory, const std::string& file,
+                                        const std::string& note);
   [[nodiscard]] explicit operator bool() const { return static_cast<bool>(fd_); }
   /// Removes the file, then lets the lock go.
   void release(const os::Directory& directory) noexcept;
 
  private:
+  void write_note(const std::string& note) const;
   os::UniqueFd fd_;
   std::string file_;
   std::uint64_t device_ = 0, inode_ = 0;

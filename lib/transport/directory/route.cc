@@ -1,10 +1,15 @@
 #include "transport/directory/route.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstdio>
+#include <utility>
 
 #include "ipcm/error.h"
+#include "os/clock.h"
 #include "os/process.h"
+#include "transport/directory/statistics_file.h"
 
 namespace ipcm::transport {
 namespace {
@@ -29,11 +34,11 @@ os::Directory open_route(const std::string& path) {
 
 std::string lock_file_of(const std::string& disk_name) { return "." + disk_name + ".lock"; }
 
-Route::Route(const std::string& path, std::size_t longest_name, std::initializer_list<os::FileKind> endpoints)
-    : directory_(open_route(path)), names_(longest_name), endpoints_(endpoints) {}
+Route::Route(const std::string& path, Traits traits)
+    : directory_(open_route(path)), names_(traits.longest_name), traits_(std::move(traits)) {}
 
 bool Route::is_endpoint(os::FileKind kind) const {
-  return std::find(endpoints_.begin(), endpoints_.end(), kind) != endpoints_.end();
+  return std::find(traits_.endpoints.begin(), traits_.endpoints.end(), kind) != traits_.endpoints.end();
 }
 
 std::optional<Pid> Route::noted_pid(const std::string& disk_name) const {
@@ -65,6 +70,11 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock) const {
     facts.state = !lock.held ? PeerFacts::State::dead
                   : pid      ? PeerFacts::State::active
                              : PeerFacts::State::present;
+  } else if (!pid && traits_.keeps_messages) {
+    // Suspended; or somebody foreign who is just coming: for who sends to it that is the same.
+    facts.expires = suspended_until(disk_name);
+    facts.state = facts.expires && *facts.expires < os::wall_clock_seconds() ? PeerFacts::State::dead
+                                                                             : PeerFacts::State::suspended;
   } else if (!pid) {
     facts.state = PeerFacts::State::present;
   } else {
@@ -81,18 +91,47 @@ std::vector<Route::Listed> Route::list() {
     one.facts = look_at(file, &one.has_lock);
     if (one.facts.state == PeerFacts::State::absent) continue;
     if (one.facts.state == PeerFacts::State::dead) {
-      clear_leftovers(file);
+      // Messages are never thrown away unseen: they wait for a successor, or for the end of the bus.
+      if (!traits_.has_unread || !traits_.has_unread(directory_, file)) clear_leftovers(file);
       continue;
     }
-    one.name = file;
-    if (DiskNames::is_hashed(file)) {
-      const auto real = directory_.read_file(file + ".name");
-      if (!real) continue;  // just coming, or just going
-      one.name = *real;
-    }
+    auto real = real_name(file);
+    if (!real) continue;
+    one.name = std::move(*real);
     all.push_back(std::move(one));
   }
   std::sort(all.begin(), all.end(), [](const Listed& a, const Listed& b) { return a.name < b.name; });
+  return all;
+}
+
+std::optional<std::string> Route::real_name(const std::string& disk_name) const {
+  if (!DiskNames::is_hashed(disk_name)) return disk_name;
+  return directory_.read_file(disk_name + ".name");
+}
+
+std::optional<double> Route::suspended_until(const std::string& disk_name) const {
+  constexpr std::size_t kLongest = 64;
+  const auto text = directory_.read_file(disk_name + ".suspend", kLongest);
+  double when = 0;
+  if (!text || std::from_chars(text->data(), text->data() + text->size(), when).ec != std::errc{})
+    return std::nullopt;
+  return when;
+}
+
+Statistics Route::statistics_of(const std::string& disk_name) const {
+  constexpr std::size_t kLargest = 64UL * 1024 * 1024;
+  const auto text = directory_.read_file(disk_name + ".stats", kLargest);
+  return text ? read_statistics(*text) : Statistics{};
+}
+
+std::map<std::string, Statistics> Route::all_statistics() const {
+  constexpr std::string_view kSuffix = ".stats";
+  std::map<std::string, Statistics> all;
+  for (const std::string& file : directory_.names()) {
+    if (!file.ends_with(kSuffix) || file.front() == '.') continue;
+    const std::string disk_name = file.substr(0, file.size() - kSuffix.size());
+    if (const auto name = real_name(disk_name)) all[*name] = statistics_of(disk_name);
+  }
   return all;
 }
 
@@ -106,9 +145,11 @@ bool Route::is_leftover(const std::string& disk_name, const HeldLock::Attempt& a
          !os::is_running(*pid);  // our own number, and not our lock: it was given away again
 }
 
-void Route::remove_all_of(const std::string& disk_name) const noexcept {
-  for (const char* suffix : {"", ".pid", ".name", ".resume", ".suspend", ".stats"})
+void Route::remove_all_of(const std::string& disk_name, bool put_back_too) const noexcept {
+  directory_.remove_tree(disk_name);  // the endpoint may be a directory
+  for (const char* suffix : {".pid", ".name", ".suspend", ".stats"})
     directory_.remove_file(disk_name + suffix);
+  if (put_back_too) directory_.remove_file(disk_name + ".resume");
 }
 
 void Route::clear_leftovers(const std::string& disk_name) const {
@@ -127,21 +168,40 @@ bool Route::is_orphaned() const {
   return owner.exists && !owner.held;
 }
 
-Route::Seat Route::claim(const std::string& name, const std::string& note) {
+Route::Seat Route::claim(const std::string& name, const std::string& note, bool reconnect) {
   check_peer_name(name);
   Seat seat{name, names_.of(name), {}};
   HeldLock::Attempt attempt;
   auto lock = HeldLock::acquire(directory_, lock_file_of(seat.disk_name), note, attempt);
   if (!lock) throw NameTaken(name, attempt.holder, directory_.path());
   if (directory_.look(seat.disk_name).kind != os::FileKind::none) {
-    if (!is_leftover(seat.disk_name, attempt)) {
+    const auto pid = noted_pid(seat.disk_name);
+    const bool away = traits_.keeps_messages && !pid && !attempt.left;
+    const bool expired = away && suspended_until(seat.disk_name).value_or(1e300) < os::wall_clock_seconds();
+    const bool leftover = is_leftover(seat.disk_name, attempt);
+    if (!leftover && !expired && !(away && reconnect)) {
       lock->release(directory_);
-      throw NameTaken(name, noted_pid(seat.disk_name).value_or(0), directory_.path());
+      if (away)
+        throw NameTaken("the name '" + name +
+                        "' is that of a suspended peer; take it up with ipcm_reconnect");
+      throw NameTaken(name, pid.value_or(0), directory_.path());
     }
-    remove_all_of(seat.disk_name);
+    if (!reconnect || expired || !traits_.keeps_messages) {
+      // A program that became another one by exec gets what it had put back for that.
+      const bool was_us = pid && *pid == os::own_pid() && is_younger_than_us(seat.disk_name);
+      remove_all_of(seat.disk_name, !was_us);
+    }
   }
+  directory_.remove_file(seat.disk_name + ".suspend");
   seat.lock = std::move(*lock);
   return seat;
+}
+
+bool Route::is_younger_than_us(const std::string& disk_name) const {
+  // A clock tick more or less: the kernel tells the start of a process in those.
+  constexpr double kTick = 0.02;
+  const auto began = os::start_time(os::own_pid());
+  return began && directory_.look(disk_name + ".pid").modified >= *began - kTick;
 }
 
 void Route::announce(const Seat& seat) const {
@@ -156,9 +216,22 @@ void Route::vacate(Seat& seat, const std::string& statistics) const noexcept {
     // The route is being removed, or the disk is full: leaving matters more.
   }
   // The endpoint after them: once it is gone, others may read the statistics, or remove the directory.
-  directory_.remove_file(seat.disk_name);
+  directory_.remove_tree(seat.disk_name);
   directory_.remove_file(seat.disk_name + ".pid");
-  if (statistics.empty()) directory_.remove_file(seat.disk_name + ".name");
+  const bool put_back = directory_.look(seat.disk_name + ".resume").kind != os::FileKind::none;
+  if (statistics.empty() && !put_back) directory_.remove_file(seat.disk_name + ".name");
+  seat.lock.release(directory_);
+}
+
+void Route::suspend(Seat& seat, const std::string& statistics, std::optional<double> expires) const {
+  directory_.write_file(seat.disk_name + ".stats", statistics);
+  if (expires) {
+    std::array<char, 64> text{};
+    const int size = std::snprintf(text.data(), text.size(), "%.5f", *expires);
+    directory_.write_file(seat.disk_name + ".suspend",
+                          std::string_view(text.data(), static_cast<std::size_t>(size)));
+  }
+  directory_.remove_file(seat.disk_name + ".pid");
   seat.lock.release(directory_);
 }
 

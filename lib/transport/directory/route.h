@@ -1,6 +1,7 @@
 #pragma once
 
-#include <initializer_list>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,16 +17,24 @@ namespace ipcm::transport {
 //   N            the endpoint, its kind depending on the protocol      made at join, removed at leave
 //   N.pid        decimal pid: "can receive now"                        after the endpoint
 //   N.name       the real name, if N is hashed
-//   N.stats      how many messages were sent to and read from whom     at leave
+//   N.stats      how many messages were sent to and read from whom     at leave and suspend
+//   N.resume     messages put back for the next reader                 at requeue, until read
+//   N.suspend    until when a suspended peer is waited for              at suspend, until it is back
 //   .N.lock      ours only: held locked while the peer lives (lock_file.h)
 //   .owner       ours only: held locked while the bus has an owner that will take it down
 // The files without a leading dot are as the Perl reference has them.
 
 class Route {
  public:
-  /// `endpoints`: what kinds of file an endpoint can be. Throws BusError if there is no such directory, or it
-  /// is not ours.
-  Route(const std::string& path, std::size_t longest_name, std::initializer_list<os::FileKind> endpoints);
+  struct Traits {
+    std::size_t longest_name;             ///< of a peer whose name is its name on disk
+    std::vector<os::FileKind> endpoints;  ///< what kinds of file an endpoint can be
+    bool keeps_messages = false;          ///< an endpoint may wait for its owner to come back
+    /// Whether messages wait in an endpoint. Those of the dead are kept for a successor: see list().
+    std::function<bool(const os::Directory&, const std::string& disk_name)> has_unread = {};
+  };
+  /// Throws BusError if there is no such directory, or it is not ours.
+  Route(const std::string& path, Traits traits);
 
   [[nodiscard]] const os::Directory& directory() const { return directory_; }
   [[nodiscard]] std::string disk_name(const std::string& peer) const { return names_.of(peer); }
@@ -36,7 +45,8 @@ class Route {
     PeerFacts facts;
     bool has_lock = false;  ///< its death will show in the directory
   };
-  /// All that are not dead, sorted by name. Leftovers of dead ones are cleared away.
+  /// All that are not dead, sorted by name. Leftovers of dead ones are cleared away, unless messages wait in
+  /// them.
   [[nodiscard]] std::vector<Listed> list();
   /// What a process that was killed left behind goes, unless somebody has taken the name meanwhile.
   void clear_leftovers(const std::string& disk_name) const;
@@ -51,10 +61,19 @@ class Route {
   };
   /// Throws NameTaken. Leftovers of a dead process are cleared away. The endpoint itself is made by the
   /// caller, who then calls announce().
-  [[nodiscard]] Seat claim(const std::string& name, const std::string& note);
+  /// With `reconnect`, an endpoint that nobody sits on, suspended or dead, is taken over as it is; without,
+  /// a suspended one is taken.
+  [[nodiscard]] Seat claim(const std::string& name, const std::string& note, bool reconnect = false);
   void announce(const Seat& seat) const;
   /// Takes away all of it but the statistics.
   void vacate(Seat& seat, const std::string& statistics) const noexcept;
+
+  /// The endpoint stays, for who comes back.
+  void suspend(Seat& seat, const std::string& statistics, std::optional<double> expires) const;
+
+  [[nodiscard]] Statistics statistics_of(const std::string& disk_name) const;
+  /// What all who left have counted, by name.
+  [[nodiscard]] std::map<std::string, Statistics> all_statistics() const;
 
   static constexpr const char* kOwnerFile = ".owner";
 
@@ -63,12 +82,17 @@ class Route {
   [[nodiscard]] bool is_endpoint(os::FileKind kind) const;
   /// What stands under a name, seen by who has just got its lock: left by the dead.
   [[nodiscard]] bool is_leftover(const std::string& disk_name, const HeldLock::Attempt& attempt) const;
-  void remove_all_of(const std::string& disk_name) const noexcept;
+  void remove_all_of(const std::string& disk_name, bool put_back_too = true) const noexcept;
+  /// The real name behind a file name; nullopt: somebody who is just coming, or just going.
+  [[nodiscard]] std::optional<std::string> real_name(const std::string& disk_name) const;
+  /// Its pid was noted after this process began: by this process.
+  [[nodiscard]] bool is_younger_than_us(const std::string& disk_name) const;
+  [[nodiscard]] std::optional<double> suspended_until(const std::string& disk_name) const;
   [[nodiscard]] std::optional<Pid> noted_pid(const std::string& disk_name) const;
 
   os::Directory directory_;
   DiskNames names_;
-  std::vector<os::FileKind> endpoints_;
+  Traits traits_;
 };
 
 [[nodiscard]] std::string lock_file_of(const std::string& disk_name);

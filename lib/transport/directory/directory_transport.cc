@@ -1,0 +1,197 @@
+#include "transport/directory/directory_transport.h"
+
+#include <sys/epoll.h>
+
+#include <set>
+#include <utility>
+
+#include "ipcm/error.h"
+#include "os/process.h"
+#include "transport/directory/statistics_file.h"
+#include "wire/frame.h"
+
+namespace ipcm::transport {
+
+DirectoryTransport::DirectoryTransport(const JoinRequest& request, Loop& loop, Receiver& receiver,
+                                       const Protocol& protocol, Route route)
+    : request_(request), loop_(loop), receiver_(receiver), route_(std::move(route)), protocol_(protocol) {}
+
+void DirectoryTransport::claim() {
+  if (request_.anonymous) return;
+  seat_ = route_.claim(request_.name, request_.class_name, request_.reconnect);
+  past_ = route_.statistics_of(seat_.disk_name);
+  has_requeued_ = route_.directory().look(seat_.disk_name + ".resume").kind == os::FileKind::regular;
+}
+
+void DirectoryTransport::announce() {
+  if (request_.anonymous) return;
+  route_.announce(seat_);
+  joined_ = true;
+}
+
+void DirectoryTransport::give_up_seat() noexcept {
+  if (seat_.lock) route_.vacate(seat_, {});
+}
+
+void DirectoryTransport::leave_silently() noexcept {
+  if (joined_ && seat_.lock) route_.vacate(seat_, {});
+}
+
+void DirectoryTransport::requeue(const std::vector<Message>& messages) {
+  if (messages.empty()) return;
+  if (!joined_) {
+    kept_.insert(kept_.end(), messages.begin(), messages.end());
+    return;
+  }
+  std::string bytes;
+  for (const Message& message : messages) {
+    const std::string payload = request_.serializer->write(message);
+    const auto head = wire::frame_header(payload.size());
+    bytes.append(head.data(), head.size()).append(payload);
+  }
+  route_.directory().append_to_file(seat_.disk_name + ".resume", bytes);
+  has_requeued_ = true;
+}
+
+bool DirectoryTransport::deliver_requeued() {
+  const auto kept = std::exchange(kept_, {});
+  for (const Message& message : kept) receiver_.received(message);
+  if (!std::exchange(has_requeued_, false)) return !kept.empty();
+  constexpr std::size_t kLargest = 1024UL * 1024 * 1024;
+  const std::string file = seat_.disk_name + ".resume";
+  const auto bytes = route_.directory().read_file(file, kLargest);
+  if (!bytes) return !kept.empty();
+  route_.directory().remove_file(file);
+  wire::FrameReader reader;
+  const auto room = reader.room(bytes->size());
+  bytes->copy(room.data(), bytes->size());
+  reader.filled(bytes->size());
+  std::string_view payload;
+  while (reader.next(payload) == wire::FrameReader::Next::frame) {
+    try {
+      receiver_.received(request_.serializer->read(payload, request_.name));
+    } catch (const ProtocolError& error) {
+      receiver_.dropped(std::string("a message that was put back was dropped: ") + error.what());
+    }
+  }
+  if (reader.in_mid_frame())
+    receiver_.dropped("the end of a file of messages put back can't be read: " + file);
+  return true;
+}
+
+std::vector<std::string> DirectoryTransport::peers() {
+  std::vector<std::string> names;
+  for (auto& listed : route_.list())
+    if (listed.name != request_.name || !joined_) names.push_back(std::move(listed.name));
+  return names;
+}
+
+PeerFacts DirectoryTransport::look(const std::string& peer) { return route_.look(peer); }
+
+void DirectoryTransport::watch_peers() {
+  if (directory_watch_) return;
+  directory_watch_ = std::make_unique<os::DirectoryWatch>(route_.directory().short_path("."));
+  watching_ = loop_.watch(directory_watch_->fd(), EPOLLIN, [this](std::uint32_t) {
+    bool changed = false;
+    directory_watch_->read([&](std::string_view) { changed = true; });
+    if (!changed) return;
+    watch_foreign_deaths();
+    receiver_.peers_changed();
+  });
+  watch_foreign_deaths();
+}
+
+void DirectoryTransport::watch_foreign_deaths() {
+  // A peer of ours shows in the directory when it dies; one that holds no lock is watched as a process.
+  std::set<std::string> here;
+  for (const auto& listed : route_.list()) {
+    if (listed.has_lock || listed.facts.state != PeerFacts::State::active) continue;
+    here.insert(listed.name);
+    const auto known = foreign_.find(listed.name);
+    if (known != foreign_.end() && known->second.pid == listed.facts.pid) continue;
+    auto process = os::open_process(listed.facts.pid);
+    if (!process) continue;
+    ForeignPeer peer{listed.facts.pid, std::move(*process), {}};
+    peer.watch = loop_.watch(peer.process.get(), EPOLLIN, [this, name = listed.name](std::uint32_t) {
+      const std::string gone = name;  // erasing ends this callback's own copy
+      foreign_.erase(gone);
+      receiver_.peers_changed();
+    });
+    foreign_.insert_or_assign(listed.name, std::move(peer));
+  }
+  std::erase_if(foreign_, [&](const auto& entry) { return !here.contains(entry.first); });
+}
+
+std::map<std::string, Statistics> DirectoryTransport::all_statistics() { return route_.all_statistics(); }
+
+void DirectoryTransport::leave(const Statistics& statistics) {
+  if (!joined_) return;
+  joined_ = false;
+  stop_listening();
+  const bool counted = !statistics.sent.empty() || !statistics.read.empty();
+  route_.vacate(seat_, counted ? write_statistics(statistics) : std::string());
+  close_links();
+}
+
+void DirectoryTransport::suspend(const Statistics& statistics, std::optional<double> expires) {
+  if (!protocol_.keeps_messages())
+    throw BusError("'" + request_.name + "' can't suspend: protocol " + protocol_.name() +
+                   " keeps no messages for somebody who is away; disconnect and join again");
+  if (!joined_) throw UsageError("'" + request_.name + "' can't suspend: it has no place on the bus");
+  joined_ = false;
+  stop_listening();
+  route_.suspend(seat_, write_statistics(statistics), expires);
+  close_links();
+}
+
+// ---- the protocol's side
+
+namespace {
+
+class LockOwnership final : public Ownership {
+ public:
+  LockOwnership(const std::string& directory, const std::string& file)
+      : directory_(directory), lock_(HeldLock::replace(directory_, file, "")) {}
+  void release() noexcept override { lock_.release(directory_); }
+
+ private:
+  os::Directory directory_;
+  HeldLock lock_;
+};
+
+}  // namespace
+
+std::unique_ptr<Ownership> own_by_lock(const std::string& directory, const std::string& file) {
+  return std::make_unique<LockOwnership>(directory, file);
+}
+
+OwnerFacts owner_by_lock(const std::string& directory, const std::string& file) {
+  if (os::look_at(directory).kind != os::FileKind::directory) return {};
+  const LockFacts facts = look_at_lock(os::Directory(directory), file);
+  return {facts.exists, facts.held, facts.pid};
+}
+
+std::string DirectoryProtocol::make_route(const SpawnOptions& options) const {
+  if (!options.route.empty()) {
+    if (os::look_at(options.route).kind != os::FileKind::directory)
+      throw BusError("the route '" + options.route + "' is no directory; make it first (mode 0700)");
+    return options.route;
+  }
+  const std::string parent =
+      options.parent_directory.empty() ? os::runtime_directory() : options.parent_directory;
+  return os::make_private_directory(parent, "ipcm-" + std::to_string(os::own_pid()) + "-");
+}
+
+bool DirectoryProtocol::remove_route(const BusInfo& info) const noexcept {
+  return os::remove_tree(info.route);
+}
+
+std::unique_ptr<Ownership> DirectoryProtocol::own(const BusInfo& info) const {
+  return own_by_lock(info.route, Route::kOwnerFile);
+}
+
+OwnerFacts DirectoryProtocol::owner(const BusInfo& info) const {
+  return owner_by_lock(info.route, Route::kOwnerFile);
+}
+
+}  // namespace ipcm::transport

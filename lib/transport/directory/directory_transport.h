@@ -1,0 +1,84 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "os/events.h"
+#include "transport/directory/route.h"
+#include "transport/transport.h"
+
+namespace ipcm::transport {
+
+/// What all protocols share whose bus is a directory: presence, names, statistics, what was put back,
+/// leaving. A protocol adds its endpoint and how messages travel.
+///
+/// A derived class calls claim() first in its constructor, makes the endpoint, then announce(); if making it
+/// fails, give_up_seat(). Its destructor calls leave_silently().
+class DirectoryTransport : public Transport {
+ public:
+  void requeue(const std::vector<Message>& messages) final;
+  std::vector<std::string> peers() final;
+  PeerFacts look(const std::string& peer) final;
+  void watch_peers() final;
+  [[nodiscard]] Statistics past() const final { return past_; }
+  std::map<std::string, Statistics> all_statistics() final;
+  void leave(const Statistics& statistics) final;
+  void suspend(const Statistics& statistics, std::optional<double> expires) final;
+  bool is_orphaned() final { return route_.is_orphaned(); }
+
+ protected:
+  DirectoryTransport(const JoinRequest& request, Loop& loop, Receiver& receiver, const Protocol& protocol,
+                     Route route);
+
+  void claim();     ///< Throws NameTaken. Does nothing for anonymous members.
+  void announce();  ///< From now on we can receive.
+  void give_up_seat() noexcept;
+  void leave_silently() noexcept;
+  /// Hands what was put back to the receiver; true if there was something.
+  bool deliver_requeued();
+
+  /// Nobody is to find us from now on; called before the endpoint is removed.
+  virtual void stop_listening() = 0;
+  /// Called after it was removed: lets go of everything.
+  virtual void close_links() = 0;
+
+  JoinRequest request_;
+  Loop& loop_;
+  Receiver& receiver_;
+  Route route_;
+  Route::Seat seat_;
+  bool joined_ = false;
+
+ private:
+  void watch_foreign_deaths();
+
+  const Protocol& protocol_;
+  Statistics past_;
+  bool has_requeued_ = false;
+  std::vector<Message> kept_;  // put back by an anonymous member, which has no file to put it in
+  std::unique_ptr<os::DirectoryWatch> directory_watch_;
+  Watch watching_;
+  struct ForeignPeer {
+    Pid pid;
+    os::UniqueFd process;
+    Watch watch;
+  };
+  std::unordered_map<std::string, ForeignPeer> foreign_;
+};
+
+/// The part of a Protocol that is the same for all directories.
+class DirectoryProtocol : public Protocol {
+ public:
+  [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;
+  bool remove_route(const BusInfo& info) const noexcept final;
+  [[nodiscard]] std::unique_ptr<Ownership> own(const BusInfo& info) const final;
+  [[nodiscard]] OwnerFacts owner(const BusInfo& info) const final;
+};
+
+/// Ownership as a lock file in a directory (Route::kOwnerFile, or another).
+[[nodiscard]] std::unique_ptr<Ownership> own_by_lock(const std::string& directory, const std::string& file);
+[[nodiscard]] OwnerFacts owner_by_lock(const std::string& directory, const std::string& file);
+
+}  // namespace ipcm::transport

@@ -1,0 +1,38 @@
+#include "transport/directory/statistics_file.h"
+
+#include "ipcm/content.h"
+#include "ipcm/error.h"
+
+namespace ipcm::transport {
+namespace {
+
+struct Document {
+  Statistics value;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(optional("sent", value.sent), optional("read", value.read));
+  }
+};
+
+}  // namespace
+
+std::string write_statistics(const Statistics& statistics) {
+  JsonWriter writer;
+  writer.open();
+  writer.name_next("sent");
+  writer(statistics.sent);
+  writer.name_next("read");
+  writer(statistics.read);
+  writer.close();
+  return writer.take();
+}
+
+Statistics read_statistics(std::string_view text) {
+  try {
+    return Content::json(text).as<Document>("statistics").value;
+  } catch (const Error&) {
+    return {};  // being written just now, or not a peer's
+  }
+}
+
+}  // namespace ipcm::transport

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ipcm/bus.h"
+#include "ipcm/message.h"
+
+namespace ipcm::wire {
+
+/// How messages become bytes: the second part of a bus's info string. Immutable, and shared by all who are on
+/// one bus in a process.
+class Serializer {
+ public:
+  virtual ~Serializer() = default;
+  [[nodiscard]] virtual const char* name() const = 0;
+  /// A whole message. read() makes up what may be missing (wire/envelope.h), and throws ProtocolError for
+  /// what is no message.
+  [[nodiscard]] virtual std::string write(const Message& message) const = 0;
+  [[nodiscard]] virtual Message read(std::string_view bytes, std::string_view receiver) const = 0;
+  /// Whether bytes that read() refused come from somebody who speaks this serializer all the same, and made
+  /// a mistake: then only that message is lost, not the connection it came on.
+  [[nodiscard]] virtual bool is_spoken(std::string_view bytes) const = 0;
+  /// One value by itself, for media that keep the other parts of a message apart, and for greetings. The JSON
+  /// text given and returned is pure ASCII. read_value() throws ProtocolError.
+  [[nodiscard]] virtual std::string write_value(std::string_view json) const = 0;
+  [[nodiscard]] virtual std::string read_value(std::string_view bytes) const = 0;
+};
+
+/// The serializer that an info string names, with its options. Throws BusError that lists the known ones, or
+/// says which option is wrong.
+[[nodiscard]] std::shared_ptr<const Serializer> make_serializer(const BusInfo& info);
+/// Their names.
+[[nodiscard]] std::vector<std::string> known_serializers();
+
+}  // namespace ipcm::wire
