@@ -124,7 +124,9 @@ std::size_t Member::unread() const {
   }));
 }
 
-void Member::drain() { transport_->drain(); }
+void Member::drain() {
+  if (!paused_) transport_->drain();
+}
 
 template <class Condition>
 bool Member::await_change(Condition&& condition, os::Deadline deadline) {

@@ -49,7 +49,8 @@ class Member final : private transport::Receiver {
   [[nodiscard]] bool keeps_messages() const { return keeps_messages_; }
   /// How many of them are more than a word to end.
   [[nodiscard]] std::size_t unread() const;
-  /// Takes in what has arrived, without waiting.
+  /// Takes in what has arrived, without waiting; if the medium keeps messages, not more than a reader should
+  /// have at once: what is left comes when that was taken.
   void drain();
   [[nodiscard]] transport::Transport& transport() { return *transport_; }
   [[nodiscard]] const transport::Transport& transport() const { return *transport_; }

@@ -137,9 +137,10 @@ bool Requests::asks(const std::string& peer) const {
                      [&](const auto& entry) { return entry.second.peer == peer && !entry.second.response; });
 }
 
-void Requests::sort_inbox() {
+bool Requests::sort_inbox() {
   std::vector<std::string> finished;  // an answer ends with its request, in this process
-  for (Message& message : member_.take_each()) {
+  auto messages = member_.take_each();
+  for (Message& message : messages) {
     auto said = wire::understand(message.content);
     if (said.meaning != wire::Meaning::response) {
       others_.push_back(std::move(message));
@@ -164,6 +165,7 @@ void Requests::sort_inbox() {
              Response(said.id, message.from, std::make_exception_ptr(RemoteError(message.from, said.error))));
   }
   member_.finish(finished);
+  return !messages.empty();
 }
 
 void Requests::look_after(const std::string& peer) {
@@ -177,8 +179,9 @@ void Requests::look_after(const std::string& peer) {
   if (asks(peer)) {
     // Its last words first: they may be in a socket that we have not read, or in a connection not yet
     // accepted.
-    member_.drain();
-    sort_inbox();
+    do {
+      member_.drain();
+    } while (sort_inbox() && asks(peer));
   }
   if (asks(peer)) {
     std::optional<ExitStatus> status;
@@ -195,7 +198,7 @@ void Requests::look_after(const std::string& peer) {
 
 void Requests::settle() {
   if (follow_starts) follow_starts();
-  sort_inbox();
+  (void)sort_inbox();
   while (!lost_.empty()) {
     const std::string peer = *lost_.begin();
     lost_.erase(lost_.begin());

@@ -75,7 +75,7 @@ class Requests {
 
   void transmit(const std::string& peer, const std::string& id, const Content& payload);
   void watch(const std::string& peer);
-  void sort_inbox();
+  bool sort_inbox();  ///< true: there was something
   void look_after(const std::string& peer);
   void answer(const std::string& id, Response response);
   void fail_all(const std::string& peer, const std::exception_ptr& why);

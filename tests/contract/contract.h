@@ -6,12 +6,31 @@
 #include <cstdlib>
 
 #include "support/peers.h"
+#include "transport/protocols.h"
 
 namespace ipcm::test {
 
 [[nodiscard]] inline std::string protocol() {
   const char* name = std::getenv("IPCM_TEST_PROTOCOL");
   return name != nullptr ? name : "ConnectionUnix";
+}
+
+// What not every protocol can. A test that asks for more than the protocol under test has is left out of that
+// run (doctest counts it as skipped, not as passed):
+//
+//   TEST_CASE_FIXTURE(Tidy, "A10: …" * kept_messages()) { … }
+
+struct LeaveOut {
+  bool when;
+  void fill(doctest::detail::TestCase& test) const { test.m_skip = test.m_skip || when; }
+};
+/// For tests where messages wait for a receiver that is away; or, with false, where they do not.
+[[nodiscard]] inline LeaveOut kept_messages(bool kept = true) {
+  return {transport::find_protocol(protocol()).keeps_messages() != kept};
+}
+/// For tests with members in other processes.
+[[nodiscard]] inline LeaveOut needs_processes() {
+  return {transport::find_protocol(protocol()).within_one_process()};
 }
 
 /// How a bus of the protocol under test is made.
