@@ -1,6 +1,7 @@
 #include "os/events.h"
 
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -79,6 +80,18 @@ void TimerFd::disarm() {
 void TimerFd::acknowledge() {
   std::uint64_t expirations = 0;
   (void)quiet([&] { return ::read(fd_.get(), &expirations, sizeof expirations); });
+}
+
+WakeUp::WakeUp() : fd_(sys("make", "event", [] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); })) {}
+
+void WakeUp::notify() const noexcept {
+  const std::uint64_t one = 1;
+  if (fd_) (void)quiet([&] { return ::write(fd_.get(), &one, sizeof one); });
+}
+
+void WakeUp::acknowledge() const noexcept {
+  std::uint64_t count = 0;
+  if (fd_) (void)quiet([&] { return ::read(fd_.get(), &count, sizeof count); });
 }
 
 DirectoryWatch::DirectoryWatch(const std::string& path, Of what) {

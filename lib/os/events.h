@@ -43,6 +43,19 @@ class TimerFd {
   UniqueFd fd_;
 };
 
+/// Makes a loop on another thread look: readable from notify() to acknowledge(). notify() may be called from
+/// any thread.
+class WakeUp {
+ public:
+  WakeUp();
+  void notify() const noexcept;
+  void acknowledge() const noexcept;
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+};
+
 /// Tells of changes in one directory: names that came, went, or were closed after writing.
 class DirectoryWatch {
  public:

@@ -22,7 +22,10 @@ namespace ipcm::test {
 
 struct LeaveOut {
   bool when;
-  void fill(doctest::detail::TestCase& test) const { test.m_skip = test.m_skip || when; }
+  template <class TestCaseOrSuite>
+  void fill(TestCaseOrSuite& test) const {
+    test.m_skip = test.m_skip || when;
+  }
 };
 /// For tests where messages wait for a receiver that is away; or, with false, where they do not.
 [[nodiscard]] inline LeaveOut kept_messages(bool kept = true) {
@@ -33,6 +36,11 @@ struct LeaveOut {
   return {transport::find_protocol(protocol()).within_one_process()};
 }
 
+/// For tests of what is so only inside one process.
+[[nodiscard]] inline LeaveOut needs_no_processes() { return {!needs_processes().when}; }
+/// For tests that look at where a bus lies in the file system.
+[[nodiscard]] inline LeaveOut needs_files() { return needs_processes(); }
+
 /// How a bus of the protocol under test is made.
 [[nodiscard]] inline SpawnOptions bus_options() {
   SpawnOptions options;
@@ -40,6 +48,11 @@ struct LeaveOut {
   return options;
 }
 [[nodiscard]] inline Guard spawn_bus() { return ipcm_spawn(bus_options()); }
+
+/// Removes one that nobody owns.
+[[nodiscard]] inline bool remove_bus(const BusInfo& info) {
+  return transport::find_protocol(info.protocol).remove_route(info);
+}
 
 /// A forked service on a new bus of that protocol, or on an existing one.
 [[nodiscard]] inline Handle start(const std::string& name, ServiceOptions options) {
