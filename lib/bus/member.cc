@@ -32,6 +32,7 @@ Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop
   request_.serializer = wire::make_serializer(request.info);
   transport_ = protocol_.join(request_, *loop_, *this);
   statistics_ = transport_->past();
+  keeps_messages_ = protocol_.keeps_messages();
 }
 
 Member::~Member() {
@@ -104,10 +105,23 @@ void Member::broadcast(const Content& content) {
 }
 
 std::vector<Message> Member::take() {
+  std::vector<Message> taken = take_each();
+  if (keeps_messages_)
+    for (const Message& message : taken) unfinished_.push_back(message.id);
+  return taken;
+}
+
+void Member::finish_taken() { finish(std::exchange(unfinished_, {})); }
+
+void Member::finish(const std::vector<std::string>& ids) {
+  if (!ids.empty() && !left_ && born_in_ == os::generation()) transport_->acknowledge(ids);
+}
+
+std::vector<Message> Member::take_each() {
   std::vector<Message> taken(std::make_move_iterator(inbox_.begin()), std::make_move_iterator(inbox_.end()));
   inbox_.clear();
-  if (inbox_bytes_ > kLargestInbox) transport_->receive(true);
   inbox_bytes_ = 0;
+  if (std::exchange(paused_, false) && !left_) transport_->receive(true);
   for (const Message& message : taken) ++statistics_.read[message.from];
   // Only a sender with several connections to us can be out of order; sorting keeps the order of equals.
   const auto earlier = [](const Message& a, const Message& b) {
@@ -132,11 +146,8 @@ std::size_t Member::unread() const {
   }));
 }
 
-void Member::drain() { transport_->drain(); }
-
-void Member::drain_before_leaving() {
-  transport_->keep_requeued();
-  transport_->drain();
+void Member::drain() {
+  if (!paused_) transport_->drain();
 }
 
 template <class Condition>
@@ -168,6 +179,7 @@ bool Member::await_gone(const std::string& peer, os::Deadline deadline) {
 void Member::leave(os::Deadline flush) {
   if (left_ || born_in_ != os::generation()) return;
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
+  finish_taken();
   left_ = true;
   transport_->leave(keeps_statistics_ ? statistics_ : Statistics{});
 }
@@ -175,15 +187,17 @@ void Member::leave(os::Deadline flush) {
 void Member::suspend(std::optional<double> expires, os::Deadline flush) {
   expect_usable();
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
-  transport_->suspend(statistics_, expires);
+  finish_taken();
+  transport_->suspend(keeps_statistics_ ? statistics_ : Statistics{}, expires);
   left_ = true;
 }
 
 void Member::received(Message message) {
-  const std::size_t before = inbox_bytes_;
   inbox_bytes_ += size_of(message);
   inbox_.push_back(std::move(message));
-  if (before <= kLargestInbox && inbox_bytes_ > kLargestInbox && transport_) transport_->receive(false);
+  if (paused_ || inbox_bytes_ < kLargestInbox || !transport_) return;
+  paused_ = true;
+  transport_->receive(false);
 }
 
 void Member::link_lost(const std::string& peer) {

@@ -41,16 +41,22 @@ class Member final : private transport::Receiver {
   void broadcast(const Content& content);
 
   [[nodiscard]] bool has_messages() const { return !inbox_.empty(); }
-  /// All that has been taken in, in order; does not look for more.
+  /// All that has been taken in, in order; does not look for more. Who takes tells when it is dealt with:
+  /// finish_taken() when he comes back for more; leave() does it for him.
   [[nodiscard]] std::vector<Message> take();
   /// Gives back what take() gave, for the next reader of this name.
   void requeue(const std::vector<Message>& messages);
+  void finish_taken();
+  /// The same for who deals with each by itself, and tells so by its id.
+  [[nodiscard]] std::vector<Message> take_each();
+  void finish(const std::vector<std::string>& ids);
+  /// Whether the medium keeps messages until they were finished; elsewhere nobody needs to tell.
+  [[nodiscard]] bool keeps_messages() const { return keeps_messages_; }
   /// How many of them are more than a word to end.
   [[nodiscard]] std::size_t unread() const;
-  /// Takes in what has arrived, without waiting.
+  /// Takes in what has arrived, without waiting; if the medium keeps messages, not more than a reader should
+  /// have at once: what is left comes when that was taken.
   void drain();
-  /// Takes in the last of it: what was put back stays for the next reader.
-  void drain_before_leaving();
   [[nodiscard]] transport::Transport& transport() { return *transport_; }
   [[nodiscard]] const transport::Transport& transport() const { return *transport_; }
 
@@ -94,9 +100,12 @@ class Member final : private transport::Receiver {
   std::uint32_t born_in_;
   bool left_ = false;
   bool keeps_statistics_ = true;
-  std::deque<Message> inbox_;
+  bool keeps_messages_ = false;
+  bool paused_ = false;  // what the medium keeps may wait there until this was taken
   std::size_t inbox_bytes_ = 0;
+  std::deque<Message> inbox_;
   std::uint64_t peer_changes_ = 0;
+  std::vector<std::string> unfinished_;  // ids of what take() gave out last
   Statistics statistics_;
   std::uint64_t dropped_ = 0;
   double last_stamp_ = 0;

@@ -128,7 +128,8 @@ class TakeDown {
         one.gone = true;
       } else if (!one.must_end) {
         const State state = member_->transport().look(one.name).state;
-        one.gone = state == State::absent || state == State::dead;
+        // Who is suspended has no process that could leave.
+        one.gone = state == State::absent || state == State::dead || state == State::suspended;
       }
       if (one.gone) one.watch.stop();
     }

@@ -200,6 +200,7 @@ void Core::turn() {
   guarded("should_end", [&] {
     if (self_.should_end()) terminate(0);
   });
+  requests_->finish_others();
 }
 
 void Core::tell_unhandled(Activity rest) {

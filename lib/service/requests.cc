@@ -45,7 +45,11 @@ void Requests::remember(const std::string& id, const char* what) {
 void Requests::watch(const std::string& peer) {
   // Who leaves without dying shows on its link; where there are none, in who is listed.
   if (!member_.transport().keeps_links()) member_.transport().watch_peers();
-  if (watched_.contains(peer)) return;
+  // One that was away when we looked last may be back, or away until another time.
+  if (const auto known = watched_.find(peer); known != watched_.end()) {
+    if (known->second.pid != 0) return;
+    watched_.erase(known);
+  }
   const auto facts = member_.transport().look(peer);
   using State = transport::PeerFacts::State;
   if (facts.state == State::dead && member_.protocol().keeps_messages())
@@ -75,11 +79,14 @@ void Requests::watch(const std::string& peer) {
 }
 
 bool Requests::must_look() const {
-  return !member_.transport().keeps_links() && seen_changes_ != member_.peer_changes() && have_pending();
+  return !member_.transport().keeps_links() && seen_changes_ != member_.peer_changes() &&
+         (!watched_.empty() || have_pending());
 }
 
 void Requests::look_after_all() {
   seen_changes_ = member_.peer_changes();
+  // Whom we ask nothing just now is looked at afresh when we do.
+  std::erase_if(watched_, [this](const auto& entry) { return !asks(entry.first); });
   for (const auto& [id, open] : open_)
     if (!open.response && !held_.contains(open.peer)) lost_.insert(open.peer);
 }
@@ -157,14 +164,17 @@ bool Requests::asks(const std::string& peer) const {
                      [&](const auto& entry) { return entry.second.peer == peer && !entry.second.response; });
 }
 
-void Requests::sort_inbox() {
-  for (Message& message : member_.take()) {
+bool Requests::sort_inbox() {
+  std::vector<std::string> finished;  // an answer ends with its request, in this process
+  auto messages = member_.take_each();
+  for (Message& message : messages) {
     auto said = wire::understand(message.content);
     if (said.meaning != wire::Meaning::response) {
       others_bytes_ += message.content.json().size() + kMessageOverhead;
       others_.push_back(std::move(message));
       continue;
     }
+    if (member_.keeps_messages()) finished.push_back(message.id);
     const auto found = open_.find(said.id);
     if (found == open_.end() || found->second.response) {
       const auto known = std::find_if(recent_.begin(), recent_.end(),
@@ -182,6 +192,8 @@ void Requests::sort_inbox() {
       answer(said.id,
              Response(said.id, message.from, std::make_exception_ptr(RemoteError(message.from, said.error))));
   }
+  member_.finish(finished);
+  return !messages.empty();
 }
 
 void Requests::look_after(const std::string& peer) {
@@ -209,8 +221,9 @@ void Requests::look_after(const std::string& peer) {
   if (asks(peer)) {
     // Its last words first: they may be in a socket that we have not read, or in a connection not yet
     // accepted.
-    member_.drain();
-    sort_inbox();
+    do {
+      member_.drain();
+    } while (sort_inbox() && asks(peer));
   }
   if (asks(peer)) {
     std::optional<ExitStatus> status;
@@ -227,7 +240,7 @@ void Requests::look_after(const std::string& peer) {
 
 void Requests::settle() {
   if (follow_starts) follow_starts();
-  sort_inbox();
+  (void)sort_inbox();
   if (must_look()) look_after_all();
   while (!lost_.empty()) {
     const std::string peer = *lost_.begin();
@@ -245,11 +258,16 @@ void Requests::run_due() {
   }
 }
 
+void Requests::finish_others() { member_.finish(std::exchange(unfinished_, {})); }
+
 std::vector<Message> Requests::take_others() {
+  finish_others();
   std::vector<Message> taken(std::make_move_iterator(others_.begin()),
                              std::make_move_iterator(others_.end()));
   others_.clear();
   others_bytes_ = 0;
+  if (member_.keeps_messages())
+    for (const Message& message : taken) unfinished_.push_back(message.id);
   return taken;
 }
 

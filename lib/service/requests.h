@@ -42,8 +42,9 @@ class Requests {
   [[nodiscard]] bool has_work() const {
     return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty() || must_look();
   }
-  /// What was put aside.
+  /// What was put aside. Who takes it tells when it is dealt with, at the latest by taking again.
   [[nodiscard]] std::vector<Message> take_others();
+  void finish_others();
   /// The same, for who runs no loop: looks for more first.
   [[nodiscard]] std::vector<Message> messages();
 
@@ -79,7 +80,7 @@ class Requests {
   /// Whether the bus has changed since we looked whether those whom we have asked are still there.
   [[nodiscard]] bool must_look() const;
   void look_after_all();
-  void sort_inbox();
+  bool sort_inbox();  ///< true: there was something
   void look_after(const std::string& peer);
   void answer(const std::string& id, Response response);
   void fail_all(const std::string& peer, const std::exception_ptr& why);
@@ -95,6 +96,7 @@ class Requests {
   std::deque<Message> others_;
   std::size_t others_bytes_ = 0;
   std::uint64_t seen_changes_ = 0;
+  std::vector<std::string> unfinished_;  // ids of others that were taken
   std::map<std::string, Watched> watched_;
   std::set<std::string> lost_;  // ways or processes that ended since the last look
   std::map<std::string, std::vector<Held>> held_;

@@ -8,6 +8,7 @@
 #include "service/serve.h"
 #include "service/setup.h"
 #include "transport/directory/disk_name.h"
+#include "transport/protocols.h"
 
 namespace ipcm::service {
 namespace {
@@ -18,8 +19,11 @@ bool has_callbacks(const ServiceOptions& options) {
          options.should_end || options.on_cleanup || options.handle_request;
 }
 
-void check(const std::string& name, const ServiceOptions& options) {
+void check(const std::string& name, const ServiceOptions& options, const BusInfo& info) {
   const std::string who = "service '" + name + "': ";
+  if (transport::find_protocol(info.protocol).within_one_process())
+    throw UsageError(who + "it would be a process of its own, and a bus of protocol " + info.protocol +
+                     " lives inside one process; use another protocol");
   transport::check_peer_name(name);
   if (options.exec && options.class_name.empty())
     throw UsageError(
@@ -83,7 +87,7 @@ void plan_streams(launch::Request& request, const Redirect& wanted, const Setup*
 
 launch::Request plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info,
                            const Setup* starter) {
-  check(name, options);
+  check(name, options, info);
   std::vector<Pid> watched = options.watch_pids;
   if (watched.empty() && !options.detached) watched = {os::own_pid()};
 

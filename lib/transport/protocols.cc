@@ -2,12 +2,16 @@
 
 #include "ipcm/error.h"
 #include "transport/connection_unix/protocol.h"
+#include "transport/local_memory/protocol.h"
+#include "transport/message_files/protocol.h"
 
 namespace ipcm::transport {
 
 const std::vector<const Protocol*>& protocols() {
   static const std::vector<const Protocol*> all = {
       &connection_unix_protocol(),
+      &message_files_protocol(),
+      &local_memory_protocol(),
   };
   return all;
 }

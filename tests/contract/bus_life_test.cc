@@ -39,7 +39,7 @@ std::vector<std::string> described(const std::vector<Discrepancy>& all) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "A4: what was sent and read is written at disconnect, for others to read") {
+TEST_CASE_FIXTURE(Tidy, "A4: what was sent and read is written at disconnect, for others to read" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b(taker("b", guard.info(), 2));
@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(Tidy, "A4: a bus with do_sanity_check checks at shutdown") {
   CHECK_NOTHROW(guard.shutdown());  // it is down
 }
 
-TEST_CASE_FIXTURE(Tidy, "A4: services that asked each other and were shut down pass the sanity check") {
+TEST_CASE_FIXTURE(Tidy, "A4: services that asked each other and were shut down pass the sanity check" * needs_processes()) {
   ServiceOptions options = echoing();
   options.bus = bus_options();
   options.bus.do_sanity_check = true;
@@ -120,7 +120,7 @@ TEST_CASE_FIXTURE(Tidy, "A4: services that asked each other and were shut down p
   CHECK_NOTHROW(handle.shutdown());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A10: suspend and reconnect: messages sent before and meanwhile are all there after") {
+TEST_CASE_FIXTURE(Tidy, "A10: suspend and reconnect: messages sent before and meanwhile are all there after" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b([&](Lines& test) {
@@ -162,7 +162,7 @@ TEST_CASE_FIXTURE(Tidy, "A10: suspend and reconnect: messages sent before and me
   CHECK(guard.sanity_check().empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A10: a reconnect while the old process lives throws, and leaves that one its place") {
+TEST_CASE_FIXTURE(Tidy, "A10: a reconnect while the old process lives throws, and leaves that one its place" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b([&](Lines& test) {
@@ -178,8 +178,7 @@ TEST_CASE_FIXTURE(Tidy, "A10: a reconnect while the old process lives throws, an
   CHECK(b.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A10: when its time is up a suspended peer is gone, and a reconnect clears the deadline") {
-  if (!keeps_messages()) return;  // the refusal is tested above
+TEST_CASE_FIXTURE(Tidy, "A10: when its time is up a suspended peer is gone, and a reconnect clears the deadline" * kept_messages()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Client b = ipcm_connect("b", guard.info());
@@ -224,7 +223,7 @@ TEST_CASE_FIXTURE(Tidy, "A11: messages put back come also to who joins next unde
   CHECK(guard.sanity_check().empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A11: messages put back survive an exec of their reader") {
+TEST_CASE_FIXTURE(Tidy, "A11: messages put back survive an exec of their reader" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b([&](Lines& test) -> int {
@@ -247,7 +246,7 @@ TEST_CASE("helper: join again after exec" * doctest::skip()) {
   for (const Message& message : collect(client, 1)) client.send_message("a", message.content);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A13: the configured signal reaches the peers before the word to end") {
+TEST_CASE_FIXTURE(Tidy, "A13: the configured signal reaches the peers before the word to end" * needs_processes()) {
   SpawnOptions options = bus_options();
   options.signal = SIGUSR1;
   Guard guard = ipcm_spawn(options);
@@ -264,7 +263,7 @@ TEST_CASE_FIXTURE(Tidy, "A13: the configured signal reaches the peers before the
   std::filesystem::remove(file);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A13: a peer that is stopped does not hold up the others, and is ended") {
+TEST_CASE_FIXTURE(Tidy, "A13: a peer that is stopped does not hold up the others, and is ended" * needs_processes()) {
   SpawnOptions options = bus_options();
   options.polite_time = 300ms;
   options.term_time = 300ms;
@@ -281,7 +280,7 @@ TEST_CASE_FIXTURE(Tidy, "A13: a peer that is stopped does not hold up the others
   CHECK_FALSE(std::filesystem::exists(guard.info().route));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A14: cleave: a detached process owns the bus, and takes it down when told to") {
+TEST_CASE_FIXTURE(Tidy, "A14: cleave: a detached process owns the bus, and takes it down when told to" * needs_processes()) {
   Guard guard = spawn_bus();
   const BusInfo info = guard.info();
   const Pid daemon = guard.cleave();
@@ -304,7 +303,7 @@ TEST_CASE_FIXTURE(Tidy, "A14: cleave: a detached process owns the bus, and takes
   CHECK_THROWS_AS((void)ipcm_connect("c", info), BusError);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A14: cleave: the bus outlives its maker, and ends when the last peer has left") {
+TEST_CASE_FIXTURE(Tidy, "A14: cleave: the bus outlives its maker, and ends when the last peer has left" * needs_processes()) {
   BusInfo info;
   Pid daemon = 0;
   Forked maker([&](Lines& test) {
@@ -331,14 +330,13 @@ TEST_CASE_FIXTURE(Tidy, "A14: cleave: the bus outlives its maker, and ends when 
   CHECK_THROWS_AS((void)ipcm_connect("c", info), BusError);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A14: cleave: a process with threads is refused") {
+TEST_CASE_FIXTURE(Tidy, "A14: cleave: a process with threads is refused" * needs_processes()) {
   Guard guard = spawn_bus();
   with_thread([&] { CHECK_THROWS_AS((void)guard.cleave(), UsageError); });
   CHECK_NOTHROW(guard.shutdown());
 }
 
-TEST_CASE_FIXTURE(Tidy, "D5: a peer that suspended is waited for, until its deadline") {
-  if (!keeps_messages()) return;  // A10: refused
+TEST_CASE_FIXTURE(Tidy, "D5: a peer that suspended is waited for, until its deadline" * needs_processes() * kept_messages()) {
   const Guard guard = spawn_bus();
   Handle asker = start_on(guard.info(), "asker", echoing());
   Client b = ipcm_connect("b", guard.info());
@@ -355,7 +353,7 @@ TEST_CASE_FIXTURE(Tidy, "D5: a peer that suspended is waited for, until its dead
   CHECK_THROWS_AS((void)asker.sync_request("b", "too late", kHang), PeerGone);
 }
 
-TEST_CASE_FIXTURE(Tidy, "D5: a peer that restarts under a new pid: where messages are kept it is waited for") {
+TEST_CASE_FIXTURE(Tidy, "D5: a peer that restarts under a new pid: where messages are kept it is waited for" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client reader = ipcm_connect("unused", guard.info());
   Handle asker = start_on(guard.info(), "asker", echoing());
@@ -392,7 +390,7 @@ TEST_CASE_FIXTURE(Tidy, "D5: a peer that restarts under a new pid: where message
   CHECK(second.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its memory, and senders wait") {
+TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its memory, and senders wait" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client slow = ipcm_connect("slow", guard.info());
   Client quick = ipcm_connect("quick", guard.info());
@@ -415,6 +413,10 @@ TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its
   // It looks, and never takes: until it has had enough for others, and looks no more.
   for (bool had_enough = false; !had_enough;) {
     slow.dispatch();
+    if (keeps_messages()) {  // what it does not take in stays where it is
+      had_enough = !os::is_readable(slow.fd());
+      continue;
+    }
     const auto pending = flood.sync_request<std::size_t>("pending", kHang);
     if (pending == 0) (void)flood.sync_request("flood", kHang);
     had_enough = pending > 0 && !os::is_readable(slow.fd());

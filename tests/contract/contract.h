@@ -17,6 +17,31 @@ namespace ipcm::test {
 
 /// Whether messages wait for a receiver that is away.
 [[nodiscard]] inline bool keeps_messages() { return transport::find_protocol(protocol()).keeps_messages(); }
+// What not every protocol can. A test that asks for more than the protocol under test has is left out of that
+// run (doctest counts it as skipped, not as passed):
+//
+//   TEST_CASE_FIXTURE(Tidy, "A10: …" * kept_messages()) { … }
+
+struct LeaveOut {
+  bool when;
+  template <class TestCaseOrSuite>
+  void fill(TestCaseOrSuite& test) const {
+    test.m_skip = test.m_skip || when;
+  }
+};
+/// For tests where messages wait for a receiver that is away; or, with false, where they do not.
+[[nodiscard]] inline LeaveOut kept_messages(bool kept = true) {
+  return {transport::find_protocol(protocol()).keeps_messages() != kept};
+}
+/// For tests with members in other processes.
+[[nodiscard]] inline LeaveOut needs_processes() {
+  return {transport::find_protocol(protocol()).within_one_process()};
+}
+
+/// For tests of what is so only inside one process.
+[[nodiscard]] inline LeaveOut needs_no_processes() { return {!needs_processes().when}; }
+/// For tests that look at where a bus lies in the file system.
+[[nodiscard]] inline LeaveOut needs_files() { return needs_processes(); }
 
 /// How a bus of the protocol under test is made.
 [[nodiscard]] inline SpawnOptions bus_options() {
@@ -25,6 +50,11 @@ namespace ipcm::test {
   return options;
 }
 [[nodiscard]] inline Guard spawn_bus() { return ipcm_spawn(bus_options()); }
+
+/// Removes one that nobody owns.
+[[nodiscard]] inline bool remove_bus(const BusInfo& info) {
+  return transport::find_protocol(info.protocol).remove_route(info);
+}
 
 /// A forked service on a new bus of that protocol, or on an existing one.
 [[nodiscard]] inline Handle start(const std::string& name, ServiceOptions options) {

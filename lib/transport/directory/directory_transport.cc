@@ -2,7 +2,7 @@
 
 #include <sys/epoll.h>
 
-#include <set>
+#include <algorithm>
 #include <utility>
 
 #include "ipcm/error.h"
@@ -14,7 +14,12 @@ namespace ipcm::transport {
 
 DirectoryTransport::DirectoryTransport(const JoinRequest& request, Loop& loop, Receiver& receiver,
                                        const Protocol& protocol, Route route)
-    : request_(request), loop_(loop), receiver_(receiver), route_(std::move(route)), protocol_(protocol) {}
+    : request_(request),
+      loop_(loop),
+      receiver_(receiver),
+      route_(std::move(route)),
+      protocol_(protocol),
+      foreign_(loop, [this] { receiver_.peers_changed(); }) {}
 
 void DirectoryTransport::claim() {
   if (request_.anonymous) return;
@@ -61,22 +66,47 @@ bool DirectoryTransport::deliver_requeued() {
   const std::string file = seat_.disk_name + ".resume";
   const auto bytes = route_.directory().read_file(file, kLargest);
   if (!bytes) return !kept.empty();
-  route_.directory().remove_file(file);
+  const std::string_view fresh = std::string_view(*bytes).substr(std::min(requeued_read_, bytes->size()));
   wire::FrameReader reader;
-  const auto room = reader.room(bytes->size());
-  bytes->copy(room.data(), bytes->size());
-  reader.filled(bytes->size());
+  const auto room = reader.room(fresh.size());
+  fresh.copy(room.data(), fresh.size());
+  reader.filled(fresh.size());
   std::string_view payload;
   while (reader.next(payload) == wire::FrameReader::Next::frame) {
     try {
-      receiver_.received(request_.serializer->read(payload, request_.name));
+      Message message = request_.serializer->read(payload, request_.name);
+      if (protocol_.keeps_messages()) requeued_open_.insert(message.id);
+      receiver_.received(std::move(message));
     } catch (const ProtocolError& error) {
       receiver_.dropped(std::string("a message that was put back was dropped: ") + error.what());
     }
   }
   if (reader.in_mid_frame())
     receiver_.dropped("the end of a file of messages put back can't be read: " + file);
+  requeued_read_ = bytes->size();
+  if (requeued_open_.empty()) forget_requeued();
   return true;
+}
+
+void DirectoryTransport::acknowledge(const std::vector<std::string>& ids) {
+  if (requeued_read_ == 0) return;
+  for (const std::string& id : ids)
+    if (const auto open = requeued_open_.find(id); open != requeued_open_.end()) requeued_open_.erase(open);
+  if (requeued_open_.empty()) forget_requeued();
+}
+
+void DirectoryTransport::forget_requeued() {
+  const std::string file = seat_.disk_name + ".resume";
+  const std::size_t done = std::exchange(requeued_read_, 0);
+  if (has_requeued_) {  // more was put back meanwhile
+    constexpr std::size_t kLargest = 1024UL * 1024 * 1024;
+    const auto bytes = route_.directory().read_file(file, kLargest);
+    if (bytes && bytes->size() > done) {
+      route_.directory().write_file(file, std::string_view(*bytes).substr(done));
+      return;
+    }
+  }
+  route_.directory().remove_file(file);
 }
 
 std::vector<std::string> DirectoryTransport::peers() {
@@ -103,23 +133,11 @@ void DirectoryTransport::watch_peers() {
 
 void DirectoryTransport::watch_foreign_deaths() {
   // A peer of ours shows in the directory when it dies; one that holds no lock is watched as a process.
-  std::set<std::string> here;
-  for (const auto& listed : route_.list()) {
-    if (listed.has_lock || listed.facts.state != PeerFacts::State::active) continue;
-    here.insert(listed.name);
-    const auto known = foreign_.find(listed.name);
-    if (known != foreign_.end() && known->second.pid == listed.facts.pid) continue;
-    auto process = os::open_process(listed.facts.pid);
-    if (!process) continue;
-    ForeignPeer peer{listed.facts.pid, std::move(*process), {}};
-    peer.watch = loop_.watch(peer.process.get(), EPOLLIN, [this, name = listed.name](std::uint32_t) {
-      const std::string gone = name;  // erasing ends this callback's own copy
-      foreign_.erase(gone);
-      receiver_.peers_changed();
-    });
-    foreign_.insert_or_assign(listed.name, std::move(peer));
-  }
-  std::erase_if(foreign_, [&](const auto& entry) { return !here.contains(entry.first); });
+  std::vector<ForeignWatch::Peer> foreign;
+  for (const auto& listed : route_.list())
+    if (!listed.has_lock && listed.facts.state == PeerFacts::State::active)
+      foreign.push_back({listed.name, listed.facts.pid});
+  foreign_.follow(foreign);
 }
 
 std::map<std::string, Statistics> DirectoryTransport::all_statistics() { return route_.all_statistics(); }
@@ -129,7 +147,7 @@ void DirectoryTransport::leave(const Statistics& statistics) {
   joined_ = false;
   stop_listening();
   const bool counted = !statistics.sent.empty() || !statistics.read.empty();
-  route_.vacate(seat_, counted ? write_statistics(statistics) : std::string());
+  route_.vacate(seat_, counted ? write_statistics(statistics) : std::string(), [this] { close_endpoint(); });
   close_links();
 }
 
