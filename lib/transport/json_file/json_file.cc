@@ -23,8 +23,8 @@ constexpr auto kLockTime = std::chrono::seconds(30);
 constexpr auto kSilentTime = std::chrono::seconds(1);
 /// Inside the loop nobody waits for the lock; it is tried again after this.
 constexpr auto kRetry = std::chrono::milliseconds(2);
-/// Unread by one receiver. Each message costs writing all of them.
-constexpr std::size_t kLargestMailbox = wire::kLargestFrame;
+/// Unread by one receiver. Less than elsewhere: each message costs writing all that is there.
+constexpr std::size_t kLargestMailbox = 16UL * 1024 * 1024;
 
 }  // namespace
 
@@ -107,8 +107,12 @@ void JsonFile::read(const std::function<void(const JsonDocument&)>& look) {
     case JsonStore::Result::gone:
       throw BusError("the bus at '" + request_.info.route + "' was taken down");
     case JsonStore::Result::busy:
-      throw BusError("the bus at '" + request_.info.route + "' is locked by somebody who does not let it go");
+      fail_locked();
   }
+}
+
+void JsonFile::fail_locked() const {
+  throw BusError("the bus at '" + request_.info.route + "' is locked by somebody who does not let it go");
 }
 
 void JsonFile::change(const std::function<bool(JsonDocument&)>& change) {
@@ -118,7 +122,7 @@ void JsonFile::change(const std::function<bool(JsonDocument&)>& change) {
     case JsonStore::Result::gone:
       throw BusError("the bus at '" + request_.info.route + "' was taken down");
     case JsonStore::Result::busy:
-      throw BusError("the bus at '" + request_.info.route + "' is locked by somebody who does not let it go");
+      fail_locked();
   }
 }
 
@@ -190,6 +194,7 @@ void JsonFile::take_in(Hurry hurry) {
   try {
     switch (store_.read(look, limit)) {
       case JsonStore::Result::done:
+        acknowledge(std::exchange(broken_, {}));
         return;
       case JsonStore::Result::gone:
         if (watches_peers_) receiver_.peers_changed();
@@ -219,7 +224,7 @@ void JsonFile::hand_out(const JsonDocument& document) {
       if (message.id != key) keys_[message.id] = key;
       fresh.push_back(std::move(message));
     } catch (const ProtocolError& error) {
-      // Counted as handed out, it stays there unseen until the next message is removed.
+      broken_.push_back(key);
       receiver_.dropped(std::string("a message was dropped: ") + error.what());
     }
   }
@@ -281,7 +286,7 @@ void JsonFile::acknowledge(const std::vector<std::string>& ids) {
   }
   std::erase_if(done, [](const auto& entry) { return entry.second == 0; });
   if (done.empty()) return;
-  change([&](JsonDocument& document) {
+  const auto remove = [&](JsonDocument& document) {
     const auto mailbox = document.messages.find(request_.name);
     if (mailbox == document.messages.end()) return false;
     std::vector<std::string_view> rest;
@@ -296,7 +301,8 @@ void JsonFile::acknowledge(const std::vector<std::string>& ids) {
     std::string text = array_of(rest);
     mailbox->second = std::move(text);
     return true;
-  });
+  };
+  if (store_.change(remove, os::Deadline::after(kLockTime)) == JsonStore::Result::busy) fail_locked();
   for (const auto& [key, count] : done)
     if ((handed_out_[key] -= count) == 0) handed_out_.erase(key);
 }

@@ -53,6 +53,7 @@ class JsonFile final : public Transport {
   /// Throws where the document can't be had.
   void read(const std::function<void(const JsonDocument&)>& look);
   void change(const std::function<bool(JsonDocument&)>& change);
+  [[noreturn]] void fail_locked() const;
   void forget_place(JsonDocument& document) const;
 
   JoinRequest request_;
@@ -69,6 +70,7 @@ class JsonFile final : public Transport {
   std::vector<Message> kept_;                                // put back by an anonymous member
   std::unordered_map<std::string, std::size_t> handed_out_;  // copies, by key_of_message()
   std::unordered_map<std::string, std::string> keys_;        // of messages without an id, by the one made up
+  std::vector<std::string> broken_;                          // keys of what is no message, to be removed
   std::map<std::string, std::string> clients_;               // as last seen
   bool watches_peers_ = false;
   std::unique_ptr<os::DirectoryWatch> presence_watch_;
