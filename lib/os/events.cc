@@ -94,15 +94,36 @@ void WakeUp::acknowledge() const noexcept {
   if (fd_) (void)quiet([&] { return ::read(fd_.get(), &count, sizeof count); });
 }
 
-DirectoryWatch::DirectoryWatch(const std::string& path, Of what) {
+namespace {
+
+UniqueFd make_watch(const std::string& what) {
   const int fd = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   if (fd < 0 && errno == EMFILE)
     throw SystemError(EMFILE,
-                      "watch directory '" + path +
-                          "': this user has no directory watches left, or this process no descriptors (raise "
+                      "watch " + what +
+                          ": this user has no directory watches left, or this process no descriptors (raise "
                           "fs.inotify.max_user_instances, or ulimit -n)");
-  if (fd < 0) throw SystemError(errno, "watch directory '" + path + "'");
-  fd_ = UniqueFd(fd);
+  if (fd < 0) throw SystemError(errno, "watch " + what);
+  return UniqueFd(fd);
+}
+
+}  // namespace
+
+FileWatch::FileWatch(const std::string& path) : fd_(make_watch("file '" + path + "'")) {
+  sys("watch file", path, [&] {
+    return ::inotify_add_watch(fd_.get(), path.c_str(), IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF);
+  });
+}
+
+bool FileWatch::read() {
+  alignas(inotify_event) std::array<char, 4UL * 1024> buffer{};
+  bool something = false;
+  while (quiet([&] { return ::read(fd_.get(), buffer.data(), buffer.size()); }) > 0) something = true;
+  return something;
+}
+
+DirectoryWatch::DirectoryWatch(const std::string& path, Of what)
+    : fd_(make_watch("directory '" + path + "'")) {
   // IN_CLOSE_WRITE on a lock file is how the death of its holder shows: see transport/directory/lock_file.h.
   const std::uint32_t events = what == Of::arrivals
                                    ? IN_CREATE | IN_MOVED_TO | IN_ONLYDIR

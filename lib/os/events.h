@@ -74,4 +74,17 @@ class DirectoryWatch {
   UniqueFd fd_;
 };
 
+/// Tells that one file was written to and closed, or removed.
+class FileWatch {
+ public:
+  /// Throws SystemError.
+  explicit FileWatch(const std::string& path);
+  /// Whether something has happened since the last call.
+  [[nodiscard]] bool read();
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+};
+
 }  // namespace ipcm::os

@@ -2,6 +2,7 @@
 
 #include "ipcm/error.h"
 #include "transport/connection_unix/protocol.h"
+#include "transport/json_file/protocol.h"
 #include "transport/local_memory/protocol.h"
 #include "transport/message_files/protocol.h"
 
@@ -11,6 +12,7 @@ const std::vector<const Protocol*>& protocols() {
   static const std::vector<const Protocol*> all = {
       &connection_unix_protocol(),
       &message_files_protocol(),
+      &json_file_protocol(),
       &local_memory_protocol(),
   };
   return all;
