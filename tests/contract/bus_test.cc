@@ -43,7 +43,7 @@ TEST_CASE_FIXTURE(Tidy, "A1: the info string is a JSON array of three, and all t
   const Guard guard = spawn_bus();
   const std::string info = guard.info().text();
   CHECK(Content::json(info).as<std::vector<std::string>>() ==
-        std::vector<std::string>{protocol(), "JSON", guard.info().route});
+        std::vector<std::string>{protocol(), serializer(), guard.info().route});
   CHECK(BusInfo::parse(info) == guard.info());
 
   Client here = ipcm_connect("here", info);
@@ -56,15 +56,15 @@ TEST_CASE_FIXTURE(Tidy, "A1: the info string is a JSON array of three, and all t
 
 TEST_CASE_FIXTURE(Tidy, "A1: the reference's long names are understood") {
   const Guard guard = spawn_bus();
-  const std::string text = R"(["IPC::Manager::Client::)" + protocol() +
-                           R"(","IPC::Manager::Serializer::JSON",")" + guard.info().route + R"("])";
+  const std::string text = R"(["IPC::Manager::Client::)" + protocol() + R"(","IPC::Manager::Serializer::)" +
+                           serializer() + R"(",")" + guard.info().route + R"("])";
   CHECK(BusInfo::parse(text) == guard.info());
   const Client client = ipcm_connect("c", text);
   CHECK(client.info() == guard.info());
 }
 
 TEST_CASE_FIXTURE(Tidy, "A1: joining what is no bus says which route was meant") {
-  const BusInfo nowhere{protocol(), "JSON", directory() + "/nowhere"};
+  const BusInfo nowhere{protocol(), serializer(), directory() + "/nowhere"};
   CHECK(contains(thrown_by<BusError>([&] { (void)ipcm_connect("c", nowhere); }).what(), nowhere.route));
   CHECK_THROWS_AS((void)ipcm_connect("c", "[1,2]"), ProtocolError);
   CHECK_THROWS_AS((void)ipcm_connect("c", "nonsense"), ProtocolError);

@@ -1,7 +1,8 @@
 #pragma once
 
 // The contract that every protocol keeps. The suite is built once and run once for each protocol that
-// tests/contract/meson.build lists; by hand: IPCM_TEST_PROTOCOL=ConnectionUnix contract_bus.
+// tests/contract/meson.build lists, and once more for each other serializer; by hand:
+// IPCM_TEST_PROTOCOL=ConnectionUnix IPCM_TEST_SERIALIZER=Cereal contract_bus.
 
 #include <cstdlib>
 
@@ -13,6 +14,11 @@ namespace ipcm::test {
 [[nodiscard]] inline std::string protocol() {
   const char* name = std::getenv("IPCM_TEST_PROTOCOL");
   return name != nullptr ? name : "ConnectionUnix";
+}
+
+[[nodiscard]] inline std::string serializer() {
+  const char* name = std::getenv("IPCM_TEST_SERIALIZER");
+  return name != nullptr ? name : "JSON";
 }
 
 /// Whether messages wait for a receiver that is away.
@@ -47,6 +53,7 @@ struct LeaveOut {
 [[nodiscard]] inline SpawnOptions bus_options() {
   SpawnOptions options;
   options.protocols = {protocol()};
+  options.serializer = serializer();
   return options;
 }
 [[nodiscard]] inline Guard spawn_bus() { return ipcm_spawn(bus_options()); }
