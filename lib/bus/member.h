@@ -61,6 +61,8 @@ class Member final : private transport::Receiver {
   void on_link_lost(std::function<void(const std::string& peer)> tell) { link_lost_ = std::move(tell); }
   /// Set by each change among the peers, once somebody watches; cleared by who has looked.
   bool peers_dirty = false;
+  /// The same, cleared by who waits for answers.
+  bool askers_dirty = false;
 
   /// Sends what is queued, as long as the deadline allows, then leaves. Idempotent.
   void leave(os::Deadline flush);
@@ -71,7 +73,7 @@ class Member final : private transport::Receiver {
  private:
   void received(Message message) override;
   void link_lost(const std::string& peer) override;
-  void peers_changed() override { peers_dirty = true; }
+  void peers_changed() override { peers_dirty = askers_dirty = true; }
   void dropped(const std::string& sentence) override;
   void stamp(Message& message);
   template <class Condition>

@@ -46,5 +46,8 @@ void write_all(int fd, std::string_view bytes, const char* what);
 
 /// An anonymous file in memory with this content, sealed against every change, positioned at its start.
 [[nodiscard]] UniqueFd make_sealed_memory_file(const char* name, std::string_view content);
+/// The content of one that came from outside. Throws ProtocolError for what is no memory file, is not sealed
+/// (so that it could change under our hands), or is larger than `limit`.
+[[nodiscard]] std::string read_sealed_memory_file(int fd, std::size_t limit);
 
 }  // namespace ipcm::os

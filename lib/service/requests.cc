@@ -55,6 +55,7 @@ void Requests::watch(const std::string& peer) {
 
 void Requests::transmit(const std::string& peer, const std::string& id, const Content& payload) {
   watch(peer);  // before the request is out: no death can be missed
+  if (!member_.transport().keeps_links()) member_.transport().watch_peers();  // nor a leaving
   try {
     member_.send(peer, wire::request_content(id, payload));
   } catch (const PeerGone& gone) {
@@ -66,6 +67,9 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
 
 std::string Requests::send(const std::string& peer, const Content& payload, ResponseCallback callback) {
   member_.expect_usable();
+  // Where nothing has told of its end: what was asked of one that has gone is not to be mixed with what is
+  // asked of its successor.
+  if (!member_.transport().keeps_links() && watched_.contains(peer)) look_after(peer);
   const std::string id = os::make_uuid();
   open_.emplace(id, Open{peer, std::move(callback), {}});
   if (const auto held = held_.find(peer); held != held_.end()) {
@@ -182,6 +186,10 @@ void Requests::look_after(const std::string& peer) {
 void Requests::settle() {
   if (follow_starts) follow_starts();
   sort_inbox();
+  if (looks_again())
+    for (const auto& [id, open] : open_)
+      if (!open.response && !held_.contains(open.peer)) lost_.insert(open.peer);
+  member_.askers_dirty = false;
   while (!lost_.empty()) {
     const std::string peer = *lost_.begin();
     lost_.erase(lost_.begin());

@@ -39,7 +39,7 @@ class Requests {
   void settle();
   /// Whether settle() or take_others() would find something.
   [[nodiscard]] bool has_work() const {
-    return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty();
+    return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty() || looks_again();
   }
   /// What was put aside.
   [[nodiscard]] std::vector<Message> take_others();
@@ -74,6 +74,10 @@ class Requests {
 
   void transmit(const std::string& peer, const std::string& id, const Content& payload);
   void watch(const std::string& peer);
+  /// Peers came or went, and where links don't tell of their end, that may be one whom we ask.
+  [[nodiscard]] bool looks_again() const {
+    return member_.askers_dirty && !open_.empty() && !member_.transport().keeps_links();
+  }
   void sort_inbox();
   void look_after(const std::string& peer);
   void answer(const std::string& id, Response response);

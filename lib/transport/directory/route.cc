@@ -83,6 +83,14 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock) const {
   return facts;
 }
 
+bool Route::is_ours(const std::string& peer) const {
+  const std::string file = names_.of(peer);
+  const LockFacts lock = look_at_lock(directory_, lock_file_of(file));
+  // The pid has to be the same: the lock of a foreign peer's name is taken for a moment by one of ours that
+  // tries to have that name.
+  return lock.held && lock.written_by > 0 && noted_pid(file) == lock.written_by;
+}
+
 std::vector<Route::Listed> Route::list() {
   std::vector<Listed> all;
   for (const std::string& file : directory_.names()) {

@@ -40,6 +40,8 @@ class Route {
   [[nodiscard]] std::string disk_name(const std::string& peer) const { return names_.of(peer); }
 
   [[nodiscard]] PeerFacts look(const std::string& peer) const { return look_at(names_.of(peer)); }
+  /// Whether it holds its lock: it lives, and understands what is ours.
+  [[nodiscard]] bool is_ours(const std::string& peer) const;
   struct Listed {
     std::string name;
     PeerFacts facts;
