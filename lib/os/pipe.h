@@ -32,6 +32,13 @@ enum class StreamUse { read, append };
 /// would become a standard stream. Reading finds the end, writing fails.
 void fill_standard_streams() noexcept;
 
+/// What became of something that goes whole or not at all.
+enum class PutResult {
+  done,
+  later,  ///< no room; the descriptor tells when there is some (EPOLLOUT)
+  gone,   ///< nobody reads there any more
+};
+
 /// What one read gave.
 enum class ReadResult { some, later, end };
 /// Appends what is there, at most `most` bytes, to `into`. Errors other than would-block throw SystemError.

@@ -58,11 +58,6 @@ enum class SendResult { some, later, closed };
 /// What such a socket sends at most in one datagram.
 [[nodiscard]] std::size_t largest_datagram(int socket);
 
-enum class PutResult {
-  done,
-  later,  ///< no room; the descriptor tells when there is some (EPOLLOUT)
-  gone,   ///< nobody reads there any more
-};
 /// Sends one datagram, and copies of `descriptors` (2 at most) with it. No signal.
 [[nodiscard]] PutResult put_datagram(int socket, std::string_view bytes,
                                      std::span<const int> descriptors = {});

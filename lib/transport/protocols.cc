@@ -1,6 +1,7 @@
 #include "transport/protocols.h"
 
 #include "ipcm/error.h"
+#include "transport/atomic_pipe/protocol.h"
 #include "transport/connection_unix/protocol.h"
 #include "transport/unix_socket/protocol.h"
 
@@ -10,6 +11,7 @@ const std::vector<const Protocol*>& protocols() {
   static const std::vector<const Protocol*> all = {
       &connection_unix_protocol(),
       &unix_socket_protocol(),
+      &atomic_pipe_protocol(),
   };
   return all;
 }
