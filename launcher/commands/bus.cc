@@ -104,7 +104,9 @@ int bus_rm(const Options& options) {
   if (all.empty()) all.push_back(options.bus_info());
   std::string stayed;
   for (const BusInfo& info : all) {
-    const auto left = bus::take_down(info, options.limit(SpawnOptions{}.patience), {});
+    SpawnOptions how;
+    how.patience = options.limit(how.patience);
+    const auto left = bus::take_down(info, how, {});
     for (const std::string& name : left) stayed.append(stayed.empty() ? "'" : ", '").append(name).append("'");
     if (!transport::find_protocol(info.protocol).remove_route(info))
       throw BusError("the bus at " + info.route +

@@ -14,16 +14,33 @@ namespace {
 
 /// A guest that sends to somebody who does not read gives up after this.
 constexpr auto kSendTime = std::chrono::seconds(60);
+/// Taken in for somebody who does not take it from us, before those who send have to wait.
+constexpr std::size_t kLargestInbox = 64UL * 1024 * 1024;
+/// A message counts for more than its text.
+constexpr std::size_t kMessageOverhead = 256;
+
+std::size_t size_of(const Message& message) { return message.content.json().size() + kMessageOverhead; }
 
 }  // namespace
 
 Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop, Sending sending)
-    : request_(request), loop_(std::move(loop)), sending_(sending), born_in_(os::generation()) {
+    : request_(request),
+      loop_(std::move(loop)),
+      sending_(sending),
+      protocol_(transport::find_protocol(request.info.protocol)),
+      born_in_(os::generation()) {
   request_.serializer = wire::make_serializer(request.info);
-  transport_ = transport::find_protocol(request.info.protocol).join(request_, *loop_, *this);
+  transport_ = protocol_.join(request_, *loop_, *this);
+  statistics_ = transport_->past();
 }
 
-Member::~Member() = default;
+Member::~Member() {
+  try {
+    leave(os::Deadline::passed());
+  } catch (const std::exception&) {
+    // Silent: a destructor. The transport lets go of its place in any case.
+  }
+}
 
 void Member::expect_usable() const {
   if (born_in_ != os::generation())
@@ -89,6 +106,8 @@ void Member::broadcast(const Content& content) {
 std::vector<Message> Member::take() {
   std::vector<Message> taken(std::make_move_iterator(inbox_.begin()), std::make_move_iterator(inbox_.end()));
   inbox_.clear();
+  if (inbox_bytes_ > kLargestInbox) transport_->receive(true);
+  inbox_bytes_ = 0;
   for (const Message& message : taken) ++statistics_.read[message.from];
   // Only a sender with several connections to us can be out of order; sorting keeps the order of equals.
   const auto earlier = [](const Message& a, const Message& b) {
@@ -97,6 +116,14 @@ std::vector<Message> Member::take() {
   if (!std::is_sorted(taken.begin(), taken.end(), earlier))
     std::stable_sort(taken.begin(), taken.end(), earlier);
   return taken;
+}
+
+void Member::requeue(const std::vector<Message>& messages) {
+  expect_usable();
+  transport_->requeue(messages);
+  for (const Message& message : messages)
+    if (auto& count = statistics_.read[message.from]; count > 0) --count;
+  loop_->nudge();  // who waits for fd() has something to read again
 }
 
 std::size_t Member::unread() const {
@@ -111,9 +138,9 @@ template <class Condition>
 bool Member::await_change(Condition&& condition, os::Deadline deadline) {
   transport_->watch_peers();  // before the first look, so that no change is missed
   for (;;) {
-    peers_dirty = false;
+    const std::uint64_t seen = peer_changes_;
     if (condition()) return true;
-    if (!loop_->run_until([&] { return peers_dirty; }, deadline)) return condition();
+    if (!loop_->run_until([&] { return peer_changes_ != seen; }, deadline)) return condition();
   }
 }
 
@@ -140,10 +167,22 @@ void Member::leave(os::Deadline flush) {
   transport_->leave(keeps_statistics_ ? statistics_ : Statistics{});
 }
 
-void Member::received(Message message) { inbox_.push_back(std::move(message)); }
+void Member::suspend(std::optional<double> expires, os::Deadline flush) {
+  expect_usable();
+  loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
+  transport_->suspend(statistics_, expires);
+  left_ = true;
+}
+
+void Member::received(Message message) {
+  const std::size_t before = inbox_bytes_;
+  inbox_bytes_ += size_of(message);
+  inbox_.push_back(std::move(message));
+  if (before <= kLargestInbox && inbox_bytes_ > kLargestInbox && transport_) transport_->receive(false);
+}
 
 void Member::link_lost(const std::string& peer) {
-  peers_dirty = true;
+  ++peer_changes_;
   if (link_lost_) link_lost_(peer);
 }
 

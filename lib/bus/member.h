@@ -3,6 +3,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,12 +25,14 @@ class Member final : private transport::Receiver {
     queues  ///< a host: never blocks
   };
   Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop, Sending sending);
+  /// Leaves, if it has not: silently, and without waiting for anything.
   ~Member() override;
   Member(const Member&) = delete;
   Member& operator=(const Member&) = delete;
 
   [[nodiscard]] const std::string& name() const { return request_.name; }
   [[nodiscard]] const BusInfo& info() const { return request_.info; }
+  [[nodiscard]] const transport::Protocol& protocol() const { return protocol_; }
   [[nodiscard]] Loop& loop() const { return *loop_; }
   [[nodiscard]] const std::shared_ptr<Loop>& shared_loop() const { return loop_; }
 
@@ -40,6 +43,8 @@ class Member final : private transport::Receiver {
   [[nodiscard]] bool has_messages() const { return !inbox_.empty(); }
   /// All that has been taken in, in order; does not look for more.
   [[nodiscard]] std::vector<Message> take();
+  /// Gives back what take() gave, for the next reader of this name.
+  void requeue(const std::vector<Message>& messages);
   /// How many of them are more than a word to end.
   [[nodiscard]] std::size_t unread() const;
   /// Takes in what has arrived, without waiting.
@@ -59,13 +64,14 @@ class Member final : private transport::Receiver {
   void on_diagnostic(Diagnostics tell) { diagnostics_ = std::move(tell); }
   /// Called inside the loop, when the way to a peer has ended.
   void on_link_lost(std::function<void(const std::string& peer)> tell) { link_lost_ = std::move(tell); }
-  /// Set by each change among the peers, once somebody watches; cleared by who has looked.
-  bool peers_dirty = false;
-  /// The same, cleared by who waits for answers.
-  bool askers_dirty = false;
+  /// Counts changes among the peers, once somebody watches them: who has looked remembers the number.
+  [[nodiscard]] std::uint64_t peer_changes() const { return peer_changes_; }
 
   /// Sends what is queued, as long as the deadline allows, then leaves. Idempotent.
   void leave(os::Deadline flush);
+  /// Leaves for a while; see Transport::suspend(). What is queued is sent first, as long as the deadline
+  /// allows.
+  void suspend(std::optional<double> expires, os::Deadline flush);
   [[nodiscard]] bool has_left() const { return left_; }
   /// Throws UsageError in a process that was forked from the one that joined, and after leave().
   void expect_usable() const;
@@ -73,7 +79,7 @@ class Member final : private transport::Receiver {
  private:
   void received(Message message) override;
   void link_lost(const std::string& peer) override;
-  void peers_changed() override { peers_dirty = askers_dirty = true; }
+  void peers_changed() override { ++peer_changes_; }
   void dropped(const std::string& sentence) override;
   void stamp(Message& message);
   template <class Condition>
@@ -82,10 +88,13 @@ class Member final : private transport::Receiver {
   transport::JoinRequest request_;
   std::shared_ptr<Loop> loop_;
   Sending sending_;
+  const transport::Protocol& protocol_;
   std::uint32_t born_in_;
   bool left_ = false;
   bool keeps_statistics_ = true;
   std::deque<Message> inbox_;
+  std::size_t inbox_bytes_ = 0;
+  std::uint64_t peer_changes_ = 0;
   Statistics statistics_;
   std::uint64_t dropped_ = 0;
   double last_stamp_ = 0;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "os/directory.h"
 #include "os/sys.h"
@@ -31,9 +32,11 @@ bool is_readable(int fd) {
 
 UniqueFd open_stream(const std::string& where, StreamUse use) {
   std::string path = where;
-  if (where.size() == 2 && where[0] == '&' && where[1] >= '0' && where[1] <= '2') {
-    const int stream = where[1] - '0';
-    if (is_open(stream)) return duplicate(stream, 3);
+  int number = -1;
+  if (where.size() > 1 && where[0] == '&' &&
+      std::from_chars(where.data() + 1, where.data() + where.size(), number).ptr ==
+          where.data() + where.size()) {
+    if (number > 2 || is_open(number)) return duplicate(number, 3);
     path = "/dev/null";
   }
   const int flags = use == StreamUse::read ? O_RDONLY : O_WRONLY | O_CREAT | O_APPEND;
@@ -56,6 +59,17 @@ ReadResult read_some(int fd, std::string& into, std::size_t most, const char* wh
   if (got == 0) return ReadResult::end;
   if (error == EAGAIN) return ReadResult::later;
   throw SystemError(error, std::string("read '") + what + "'");
+}
+
+std::string read_until_end(int fd, Deadline deadline, const char* what) {
+  constexpr std::size_t kLargest = 64UL * 1024;
+  std::string all;
+  while (all.size() < kLargest) {
+    pollfd one{fd, POLLIN, 0};
+    if (sys("wait for", what, [&] { return ::poll(&one, 1, deadline.poll_timeout()); }) == 0) break;
+    if (read_some(fd, all, kLargest, what) == ReadResult::end) break;
+  }
+  return all;
 }
 
 std::string read_all(int fd, std::size_t limit, const char* what) {

@@ -25,6 +25,9 @@ namespace service {
 namespace {
 
 constexpr std::size_t kRemembered = 256;
+/// Put aside while somebody waits for an answer, before the wait ends with an error.
+constexpr std::size_t kLargestAside = 64UL * 1024 * 1024;
+constexpr std::size_t kMessageOverhead = 256;
 
 }  // namespace
 
@@ -40,22 +43,49 @@ void Requests::remember(const std::string& id, const char* what) {
 }
 
 void Requests::watch(const std::string& peer) {
+  // Who leaves without dying shows on its link; where there are none, in who is listed.
+  if (!member_.transport().keeps_links()) member_.transport().watch_peers();
   if (watched_.contains(peer)) return;
   const auto facts = member_.transport().look(peer);
-  if (facts.pid <= 0 || facts.pid == os::own_pid()) return;  // its connection alone will tell
-  auto process = os::open_process(facts.pid);
-  if (!process) return;
-  Watched one{facts.pid, std::move(*process), {}};
-  one.watch = member_.loop().watch(one.process.get(), EPOLLIN, [this, peer](std::uint32_t) {
-    lost_.insert(peer);
-    watched_.at(peer).watch.want(0);  // once is enough; settle() does the rest
-  });
+  using State = transport::PeerFacts::State;
+  if (facts.state == State::dead && member_.protocol().keeps_messages())
+    throw PeerGone(peer, "'" + peer + "' can't be asked: its process has ended");
+  Watched one;
+  if (facts.state == State::suspended) {
+    if (facts.expires) {
+      constexpr double kFarAway = 1e8;
+      const double left = std::clamp(*facts.expires - os::wall_clock_seconds(), 0.0, kFarAway);
+      // A moment later than that, so that it has passed by whichever clock.
+      const auto when = os::Clock::now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(left)) +
+                        std::chrono::milliseconds(1);
+      one.watch = member_.loop().at(when, [this, peer] { lost_.insert(peer); });
+    }
+  } else {
+    if (facts.pid <= 0 || facts.pid == os::own_pid()) return;  // its link or its place on the bus will tell
+    auto process = os::open_process(facts.pid);
+    if (!process) return;
+    one.pid = facts.pid;
+    one.process = std::move(*process);
+    one.watch = member_.loop().watch(one.process.get(), EPOLLIN, [this, peer](std::uint32_t) {
+      lost_.insert(peer);
+      watched_.at(peer).watch.want(0);  // once is enough; settle() does the rest
+    });
+  }
   watched_.emplace(peer, std::move(one));
+}
+
+bool Requests::must_look() const {
+  return !member_.transport().keeps_links() && seen_changes_ != member_.peer_changes() && have_pending();
+}
+
+void Requests::look_after_all() {
+  seen_changes_ = member_.peer_changes();
+  for (const auto& [id, open] : open_)
+    if (!open.response && !held_.contains(open.peer)) lost_.insert(open.peer);
 }
 
 void Requests::transmit(const std::string& peer, const std::string& id, const Content& payload) {
   watch(peer);  // before the request is out: no death can be missed
-  if (!member_.transport().keeps_links()) member_.transport().watch_peers();  // nor a leaving
   try {
     member_.send(peer, wire::request_content(id, payload));
   } catch (const PeerGone& gone) {
@@ -67,9 +97,6 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
 
 std::string Requests::send(const std::string& peer, const Content& payload, ResponseCallback callback) {
   member_.expect_usable();
-  // Where nothing has told of its end: what was asked of one that has gone is not to be mixed with what is
-  // asked of its successor.
-  if (!member_.transport().keeps_links() && watched_.contains(peer)) look_after(peer);
   const std::string id = os::make_uuid();
   open_.emplace(id, Open{peer, std::move(callback), {}});
   if (const auto held = held_.find(peer); held != held_.end()) {
@@ -134,6 +161,7 @@ void Requests::sort_inbox() {
   for (Message& message : member_.take()) {
     auto said = wire::understand(message.content);
     if (said.meaning != wire::Meaning::response) {
+      others_bytes_ += message.content.json().size() + kMessageOverhead;
       others_.push_back(std::move(message));
       continue;
     }
@@ -157,13 +185,27 @@ void Requests::sort_inbox() {
 }
 
 void Requests::look_after(const std::string& peer) {
+  using State = transport::PeerFacts::State;
   const auto watched = watched_.find(peer);
   const Pid asked = watched == watched_.end() ? 0 : watched->second.pid;
-  const bool ended = watched != watched_.end() && os::has_ended(watched->second.process.get());
+  const bool ended = asked != 0 && os::has_ended(watched->second.process.get());
   const auto facts = member_.transport().look(peer);
-  using State = transport::PeerFacts::State;
   const bool there = facts.state == State::active || facts.state == State::present;
-  if (!ended && there && (asked == 0 || facts.pid == asked)) return;  // it only closed a connection
+  if (!ended && there && (asked == 0 || facts.pid == asked)) {
+    if (asked == 0 && watched != watched_.end()) {  // it is back
+      watched_.erase(watched);
+      watch(peer);
+    }
+    return;  // or it only closed a connection
+  }
+  // What was sent to it waits for it on such a bus: for who has suspended, and for a successor that is there.
+  const bool has_successor = there && facts.pid != asked;
+  if (member_.protocol().keeps_messages() && (facts.state == State::suspended || has_successor)) {
+    if (asked == 0 && watched != watched_.end() && facts.state == State::suspended) return;
+    watched_.erase(peer);
+    if (asks(peer)) watch(peer);
+    return;
+  }
   if (asks(peer)) {
     // Its last words first: they may be in a socket that we have not read, or in a connection not yet
     // accepted.
@@ -186,10 +228,7 @@ void Requests::look_after(const std::string& peer) {
 void Requests::settle() {
   if (follow_starts) follow_starts();
   sort_inbox();
-  if (looks_again())
-    for (const auto& [id, open] : open_)
-      if (!open.response && !held_.contains(open.peer)) lost_.insert(open.peer);
-  member_.askers_dirty = false;
+  if (must_look()) look_after_all();
   while (!lost_.empty()) {
     const std::string peer = *lost_.begin();
     lost_.erase(lost_.begin());
@@ -210,6 +249,7 @@ std::vector<Message> Requests::take_others() {
   std::vector<Message> taken(std::make_move_iterator(others_.begin()),
                              std::make_move_iterator(others_.end()));
   others_.clear();
+  others_bytes_ = 0;
   return taken;
 }
 
@@ -248,7 +288,11 @@ bool Requests::wait(Done&& done, os::Deadline deadline) {
   const bool reached = member_.loop().run_until(
       [&] {
         settle();
-        return done();
+        if (done()) return true;
+        if (others_bytes_ <= kLargestAside) return false;
+        throw Error("waiting for an answer was given up: " + std::to_string(others_.size()) +
+                    " other messages came meanwhile, more than 64 MiB; take them with messages(), then go on "
+                    "waiting");
       },
       deadline);
   if (has_work()) member_.loop().nudge();

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "support/peers.h"
+#include "transport/protocols.h"
 
 namespace ipcm::test {
 
@@ -13,6 +14,9 @@ namespace ipcm::test {
   const char* name = std::getenv("IPCM_TEST_PROTOCOL");
   return name != nullptr ? name : "ConnectionUnix";
 }
+
+/// Whether messages wait for a receiver that is away.
+[[nodiscard]] inline bool keeps_messages() { return transport::find_protocol(protocol()).keeps_messages(); }
 
 /// How a bus of the protocol under test is made.
 [[nodiscard]] inline SpawnOptions bus_options() {
