@@ -119,7 +119,7 @@ void AtomicPipe::take_in(Share share) {
 }
 
 bool AtomicPipe::read_until_empty(Share share) {
-  for (std::size_t total = 0; share == Share::all || total < kFairShare;) {
+  for (std::size_t total = 0; share == Share::all || (receiving() && total < kFairShare);) {
     const auto room = reader_.room(kPiece);
     std::size_t got = 0;
     if (os::read_fifo(mailbox(), room, &got) != os::ReadResult::some) {
@@ -203,7 +203,7 @@ std::set<Pid> AtomicPipe::ended_writers() {
 
 bool AtomicPipe::is_elsewhere(Pid pid) {
   // One of ours in another pid namespace: its number means nothing here, but it holds its lock.
-  const auto all = route_.list();
+  const auto all = route_.list(Route::Leftovers::leave);
   return std::any_of(all.begin(), all.end(), [&](const Route::Listed& one) {
     return one.has_lock && one.facts.state == PeerFacts::State::active && one.facts.pid == pid;
   });

@@ -48,8 +48,9 @@ class Route {
     bool has_lock = false;  ///< its death will show in the directory
   };
   /// All that are not dead, sorted by name. Leftovers of dead ones are cleared away, unless messages wait in
-  /// them.
-  [[nodiscard]] std::vector<Listed> list();
+  /// them, or the caller wants to leave them to be seen.
+  enum class Leftovers { clear, leave };
+  [[nodiscard]] std::vector<Listed> list(Leftovers leftovers = Leftovers::clear);
   /// What a process that was killed left behind goes, unless somebody has taken the name meanwhile.
   void clear_leftovers(const std::string& disk_name) const;
   /// The owner of the bus is dead, or the directory was removed.

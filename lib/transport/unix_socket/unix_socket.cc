@@ -100,7 +100,7 @@ std::unique_ptr<Way> UnixSocket::open_way(const std::string& peer, const std::st
 }
 
 void UnixSocket::take_in(Share share) {
-  for (int taken = 0; share == Share::all || taken < kFairShare; ++taken) {
+  for (int taken = 0; share == Share::all || (receiving() && taken < kFairShare); ++taken) {
     const auto datagram = os::take_datagram(mailbox(), buffer_);
     if (!datagram) return;
     take_datagram(*datagram);
