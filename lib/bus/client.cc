@@ -100,7 +100,7 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
   bus::Member& self = member();
   if (self.has_left()) return;
   self.expect_usable();
-  self.drain();
+  self.drain_before_leaving();
   std::size_t unread = 0;
   if (handler) {
     for (const Message& message : self.take())

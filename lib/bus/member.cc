@@ -134,6 +134,11 @@ std::size_t Member::unread() const {
 
 void Member::drain() { transport_->drain(); }
 
+void Member::drain_before_leaving() {
+  transport_->keep_requeued();
+  transport_->drain();
+}
+
 template <class Condition>
 bool Member::await_change(Condition&& condition, os::Deadline deadline) {
   transport_->watch_peers();  // before the first look, so that no change is missed

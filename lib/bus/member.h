@@ -49,6 +49,8 @@ class Member final : private transport::Receiver {
   [[nodiscard]] std::size_t unread() const;
   /// Takes in what has arrived, without waiting.
   void drain();
+  /// Takes in the last of it: what was put back stays for the next reader.
+  void drain_before_leaving();
   [[nodiscard]] transport::Transport& transport() { return *transport_; }
   [[nodiscard]] const transport::Transport& transport() const { return *transport_; }
 

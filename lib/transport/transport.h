@@ -75,6 +75,9 @@ class Transport {
   /// drain().
   virtual void requeue(const std::vector<Message>& messages) = 0;
 
+  /// Leaving is next: what was put back stays where it is, for the next reader.
+  virtual void keep_requeued() = 0;
+
   [[nodiscard]] virtual std::vector<std::string>
   peers() = 0;  ///< Others, sorted; dead ones left out and cleared away.
   [[nodiscard]] virtual PeerFacts look(const std::string& peer) = 0;

@@ -35,8 +35,8 @@ TEST_CASE_FIXTURE(Tidy, "E1: a worker runs its function in a process of its own,
   }));
   const Pid pid = handle.sync_request<Pid>(1, kHang);
   CHECK(pid != handle.service_pid());
-  CHECK(read_file("/proc/" + std::to_string(pid) + "/comm") == "w\n");
   await_file(file);
+  CHECK(read_file("/proc/" + std::to_string(pid) + "/comm") == "w\n");
   CHECK(read_file(file) == std::to_string(pid) + " " + std::to_string(handle.service_pid().value()));
   (void)handle.shutdown();
   await_end(pid);

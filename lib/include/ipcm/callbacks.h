@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,12 +19,12 @@ class FunctionList {
 
   /// At the end; returns what remove() takes.
   Id push(Callback callback) {
-    entries_.push_back({++last_id_, std::move(callback)});
+    entries_.push_back({++last_id_, std::make_shared<Callback>(std::move(callback))});
     return last_id_;
   }
   /// At the front.
   Id unshift(Callback callback) {
-    entries_.insert(entries_.begin(), Entry{++last_id_, std::move(callback)});
+    entries_.insert(entries_.begin(), Entry{++last_id_, std::make_shared<Callback>(std::move(callback))});
     return last_id_;
   }
   /// False: it was not there.
@@ -37,7 +38,7 @@ class FunctionList {
  protected:
   struct Entry {
     Id id;
-    Callback callback;
+    std::shared_ptr<Callback> callback;  // shared, so that a copy of the list keeps a callback's own state
   };
   std::vector<Entry> entries_;
 
@@ -51,7 +52,7 @@ class CallbackList : public FunctionList<void, Args...> {
  public:
   void operator()(Args... args) const {
     const auto now = this->entries_;
-    for (const auto& entry : now) entry.callback(args...);
+    for (const auto& entry : now) (*entry.callback)(args...);
   }
 };
 
@@ -61,7 +62,7 @@ class QuestionList : public FunctionList<bool, Args...> {
  public:
   [[nodiscard]] bool operator()(Args... args) const {
     const auto now = this->entries_;
-    return std::any_of(now.begin(), now.end(), [&](const auto& entry) { return entry.callback(args...); });
+    return std::any_of(now.begin(), now.end(), [&](const auto& entry) { return (*entry.callback)(args...); });
   }
 };
 
