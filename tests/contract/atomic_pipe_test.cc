@@ -10,7 +10,9 @@
 #include <cstring>
 
 #include "foreign.h"
+#include "loop/loop.h"
 #include "os/process.h"
+#include "transport/protocols.h"
 
 using namespace ipcm;
 using namespace ipcm::test;
@@ -560,6 +562,56 @@ TEST_CASE_FIXTURE(
   CHECK(contains(second.hear().data, R"("content":3)"));
   CHECK(contains(first.hear().data, R"("content":1)"));
   CHECK(first.heard_nothing());
+}
+
+TEST_CASE_FIXTURE(
+    Tidy,
+    "replaced: after a message that was given up in its middle, the next is written under another number") {
+  const Guard guard = spawn_bus();
+  ForeignPeer perl(guard.info(), "perl");
+  Forked ours([&](Lines& test) {
+    struct Deaf final : transport::Receiver {
+      void received(Message) override {}
+      void link_lost(const std::string&) override {}
+      void peers_changed() override {}
+      void dropped(const std::string& sentence) override { told = sentence; }
+      std::string told;
+    } deaf;
+    Loop loop;
+    transport::JoinRequest request;
+    request.info = guard.info();
+    request.name = "a";
+    request.serializer = wire::make_serializer(request.info);
+    const auto member = transport::find_protocol(protocol()).join(request, loop, deaf);
+    Message message{"id", "a", "perl", 1, 0, false, Content(std::string(3 * kMiB, 'x'))};
+    std::string why;
+    test.say(member->send(message, why) == transport::Transport::Sent::queued ? "queued" : why);
+    test.hear();
+    member->abandon("perl");
+    test.say(deaf.told);
+    message.content = Content("after it");
+    test.hear();
+    test.say(member->send(message, why) == transport::Transport::Sent::done ? "done" : why);
+    member->leave({});
+    return 0;
+  });
+  CHECK(ours.hear() == "queued");
+  ours.say("give it up");
+  CHECK(contains(ours.hear(), "1 messages to 'perl' were not delivered"));
+  std::uint32_t last = 0;
+  while (!perl.heard_nothing()) {
+    const Part one = perl.hear();
+    CHECK(one.thread == 0);
+    last = one.number;
+  }
+  CHECK(last > 0);
+  ours.say("the next");
+  CHECK(ours.hear() == "done");
+  const Part next = perl.hear();
+  CHECK(next.thread == 1);
+  CHECK(next.number == 0);
+  CHECK(contains(next.data, "after it"));
+  CHECK(ours.wait() == ExitStatus::exited(0));
 }
 
 TEST_CASE_FIXTURE(Tidy, "replaced: many peers that come and go leave no descriptors") {
