@@ -9,6 +9,7 @@
 #include <array>
 #include <charconv>
 
+#include "os/directory.h"
 #include "os/sys.h"
 
 namespace ipcm::os {
@@ -117,6 +118,26 @@ UniqueFd make_sealed_memory_file(const char* name, std::string_view content) {
     return ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
   });
   return file;
+}
+
+std::string read_sealed_memory_file(int fd, std::size_t limit) {
+  constexpr int kNeeded = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  const int seals = ::fcntl(fd, F_GET_SEALS);  // also says whether it is a file in memory
+  if (seals < 0 || (seals & kNeeded) != kNeeded) throw ProtocolError("it is no sealed memory file");
+  const std::uint64_t size = facts_of(fd).size;
+  if (size > limit)
+    throw ProtocolError("it has " + std::to_string(size) + " bytes, beyond the limit of " +
+                        std::to_string(limit));
+  std::string content(static_cast<std::size_t>(size), '\0');
+  for (std::size_t at = 0; at < content.size();) {
+    // Not read(): the position is shared with whoever sent it.
+    const auto got = sys("read", "memory file", [&] {
+      return ::pread(fd, content.data() + at, content.size() - at, static_cast<off_t>(at));
+    });
+    if (got == 0) throw ProtocolError("a memory file is shorter than it says");
+    at += static_cast<std::size_t>(got);
+  }
+  return content;
 }
 
 }  // namespace ipcm::os

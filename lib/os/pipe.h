@@ -33,6 +33,13 @@ enum class StreamUse { read, append };
 /// would become a standard stream. Reading finds the end, writing fails.
 void fill_standard_streams() noexcept;
 
+/// What became of something that goes whole or not at all.
+enum class PutResult {
+  done,
+  later,  ///< no room; the descriptor tells when there is some (EPOLLOUT)
+  gone,   ///< nobody reads there any more
+};
+
 /// What one read gave.
 enum class ReadResult { some, later, end };
 /// Appends what is there, at most `most` bytes, to `into`. Errors other than would-block throw SystemError.
@@ -49,5 +56,8 @@ void write_all(int fd, std::string_view bytes, const char* what);
 
 /// An anonymous file in memory with this content, sealed against every change, positioned at its start.
 [[nodiscard]] UniqueFd make_sealed_memory_file(const char* name, std::string_view content);
+/// The content of one that came from outside. Throws ProtocolError for what is no memory file, is not sealed
+/// (so that it could change under our hands), or is larger than `limit`.
+[[nodiscard]] std::string read_sealed_memory_file(int fd, std::size_t limit);
 
 }  // namespace ipcm::os

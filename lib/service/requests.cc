@@ -104,6 +104,10 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
 
 std::string Requests::send(const std::string& peer, const Content& payload, ResponseCallback callback) {
   member_.expect_usable();
+  // What was asked of one that has ended meanwhile is not to be mixed up with what its successor is asked.
+  if (const auto watched = watched_.find(peer);
+      watched != watched_.end() && watched->second.process && os::has_ended(watched->second.process.get()))
+    look_after(peer);
   const std::string id = os::make_uuid();
   open_.emplace(id, Open{peer, std::move(callback), {}});
   if (const auto held = held_.find(peer); held != held_.end()) {

@@ -1,10 +1,12 @@
 #include "transport/protocols.h"
 
 #include "ipcm/error.h"
+#include "transport/atomic_pipe/protocol.h"
 #include "transport/connection_unix/protocol.h"
 #include "transport/json_file/protocol.h"
 #include "transport/local_memory/protocol.h"
 #include "transport/message_files/protocol.h"
+#include "transport/unix_socket/protocol.h"
 
 namespace ipcm::transport {
 
@@ -14,6 +16,8 @@ const std::vector<const Protocol*>& protocols() {
       &message_files_protocol(),
       &json_file_protocol(),
       &local_memory_protocol(),
+      &unix_socket_protocol(),
+      &atomic_pipe_protocol(),
   };
   return all;
 }
