@@ -6,6 +6,7 @@
 #include "ipcm/error.h"
 #include "os/descriptor.h"
 #include "os/directory.h"
+#include "transport/directory/route_info.h"
 #include "transport/protocols.h"
 
 namespace ipcm {
@@ -123,13 +124,12 @@ Guard ipcm_spawn(const SpawnOptions& options) {
   } catch (const SystemError& error) {
     throw BusError(std::string("no bus can be made: ") + error.what());
   }
-  if (options.guard) {
-    try {
-      state->owner = protocol.own(state->info);
-    } catch (...) {
-      (void)protocol.remove_route(state->info);
-      throw;
-    }
+  try {
+    if (options.guard) state->owner = protocol.own(state->info);
+    transport::note_route_info(state->info);
+  } catch (...) {
+    (void)protocol.remove_route(state->info);
+    throw;
   }
   return Guard(std::move(state));
 }

@@ -97,7 +97,17 @@ JsonFile::~JsonFile() {
 
 void JsonFile::forget_place(JsonDocument& document) const {
   document.clients.erase(request_.name);
-  document.messages.erase(request_.name);
+  const auto mailbox = document.messages.find(request_.name);
+  if (mailbox == document.messages.end()) return;
+  std::vector<std::string_view> kept;
+  for (const std::string_view element : elements_of(mailbox->second))
+    if (put_back_.contains(key_of_message(element))) kept.push_back(element);
+  if (kept.empty()) {
+    document.messages.erase(mailbox);
+    return;
+  }
+  std::string text = array_of(kept);
+  mailbox->second = std::move(text);
 }
 
 void JsonFile::read(const std::function<void(const JsonDocument&)>& look) {
@@ -218,6 +228,8 @@ void JsonFile::hand_out(const JsonDocument& document) {
   for (const std::string_view element : elements_of(mailbox->second)) {
     const std::string key = key_of_message(element);
     if (++seen[key] <= handed_out_[key]) continue;
+    if (keeps_requeued_ && put_back_.contains(key)) continue;
+    put_back_.erase(key);
     ++handed_out_[key];
     try {
       Message message = wire::read_envelope(element, request_.name);
@@ -269,6 +281,7 @@ void JsonFile::requeue(const std::vector<Message>& messages) {
     for (const std::string_view element : elements_of(before)) append_element(mailbox, element);
     return true;
   });
+  for (const Message& message : messages) put_back_.insert(message.id);
   stale_ = true;
 }
 

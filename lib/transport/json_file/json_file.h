@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "os/events.h"
@@ -31,6 +32,7 @@ class JsonFile final : public Transport {
   void drain() override;
   void receive(bool on) override;
   void requeue(const std::vector<Message>& messages) override;
+  void keep_requeued() override { keeps_requeued_ = true; }
   void acknowledge(const std::vector<std::string>& ids) override;
   std::vector<std::string> peers() override;
   PeerFacts look(const std::string& peer) override;
@@ -71,6 +73,8 @@ class JsonFile final : public Transport {
   std::unordered_map<std::string, std::size_t> handed_out_;  // copies, by key_of_message()
   std::unordered_map<std::string, std::string> keys_;        // of messages without an id, by the one made up
   std::vector<std::string> broken_;                          // keys of what is no message, to be removed
+  std::unordered_set<std::string> put_back_;                 // keys of what was put back and not read again
+  bool keeps_requeued_ = false;
   std::map<std::string, std::string> clients_;               // as last seen
   bool watches_peers_ = false;
   std::unique_ptr<os::DirectoryWatch> presence_watch_;
