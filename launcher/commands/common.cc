@@ -22,6 +22,7 @@ ServiceOptions service_options(const Options& options) {
   if (service.redirect.in.empty()) service.redirect.in = "/dev/null";
   if (service.redirect.out.empty()) service.redirect.out = "&2";  // stdout is for answers
   service.bus = options.spawn_options();
+  service.redirect.keep_original = false;
   service.timeout = options.limit(std::chrono::seconds(10));
   return service;
 }

@@ -25,38 +25,54 @@ namespace {
 
 constexpr auto kTakeOverTime = std::chrono::seconds(10);
 
-/// Until it is told to end, or everybody who was there has left.
-void keep(const BusInfo& info, os::SignalReader& signals) {
-  auto loop = std::make_shared<Loop>();
-  transport::JoinRequest request;
-  request.info = info;
-  request.name = "spawn";
-  request.anonymous = true;
-  Member member(request, loop, Member::Sending::queues);
-  bool told = false;
-  const Watch watch = loop->watch(signals.fd(), EPOLLIN, [&](std::uint32_t) {
-    while (signals.next()) told = true;
-  });
-  member.transport().watch_peers();
-  bool anybody = false;
-  while (!told && !member.transport().is_orphaned()) {
-    const std::uint64_t seen = member.peer_changes();
-    const bool now = !member.transport().peers().empty();
-    if (anybody && !now) return;
-    anybody = now;
-    loop->run_until([&] { return told || member.peer_changes() != seen; }, os::Deadline::never());
+/// Watches over the bus until it is told to end, or everybody who was there has left.
+class Keeper {
+ public:
+  explicit Keeper(const BusInfo& info) : signals_({SIGTERM, SIGINT, SIGHUP}), member_(request(info), loop_, Member::Sending::queues) {
+    watch_ = loop_->watch(signals_.fd(), EPOLLIN, [this](std::uint32_t) {
+      while (signals_.next()) told_ = true;
+    });
+    member_.transport().watch_peers();
+    seen_ = member_.peer_changes();
+    anybody_ = !member_.transport().peers().empty();
   }
-}
+
+  void keep() {
+    while (!told_ && !member_.transport().is_orphaned()) {
+      loop_->run_until([this] { return told_ || member_.peer_changes() != seen_; }, os::Deadline::never());
+      seen_ = member_.peer_changes();
+      const bool now = !member_.transport().peers().empty();
+      if (anybody_ && !now) return;
+      anybody_ = now;
+    }
+  }
+
+ private:
+  static transport::JoinRequest request(const BusInfo& info) {
+    transport::JoinRequest request;
+    request.info = info;
+    request.name = "spawn";
+    request.anonymous = true;
+    return request;
+  }
+
+  os::SignalReader signals_;
+  std::shared_ptr<Loop> loop_ = std::make_shared<Loop>();
+  Member member_;
+  Watch watch_;
+  std::uint64_t seen_ = 0;
+  bool told_ = false, anybody_ = false;
+};
 
 /// The daemon's life. `report` hears its pid, or "!" and what went wrong.
 int guard_from_now_on(const BusInfo& info, const SpawnOptions& options, os::UniqueFd report) {
   const transport::Protocol& protocol = transport::find_protocol(info.protocol);
   std::unique_ptr<transport::Ownership> owner;
-  std::unique_ptr<os::SignalReader> signals;
+  std::unique_ptr<Keeper> keeper;
   try {
     os::set_process_title("ipcm-guard");
-    signals = std::make_unique<os::SignalReader>(std::vector<int>{SIGTERM, SIGINT, SIGHUP});
     owner = protocol.own(info);
+    keeper = std::make_unique<Keeper>(info);  // knows who is there before anybody hears that it does
     (void)os::try_write_all(report.get(), std::to_string(os::own_pid()));
   } catch (const std::exception& error) {
     (void)os::try_write_all(report.get(), std::string("!") + error.what());
@@ -64,7 +80,8 @@ int guard_from_now_on(const BusInfo& info, const SpawnOptions& options, os::Uniq
   }
   report.reset();
   try {
-    keep(info, *signals);
+    keeper->keep();
+    keeper.reset();
     (void)take_down(info, options, {});
   } catch (const std::exception&) {
     // Nobody is left to tell; the route goes all the same.

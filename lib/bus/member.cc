@@ -135,8 +135,15 @@ std::vector<Message> Member::take_each() {
 void Member::requeue(const std::vector<Message>& messages) {
   expect_usable();
   transport_->requeue(messages);
-  for (const Message& message : messages)
+  std::vector<std::string> replaced;  // what was put back is there again; the one that was read is done with
+  for (const Message& message : messages) {
     if (auto& count = statistics_.read[message.from]; count > 0) --count;
+    const auto open = std::find(unfinished_.begin(), unfinished_.end(), message.id);
+    if (open == unfinished_.end()) continue;
+    unfinished_.erase(open);
+    replaced.push_back(message.id);
+  }
+  finish(replaced);
   loop_->nudge();  // who waits for fd() has something to read again
 }
 

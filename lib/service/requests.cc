@@ -25,6 +25,7 @@ namespace service {
 namespace {
 
 constexpr std::size_t kRemembered = 256;
+constexpr auto kDyingTime = std::chrono::seconds(1);
 /// Put aside while somebody waits for an answer, before the wait ends with an error.
 constexpr std::size_t kLargestAside = 64UL * 1024 * 1024;
 constexpr std::size_t kMessageOverhead = 256;
@@ -204,7 +205,7 @@ void Requests::look_after(const std::string& peer) {
   using State = transport::PeerFacts::State;
   const auto watched = watched_.find(peer);
   const Pid asked = watched == watched_.end() ? 0 : watched->second.pid;
-  const bool ended = asked != 0 && os::has_ended(watched->second.process.get());
+  bool ended = asked != 0 && os::has_ended(watched->second.process.get());
   const auto facts = member_.transport().look(peer);
   const bool there = facts.state == State::active || facts.state == State::present;
   if (!ended && there && (asked == 0 || facts.pid == asked)) {
@@ -230,6 +231,9 @@ void Requests::look_after(const std::string& peer) {
     } while (sort_inbox() && asks(peer));
   }
   if (asks(peer)) {
+    // Its lock and its sockets go a moment before its process does; how that ended is part of the story.
+    const bool dying = !ended && asked != 0 && facts.state == State::dead;
+    if (dying) ended = os::await_end(watched->second.process.get(), os::Deadline::after(kDyingTime));
     std::optional<ExitStatus> status;
     if (child_status && (ended || facts.state == State::dead)) status = child_status(peer);
     if (!status && ended) status = os::peek_exit_status(watched->second.process.get());

@@ -79,7 +79,7 @@ void plan_streams(launch::Request& request, const Redirect& wanted, const Setup*
     redirected |= !streams[i]->empty();
   }
   const bool kept = starter != nullptr && (starter->original[0] || starter->original[1] || starter->original[2]);
-  if (redirected || kept)
+  if (wanted.keep_original && (redirected || kept))
     for (std::size_t i = 0; i < request.original.size(); ++i) request.original.at(i) = original_of(i);
 }
 

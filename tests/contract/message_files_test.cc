@@ -106,7 +106,7 @@ TEST_CASE_FIXTURE(Tidy, "MessageFiles: to a peer of the reference goes one file,
   CHECK(names_in(route + "/perl").size() == 2);
   for (const std::string& file : names_in(route + "/perl")) ::unlink((route + "/perl/" + file).c_str());
   CHECK(a.peers().empty());
-  CHECK(names_in(route) == Strings{".a.lock", ".owner", "a", "a.pid"});
+  CHECK(names_in(route) == Strings{".a.lock", ".info", ".owner", "a", "a.pid"});
 }
 
 TEST_CASE_FIXTURE(
@@ -292,7 +292,7 @@ TEST_CASE_FIXTURE(Tidy, "A5: what somebody is just writing when we leave is read
   a.disconnect([&](const Message& message) { last.push_back(message.content.json()); });
   CHECK(last == (writer.hear() == "sent" ? Strings{"\"last\""} : Strings{}));
   CHECK(writer.wait() == ExitStatus::exited(0));
-  CHECK(names_in(route) == Strings{".owner"});
+  CHECK(names_in(route) == Strings{".info", ".owner"});
 }
 
 TEST_CASE_FIXTURE(Tidy, "A5: a message half written by somebody who was killed does not hold up leaving") {
@@ -300,14 +300,14 @@ TEST_CASE_FIXTURE(Tidy, "A5: a message half written by somebody who was killed d
   Client a = ipcm_connect("a", guard.info());
   write_file(guard.info().route + "/a/x.pend", "{");
   a.disconnect();
-  CHECK(names_in(guard.info().route) == Strings{".owner"});
+  CHECK(names_in(guard.info().route) == Strings{".info", ".owner"});
   // Nor does what one left that was killed while it left.
   REQUIRE(::mkdir((guard.info().route + "/_a").c_str(), 0755) == 0);
   write_file(guard.info().route + "/_a/y.ready", message(kId, 1, "1"));
   Client again = ipcm_connect("a", guard.info());
   CHECK(again.get_messages().empty());
   again.disconnect();
-  CHECK(names_in(guard.info().route) == Strings{".owner"});
+  CHECK(names_in(guard.info().route) == Strings{".info", ".owner"});
 }
 
 TEST_CASE_FIXTURE(Tidy, "A9: a mailbox that somebody else has just made is his") {

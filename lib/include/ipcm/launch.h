@@ -39,6 +39,9 @@ struct Redirect {
   /// Whether services that this one starts have these streams too, unless they are told otherwise. If not, they
   /// get the original ones.
   bool inherited = true;
+  /// Whether the service gets the original streams as well (Service::orig_io). Without, nothing of it keeps them
+  /// open: who waits for the end of a pipe does not wait for the service.
+  bool keep_original = true;
   friend bool operator==(const Redirect&, const Redirect&) = default;
 };
 
