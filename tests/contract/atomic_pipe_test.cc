@@ -20,6 +20,13 @@ using namespace ipcm::test;
 namespace {
 
 constexpr std::size_t kMiB = 1024UL * 1024;
+/// What a sender may need for a queue at its limit, and the message in hand. An address sanitizer keeps what
+/// is freed for a while.
+#ifdef __SANITIZE_ADDRESS__
+constexpr std::size_t kQueueMemory = (200 + 512) * kMiB;
+#else
+constexpr std::size_t kQueueMemory = 200 * kMiB;
+#endif
 constexpr std::size_t kData = 4080;
 
 std::string bytes_of(std::initializer_list<std::uint32_t> numbers) {
@@ -470,7 +477,7 @@ TEST_CASE_FIXTURE(Tidy,
     CHECK(contains(why, "does not read"));
     CHECK(static_cast<std::size_t>(sent) * size > 48 * kMiB);
     CHECK(static_cast<std::size_t>(sent) * size < 80 * kMiB);
-    CHECK(os::resident_memory(pid).value() < before + 200 * kMiB);
+    CHECK(os::resident_memory(pid).value() < before + kQueueMemory);
     // The others notice nothing, and nobody spins.
     CHECK(handle.sync_request("still", kHang).as<std::string>() == "still");
     await_idle(pid);

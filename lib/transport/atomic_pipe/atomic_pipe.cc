@@ -28,15 +28,25 @@ class PipeWay final : public Way {
  public:
   PipeWay(os::UniqueFd pipe, std::shared_ptr<WriterNumber> number)
       : pipe_(std::move(pipe)), number_(std::move(number)) {}
-  ~PipeWay() override {
-    if (written_ > 0) number_->spoil();
-  }
+  ~PipeWay() override { give_up(); }
   PipeWay(const PipeWay&) = delete;
   PipeWay& operator=(const PipeWay&) = delete;
 
   void expect_fits(const std::string&) override {}
 
   Put put(const std::string& payload) override {
+    try {
+      return put_parts(payload);
+    } catch (...) {
+      give_up();  // another message may come
+      throw;
+    }
+  }
+
+  [[nodiscard]] Wait waits_for() const override { return {pipe_.get(), EPOLLOUT}; }
+
+ private:
+  Put put_parts(const std::string& payload) {
     if (written_ == 0) writer_ = {os::own_pid(), number_->get()};
     os::PipeWriting writing;
     std::array<char, wire::kLargestPart> room;
@@ -56,9 +66,10 @@ class PipeWay final : public Way {
     return Put::done;
   }
 
-  [[nodiscard]] Wait waits_for() const override { return {pipe_.get(), EPOLLOUT}; }
+  void give_up() noexcept {
+    if (std::exchange(written_, 0) > 0) number_->spoil();
+  }
 
- private:
   os::UniqueFd pipe_;
   std::shared_ptr<WriterNumber> number_;
   wire::PartWriter writer_;  // of the message that is being written

@@ -23,7 +23,7 @@ class WriterNumber {
  public:
   [[nodiscard]] std::int32_t get();
   /// A message was begun under this one and will not be finished.
-  void spoil() { number_ = -1; }
+  void spoil() noexcept { number_ = -1; }
 
  private:
   std::int32_t number_ = -1;

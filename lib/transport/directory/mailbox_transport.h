@@ -21,6 +21,7 @@ class Way {
   virtual ~Way() = default;
   /// Throws ProtocolError for a message that this peer can't take.
   virtual void expect_fits(const std::string& payload) = 0;
+  /// Throws SystemError; then that message is given up, and the next call may be with another one.
   [[nodiscard]] virtual Put put(const std::string& payload) = 0;
   struct Wait {
     int fd;  ///< borrowed; stays open until the next put()

@@ -42,12 +42,12 @@ class SocketWay final : public Way {
       return Put::later;
     }
     receipt_.reset();
-    if (!large_) large_.emplace(payload);
-    const auto result = large_->put(socket_.get());
-    if (result == os::PutResult::done) {
-      receipt_ = large_->take_receipt();
-      large_.reset();
-    }
+    // Kept while it waits for room; not beyond a failure, after which another message may come.
+    std::optional<LargeMessage> large = std::exchange(large_, std::nullopt);
+    if (!large) large.emplace(payload);
+    const auto result = large->put(socket_.get());
+    if (result == os::PutResult::done) receipt_ = large->take_receipt();
+    if (result == os::PutResult::later) large_ = std::move(large);
     return meaning_of(result);
   }
 
@@ -72,7 +72,7 @@ class SocketWay final : public Way {
   std::string peer_;
   os::UniqueFd socket_;
   std::size_t largest_;
-  std::optional<LargeMessage> large_;  // being sent
+  std::optional<LargeMessage> large_;  // waits for room
   os::UniqueFd receipt_;               // of the last one that was sent
   bool waits_for_reader_ = false;      // to take that one, before the next goes
 };
