@@ -104,7 +104,8 @@ void await_start();
 /// Memory that could be had now, in MiB.
 [[nodiscard]] double memory_free();
 
-/// A directory of the run's own; removed at the end.
+/// A directory of the run's own, in $IPCM_BENCH_DIRECTORY, else in memory where that can be had; removed at
+/// the end.
 class Directory {
  public:
   Directory();

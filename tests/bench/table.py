@@ -69,7 +69,8 @@ def machine():
                 model = line.split(':', 1)[1].strip()
                 break
     load = ' '.join(f'{value:.2f}' for value in os.getloadavg())
-    return f'{os.cpu_count()} processors ({model}), Linux {platform.release()}, {datetime.date.today()}; load at the end {load}'
+    where = os.environ.get('IPCM_BENCH_DIRECTORY') or ('/dev/shm' if os.path.isdir('/dev/shm') else '/tmp')
+    return f'{os.cpu_count()} processors ({model}), buses in {where}, Linux {platform.release()}, {datetime.date.today()}; load at the end {load}'
 
 
 def curves(rows, folder):
