@@ -119,6 +119,7 @@ SpawnOptions Options::spawn_options() const {
   SpawnOptions spawn;
   if (!protocol.empty()) spawn.protocols = {protocol};
   spawn.route = route;
+  spawn.term_time = std::chrono::seconds(5);  // a person waits
   spawn.credentials.user = user;
   if (serializer.empty()) return spawn;
   spawn.serializer = serializer;

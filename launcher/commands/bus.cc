@@ -105,7 +105,7 @@ int bus_rm(const Options& options) {
   if (all.empty()) all.push_back(options.bus_info());
   std::string stayed;
   for (const BusInfo& info : all) {
-    SpawnOptions how;
+    SpawnOptions how = options.spawn_options();
     how.patience = options.limit(how.patience);
     const auto left = bus::take_down(info, how, {});
     for (const std::string& name : left) stayed.append(stayed.empty() ? "'" : ", '").append(name).append("'");

@@ -15,6 +15,9 @@ namespace {
 
 using State = transport::PeerFacts::State;
 
+/// Who is told by name to end is not given as long as one whose bus ends.
+constexpr auto kNamedTermTime = std::chrono::seconds(5);
+
 /// Somebody who is asked to go.
 struct Leaving {
   std::string name;     // empty: a child that is not on the bus
@@ -176,6 +179,7 @@ std::vector<std::string> stop_peers(const BusInfo& info, const std::vector<std::
                                     Duration patience) {
   SpawnOptions options;
   options.patience = patience;
+  options.term_time = kNamedTermTime;
   return TakeDown(info, options, names).run();
 }
 
