@@ -91,6 +91,16 @@ Directory::Directory(std::string path) : path_(std::move(path)) {
                      [&] { return ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
 }
 
+std::optional<Directory> Directory::below(const Directory& parent, const std::string& name) {
+  UniqueFd fd(quiet([&] {
+    return ::openat(parent.fd_.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  }));
+  std::string path = parent.path_ + "/" + name;
+  if (fd) return Directory(std::move(path), std::move(fd));
+  if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return std::nullopt;
+  throw SystemError(errno, "open directory '" + path + "'");
+}
+
 FileFacts Directory::facts() const { return facts_of(fd_.get()); }
 
 FileFacts Directory::look(const std::string& name) const {
@@ -105,6 +115,14 @@ std::vector<std::string> Directory::names() const {
   const OpenDir list = open_list(UniqueFd(::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
   if (list) for_each_name(list.get(), [&](const char* name) { names.emplace_back(name); });
   return names;
+}
+
+std::size_t Directory::count_names(std::string_view suffix) const {
+  std::size_t count = 0;
+  const OpenDir list = open_list(UniqueFd(::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+  if (list)
+    for_each_name(list.get(), [&](const char* name) { count += std::string_view(name).ends_with(suffix); });
+  return count;
 }
 
 std::optional<std::string> Directory::read_file(const std::string& name, std::size_t limit) const {
@@ -128,6 +146,34 @@ void Directory::write_file(const std::string& name, std::string_view content, un
     write_all(file.get(), content, name.c_str());
   }
   rename(pending, name);
+}
+
+void Directory::write_in_place(const std::string& name, std::string_view content, unsigned mode) const {
+  const UniqueFd file(sys(
+      "write", [&] { return path_ + "/" + name; },
+      [&] {
+        return ::openat(fd_.get(), name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+      }));
+  try {
+    write_all(file.get(), content, name.c_str());
+  } catch (...) {
+    remove_file(name);
+    throw;
+  }
+}
+
+void Directory::make_directory(const std::string& name, unsigned mode, bool fine_if_there) const {
+  if (::mkdirat(fd_.get(), name.c_str(), mode) == 0) return;
+  const int error = errno;
+  if (error == EEXIST && fine_if_there && look(name).kind == FileKind::directory) return;
+  throw SystemError(error, "make directory '" + path_ + "/" + name + "'");
+}
+
+bool Directory::remove_empty_directory(const std::string& name) const noexcept {
+  const int saved = errno;
+  const bool gone = ::unlinkat(fd_.get(), name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT;
+  errno = saved;
+  return gone;
 }
 
 UniqueFd Directory::open_or_create(const std::string& name, unsigned mode, bool* created) const {
@@ -187,6 +233,25 @@ std::string make_private_directory(const std::string& parent, const std::string&
     if (::mkdir(path.c_str(), 0700) == 0) return path;
     if (errno != EEXIST) throw SystemError(errno, "make directory '" + path + "'");
   }
+}
+
+std::string make_private_file(const std::string& parent, const std::string& prefix,
+                              const std::string& suffix) {
+  constexpr std::size_t kRandomLetters = 6;
+  for (;;) {
+    std::string path = parent + "/" + prefix + random_name(kRandomLetters) + suffix;
+    const UniqueFd file(
+        quiet([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600); }));
+    if (file) return path;
+    if (errno != EEXIST) throw SystemError(errno, "make file '" + path + "'");
+  }
+}
+
+bool remove_file(const std::string& path) noexcept {
+  const int saved = errno;
+  const bool gone = ::unlink(path.c_str()) == 0 || errno == ENOENT;
+  errno = saved;
+  return gone;
 }
 
 bool remove_tree(const std::string& path) noexcept {

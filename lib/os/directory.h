@@ -29,15 +29,25 @@ class Directory {
  public:
   /// Throws SystemError.
   explicit Directory(std::string path);
+  /// One below another; nullopt: no directory stands there (a link to one is none).
+  [[nodiscard]] static std::optional<Directory> below(const Directory& parent, const std::string& name);
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] FileFacts facts() const;                        ///< Of the directory itself.
   [[nodiscard]] FileFacts look(const std::string& name) const;  ///< Kind none: not there.
   [[nodiscard]] std::vector<std::string> names() const;         ///< Without . and ..
+  /// How many names end like that.
+  [[nodiscard]] std::size_t count_names(std::string_view suffix) const;
   /// nullopt: not there. A FIFO does not block. Throws beyond `limit` bytes.
   [[nodiscard]] std::optional<std::string> read_file(const std::string& name,
                                                      std::size_t limit = 1U << 20U) const;
   /// Whole or not at all: written under a hidden name, then renamed.
   void write_file(const std::string& name, std::string_view content, unsigned mode = 0644) const;
+  /// Under that name from the first byte on; if that fails, nothing stays. Throws SystemError.
+  void write_in_place(const std::string& name, std::string_view content, unsigned mode = 0644) const;
+  /// Throws SystemError unless it is new, or `fine_if_there` and a directory.
+  void make_directory(const std::string& name, unsigned mode, bool fine_if_there = false) const;
+  /// false: it is not empty, or can't be removed. Not there: fine.
+  [[nodiscard]] bool remove_empty_directory(const std::string& name) const noexcept;
   /// Opened for reading and writing, made if need be; `created` tells which.
   [[nodiscard]] UniqueFd open_or_create(const std::string& name, unsigned mode, bool* created) const;
   [[nodiscard]] UniqueFd open_existing(
@@ -52,12 +62,18 @@ class Directory {
   [[nodiscard]] std::string short_path(const std::string& name) const;
 
  private:
+  Directory(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
   std::string path_;
   UniqueFd fd_;
 };
 
 /// Makes a directory of mode 0700 named `prefix` + six random letters below `parent`; returns its path.
 [[nodiscard]] std::string make_private_directory(const std::string& parent, const std::string& prefix);
+/// Makes an empty file of mode 0600 named `prefix` + six random letters + `suffix`; returns its path.
+[[nodiscard]] std::string make_private_file(const std::string& parent, const std::string& prefix,
+                                            const std::string& suffix);
+/// Not there: fine. false: it stayed.
+bool remove_file(const std::string& path) noexcept;
 /// Removes a directory and all below it, following no links. What is gone already is fine; false: something
 /// stayed.
 bool remove_tree(const std::string& path) noexcept;

@@ -2,7 +2,6 @@
 
 #include <sys/epoll.h>
 
-#include <set>
 #include <utility>
 
 #include "ipcm/error.h"
@@ -14,7 +13,12 @@ namespace ipcm::transport {
 
 DirectoryTransport::DirectoryTransport(const JoinRequest& request, Loop& loop, Receiver& receiver,
                                        const Protocol& protocol, Route route)
-    : request_(request), loop_(loop), receiver_(receiver), route_(std::move(route)), protocol_(protocol) {}
+    : request_(request),
+      loop_(loop),
+      receiver_(receiver),
+      route_(std::move(route)),
+      protocol_(protocol),
+      foreign_(loop, [this] { receiver_.peers_changed(); }) {}
 
 void DirectoryTransport::claim() {
   if (request_.anonymous) return;
@@ -103,23 +107,11 @@ void DirectoryTransport::watch_peers() {
 
 void DirectoryTransport::watch_foreign_deaths() {
   // A peer of ours shows in the directory when it dies; one that holds no lock is watched as a process.
-  std::set<std::string> here;
-  for (const auto& listed : route_.list()) {
-    if (listed.has_lock || listed.facts.state != PeerFacts::State::active) continue;
-    here.insert(listed.name);
-    const auto known = foreign_.find(listed.name);
-    if (known != foreign_.end() && known->second.pid == listed.facts.pid) continue;
-    auto process = os::open_process(listed.facts.pid);
-    if (!process) continue;
-    ForeignPeer peer{listed.facts.pid, std::move(*process), {}};
-    peer.watch = loop_.watch(peer.process.get(), EPOLLIN, [this, name = listed.name](std::uint32_t) {
-      const std::string gone = name;  // erasing ends this callback's own copy
-      foreign_.erase(gone);
-      receiver_.peers_changed();
-    });
-    foreign_.insert_or_assign(listed.name, std::move(peer));
-  }
-  std::erase_if(foreign_, [&](const auto& entry) { return !here.contains(entry.first); });
+  std::vector<ForeignWatch::Peer> foreign;
+  for (const auto& listed : route_.list())
+    if (!listed.has_lock && listed.facts.state == PeerFacts::State::active)
+      foreign.push_back({listed.name, listed.facts.pid});
+  foreign_.follow(foreign);
 }
 
 std::map<std::string, Statistics> DirectoryTransport::all_statistics() { return route_.all_statistics(); }

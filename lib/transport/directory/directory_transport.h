@@ -2,10 +2,10 @@
 
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "os/events.h"
+#include "transport/directory/foreign_watch.h"
 #include "transport/directory/route.h"
 #include "transport/transport.h"
 
@@ -60,12 +60,7 @@ class DirectoryTransport : public Transport {
   std::vector<Message> kept_;  // put back by an anonymous member, which has no file to put it in
   std::unique_ptr<os::DirectoryWatch> directory_watch_;
   Watch watching_;
-  struct ForeignPeer {
-    Pid pid;
-    os::UniqueFd process;
-    Watch watch;
-  };
-  std::unordered_map<std::string, ForeignPeer> foreign_;
+  ForeignWatch foreign_;
 };
 
 /// The part of a Protocol that is the same for all directories.

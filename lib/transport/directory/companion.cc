@@ -1,0 +1,162 @@
+#include "transport/directory/companion.h"
+
+#include <utility>
+
+#include "ipcm/error.h"
+#include "os/clock.h"
+#include "os/process.h"
+#include "transport/directory/directory_transport.h"
+#include "transport/directory/route.h"
+
+namespace ipcm::transport {
+namespace {
+
+/// As long as the reference allows names where no socket limits them; longer ones are hashed.
+constexpr std::size_t kLongestName = 200;
+
+struct Place {
+  std::string parent, file;
+};
+
+Place place_of(const std::string& route) {
+  const auto slash = route.rfind('/');
+  if (slash == std::string::npos) return {".", route};
+  return {slash == 0 ? "/" : route.substr(0, slash), route.substr(slash + 1)};
+}
+
+std::string companion_of(const std::string& file) { return "." + file + ".ipcm"; }
+
+os::Directory open_companion(const std::string& route) {
+  const os::FileFacts bus = os::look_at(route);
+  if (bus.kind == os::FileKind::none)
+    throw BusError("there is no bus at '" + route + "': no such file; its owner may have taken it down");
+  if (bus.kind != os::FileKind::regular)
+    throw BusError("there is no bus at '" + route + "': it is no file, as this protocol wants it");
+  if (bus.owner != os::own_user() && os::own_user() != 0)
+    throw BusError("the bus at '" + route + "' belongs to user " + std::to_string(bus.owner) + ", not to us");
+  const Place place = place_of(route);
+  try {
+    const os::Directory parent(place.parent);
+    const std::string name = companion_of(place.file);
+    parent.make_directory(name, 0700, true);
+    auto opened = os::Directory::below(parent, name);
+    if (!opened) throw BusError("the bus at '" + route + "' was taken down just now");
+    // In a directory that others may write to, anybody could have put one there.
+    const os::FileFacts facts = opened->facts();
+    if ((facts.owner != os::own_user() && os::own_user() != 0) || (facts.mode & 022U) != 0)
+      throw BusError("'" + Companion::path_of(route) + "' is not ours alone: it belongs to user " +
+                     std::to_string(facts.owner) + ", or others may write to it; remove it");
+    return std::move(*opened);
+  } catch (const SystemError& error) {
+    throw BusError(std::string("the bus can't be joined: ") + error.what());
+  }
+}
+
+}  // namespace
+
+Companion::Companion(const std::string& route)
+    : route_(route), directory_(open_companion(route)), names_(kLongestName) {}
+
+std::string Companion::path_of(const std::string& route) {
+  const Place place = place_of(route);
+  return place.parent + "/" + companion_of(place.file);
+}
+
+bool Companion::remove(const std::string& route) noexcept { return os::remove_tree(path_of(route)); }
+
+std::string Companion::lock_of(const std::string& peer) const { return lock_file_of(names_.of(peer)); }
+
+std::optional<HeldLock> Companion::take(const std::string& peer, const std::string& note,
+                                        HeldLock::Attempt& attempt) const {
+  check_peer_name(peer);
+  return HeldLock::acquire(directory_, lock_of(peer), note, attempt);
+}
+
+PeerFacts Companion::judge(const std::string& peer, std::optional<Pid> noted,
+                           std::optional<double> expires) const {
+  PeerFacts facts;
+  const LockFacts lock = look_at_lock(directory_, lock_of(peer));
+  facts.pid = noted.value_or(lock.held ? lock.pid : 0);
+  if (lock.held) {
+    facts.class_name = lock.note;
+    facts.state = noted ? PeerFacts::State::active : PeerFacts::State::present;
+  } else if (!noted) {
+    facts.expires = expires;
+    facts.state =
+        expires && *expires < os::wall_clock_seconds() ? PeerFacts::State::dead : PeerFacts::State::suspended;
+  } else if (lock.exists && lock.pid == *noted) {
+    facts.state = PeerFacts::State::dead;  // its number may run again, its lock does not
+  } else {
+    facts.state = os::is_running(*noted) ? PeerFacts::State::active : PeerFacts::State::dead;
+  }
+  return facts;
+}
+
+bool Companion::is_leftover(Pid noted, const HeldLock::Attempt& attempt) {
+  if (attempt.left && noted == attempt.left_by) return true;
+  // Our own number, and not our lock: it was given away again, or this process is what another program
+  // became.
+  return noted == os::own_pid() || !os::is_running(noted);
+}
+
+bool Companion::holds_lock(const std::string& peer) const {
+  return look_at_lock(directory_, lock_of(peer)).held;
+}
+
+void Companion::release(HeldLock& lock) const noexcept {
+  lock.release(directory_);
+  if (os::look_at(route_).kind != os::FileKind::none) return;
+  // Who leaves at the same time has released its lock before it looks here, too: the last one finds nobody.
+  try {
+    for (const std::string& file : directory_.names())
+      if (look_at_lock(directory_, file).held) return;
+  } catch (const Error&) {
+    return;
+  }
+  (void)remove(route_);
+}
+
+bool Companion::is_orphaned() const {
+  if (os::look_at(route_).kind == os::FileKind::none) return true;
+  const LockFacts owner = look_at_lock(directory_, Route::kOwnerFile);
+  return owner.exists && !owner.held;
+}
+
+std::unique_ptr<Ownership> Companion::own(const std::string& route) {
+  const Companion here(route);
+  return own_by_lock(here.directory().path(), Route::kOwnerFile);
+}
+
+OwnerFacts Companion::owner(const std::string& route) {
+  return owner_by_lock(path_of(route), Route::kOwnerFile);
+}
+
+std::string FileProtocol::make_route(const SpawnOptions& options) const {
+  if (!options.route.empty()) {
+    if (os::look_at(options.route).kind != os::FileKind::regular)
+      throw BusError("the route '" + options.route + "' is no file; make it first (empty, mode 0600)");
+    prepare(options.route);
+    return options.route;
+  }
+  const std::string parent =
+      options.parent_directory.empty() ? os::runtime_directory() : options.parent_directory;
+  std::string route = os::make_private_file(parent, "ipcm-" + std::to_string(os::own_pid()) + "-", suffix());
+  try {
+    prepare(route);
+  } catch (...) {
+    (void)os::remove_file(route);
+    throw;
+  }
+  return route;
+}
+
+bool FileProtocol::remove_route(const BusInfo& info) const noexcept {
+  const bool gone = os::remove_file(info.route);  // first: nobody joins any more
+  remove_beside(info.route);
+  return Companion::remove(info.route) && gone;
+}
+
+std::unique_ptr<Ownership> FileProtocol::own(const BusInfo& info) const { return Companion::own(info.route); }
+OwnerFacts FileProtocol::owner(const BusInfo& info) const { return Companion::owner(info.route); }
+
+}  // namespace ipcm::transport

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "os/directory.h"
+#include "transport/directory/disk_name.h"
+#include "transport/directory/lock_file.h"
+#include "transport/transport.h"
+
+namespace ipcm::transport {
+
+// Presence beside a bus whose route is one file (a database, a JSON document).
+//
+// The file itself notes a pid for each peer, as the reference has it; that can't tell a recycled pid, and
+// nothing tells of a death. So ours also hold lock files (lock_file.h), in a hidden directory beside the
+// route:
+//   .FILE.ipcm/            0700; made by the first of ours, removed with the route
+//   .FILE.ipcm/.N.lock     held locked while the peer lives; N: its name on disk (disk_name.h)
+//   .FILE.ipcm/.owner      held locked while the bus has an owner that will take it down
+// Each death shows as an inotify event IN_CLOSE_WRITE of that directory: watch directory().short_path(".").
+// Peers of the reference do not know of it. An owner of theirs removes the route alone; then the last of ours
+// that leaves removes the directory.
+
+class Companion {
+ public:
+  /// Of the bus at that path; made if need be. Throws BusError where there is no such file, or where somebody
+  /// else has put something at its place.
+  explicit Companion(const std::string& route);
+
+  [[nodiscard]] const os::Directory& directory() const { return directory_; }
+  [[nodiscard]] static std::string path_of(const std::string& route);
+  /// Whatever is in it. false: something stayed.
+  static bool remove(const std::string& route) noexcept;
+
+  /// The lock of a name, which a live process of ours has if this is nullopt. What the store has noted under
+  /// that name is looked at by the caller, once he has the lock: see is_leftover().
+  [[nodiscard]] std::optional<HeldLock> take(const std::string& peer, const std::string& note,
+                                             HeldLock::Attempt& attempt) const;
+  /// A peer that the store knows, by the pid it has noted (none: it has suspended) and until when it is
+  /// waited for.
+  [[nodiscard]] PeerFacts judge(const std::string& peer, std::optional<Pid> noted,
+                                std::optional<double> expires = {}) const;
+  /// Whether a pid that the store has noted under a name was that of a dead process; asked by who has just
+  /// got the lock of that name.
+  [[nodiscard]] static bool is_leftover(Pid noted, const HeldLock::Attempt& attempt);
+  /// Whether a peer holds a lock, so that its death will show in the directory.
+  [[nodiscard]] bool holds_lock(const std::string& peer) const;
+
+  /// Lets a name go. If the route is gone, and nobody else is here, the directory goes too.
+  void release(HeldLock& lock) const noexcept;
+  /// The route was removed, or the owner of the bus is dead.
+  [[nodiscard]] bool is_orphaned() const;
+
+  [[nodiscard]] static std::unique_ptr<Ownership> own(const std::string& route);
+  [[nodiscard]] static OwnerFacts owner(const std::string& route);
+
+ private:
+  [[nodiscard]] std::string lock_of(const std::string& peer) const;
+
+  std::string route_;
+  os::Directory directory_;
+  DiskNames names_;
+};
+
+/// The part of a Protocol that is the same for all routes that are one file: `ipcm-PID-XXXXXX` + suffix in
+/// the runtime directory, mode 0600, with its companion.
+class FileProtocol : public Protocol {
+ public:
+  [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;
+  bool remove_route(const BusInfo& info) const noexcept final;
+  [[nodiscard]] std::unique_ptr<Ownership> own(const BusInfo& info) const final;
+  [[nodiscard]] OwnerFacts owner(const BusInfo& info) const final;
+
+ protected:
+  /// ".sqlite"
+  [[nodiscard]] virtual const char* suffix() const = 0;
+  /// Puts into a new, empty file what a bus starts with; also into one that the user named, where it has to
+  /// leave alone what is there. Throws BusError for a file that is something else.
+  virtual void prepare(const std::string& route) const = 0;
+  /// Removes what else the medium may have left beside the file.
+  virtual void remove_beside(const std::string& /*route*/) const noexcept {}
+};
+
+}  // namespace ipcm::transport

@@ -1,0 +1,32 @@
+#include "transport/directory/foreign_watch.h"
+
+#include <sys/epoll.h>
+
+#include <set>
+#include <utility>
+
+#include "os/process.h"
+
+namespace ipcm::transport {
+
+void ForeignWatch::follow(const std::vector<Peer>& peers) {
+  std::set<std::string> here;
+  for (const Peer& peer : peers) {
+    here.insert(peer.name);
+    const auto known = followed_.find(peer.name);
+    if (known != followed_.end() && known->second.pid == peer.pid) continue;
+    auto process = os::open_process(peer.pid);
+    if (!process) continue;
+    Followed one{peer.pid, std::move(*process), {}};
+    one.watch = loop_.watch(one.process.get(), EPOLLIN, [this, name = peer.name](std::uint32_t) {
+      const std::string gone = name;  // erasing ends this callback's own copy
+      ForeignWatch* self = this;
+      self->followed_.erase(gone);
+      self->died_();
+    });
+    followed_.insert_or_assign(peer.name, std::move(one));
+  }
+  std::erase_if(followed_, [&](const auto& entry) { return !here.contains(entry.first); });
+}
+
+}  // namespace ipcm::transport

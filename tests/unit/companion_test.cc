@@ -1,0 +1,209 @@
+#include "transport/directory/companion.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <optional>
+#include <string>
+
+#include "ipcm/error.h"
+#include "os/clock.h"
+#include "os/events.h"
+#include "support/tidy.h"
+#include "unit/expect.h"
+#include "unit/forked.h"
+
+using namespace ipcm;
+using namespace ipcm::transport;
+using ipcm::test::contains;
+using ipcm::test::error_of;
+using ipcm::test::HeldChild;
+using ipcm::test::names_in;
+using ipcm::test::Tidy;
+using State = PeerFacts::State;
+
+namespace {
+
+std::string make_bus(const std::string& directory) {
+  test::write_file(directory + "/bus.db", "");
+  return directory + "/bus.db";
+}
+void remove_bus(const std::string& route) {
+  ::unlink(route.c_str());
+  CHECK(Companion::remove(route));
+}
+/// Somebody who has a name, in a process of its own.
+void hold(const std::string& route, const std::string& peer, const std::function<void()>& stay) {
+  const Companion there(route);
+  HeldLock::Attempt attempt;
+  auto lock = there.take(peer, "Class", attempt);
+  if (!lock) return;
+  stay();
+  there.release(*lock);
+}
+Pid dead_pid() {
+  HeldChild child([](const auto& stay) { stay(); });
+  const Pid pid = child.pid();
+  child.kill();
+  return pid;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "companion: it is hidden beside the route, for its user alone, and made once") {
+  const std::string route = make_bus(directory());
+  CHECK(Companion::path_of(route) == directory() + "/.bus.db.ipcm");
+  CHECK(Companion::path_of("x.json") == "./.x.json.ipcm");
+  CHECK(Companion::path_of("/x.json") == "//.x.json.ipcm");
+  const Companion one(route), two(route);
+  CHECK(one.directory().facts().mode == 0700);
+  CHECK(one.directory().facts().inode == two.directory().facts().inode);
+  remove_bus(route);
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "companion: where there is no bus, or something else stands in its place, it says so") {
+  const std::string route = directory() + "/bus.db", place = directory() + "/.bus.db.ipcm";
+  CHECK(contains(error_of<BusError>([&] { const Companion here(route); }), "no such file"));
+  CHECK(names_in(directory()).empty());
+  CHECK(contains(error_of<BusError>([&] { const Companion here(directory()); }), "it is no file"));
+  (void)make_bus(directory());
+  // What others may write to, and what leads elsewhere, is not ours.
+  REQUIRE(::mkdir(place.c_str(), 0700) == 0);
+  REQUIRE(::chmod(place.c_str(), 0777) == 0);
+  CHECK(contains(error_of<BusError>([&] { const Companion here(route); }), "not ours alone"));
+  REQUIRE(::rmdir(place.c_str()) == 0);
+  REQUIRE(::symlink(directory().c_str(), place.c_str()) == 0);
+  CHECK_THROWS_AS(const Companion here(route), BusError);
+  CHECK(names_in(directory()) == std::vector<std::string>{".bus.db.ipcm", "bus.db"});
+  remove_bus(route);
+}
+
+TEST_CASE_FIXTURE(Tidy, "companion: a name is had once, and any name can be") {
+  const std::string route = make_bus(directory());
+  const Companion here(route);
+  HeldChild other([&](const auto& stay) { hold(route, "a/b", stay); });
+  REQUIRE(other.came());
+  HeldLock::Attempt attempt;
+  CHECK_FALSE(here.take("a/b", "", attempt));
+  CHECK(attempt.holder == other.pid());
+  CHECK_THROWS_AS((void)here.take("_x", "", attempt), UsageError);
+  auto lock = here.take(std::string(5000, 'n'), "", attempt);
+  CHECK(lock);
+  here.release(*lock);
+  CHECK(other.end() == 0);
+  CHECK(here.directory().names().empty());
+  remove_bus(route);
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "companion: who holds a lock lives, whatever pid is noted; who does not goes by its pid") {
+  const std::string route = make_bus(directory());
+  const Companion here(route);
+  HeldChild ours([&](const auto& stay) { hold(route, "ours", stay); });
+  HeldChild foreign([](const auto& stay) { stay(); });
+  REQUIRE((ours.came() && foreign.came()));
+  CHECK(here.judge("ours", std::nullopt).state == State::present);
+  const PeerFacts facts = here.judge("ours", ours.pid());
+  CHECK(facts.state == State::active);
+  CHECK(facts.pid == ours.pid());
+  CHECK(facts.class_name == "Class");
+  CHECK(here.holds_lock("ours"));
+  CHECK(here.judge("foreign", foreign.pid()).state == State::active);
+  CHECK_FALSE(here.holds_lock("foreign"));
+  const Pid left_by = ours.pid();
+  ours.kill_only();
+  CHECK(here.judge("ours", left_by).state == State::dead);
+  // A foreign peer has taken the name since: the lock file that it does not know says nothing about it.
+  CHECK(here.judge("ours", foreign.pid()).state == State::active);
+  HeldLock::Attempt attempt;
+  auto lock = here.take("ours", "", attempt);
+  REQUIRE(lock);
+  CHECK(Companion::is_leftover(left_by, attempt));
+  CHECK_FALSE(Companion::is_leftover(foreign.pid(), attempt));
+  CHECK(Companion::is_leftover(::getpid(), attempt));
+  CHECK(Companion::is_leftover(dead_pid(), attempt));
+  here.release(*lock);
+  foreign.kill_only();
+  CHECK(here.judge("foreign", foreign.pid()).state == State::dead);
+  remove_bus(route);
+}
+
+TEST_CASE_FIXTURE(Tidy, "companion: a recycled pid is not taken for a live peer") {
+  const std::string route = make_bus(directory());
+  const Companion here(route);
+  HeldChild runs([](const auto& stay) { stay(); });
+  REQUIRE(runs.came());
+  // As if the one who wrote this had died, and its number had been given away again.
+  here.directory().write_file(".a.lock", R"({"pid":)" + std::to_string(runs.pid()) + R"(,"note":""})");
+  CHECK(here.judge("a", runs.pid()).state == State::dead);
+  HeldLock::Attempt attempt;
+  auto lock = here.take("a", "", attempt);
+  REQUIRE(lock);
+  CHECK(Companion::is_leftover(runs.pid(), attempt));
+  here.release(*lock);
+  remove_bus(route);
+}
+
+TEST_CASE_FIXTURE(Tidy, "companion: a peer without a pid is suspended, until its time has passed") {
+  const std::string route = make_bus(directory());
+  const Companion here(route);
+  CHECK(here.judge("a", std::nullopt).state == State::suspended);
+  const double later = os::wall_clock_seconds() + 1000;
+  CHECK(here.judge("a", std::nullopt, later).state == State::suspended);
+  CHECK(here.judge("a", std::nullopt, later).expires == later);
+  CHECK(here.judge("a", std::nullopt, 1000.5).state == State::dead);
+  remove_bus(route);
+}
+
+TEST_CASE_FIXTURE(Tidy, "companion: a death shows in its directory") {
+  const std::string route = make_bus(directory());
+  const Companion here(route);
+  HeldChild other([&](const auto& stay) { hold(route, "a", stay); });
+  REQUIRE(other.came());
+  os::DirectoryWatch watch(here.directory().short_path("."));
+  other.kill();
+  std::string told;
+  watch.read([&](std::string_view name) { told.append(name).append(" "); });
+  CHECK(told == ".a.lock ");
+  remove_bus(route);
+}
+
+TEST_CASE_FIXTURE(Tidy, "companion: the bus is orphaned when its owner is dead or its file is gone") {
+  const std::string route = make_bus(directory());
+  const Companion here(route);
+  CHECK_FALSE(here.is_orphaned());
+  CHECK_FALSE(Companion::owner(route).exists);
+  HeldChild owner([&](const auto& stay) {
+    const auto owned = Companion::own(route);
+    stay();
+  });
+  REQUIRE(owner.came());
+  CHECK_FALSE(here.is_orphaned());
+  CHECK(Companion::owner(route).held);
+  CHECK(Companion::owner(route).pid == owner.pid());
+  owner.kill();
+  CHECK(here.is_orphaned());
+  CHECK(Companion::owner(route).exists);
+  CHECK_FALSE(Companion::owner(route).held);
+  const auto owned = Companion::own(route);
+  CHECK_FALSE(here.is_orphaned());
+  remove_bus(route);
+  CHECK(here.is_orphaned());
+}
+
+TEST_CASE_FIXTURE(Tidy, "companion: when only the file was removed, the last who leaves removes it") {
+  const std::string route = make_bus(directory());
+  const Companion here(route);
+  HeldLock::Attempt attempt;
+  auto lock = here.take("a", "", attempt);
+  HeldChild killed([&](const auto& stay) { hold(route, "killed", stay); });
+  HeldChild last([&](const auto& stay) { hold(route, "last", stay); });
+  REQUIRE((lock && killed.came() && last.came()));
+  ::unlink(route.c_str());
+  killed.kill();
+  here.release(*lock);
+  CHECK(names_in(directory()) == std::vector<std::string>{".bus.db.ipcm"});
+  CHECK(last.end() == 0);
+  CHECK(names_in(directory()).empty());
+}
