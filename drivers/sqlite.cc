@@ -1,10 +1,11 @@
 // SQLite through SOCI. Parameters: file (a path), synchronous.
 
-#include <soci/sqlite3/soci-sqlite3.h>
 
 #include <algorithm>
 
-#include "soci_session.h"
+#include "soci_session.h"  // first of all of SOCI
+
+#include <soci/sqlite3/soci-sqlite3.h>
 
 namespace ipcm::drivers {
 namespace {

@@ -81,6 +81,27 @@ void TimerFd::acknowledge() {
   (void)quiet([&] { return ::read(fd_.get(), &expirations, sizeof expirations); });
 }
 
+FileWatch::FileWatch(const std::string& path) {
+  const int fd = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (fd < 0 && errno == EMFILE)
+    throw SystemError(EMFILE, "watch file '" + path +
+                                  "': this user has no watches left, or this process no descriptors (raise "
+                                  "fs.inotify.max_user_instances, or ulimit -n)");
+  if (fd < 0) throw SystemError(errno, "watch file '" + path + "'");
+  fd_ = UniqueFd(fd);
+  // IN_ATTRIB is its removal, if somebody still has it open.
+  sys("watch file", path, [&] {
+    return ::inotify_add_watch(fd_.get(), path.c_str(), IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF);
+  });
+}
+
+bool FileWatch::read() {
+  std::array<char, 4096> buffer{};
+  bool some = false;
+  while (quiet([&] { return ::read(fd_.get(), buffer.data(), buffer.size()); }) > 0) some = true;
+  return some;
+}
+
 DirectoryWatch::DirectoryWatch(const std::string& path) {
   const int fd = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   if (fd < 0 && errno == EMFILE)

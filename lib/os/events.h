@@ -57,4 +57,17 @@ class DirectoryWatch {
   UniqueFd fd_;
 };
 
+/// Tells that one file was written to, or removed.
+class FileWatch {
+ public:
+  /// Throws SystemError.
+  explicit FileWatch(const std::string& path);
+  /// Takes what waits. false: nothing did.
+  bool read();
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+};
+
 }  // namespace ipcm::os

@@ -2,12 +2,14 @@
 
 #include "ipcm/error.h"
 #include "transport/connection_unix/protocol.h"
+#include "transport/database/protocols.h"
 
 namespace ipcm::transport {
 
 const std::vector<const Protocol*>& protocols() {
   static const std::vector<const Protocol*> all = {
       &connection_unix_protocol(),
+      &database::sqlite_protocol(),
   };
   return all;
 }

@@ -1,9 +1,8 @@
 #include "transport/database/database_transport.h"
 
-#include <sys/epoll.h>
-
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "ipcm/error.h"
@@ -51,7 +50,7 @@ bool is_uuid(const std::string& text) {
 bool same_peers(const std::vector<PeerRow>& a, const std::vector<PeerRow>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const PeerRow& x, const PeerRow& y) {
     return x.id == y.id && x.pid == y.pid && x.is_active == y.is_active && x.active == y.active &&
-           x.held == y.held && x.expires == y.expires;
+           x.expires == y.expires;
   });
 }
 
@@ -71,7 +70,10 @@ auto DatabaseTransport::patiently(Call&& call) {
 
 DatabaseTransport::DatabaseTransport(const transport::JoinRequest& request, Loop& loop,
                                      transport::Receiver& receiver, std::unique_ptr<Store> store)
-    : request_(request), loop_(loop), receiver_(receiver), store_(std::move(store)) {
+    : request_(request), loop_(loop), receiver_(receiver), store_(std::move(store)), processes_(loop, [this] {
+        somebody_died_ = true;
+        on_news();
+      }) {
   transport::check_peer_name(request_.name);
   id_ = store_->id_of(request_.name);
   // What leads nowhere shows now, not with the first message.
@@ -99,7 +101,11 @@ std::optional<PeerRow> DatabaseTransport::row_of(const std::string& id) {
 
 void DatabaseTransport::claim() {
   transport::HeldLock::Attempt attempt;
-  if (!store_->take_name(id_, request_.class_name, attempt))
+  PeerRow us;
+  us.id = id_;
+  us.name = request_.name;
+  us.pid = os::own_pid();
+  if (!store_->take_name(us, request_.class_name, attempt))
     throw NameTaken(request_.name, attempt.holder, store_->where());
   try {
     store_->in_transaction([&] {
@@ -136,10 +142,10 @@ void DatabaseTransport::claim() {
             "UPDATE ipcm_peers SET pid = :pid, active = :active, suspend_expires = NULL WHERE id = :id",
             {std::int64_t{os::own_pid()}, now, id_});
       }
-      store_->introduce(id_, request_.name, request_.class_name);
+      store_->introduce(us, request_.class_name);
     });
   } catch (...) {
-    store_->drop_name(id_);
+    store_->drop_name();
     throw;
   }
 }
@@ -190,7 +196,7 @@ DatabaseTransport::Attempt DatabaseTransport::try_send(const Outgoing& message, 
   try {
     const std::string to = store_->id_of(message.to);
     const auto row = row_of(to);
-    const PeerFacts facts = row ? facts_of(*row) : PeerFacts{};
+    const PeerFacts facts = row ? row->facts : PeerFacts{};
     if (!is_there(facts.state)) {
       why = facts.state == State::dead ? "its process is gone"
             : row                      ? "it has left the bus at " + store_->where()
@@ -198,10 +204,7 @@ DatabaseTransport::Attempt DatabaseTransport::try_send(const Outgoing& message, 
       return Attempt::gone;
     }
     if (!has_room(to, why)) return Attempt::full;
-    if (!watches_links_ && !watches_all_) {
-      store_->watch_peers(loop_, false, [this] { on_news(); });
-      watches_links_ = true;
-    }
+    watch_rows();
     links_.insert_or_assign(message.to, row->pid);
     std::int64_t made = 0;
     try {
@@ -218,7 +221,7 @@ DatabaseTransport::Attempt DatabaseTransport::try_send(const Outgoing& message, 
   } catch (const StoreError& error) {
     if (error.kind() == Kind::busy) return Attempt::busy;
     if (error.kind() != Kind::missing && error.kind() != Kind::lost) throw;
-    broken_ = true;
+    note_break(error.what());
     why = error.what();
     return Attempt::gone;
   }
@@ -307,23 +310,27 @@ void DatabaseTransport::on_news() {
   try {
     flush_outbox();
     if (joined_ && receiving_) {
-      acknowledge();
+      remove_finished();
       if (take_in(false)) soon_ = loop_.at(os::Clock::now(), [this] { on_news(); });
     }
-    if (watches_all_ || watches_links_) look_at_peers();
+    if (watches_rows_) look_at_peers();
     if (!retry_) retry_in_ = std::chrono::milliseconds(1);
   } catch (const StoreError& error) {
-    if (error.kind() == Kind::busy) {
+    if (error.kind() == Kind::busy)
       try_again_later();
-      return;
-    }
-    if (error.kind() == Kind::missing || error.kind() == Kind::lost) {
-      broken_ = true;
-      for (const auto& [peer, pid] : std::exchange(links_, {})) receiver_.link_lost(peer);
-      if (watches_all_) receiver_.peers_changed();
-    }
-    receiver_.dropped(error.what());
+    else if (error.kind() == Kind::missing || error.kind() == Kind::lost)
+      note_break(error.what());
+    else
+      receiver_.dropped(error.what());
   }
+}
+
+/// The bus is gone: everybody on it, too.
+void DatabaseTransport::note_break(const std::string& why) {
+  if (std::exchange(broken_, true)) return;
+  for (const auto& [peer, pid] : std::exchange(links_, {})) receiver_.link_lost(peer);
+  if (watches_all_) receiver_.peers_changed();
+  if (joined_) receiver_.dropped(why);
 }
 
 void DatabaseTransport::drain() {
@@ -332,7 +339,7 @@ void DatabaseTransport::drain() {
   if (!joined_) return;
   try {
     patiently([&] {
-      acknowledge();
+      remove_finished();
       put_back_.clear();
       return take_in(true);
     });
@@ -342,8 +349,7 @@ void DatabaseTransport::drain() {
       return;
     }
     if (error.kind() != Kind::missing && error.kind() != Kind::lost) throw;
-    broken_ = true;
-    receiver_.dropped(error.what());
+    note_break(error.what());
   }
 }
 
@@ -355,6 +361,7 @@ void DatabaseTransport::receive(bool on) {
 bool DatabaseTransport::take_in(bool everything) {
   const Dialect& sql = store_->dialect();
   std::set<std::string> had = put_back_;
+  had.insert(finished_.begin(), finished_.end());
   for (const auto& [id, stored] : delivered_) had.insert(stored);
   bool some = false;
   for (;;) {
@@ -452,12 +459,24 @@ void DatabaseTransport::remove_messages(const std::vector<std::string>& ids) {
   }
 }
 
-void DatabaseTransport::acknowledge() {
-  if (delivered_.empty()) return;
-  std::vector<std::string> ids;
-  for (const auto& [id, stored] : delivered_) ids.push_back(stored);
-  remove_messages(ids);
-  delivered_.clear();
+void DatabaseTransport::acknowledge(const std::vector<std::string>& ids) {
+  for (const std::string& id : ids)
+    if (auto done = delivered_.extract(id)) finished_.push_back(std::move(done.mapped()));
+  if (finished_.empty() || !joined_ || broken_ || !store_->is_ours()) return;
+  try {
+    remove_finished();
+  } catch (const StoreError& error) {
+    if (error.kind() != Kind::missing && error.kind() != Kind::lost && error.kind() != Kind::busy) throw;
+    if (error.kind() == Kind::busy)
+      try_again_later();
+    else
+      note_break(error.what());
+  }
+}
+
+void DatabaseTransport::remove_finished() {
+  remove_messages(finished_);
+  finished_.clear();
 }
 
 void DatabaseTransport::requeue(const std::vector<Message>& messages) {
@@ -492,11 +511,11 @@ std::vector<std::string> DatabaseTransport::peers() {
     rows = patiently([&] { return store_->rows(nullptr); });
   } catch (const StoreError& error) {
     if (error.kind() != Kind::missing && error.kind() != Kind::lost) throw;
-    broken_ = true;
+    note_break(error.what());
     return names;
   }
   for (const PeerRow& row : rows) {
-    const State state = facts_of(row).state;
+    const State state = row.facts.state;
     if (state == State::dead) clear_dead(row);
     if (is_there(state) && (row.id != id_ || !joined_)) names.push_back(row.name);
   }
@@ -507,7 +526,7 @@ std::vector<std::string> DatabaseTransport::peers() {
 void DatabaseTransport::clear_dead(const PeerRow& row) {
   // Messages are never thrown away unseen: with some waiting, the row stays as it is, for a successor.
   try {
-    store_->while_nobody_has(row.id, [&] {
+    store_->while_nobody_has(row, [&] {
       store_->execute(
           "UPDATE ipcm_peers SET pid = NULL, active = NULL, suspend_expires = NULL WHERE id = :id AND active = "
           ":active AND NOT EXISTS (SELECT 1 FROM ipcm_messages m WHERE m.\"to\" = ipcm_peers.id)",
@@ -522,29 +541,47 @@ PeerFacts DatabaseTransport::look(const std::string& peer) {
   if (broken_) return {};
   try {
     const auto row = patiently([&] { return row_of(store_->id_of(peer)); });
-    return row ? facts_of(*row) : PeerFacts{};
+    return row ? row->facts : PeerFacts{};
   } catch (const StoreError& error) {
     if (error.kind() != Kind::missing && error.kind() != Kind::lost) throw;
-    broken_ = true;
+    note_break(error.what());
     return {};
   }
 }
 
+void DatabaseTransport::watch_rows() {
+  if (watches_rows_) return;
+  store_->watch_peers(loop_, [this] { on_news(); });
+  watches_rows_ = true;
+}
+
 void DatabaseTransport::watch_peers() {
-  if (watches_all_) return;
-  store_->watch_peers(loop_, true, [this] { on_news(); });
-  watches_all_ = true;
+  if (watches_all_ || broken_) return;
+  watch_rows();
+  store_->watch_deaths(loop_, [this] {
+    somebody_died_ = true;
+    on_news();
+  });
+  watches_all_ = somebody_died_ = true;
   on_news();
 }
 
 void DatabaseTransport::look_at_peers() {
+  // Whoever lives is a matter of locks, which cost a look each: so only if a row has changed, or somebody died.
+  if (!somebody_died_) {
+    const auto rows = store_->rows(nullptr, false);
+    if (same_peers(rows, known_)) return;
+  }
   auto rows = store_->rows(nullptr);
-  store_->looked_at(rows);
-  if (same_peers(rows, known_)) return;
-  known_ = std::move(rows);
+  somebody_died_ = false;
   std::map<std::string, Pid> there;
-  for (const PeerRow& row : known_)
-    if (is_there(facts_of(row).state)) there.emplace(row.name, row.pid);
+  std::vector<transport::ForeignWatch::Peer> unseen;
+  for (const PeerRow& row : rows) {
+    if (is_there(row.facts.state)) there.emplace(row.name, row.pid);
+    if (row.facts.state == State::active && row.dies_unseen && row.facts.pid > 0 && row.id != id_)
+      unseen.push_back({row.name, row.facts.pid});
+  }
+  known_ = std::move(rows);
   for (auto link = links_.begin(); link != links_.end();) {
     const auto now = there.find(link->first);
     if (now != there.end() && now->second == link->second) {
@@ -556,25 +593,7 @@ void DatabaseTransport::look_at_peers() {
     receiver_.link_lost(lost);
   }
   if (!watches_all_) return;
-  // Each process is watched: what a dead one held shows by itself only in a file's directory, not on a server.
-  std::set<std::string> here;
-  for (const PeerRow& row : known_) {
-    if (row.pid == 0 || !row.here || row.id == id_ || facts_of(row).state != State::active) continue;
-    here.insert(row.id);
-    if (const auto known = processes_.find(row.id); known != processes_.end() && known->second.pid == row.pid)
-      continue;
-    auto opened = os::open_process(row.pid);
-    if (!opened) continue;
-    Process process{row.pid, std::move(*opened), {}};
-    process.watch = loop_.watch(process.process.get(), EPOLLIN, [this, id = row.id](std::uint32_t) {
-      const std::string gone = id;  // erasing ends this callback's own copy
-      processes_.erase(gone);
-      known_.clear();
-      on_news();
-    });
-    processes_.insert_or_assign(row.id, std::move(process));
-  }
-  std::erase_if(processes_, [&](const auto& entry) { return !here.contains(entry.first); });
+  processes_.follow(unseen);
   receiver_.peers_changed();
 }
 
@@ -598,7 +617,7 @@ void DatabaseTransport::go(const std::string& statement, Values given, const Sta
   soon_.stop();
   std::int64_t unread = 0;
   store_->in_transaction([&] {
-    acknowledge();
+    remove_finished();
     if (wipe) {
       // What came while we left; not what was put back for a successor.
       Values keep = {id_};
@@ -615,7 +634,7 @@ void DatabaseTransport::go(const std::string& statement, Values given, const Sta
     given.emplace_back(id_);
     store_->execute(statement + store_->dialect().stats_parameter + " WHERE id = :id", given);
   });
-  store_->drop_name(id_);
+  store_->drop_name();
   if (unread > 0)
     receiver_.dropped(std::to_string(unread) + " messages to '" + request_.name + "' came too late to be read");
 }
@@ -632,7 +651,7 @@ void DatabaseTransport::leave(const Statistics& statistics) {
   } catch (const Error&) {
     // The bus is being removed, or its server is gone: leaving matters more.
   }
-  store_->drop_name(id_);
+  store_->drop_name();
   close();
 }
 
@@ -649,7 +668,7 @@ void DatabaseTransport::close() {
   soon_.stop();
   retry_.stop();
   links_.clear();
-  processes_.clear();
+  processes_.follow({});
 }
 
 bool DatabaseTransport::is_orphaned() {
@@ -661,11 +680,6 @@ bool DatabaseTransport::is_orphaned() {
   } catch (const StoreError& error) {
     return error.kind() == Kind::missing || error.kind() == Kind::lost;
   }
-}
-
-std::unique_ptr<transport::Transport> DatabaseProtocol::join(const transport::JoinRequest& request, Loop& loop,
-                                                             transport::Receiver& receiver) const {
-  return std::make_unique<DatabaseTransport>(request, loop, receiver, open(request.info));
 }
 
 }  // namespace ipcm::database

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "transport/database/store.h"
+#include "transport/directory/foreign_watch.h"
 #include "transport/transport.h"
 
 namespace ipcm::database {
@@ -31,6 +32,7 @@ class DatabaseTransport final : public transport::Transport {
   void drain() override;
   void receive(bool on) override;
   void requeue(const std::vector<Message>& messages) override;
+  void acknowledge(const std::vector<std::string>& ids) override;
   std::vector<std::string> peers() override;
   transport::PeerFacts look(const std::string& peer) override;
   void watch_peers() override;
@@ -62,10 +64,12 @@ class DatabaseTransport final : public transport::Transport {
   /// Returns whether there was something. `everything`: until nothing is left, messages put back too.
   bool take_in(bool everything);
   void take_row(const Values& row);
-  void acknowledge();
+  void remove_finished();
   void remove_messages(const std::vector<std::string>& ids);
   void on_news();
+  void watch_rows();
   void look_at_peers();
+  void note_break(const std::string& why);
   void try_again_later();
   void clear_dead(const PeerRow& row);
   void go(const std::string& statement, Values given, const Statistics& statistics, bool wipe);
@@ -81,40 +85,24 @@ class DatabaseTransport final : public transport::Transport {
   bool joined_ = false;
   bool receiving_ = true;
   bool watches_all_ = false;
-  bool watches_links_ = false;
+  bool watches_rows_ = false;
+  bool somebody_died_ = false;
   bool sender_exists_ = false;
   bool broken_ = false;
   Statistics past_;
   double last_stamp_ = 0;
 
   std::map<std::string, std::string> delivered_;  // by the id as it was handed on; as the table has it
+  std::vector<std::string> finished_;             // dealt with, and still in the table, as that has them
   std::set<std::string> put_back_;                // as the table has them; not before the next drain()
   std::vector<Message> kept_;                     // put back by an anonymous member, which has no rows
   std::deque<Outgoing> outbox_;                   // while somebody else has the database locked
   std::map<std::string, std::size_t> room_;       // how many more may be sent before it is counted again, by id
   std::map<std::string, Pid> links_;              // whom we have sent to
   std::vector<PeerRow> known_;                    // as last seen, while they are watched
-  struct Process {
-    Pid pid;
-    os::UniqueFd process;
-    Watch watch;
-  };
-  std::map<std::string, Process> processes_;
+  transport::ForeignWatch processes_;
   Watch soon_, retry_;
   std::chrono::milliseconds retry_in_{1};
-};
-
-/// The part of a Protocol that is the same for all databases.
-class DatabaseProtocol : public transport::Protocol {
- public:
-  [[nodiscard]] std::string why_not_viable() const noexcept override { return why_no_driver(driver()); }
-  [[nodiscard]] bool keeps_messages() const final { return true; }
-  [[nodiscard]] std::unique_ptr<transport::Transport> join(const transport::JoinRequest& request, Loop& loop,
-                                                           transport::Receiver& receiver) const final;
-
- protected:
-  /// Throws BusError if there is no bus.
-  [[nodiscard]] virtual std::unique_ptr<Store> open(const BusInfo& info) const = 0;
 };
 
 /// Kept for one receiver at most; more are refused.

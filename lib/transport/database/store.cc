@@ -2,31 +2,8 @@
 
 #include <limits>
 
-#include "os/clock.h"
-#include "os/process.h"
 
 namespace ipcm::database {
-
-transport::PeerFacts facts_of(const PeerRow& row) {
-  using State = transport::PeerFacts::State;
-  transport::PeerFacts facts;
-  if (row.pid == 0) {
-    if (!row.is_active) return facts;  // it has left; its row tells its counts
-    facts.expires = row.expires;
-    facts.state = row.expires && *row.expires < os::wall_clock_seconds() ? State::dead : State::suspended;
-    return facts;
-  }
-  if (row.here) facts.pid = row.pid;
-  bool alive = false;
-  if (row.ours) {
-    facts.class_name = row.note;
-    alive = row.held;
-  } else {
-    alive = os::is_running(row.pid);
-  }
-  facts.state = alive ? State::active : State::dead;
-  return facts;
-}
 
 void Store::fail(const Failure& failure) const {
   std::string text = "the bus at " + where() + ": " + failure.text;

@@ -46,14 +46,9 @@ struct PeerRow {
   bool is_active = false;  ///< `active` is not NULL
   std::optional<double> expires;
   std::optional<std::string> stats;
-  bool ours = false;  ///< its life is that of a lock, not that of a pid
-  bool held = false;  ///< that lock
-  bool here = true;   ///< its pid means something on this machine
-  std::string note;
+  transport::PeerFacts facts;  ///< unless it was not asked for
+  bool dies_unseen = false;    ///< no lock of its tells of its death: watch its process
 };
-
-/// What a row means for others.
-[[nodiscard]] transport::PeerFacts facts_of(const PeerRow& row);
 
 /// One connection to the tables of a bus, and what there is beside them: who is alive, and how one is woken.
 /// Throws StoreError.
@@ -75,23 +70,24 @@ class Store {
 
   /// What the tables call a peer; the name itself wherever it fits.
   [[nodiscard]] virtual std::string id_of(const std::string& name) const { return name; }
-  /// All rows, or that of one id.
-  [[nodiscard]] virtual std::vector<PeerRow> rows(const std::string* id) = 0;
+  /// All rows, or that of one id. Without `judged`, only what the table says.
+  [[nodiscard]] virtual std::vector<PeerRow> rows(const std::string* id, bool judged = true) = 0;
 
   /// The lock that says that a peer lives. false: a live process has it.
-  [[nodiscard]] virtual bool take_name(const std::string& id, const std::string& note,
+  [[nodiscard]] virtual bool take_name(const PeerRow& who, const std::string& note,
                                        transport::HeldLock::Attempt& attempt) = 0;
   /// Notes, in the transaction that makes its row, who holds it.
-  virtual void introduce(const std::string& id, const std::string& name, const std::string& note) = 0;
-  virtual void drop_name(const std::string& id) noexcept = 0;
+  virtual void introduce(const PeerRow& /*who*/, const std::string& /*note*/) {}
+  virtual void drop_name() noexcept = 0;
   /// Runs `what` while nobody can take that name. Does nothing if somebody has it.
-  virtual void while_nobody_has(const std::string& id, const std::function<void()>& what) = 0;
+  virtual void while_nobody_has(const PeerRow& who, const std::function<void()>& what) = 0;
 
-  /// Calls `news` whenever messages may have come for that id, or (once peers are watched) when peers may have
-  /// changed.
+  /// Calls `news` whenever messages may have come for that id.
   virtual void watch(Loop& loop, const std::string& id, std::function<void()> news) = 0;
-  /// `of_dead`: deaths, too; otherwise only what peers write themselves.
-  virtual void watch_peers(Loop& loop, bool of_dead, std::function<void()> news) = 0;
+  /// Calls `news` whenever a peer may have changed its row.
+  virtual void watch_peers(Loop& loop, std::function<void()> news) = 0;
+  /// Calls `news` when a peer may have died, where that shows.
+  virtual void watch_deaths(Loop& /*loop*/, std::function<void()> /*news*/) {}
   /// After each look at the peers while they are watched.
   virtual void looked_at(const std::vector<PeerRow>& /*rows*/) {}
   /// After each look for messages; `some`: there were some.
