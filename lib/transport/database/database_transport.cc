@@ -615,17 +615,18 @@ std::map<std::string, Statistics> DatabaseTransport::all_statistics() {
 void DatabaseTransport::go(const std::string& statement, Values given, const Statistics& statistics, bool wipe) {
   joined_ = false;
   soon_.stop();
-  std::int64_t unread = 0;
   store_->in_transaction([&] {
     remove_finished();
     if (wipe) {
-      // What came while we left; not what was put back for a successor.
+      // What came while we left is handed over with the rest; what was put back is for a successor.
+      take_in(true);
       Values keep = {id_};
       for (const std::string& id : put_back_) keep.emplace_back(id);
-      unread = store_->execute(
+      store_->execute(
           R"(DELETE FROM ipcm_messages WHERE "to" = :id)" +
               (put_back_.empty() ? std::string() : " AND id NOT IN (" + placeholders(put_back_.size()) + ")"),
           keep);
+      delivered_.clear();
     }
     if (statistics.sent.empty() && statistics.read.empty())
       given.emplace_back(std::monostate());
@@ -635,8 +636,6 @@ void DatabaseTransport::go(const std::string& statement, Values given, const Sta
     store_->execute(statement + store_->dialect().stats_parameter + " WHERE id = :id", given);
   });
   store_->drop_name();
-  if (unread > 0)
-    receiver_.dropped(std::to_string(unread) + " messages to '" + request_.name + "' came too late to be read");
 }
 
 void DatabaseTransport::leave(const Statistics& statistics) {
