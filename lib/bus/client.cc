@@ -44,12 +44,14 @@ void Client::broadcast(const Content& content) { member().broadcast(content); }
 
 std::vector<Message> Client::get_messages() {
   member().expect_usable();
+  member().finish_taken();
   member().drain();
   return member().take();
 }
 
 std::vector<Message> Client::wait_for_messages(Duration limit) {
   member().expect_usable();
+  member().finish_taken();
   member().loop().run_until([&] { return member().has_messages(); }, os::Deadline::limit(limit));
   member().drain();
   return member().take();
@@ -92,15 +94,20 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
   bus::Member& self = member();
   if (self.has_left()) return;
   self.expect_usable();
-  self.drain();
-  std::size_t unread = 0;
-  if (handler) {
+  const auto hand_over = [&] {
     for (const Message& message : self.take())
       if (wire::understand(message.content).meaning != wire::Meaning::terminate) handler(message);
-  } else {
-    unread = self.unread();
-  }
+  };
+  const auto limit = os::Deadline::after(kFlushTime);
+  do {
+    self.finish_taken();
+    self.drain();
+    if (!handler || !self.has_messages()) break;
+    hand_over();
+  } while (!limit.has_passed());
   self.leave(os::Deadline::after(kFlushTime));
+  if (handler) hand_over();  // what came while we left
+  const std::size_t unread = self.unread();
   if (unread > 0)
     throw Error("messages waiting at disconnect for " + id() + ": " + std::to_string(unread) +
                 " were not read; give disconnect() a handler for them");

@@ -14,13 +14,17 @@ namespace {
 
 /// A guest that sends to somebody who does not read gives up after this.
 constexpr auto kSendTime = std::chrono::seconds(60);
+/// What is taken in ahead of its reader, of messages that the medium would keep.
+constexpr std::size_t kLargestInbox = 64UL * 1024 * 1024;
 
 }  // namespace
 
 Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop, Sending sending)
     : request_(request), loop_(std::move(loop)), sending_(sending), born_in_(os::generation()) {
   request_.serializer = wire::make_serializer(request.info);
-  transport_ = transport::find_protocol(request.info.protocol).join(request_, *loop_, *this);
+  const transport::Protocol& protocol = transport::find_protocol(request.info.protocol);
+  keeps_messages_ = protocol.keeps_messages();
+  transport_ = protocol.join(request_, *loop_, *this);
 }
 
 Member::~Member() = default;
@@ -87,8 +91,23 @@ void Member::broadcast(const Content& content) {
 }
 
 std::vector<Message> Member::take() {
+  std::vector<Message> taken = take_each();
+  if (keeps_messages_)
+    for (const Message& message : taken) unfinished_.push_back(message.id);
+  return taken;
+}
+
+void Member::finish_taken() { finish(std::exchange(unfinished_, {})); }
+
+void Member::finish(const std::vector<std::string>& ids) {
+  if (!ids.empty() && !left_ && born_in_ == os::generation()) transport_->acknowledge(ids);
+}
+
+std::vector<Message> Member::take_each() {
   std::vector<Message> taken(std::make_move_iterator(inbox_.begin()), std::make_move_iterator(inbox_.end()));
   inbox_.clear();
+  inbox_bytes_ = 0;
+  if (std::exchange(paused_, false) && !left_) transport_->receive(true);
   for (const Message& message : taken) ++statistics_.read[message.from];
   // Only a sender with several connections to us can be out of order; sorting keeps the order of equals.
   const auto earlier = [](const Message& a, const Message& b) {
@@ -136,11 +155,30 @@ bool Member::await_gone(const std::string& peer, os::Deadline deadline) {
 void Member::leave(os::Deadline flush) {
   if (left_ || born_in_ != os::generation()) return;
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
+  finish_taken();
   left_ = true;
   transport_->leave(keeps_statistics_ ? statistics_ : Statistics{});
 }
 
-void Member::received(Message message) { inbox_.push_back(std::move(message)); }
+void Member::suspend(std::optional<double> expires) {
+  expect_usable();
+  finish_taken();
+  transport_->suspend(keeps_statistics_ ? statistics_ : Statistics{}, expires);
+  left_ = true;
+}
+
+void Member::received(Message message) {
+  inbox_bytes_ += message.content.json().size() + sizeof message;
+  inbox_.push_back(std::move(message));
+  if (!keeps_messages_ || paused_ || inbox_bytes_ < kLargestInbox || !transport_) return;
+  paused_ = true;
+  transport_->receive(false);
+}
+
+void Member::peers_changed() {
+  peers_dirty = true;
+  if (peers_changed_) peers_changed_();
+}
 
 void Member::link_lost(const std::string& peer) {
   peers_dirty = true;

@@ -38,8 +38,15 @@ class Member final : private transport::Receiver {
   void broadcast(const Content& content);
 
   [[nodiscard]] bool has_messages() const { return !inbox_.empty(); }
-  /// All that has been taken in, in order; does not look for more.
+  /// All that has been taken in, in order; does not look for more. Who takes tells when it is dealt with:
+  /// finish_taken() when he comes back for more; leave() does it for him.
   [[nodiscard]] std::vector<Message> take();
+  void finish_taken();
+  /// The same for who deals with each by itself, and tells so by its id.
+  [[nodiscard]] std::vector<Message> take_each();
+  void finish(const std::vector<std::string>& ids);
+  /// Whether the medium keeps messages until they were finished; elsewhere nobody needs to tell.
+  [[nodiscard]] bool keeps_messages() const { return keeps_messages_; }
   /// How many of them are more than a word to end.
   [[nodiscard]] std::size_t unread() const;
   /// Takes in what has arrived, without waiting.
@@ -57,6 +64,8 @@ class Member final : private transport::Receiver {
   /// Notes that something was dropped, and tells who wants to know.
   void note_dropped(const std::string& sentence) { dropped(sentence); }
   void on_diagnostic(Diagnostics tell) { diagnostics_ = std::move(tell); }
+  /// Called inside the loop, when something has changed among the peers, once somebody watches.
+  void on_peers_changed(std::function<void()> tell) { peers_changed_ = std::move(tell); }
   /// Called inside the loop, when the way to a peer has ended.
   void on_link_lost(std::function<void(const std::string& peer)> tell) { link_lost_ = std::move(tell); }
   /// Set by each change among the peers, once somebody watches; cleared by who has looked.
@@ -64,6 +73,9 @@ class Member final : private transport::Receiver {
 
   /// Sends what is queued, as long as the deadline allows, then leaves. Idempotent.
   void leave(os::Deadline flush);
+  /// Leaves its place behind for who takes the name up again, until `expires` (Unix seconds). Throws BusError
+  /// where messages are not kept.
+  void suspend(std::optional<double> expires);
   [[nodiscard]] bool has_left() const { return left_; }
   /// Throws UsageError in a process that was forked from the one that joined, and after leave().
   void expect_usable() const;
@@ -71,7 +83,7 @@ class Member final : private transport::Receiver {
  private:
   void received(Message message) override;
   void link_lost(const std::string& peer) override;
-  void peers_changed() override { peers_dirty = true; }
+  void peers_changed() override;
   void dropped(const std::string& sentence) override;
   void stamp(Message& message);
   template <class Condition>
@@ -83,13 +95,18 @@ class Member final : private transport::Receiver {
   std::uint32_t born_in_;
   bool left_ = false;
   bool keeps_statistics_ = true;
+  bool keeps_messages_ = false;
+  bool paused_ = false;  // what the medium keeps may wait there until this was taken
+  std::size_t inbox_bytes_ = 0;
   std::deque<Message> inbox_;
+  std::vector<std::string> unfinished_;  // ids of what take() gave out last
   Statistics statistics_;
   std::uint64_t dropped_ = 0;
   double last_stamp_ = 0;
   std::uint64_t last_ord_ = 0;
   Diagnostics diagnostics_;
   std::function<void(const std::string&)> link_lost_;
+  std::function<void()> peers_changed_;
   std::unique_ptr<transport::Transport> transport_;  // last: it calls back
 };
 

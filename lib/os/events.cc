@@ -102,7 +102,7 @@ bool FileWatch::read() {
   return some;
 }
 
-DirectoryWatch::DirectoryWatch(const std::string& path) {
+DirectoryWatch::DirectoryWatch(const std::string& path, Of what) {
   const int fd = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   if (fd < 0 && errno == EMFILE)
     throw SystemError(EMFILE,
@@ -112,11 +112,11 @@ DirectoryWatch::DirectoryWatch(const std::string& path) {
   if (fd < 0) throw SystemError(errno, "watch directory '" + path + "'");
   fd_ = UniqueFd(fd);
   // IN_CLOSE_WRITE on a lock file is how the death of its holder shows: see transport/directory/lock_file.h.
-  sys("watch directory", path, [&] {
-    return ::inotify_add_watch(fd_.get(), path.c_str(),
-                               IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE |
-                                   IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
-  });
+  const std::uint32_t events = what == Of::arrivals
+                                   ? IN_CREATE | IN_MOVED_TO | IN_ONLYDIR
+                                   : IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE |
+                                         IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+  sys("watch directory", path, [&] { return ::inotify_add_watch(fd_.get(), path.c_str(), events); });
 }
 
 void DirectoryWatch::read(const std::function<void(std::string_view name)>& tell) {

@@ -46,8 +46,12 @@ class TimerFd {
 /// Tells of changes in one directory: names that came, went, or were closed after writing.
 class DirectoryWatch {
  public:
+  enum class Of {
+    changes,  ///< all of these
+    arrivals  ///< names that came, made there or moved there
+  };
   /// Throws SystemError; for EMFILE with the kernel setting that limits it.
-  explicit DirectoryWatch(const std::string& path);
+  explicit DirectoryWatch(const std::string& path, Of what = Of::changes);
   /// Calls `tell` for each change that waits; the name is empty when changes were lost and all must be looked
   /// at again.
   void read(const std::function<void(std::string_view name)>& tell);

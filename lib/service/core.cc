@@ -196,6 +196,7 @@ void Core::turn() {
   guarded("should_end", [&] {
     if (self_.should_end()) terminate(0);
   });
+  requests_->finish_others();
 }
 
 void Core::deliver(const Message& message, Activity& activity) {

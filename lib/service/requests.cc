@@ -30,9 +30,18 @@ constexpr std::size_t kRemembered = 256;
 
 Requests::Requests(bus::Member& member) : member_(member) {
   member_.on_link_lost([this](const std::string& peer) { lost_.insert(peer); });
+  if (member_.transport().keeps_links()) return;
+  // Nothing else tells of a peer that leaves and whose process goes on.
+  member_.on_peers_changed([this] {
+    for (const auto& [id, open] : open_)
+      if (!open.response) lost_.insert(open.peer);
+  });
 }
 
-Requests::~Requests() { member_.on_link_lost({}); }
+Requests::~Requests() {
+  member_.on_link_lost({});
+  member_.on_peers_changed({});
+}
 
 void Requests::remember(const std::string& id, const char* what) {
   recent_.emplace_back(id, what);
@@ -54,7 +63,9 @@ void Requests::watch(const std::string& peer) {
 }
 
 void Requests::transmit(const std::string& peer, const std::string& id, const Content& payload) {
-  watch(peer);  // before the request is out: no death can be missed
+  // Before the request is out: no death can be missed.
+  watch(peer);
+  if (!member_.transport().keeps_links()) member_.transport().watch_peers();
   try {
     member_.send(peer, wire::request_content(id, payload));
   } catch (const PeerGone& gone) {
@@ -127,12 +138,14 @@ bool Requests::asks(const std::string& peer) const {
 }
 
 void Requests::sort_inbox() {
-  for (Message& message : member_.take()) {
+  std::vector<std::string> finished;  // an answer ends with its request, in this process
+  for (Message& message : member_.take_each()) {
     auto said = wire::understand(message.content);
     if (said.meaning != wire::Meaning::response) {
       others_.push_back(std::move(message));
       continue;
     }
+    if (member_.keeps_messages()) finished.push_back(message.id);
     const auto found = open_.find(said.id);
     if (found == open_.end() || found->second.response) {
       const auto known = std::find_if(recent_.begin(), recent_.end(),
@@ -150,6 +163,7 @@ void Requests::sort_inbox() {
       answer(said.id,
              Response(said.id, message.from, std::make_exception_ptr(RemoteError(message.from, said.error))));
   }
+  member_.finish(finished);
 }
 
 void Requests::look_after(const std::string& peer) {
@@ -198,10 +212,15 @@ void Requests::run_due() {
   }
 }
 
+void Requests::finish_others() { member_.finish(std::exchange(unfinished_, {})); }
+
 std::vector<Message> Requests::take_others() {
+  finish_others();
   std::vector<Message> taken(std::make_move_iterator(others_.begin()),
                              std::make_move_iterator(others_.end()));
   others_.clear();
+  if (member_.keeps_messages())
+    for (const Message& message : taken) unfinished_.push_back(message.id);
   return taken;
 }
 

@@ -41,8 +41,9 @@ class Requests {
   [[nodiscard]] bool has_work() const {
     return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty();
   }
-  /// What was put aside.
+  /// What was put aside. Who takes it tells when it is dealt with, at the latest by taking again.
   [[nodiscard]] std::vector<Message> take_others();
+  void finish_others();
   /// The same, for who runs no loop: looks for more first.
   [[nodiscard]] std::vector<Message> messages();
 
@@ -88,6 +89,7 @@ class Requests {
   std::map<std::string, Open> open_;
   std::deque<std::pair<ResponseCallback, Response>> due_;
   std::deque<Message> others_;
+  std::vector<std::string> unfinished_;  // ids of others that were taken
   std::map<std::string, Watched> watched_;
   std::set<std::string> lost_;  // ways or processes that ended since the last look
   std::map<std::string, std::vector<Held>> held_;

@@ -3,6 +3,7 @@
 #include "ipcm/error.h"
 #include "transport/connection_unix/protocol.h"
 #include "transport/database/protocols.h"
+#include "transport/message_files/protocol.h"
 
 namespace ipcm::transport {
 
@@ -10,6 +11,7 @@ const std::vector<const Protocol*>& protocols() {
   static const std::vector<const Protocol*> all = {
       &connection_unix_protocol(),
       &database::sqlite_protocol(),
+      &message_files_protocol(),
   };
   return all;
 }

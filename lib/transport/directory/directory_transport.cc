@@ -2,6 +2,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "ipcm/error.h"
@@ -65,22 +66,47 @@ bool DirectoryTransport::deliver_requeued() {
   const std::string file = seat_.disk_name + ".resume";
   const auto bytes = route_.directory().read_file(file, kLargest);
   if (!bytes) return !kept.empty();
-  route_.directory().remove_file(file);
+  const std::string_view fresh = std::string_view(*bytes).substr(std::min(requeued_read_, bytes->size()));
   wire::FrameReader reader;
-  const auto room = reader.room(bytes->size());
-  bytes->copy(room.data(), bytes->size());
-  reader.filled(bytes->size());
+  const auto room = reader.room(fresh.size());
+  fresh.copy(room.data(), fresh.size());
+  reader.filled(fresh.size());
   std::string_view payload;
   while (reader.next(payload) == wire::FrameReader::Next::frame) {
     try {
-      receiver_.received(request_.serializer->read(payload, request_.name));
+      Message message = request_.serializer->read(payload, request_.name);
+      if (protocol_.keeps_messages()) requeued_open_.insert(message.id);
+      receiver_.received(std::move(message));
     } catch (const ProtocolError& error) {
       receiver_.dropped(std::string("a message that was put back was dropped: ") + error.what());
     }
   }
   if (reader.in_mid_frame())
     receiver_.dropped("the end of a file of messages put back can't be read: " + file);
+  requeued_read_ = bytes->size();
+  if (requeued_open_.empty()) forget_requeued();
   return true;
+}
+
+void DirectoryTransport::acknowledge(const std::vector<std::string>& ids) {
+  if (requeued_read_ == 0) return;
+  for (const std::string& id : ids)
+    if (const auto open = requeued_open_.find(id); open != requeued_open_.end()) requeued_open_.erase(open);
+  if (requeued_open_.empty()) forget_requeued();
+}
+
+void DirectoryTransport::forget_requeued() {
+  const std::string file = seat_.disk_name + ".resume";
+  const std::size_t done = std::exchange(requeued_read_, 0);
+  if (has_requeued_) {  // more was put back meanwhile
+    constexpr std::size_t kLargest = 1024UL * 1024 * 1024;
+    const auto bytes = route_.directory().read_file(file, kLargest);
+    if (bytes && bytes->size() > done) {
+      route_.directory().write_file(file, std::string_view(*bytes).substr(done));
+      return;
+    }
+  }
+  route_.directory().remove_file(file);
 }
 
 std::vector<std::string> DirectoryTransport::peers() {
@@ -121,7 +147,7 @@ void DirectoryTransport::leave(const Statistics& statistics) {
   joined_ = false;
   stop_listening();
   const bool counted = !statistics.sent.empty() || !statistics.read.empty();
-  route_.vacate(seat_, counted ? write_statistics(statistics) : std::string());
+  route_.vacate(seat_, counted ? write_statistics(statistics) : std::string(), [this] { close_endpoint(); });
   close_links();
 }
 

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "os/events.h"
@@ -19,6 +20,7 @@ namespace ipcm::transport {
 class DirectoryTransport : public Transport {
  public:
   void requeue(const std::vector<Message>& messages) final;
+  void acknowledge(const std::vector<std::string>& ids) override;
   std::vector<std::string> peers() final;
   PeerFacts look(const std::string& peer) final;
   void watch_peers() final;
@@ -41,6 +43,9 @@ class DirectoryTransport : public Transport {
 
   /// Nobody is to find us from now on; called before the endpoint is removed.
   virtual void stop_listening() = 0;
+  /// When we leave, with the statistics written and the endpoint still there: takes in what arrives up to its
+  /// end.
+  virtual void close_endpoint() {}
   /// Called after it was removed: lets go of everything.
   virtual void close_links() = 0;
 
@@ -53,10 +58,15 @@ class DirectoryTransport : public Transport {
 
  private:
   void watch_foreign_deaths();
+  void forget_requeued();
 
   const Protocol& protocol_;
   Statistics past_;
   bool has_requeued_ = false;
+  // Of what was put back: how much of the file was handed to the receiver, and what of that is to be
+  // acknowledged before it goes. Where messages are not kept it goes at once.
+  std::size_t requeued_read_ = 0;
+  std::unordered_multiset<std::string> requeued_open_;
   std::vector<Message> kept_;  // put back by an anonymous member, which has no file to put it in
   std::unique_ptr<os::DirectoryWatch> directory_watch_;
   Watch watching_;

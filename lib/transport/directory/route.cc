@@ -209,11 +209,17 @@ void Route::announce(const Seat& seat) const {
   directory_.write_file(seat.disk_name + ".pid", std::to_string(os::own_pid()));
 }
 
-void Route::vacate(Seat& seat, const std::string& statistics) const noexcept {
+void Route::vacate(Seat& seat, const std::string& statistics,
+                   const std::function<void()>& closing) const noexcept {
   try {
     if (!statistics.empty()) directory_.write_file(seat.disk_name + ".stats", statistics);
   } catch (const Error&) {
     // The route is being removed, or the disk is full: leaving matters more.
+  }
+  try {
+    if (closing) closing();
+  } catch (const Error&) {
+    // The same.
   }
   // The endpoint after them: once it is gone, others may read the statistics, or remove the directory.
   directory_.remove_tree(seat.disk_name);

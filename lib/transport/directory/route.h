@@ -65,8 +65,9 @@ class Route {
   /// a suspended one is taken.
   [[nodiscard]] Seat claim(const std::string& name, const std::string& note, bool reconnect = false);
   void announce(const Seat& seat) const;
-  /// Takes away all of it but the statistics.
-  void vacate(Seat& seat, const std::string& statistics) const noexcept;
+  /// Takes away all of it but the statistics. `closing` is called between the two.
+  void vacate(Seat& seat, const std::string& statistics,
+              const std::function<void()>& closing = {}) const noexcept;
 
   /// The endpoint stays, for who comes back.
   void suspend(Seat& seat, const std::string& statistics, std::optional<double> expires) const;

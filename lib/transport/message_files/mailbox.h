@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <vector>
+
+#include "os/directory.h"
+#include "transport/transport.h"
+#include "wire/serializer.h"
+
+namespace ipcm::transport {
+
+/// A directory of message files, seen by its reader: which are there, which were handed out, which are done
+/// with.
+///
+/// Order: a listing of a directory that others write to may have a newer file and not an older one. So new
+/// files are listed twice: whatever was in the first listing, its predecessors are in the second. What only
+/// the second has is handed out as far as the first came, for each sender.
+///
+/// Memory: at most kLargestBatch of content is handed out at once. More than that is read twice: for its
+/// stamps, then for its content in their order.
+class Mailbox {
+ public:
+  static constexpr std::size_t kLargestBatch = 64UL * 1024 * 1024;
+
+  Mailbox(os::Directory directory, std::shared_ptr<const wire::Serializer> serializer, std::string reader);
+
+  /// Hands out what is there and was not yet, oldest first, up to one batch. true: there is more.
+  /// Files that are no messages are removed, and told of.
+  bool take(Receiver& receiver);
+  /// Removes the file of a message that was handed out; false: it has none.
+  bool remove(const std::string& id);
+  /// Files that somebody is writing just now, or has not finished.
+  [[nodiscard]] std::vector<std::string> pending() const;
+  [[nodiscard]] const os::Directory& directory() const { return directory_; }
+
+  static constexpr std::string_view kReady = ".ready";
+  static constexpr std::string_view kPending = ".pend";
+
+ private:
+  struct Key {
+    double stamp;
+    std::uint64_t ord;
+    std::string file;
+    friend bool operator<(const Key& a, const Key& b) {
+      return std::tie(a.stamp, a.ord, a.file) < std::tie(b.stamp, b.ord, b.file);
+    }
+  };
+  using Stamp = std::pair<double, std::uint64_t>;
+  struct Known {
+    std::string id;
+    std::string from;
+    Stamp stamp;
+    bool handed_out = false;
+  };
+
+  [[nodiscard]] std::vector<std::string> unknown_files() const;
+  [[nodiscard]] std::optional<Message> read(const std::string& file, Receiver& receiver);
+  void note(const std::string& file, Receiver& receiver);
+  void forget(const std::string& file);
+
+  os::Directory directory_;
+  std::shared_ptr<const wire::Serializer> serializer_;
+  std::string reader_;
+  std::unordered_map<std::string, Known> known_;                  // by file
+  std::unordered_multimap<std::string, std::string> handed_out_;  // files by id
+  std::set<Key> waiting_;
+  std::unordered_map<std::string, Message> loaded_;  // while a batch is put together
+  std::size_t loaded_bytes_ = 0;
+};
+
+}  // namespace ipcm::transport

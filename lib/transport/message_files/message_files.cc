@@ -1,0 +1,224 @@
+#include "transport/message_files/message_files.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "ipcm/error.h"
+#include "os/events.h"
+#include "os/random.h"
+#include "transport/message_files/protocol.h"
+#include "wire/frame.h"
+
+namespace ipcm::transport {
+namespace {
+
+constexpr std::size_t kLongestName = 200;
+/// Who is writing to us while we leave has this long to finish; it takes microseconds, unless it was killed.
+constexpr auto kWritingTime = std::chrono::milliseconds(100);
+/// How many peers' mailboxes we remember.
+constexpr std::size_t kMostOutboxes = 10'000;
+
+bool has_unread(const os::Directory& route, const std::string& disk_name) {
+  if (route.look(disk_name + ".resume").kind == os::FileKind::regular) return true;
+  const auto mailbox = os::Directory::below(route, disk_name);
+  return mailbox && mailbox->count_names(Mailbox::kReady) > 0;
+}
+
+Route open_route(const std::string& path) {
+  return Route(path, {.longest_name = kLongestName,
+                      .endpoints = {os::FileKind::directory},
+                      .keeps_messages = true,
+                      .has_unread = has_unread});
+}
+
+/// The id, unless a caller has chosen one that can't be a file's name.
+std::string file_name_for(const std::string& id) {
+  const bool safe = !id.empty() && id.size() <= kLongestName && id.front() != '.' &&
+                    id.find('/') == std::string::npos && id.find('\0') == std::string::npos;
+  return safe ? id : os::make_uuid();
+}
+
+}  // namespace
+
+MessageFiles::MessageFiles(const JoinRequest& request, Loop& loop, Receiver& receiver)
+    : DirectoryTransport(request, loop, receiver, message_files_protocol(), open_route(request.info.route)) {
+  if (request.anonymous) return;
+  claim();
+  const os::Directory& route = route_.directory();
+  bool made = false;
+  try {
+    route.remove_tree(closed_name());  // of one that was killed while it left
+    made = route.look(seat_.disk_name).kind == os::FileKind::none;
+    route.make_directory(seat_.disk_name, 0700, request.reconnect);
+    auto directory = os::Directory::below(route, seat_.disk_name);
+    if (!directory) throw BusError("the mailbox of '" + request.name + "' was taken away just now");
+    mailbox_ = std::make_unique<Mailbox>(std::move(*directory), request_.serializer, request_.name);
+    arrivals_ = std::make_unique<os::DirectoryWatch>(mailbox_->directory().short_path("."),
+                                                     os::DirectoryWatch::Of::arrivals);
+    arriving_ = loop_.watch(arrivals_->fd(), EPOLLIN, [this](std::uint32_t) { on_arrival(); });
+    announce();
+  } catch (...) {
+    // What was kept for us stays for the next attempt; what somebody else has just made is his.
+    if (made && mailbox_)
+      give_up_seat();
+    else
+      seat_.lock.release(route);
+    throw;
+  }
+  // What came before the watch did: nothing else tells of it.
+  if (mailbox_->directory().count_names(Mailbox::kReady) > 0) look_soon();
+}
+
+MessageFiles::~MessageFiles() { leave_silently(); }
+
+Transport::Sent MessageFiles::send(const Message& message, std::string& why) {
+  const std::string payload = request_.serializer->write(message);
+  if (payload.size() > wire::kLargestFrame)
+    throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
+                        "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
+  const std::string disk_name = route_.disk_name(message.to);
+  // Held open: if its owner closes it meanwhile, he still finds what we write, or we are told that he did
+  // not.
+  const auto mailbox = os::Directory::below(route_.directory(), disk_name);
+  const PeerFacts::State state = mailbox ? look(message.to).state : PeerFacts::State::absent;
+  if (state == PeerFacts::State::absent) {
+    why = "no such peer on the bus " + route_.directory().path();
+    return Sent::gone;
+  }
+  if (state == PeerFacts::State::dead) {
+    why = "its process is gone";
+    return Sent::gone;
+  }
+  if (outboxes_.size() > kMostOutboxes) outboxes_.clear();
+  if (!outboxes_[disk_name].has_room(*mailbox)) {
+    why = "it does not read: " + std::to_string(Outbox::kMostMessages) +
+          " messages or more wait in its mailbox already";
+    return Sent::full;
+  }
+  const std::string file = file_name_for(message.id);
+  const std::string pending = file + std::string(Mailbox::kPending);
+  try {
+    mailbox->write_in_place(pending, payload);
+    mailbox->rename(pending, file + std::string(Mailbox::kReady));
+    return Sent::done;
+  } catch (const SystemError& error) {
+    mailbox->remove_file(pending);
+    why = error.what();
+    switch (error.code()) {
+      case ENOENT:
+        why = "it has left just now";
+        return Sent::gone;
+      case ENOSPC:
+      case EDQUOT:
+        return Sent::full;
+      default:
+        throw;
+    }
+  }
+}
+
+void MessageFiles::on_arrival() {
+  bool ready = false;
+  arrivals_->read([&](std::string_view name) { ready = ready || !name.ends_with(Mailbox::kPending); });
+  if (!receiving_)
+    arriving_.want(0);  // receive(true) looks for all that came
+  else if (ready)
+    take_in();
+}
+
+void MessageFiles::take_in() {
+  if (mailbox_ && mailbox_->take(receiver_) && receiving_) look_soon();
+}
+
+void MessageFiles::look_soon() {
+  more_ = loop_.at(os::Clock::now(), [this] {
+    if (receiving_) take_in();
+  });
+}
+
+void MessageFiles::drain() {
+  (void)deliver_requeued();
+  take_in();
+}
+
+void MessageFiles::receive(bool on) {
+  if (receiving_ == on) return;
+  receiving_ = on;
+  if (!mailbox_) return;
+  if (!on) {
+    more_.stop();
+    return;
+  }
+  arriving_.want(EPOLLIN);
+  look_soon();
+}
+
+void MessageFiles::acknowledge(const std::vector<std::string>& ids) {
+  std::vector<std::string> others;
+  for (const std::string& id : ids)
+    if (!mailbox_ || !mailbox_->remove(id)) others.push_back(id);
+  if (!others.empty()) DirectoryTransport::acknowledge(others);
+}
+
+void MessageFiles::stop_listening() {
+  arriving_.stop();
+  more_.stop();
+}
+
+void MessageFiles::close_endpoint() {
+  if (!mailbox_) return;
+  const os::Directory& route = route_.directory();
+  route.rename(seat_.disk_name, closed_name());  // nobody finds it from now on
+  await_pending();
+  // From here on, who still has a message half written is told that we are gone.
+  for (const std::string& file : mailbox_->pending()) mailbox_->directory().remove_file(file);
+  if (mailbox_->take(receiver_))
+    receiver_.dropped("more than " + std::to_string(Mailbox::kLargestBatch) + " bytes of messages to '" +
+                      request_.name + "' were not read before it left, and were thrown away");
+  route.remove_tree(closed_name());
+}
+
+void MessageFiles::await_pending() {
+  const auto deadline = os::Deadline::after(kWritingTime);
+  os::EventSet events;
+  events.add(arrivals_->fd(), EPOLLIN, 0);
+  std::array<epoll_event, 1> one{};
+  while (!mailbox_->pending().empty() && events.wait(one, deadline) > 0)
+    arrivals_->read([](std::string_view) {});
+}
+
+void MessageFiles::close_links() {
+  arrivals_.reset();
+  mailbox_.reset();
+}
+
+namespace {
+
+class MessageFilesProtocol final : public DirectoryProtocol {
+ public:
+  [[nodiscard]] const char* name() const override { return "MessageFiles"; }
+  [[nodiscard]] const char* summary() const override {
+    return "a file for each message; they wait for who is away";
+  }
+  [[nodiscard]] std::string why_not_viable() const noexcept override {
+    return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
+                                                                        : "/proc is not mounted";
+  }
+  [[nodiscard]] bool keeps_messages() const override { return true; }
+  [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
+                                                Receiver& receiver) const override {
+    return std::make_unique<MessageFiles>(request, loop, receiver);
+  }
+};
+
+}  // namespace
+
+const Protocol& message_files_protocol() {
+  static const MessageFilesProtocol protocol;
+  return protocol;
+}
+
+}  // namespace ipcm::transport

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "transport/directory/directory_transport.h"
+#include "transport/message_files/mailbox.h"
+#include "transport/message_files/outbox.h"
+
+namespace ipcm::transport {
+
+// Each member has a directory ROUTE/N, its mailbox. A message is a file in it: written as ID.pend, renamed to
+// ID.ready. The reader takes them in, and removes each once it was dealt with. See docs/bus.md.
+//
+// Nothing is queued here: what was sent is in the file system. inotify tells of arrivals; it is set up before
+// we say that we can receive, and what came before it is looked for once.
+
+class MessageFiles final : public DirectoryTransport {
+ public:
+  MessageFiles(const JoinRequest& request, Loop& loop, Receiver& receiver);
+  ~MessageFiles() override;
+
+  Sent send(const Message& message, std::string& why) override;
+  [[nodiscard]] std::size_t queued_bytes(const std::string&) const override { return 0; }
+  [[nodiscard]] std::size_t queued_messages() const override { return 0; }
+  void abandon(const std::string&) override {}
+  void drain() override;
+  void receive(bool on) override;
+  void acknowledge(const std::vector<std::string>& ids) override;
+  [[nodiscard]] bool keeps_links() const override { return false; }
+
+ private:
+  void stop_listening() override;
+  void close_endpoint() override;
+  void close_links() override;
+  void on_arrival();
+  void take_in();
+  void look_soon();
+  void await_pending();
+  [[nodiscard]] std::string closed_name() const { return "_" + seat_.disk_name; }
+
+  std::unique_ptr<Mailbox> mailbox_;
+  std::unique_ptr<os::DirectoryWatch> arrivals_;
+  Watch arriving_;
+  Watch more_;  // a batch was cut short, or nothing has been looked for yet
+  bool receiving_ = true;
+  std::unordered_map<std::string, Outbox> outboxes_;  // by name on disk
+};
+
+}  // namespace ipcm::transport

@@ -1,0 +1,38 @@
+#include "transport/message_files/outbox.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "transport/message_files/mailbox.h"
+
+namespace ipcm::transport {
+namespace {
+
+/// A directory that needs less than this can't hold so many names that a first message needs to count them:
+/// whoever sends one only should not have to.
+constexpr std::size_t kSmallDirectory = 12 * Outbox::kMostMessages;
+
+}  // namespace
+
+bool Outbox::has_room(const os::Directory& mailbox) {
+  if (unchecked_ > 0) {
+    --unchecked_;
+    return true;
+  }
+  const os::FileFacts facts = mailbox.facts();
+  if (facts.modified == full_at_) return false;  // nobody has taken anything
+  if (!std::exchange(known_, true) && facts.size < kSmallDirectory) {
+    unchecked_ = kBetweenCounts - 1;
+    return true;
+  }
+  const std::size_t count = mailbox.count_names(Mailbox::kReady);
+  if (count >= kMostMessages) {
+    full_at_ = facts.modified;
+    return false;
+  }
+  full_at_ = -1;
+  unchecked_ = std::min(kBetweenCounts, kMostMessages - count) - 1;
+  return true;
+}
+
+}  // namespace ipcm::transport

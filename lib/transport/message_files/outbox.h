@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "os/directory.h"
+
+namespace ipcm::transport {
+
+/// Whether there is room in somebody's mailbox, seen by one sender. Counting means to list the directory, so
+/// it is done once in a while: an unread mailbox may grow over the limit by that for each sender, not
+/// without end.
+class Outbox {
+ public:
+  /// Unread messages of one peer.
+  static constexpr std::size_t kMostMessages = 100'000;
+  static constexpr std::size_t kBetweenCounts = 1000;
+
+  /// Called before each message. false: it is full.
+  bool has_room(const os::Directory& mailbox);
+
+ private:
+  bool known_ = false;
+  std::size_t unchecked_ = 0;  // sends until it is counted again
+  double full_at_ = -1;        // the mailbox's time of change when it was full
+};
+
+}  // namespace ipcm::transport
