@@ -1,5 +1,6 @@
-// MariaDB and MySQL through SOCI. Parameters: dbname, host, port, unix_socket, user, password, connect_timeout,
-// read_timeout, write_timeout, charset, sslca, sslcert, sslkey. What is not among them comes from the user's
+// MariaDB and MySQL through SOCI. Parameters: dbname, host, port, unix_socket, user, password,
+// connect_timeout, read_timeout, write_timeout, charset, sslca, sslcert, sslkey. What is not among them comes
+// from the user's
 // ~/.my.cnf, where the server's own clients look.
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
-// PostgreSQL through SOCI, and libpq itself for notifications. Parameters: those of libpq's connection strings.
-
+// PostgreSQL through SOCI, and libpq itself for notifications. Parameters: those of libpq's connection
+// strings.
 
 #include "soci_session.h"  // first of all of SOCI
 
@@ -12,7 +12,8 @@ class PostgresqlSession final : public SociSession {
  public:
   explicit PostgresqlSession(const std::string& parameters) : SociSession(soci::postgresql, parameters) {
     // Remarks such as "relation already exists" are nothing to print from inside a library.
-    PQsetNoticeProcessor(connection(), [](void*, const char*) {}, nullptr);
+    PQsetNoticeProcessor(
+        connection(), [](void*, const char*) {}, nullptr);
   }
   [[nodiscard]] int socket() const noexcept override { return PQsocket(connection()); }
   std::vector<std::string> take_notifications(Failure& failure) noexcept override {
@@ -56,7 +57,9 @@ class PostgresqlSession final : public SociSession {
   }
   [[nodiscard]] std::string read_blob(std::string text) const override {
     if (!text.starts_with("\\x")) return text;
-    const auto digit = [](char c) { return static_cast<unsigned>(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10); };
+    const auto digit = [](char c) {
+      return static_cast<unsigned>(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+    };
     std::string bytes;
     bytes.reserve(text.size() / 2);
     for (std::size_t i = 2; i + 1 < text.size(); i += 2)

@@ -92,7 +92,8 @@ Result SociSession::run(const std::string& statement, const Values& given,
         one.real = *real;
         prepared.exchange(soci::use(one.real));
       } else if (const auto* text = std::get_if<std::string>(&value)) {
-        if (text->find('\0') != std::string::npos) throw soci::soci_error("a text with a NUL in it was refused");
+        if (text->find('\0') != std::string::npos)
+          throw soci::soci_error("a text with a NUL in it was refused");
         one.text = *text;
         prepared.exchange(soci::use(one.text));
       } else if (const auto* blob = std::get_if<Blob>(&value)) {

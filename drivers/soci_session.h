@@ -1,7 +1,7 @@
 #pragma once
 
-// Where SOCI was built with Boost, its headers want Boost's, for templates that are not used here; nothing that is
-// linked depends on that.
+// Where SOCI was built with Boost, its headers want Boost's, for templates that are not used here; nothing
+// that is linked depends on that.
 #include <soci/soci-config.h>
 #undef SOCI_HAVE_BOOST
 #undef SOCI_HAVE_BOOST_DATE_TIME

@@ -1,5 +1,4 @@
-// SQLite through SOCI. Parameters: file (a path), synchronous.
-
+// SQLite through SOCI. Parameters: file (a path), synchronous, patience (milliseconds, for a start).
 
 #include <algorithm>
 
@@ -14,7 +13,8 @@ class SqliteSession final : public SociSession {
  public:
   explicit SqliteSession(const std::string& parameters) : SociSession(soci::sqlite3, parameters) {}
   void be_patient(std::int64_t milliseconds) noexcept override {
-    sqlite_api::sqlite3_busy_timeout(backend().conn_, static_cast<int>(std::clamp<std::int64_t>(milliseconds, 0, 60'000)));
+    sqlite_api::sqlite3_busy_timeout(backend().conn_,
+                                     static_cast<int>(std::clamp<std::int64_t>(milliseconds, 0, 60'000)));
   }
   /// A writer's lock from the start: a reader that becomes a writer half-way could never wait for it.
   Failure begin() noexcept override {
@@ -60,6 +60,8 @@ class SqliteDriver final : public database::Driver {
         return nullptr;
       }
       auto session = std::make_unique<SqliteSession>(plain ? file : "dbname=\"" + file + "\"");
+      if (const auto patience = parameters.find("patience"); patience != parameters.end())
+        session->be_patient(std::stoll(patience->second));
       if (const auto synchronous = parameters.find("synchronous"); synchronous != parameters.end()) {
         const Result set = session->run("PRAGMA synchronous = " + synchronous->second, {}, {});
         if (set.failure) {

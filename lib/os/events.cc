@@ -91,7 +91,8 @@ FileWatch::FileWatch(const std::string& path) {
   fd_ = UniqueFd(fd);
   // IN_ATTRIB is its removal, if somebody still has it open.
   sys("watch file", path, [&] {
-    return ::inotify_add_watch(fd_.get(), path.c_str(), IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF);
+    return ::inotify_add_watch(fd_.get(), path.c_str(),
+                               IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF);
   });
 }
 

@@ -511,7 +511,8 @@ TEST_CASE_FIXTURE(Tidy, "A12: a forked child can join under a name of its own") 
 
 TEST_CASE_FIXTURE(Tidy, "A13: the guard's end asks peers to leave, waits for that, and removes the route") {
   std::optional<Guard> guard(spawn_bus());
-  const std::string route = guard->info().route, mark = directory() + "/left";
+  const BusInfo info = guard->info();
+  const std::string mark = directory() + "/left";
   const auto leaves_politely = [&](Lines& test, Client& client) {
     const auto got = collect(client, 1);
     test.say(is_terminate(got[0]) ? "terminate" : got[0].content.json());
@@ -522,7 +523,7 @@ TEST_CASE_FIXTURE(Tidy, "A13: the guard's end asks peers to leave, waits for tha
   CHECK(b.hear() == "joined");
   guard.reset();
   CHECK(std::filesystem::exists(mark));  // it was waited for
-  CHECK_FALSE(std::filesystem::exists(route));
+  CHECK_FALSE(bus_exists(info));
   CHECK(b.hear() == "terminate");
   (void)b.wait();
   std::filesystem::remove(mark);
@@ -533,7 +534,7 @@ TEST_CASE_FIXTURE(Tidy,
   Guard guard = spawn_bus();
   const BusInfo info = guard.info();
   guard.shutdown();
-  CHECK_FALSE(std::filesystem::exists(info.route));
+  CHECK_FALSE(bus_exists(info));
   CHECK_THROWS_AS((void)ipcm_connect("a", info), BusError);
   guard.shutdown();
 }
@@ -557,7 +558,7 @@ TEST_CASE_FIXTURE(Tidy, "A13: a child of the owner that does not leave is ended 
     } catch (const Timeout& error) {
       CHECK(contains(error.what(), "b"));
     }
-    CHECK_FALSE(std::filesystem::exists(guard.info().route));
+    CHECK_FALSE(bus_exists(guard.info()));
     CHECK(b.wait() == ExitStatus::signalled(stubborn ? SIGKILL : SIGTERM));
   }
 }
@@ -577,7 +578,7 @@ TEST_CASE_FIXTURE(
   });
   CHECK(parent.hear() == "joined");
   CHECK(contains(thrown_by<Timeout>([&] { guard.shutdown(); }).what(), "stubborn one"));
-  CHECK_FALSE(std::filesystem::exists(guard.info().route));
+  CHECK_FALSE(bus_exists(guard.info()));
   parent.say("end");
   CHECK(parent.wait() == ExitStatus::exited(0));
 }
@@ -591,22 +592,22 @@ TEST_CASE_FIXTURE(Tidy, "A13: without guard the bus stays, until unspawn") {
     info = guard.info();
   }
   { const Client a = ipcm_connect("a", *info); }
-  std::filesystem::remove_all(info->route);
+  remove_bus(*info);
 
   Guard guard = ipcm_spawn(options);
   guard.unspawn();
-  CHECK_FALSE(std::filesystem::exists(guard.info().route));
+  CHECK_FALSE(bus_exists(guard.info()));
 }
 
 TEST_CASE_FIXTURE(Tidy, "A13: release leaves the bus in place") {
-  std::string route;
+  BusInfo info;
   {
     Guard guard = spawn_bus();
-    route = guard.info().route;
+    info = guard.info();
     guard.release();
   }
-  CHECK(std::filesystem::exists(route));
-  std::filesystem::remove_all(route);
+  CHECK(bus_exists(info));
+  remove_bus(info);
 }
 
 TEST_CASE_FIXTURE(Tidy, "A13: a guard in a forked child does nothing") {

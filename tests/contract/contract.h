@@ -5,7 +5,10 @@
 
 #include <cstdlib>
 
+#include <filesystem>
+
 #include "support/peers.h"
+#include "transport/protocols.h"
 
 namespace ipcm::test {
 
@@ -21,6 +24,22 @@ namespace ipcm::test {
   return options;
 }
 [[nodiscard]] inline Guard spawn_bus() { return ipcm_spawn(bus_options()); }
+
+/// What a route leads to, of a bus that may have been taken down: a file or a directory, or tables on a
+/// server.
+[[nodiscard]] inline bool bus_exists(const BusInfo& info) {
+  if (info.route.starts_with('/')) return std::filesystem::exists(info.route);
+  try {
+    (void)ipcm_connect("probe", info);
+    return true;
+  } catch (const BusError&) {
+    return false;
+  }
+}
+/// Removes a bus that nobody owns.
+inline void remove_bus(const BusInfo& info) {
+  CHECK(transport::find_protocol(info.protocol).remove_route(info));
+}
 
 /// A forked service on a new bus of that protocol, or on an existing one.
 [[nodiscard]] inline Handle start(const std::string& name, ServiceOptions options) {

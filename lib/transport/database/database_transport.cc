@@ -21,8 +21,9 @@ using transport::PeerFacts;
 using State = PeerFacts::State;
 using Kind = Failure::Kind;
 
-/// How long one statement may wait for somebody else's lock: where somebody waits for the answer; while sending,
-/// where a message can wait in our queue instead; inside the loop, where there is always another time.
+/// How long one statement may wait for somebody else's lock: where somebody waits for the answer; while
+/// sending, where a message can wait in our queue instead; inside the loop, where there is always another
+/// time.
 constexpr std::chrono::milliseconds kPatient{10'000}, kSending{100}, kInLoop{0};
 /// Rows that are read at once, and the size of their contents.
 constexpr std::size_t kRowsAtOnce = 200, kBytesAtOnce = 8UL * 1024 * 1024;
@@ -54,7 +55,9 @@ bool same_peers(const std::vector<PeerRow>& a, const std::vector<PeerRow>& b) {
   });
 }
 
-bool is_there(State state) { return state == State::active || state == State::present || state == State::suspended; }
+bool is_there(State state) {
+  return state == State::active || state == State::present || state == State::suspended;
+}
 
 }  // namespace
 
@@ -240,12 +243,14 @@ void DatabaseTransport::insert(const std::string& id, const std::string& from, c
       .append(sql.broadcast_parameter)
       .append(" FROM ipcm_peers p WHERE p.id = :to AND p.active IS NOT NULL");
   const std::string as = sql.id_is_uuid && !is_uuid(id) ? os::make_uuid() : id;
-  made = store_->execute(text, {as, store_->id_of(from), stamp, Blob{payload}, std::int64_t{broadcast ? 1 : 0}, to});
+  made = store_->execute(
+      text, {as, store_->id_of(from), stamp, Blob{payload}, std::int64_t{broadcast ? 1 : 0}, to});
 }
 
 void DatabaseTransport::let_sender_exist() {
   store_->in_transaction([&] {
-    if (!row_of(id_)) store_->execute("INSERT INTO ipcm_peers(id, pid, active) VALUES (:id, NULL, NULL)", {id_});
+    if (!row_of(id_))
+      store_->execute("INSERT INTO ipcm_peers(id, pid, active) VALUES (:id, NULL, NULL)", {id_});
   });
   sender_exists_ = true;
 }
@@ -397,21 +402,20 @@ bool DatabaseTransport::take_in(bool everything) {
       wanted.emplace_back(std::move(id));
     }
     if (odd) {
-      const auto removed = store_->execute(std::string(R"(DELETE FROM ipcm_messages WHERE "to" = :to AND )") +
-                                               sql.content_of_odd_id + " = 1",
-                                           {id_});
+      const auto removed = store_->execute(
+          std::string(R"(DELETE FROM ipcm_messages WHERE "to" = :to AND )") + sql.content_of_odd_id + " = 1",
+          {id_});
       receiver_.dropped(std::to_string(removed) + " messages whose ids are no text were dropped");
     }
     remove_messages(unwanted);
     if (wanted.empty() && !more) break;
     if (!wanted.empty()) {
       some = true;
-      const std::string statement = std::string("SELECT ") + sql.id_as_text + R"(, "from", stamp, content, )" +
-                                    sql.broadcast_as_int + " FROM ipcm_messages WHERE id IN (" +
-                                    placeholders(wanted.size()) + ") ORDER BY stamp";
-      for (const Values& row :
-           store_->query(statement, wanted,
-                         {Column::text, Column::text, Column::real, Column::blob, Column::integer}))
+      const std::string statement =
+          std::string("SELECT ") + sql.id_as_text + R"(, "from", stamp, content, )" + sql.broadcast_as_int +
+          " FROM ipcm_messages WHERE id IN (" + placeholders(wanted.size()) + ") ORDER BY stamp";
+      for (const Values& row : store_->query(
+               statement, wanted, {Column::text, Column::text, Column::real, Column::blob, Column::integer}))
         take_row(row);
     }
     if (!everything || !more) {
@@ -528,7 +532,8 @@ void DatabaseTransport::clear_dead(const PeerRow& row) {
   try {
     store_->while_nobody_has(row, [&] {
       store_->execute(
-          "UPDATE ipcm_peers SET pid = NULL, active = NULL, suspend_expires = NULL WHERE id = :id AND active = "
+          "UPDATE ipcm_peers SET pid = NULL, active = NULL, suspend_expires = NULL WHERE id = :id AND active "
+          "= "
           ":active AND NOT EXISTS (SELECT 1 FROM ipcm_messages m WHERE m.\"to\" = ipcm_peers.id)",
           {row.id, row.active});
     });
@@ -567,7 +572,8 @@ void DatabaseTransport::watch_peers() {
 }
 
 void DatabaseTransport::look_at_peers() {
-  // Whoever lives is a matter of locks, which cost a look each: so only if a row has changed, or somebody died.
+  // Whoever lives is a matter of locks, which cost a look each: so only if a row has changed, or somebody
+  // died.
   if (!somebody_died_) {
     const auto rows = store_->rows(nullptr, false);
     if (same_peers(rows, known_)) return;
@@ -612,7 +618,8 @@ std::map<std::string, Statistics> DatabaseTransport::all_statistics() {
 
 // ---- leaving
 
-void DatabaseTransport::go(const std::string& statement, Values given, const Statistics& statistics, bool wipe) {
+void DatabaseTransport::go(const std::string& statement, Values given, const Statistics& statistics,
+                           bool wipe) {
   joined_ = false;
   soon_.stop();
   store_->in_transaction([&] {
@@ -644,8 +651,8 @@ void DatabaseTransport::leave(const Statistics& statistics) {
   try {
     if (!broken_ && store_->is_there())
       patiently([&] {
-        go("UPDATE ipcm_peers SET pid = NULL, active = NULL, suspend_expires = NULL, stats = ", {}, statistics,
-           true);
+        go("UPDATE ipcm_peers SET pid = NULL, active = NULL, suspend_expires = NULL, stats = ", {},
+           statistics, true);
       });
   } catch (const Error&) {
     // The bus is being removed, or its server is gone: leaving matters more.

@@ -13,11 +13,11 @@
 
 namespace ipcm::database {
 
-// Peers and messages are rows of two tables, as the Perl reference has them; docs/bus.md tells them. What differs
-// between kinds of database (who is alive, how one is woken) is the Store's.
+// Peers and messages are rows of two tables, as the Perl reference has them; docs/bus.md tells them. What
+// differs between kinds of database (who is alive, how one is woken) is the Store's.
 //
-// A message is read, handed on, and its row deleted only when the reader comes back for more, or leaves: a crash
-// in between delivers it again to whoever takes the name up with reconnect, and loses nothing.
+// A message is read, handed on, and its row deleted only when the reader comes back for more, or leaves: a
+// crash in between delivers it again to whoever takes the name up with reconnect, and loses nothing.
 
 class DatabaseTransport final : public transport::Transport {
  public:
@@ -57,8 +57,8 @@ class DatabaseTransport final : public transport::Transport {
   [[nodiscard]] std::optional<PeerRow> row_of(const std::string& id);
   [[nodiscard]] Attempt try_send(const Outgoing& message, std::string& why);
   [[nodiscard]] bool has_room(const std::string& id, std::string& why);
-  void insert(const std::string& id, const std::string& from, const std::string& to, double stamp, bool broadcast,
-              const std::string& payload, std::int64_t& made);
+  void insert(const std::string& id, const std::string& from, const std::string& to, double stamp,
+              bool broadcast, const std::string& payload, std::int64_t& made);
   void let_sender_exist();
   void flush_outbox();
   /// Returns whether there was something. `everything`: until nothing is left, messages put back too.
@@ -97,9 +97,9 @@ class DatabaseTransport final : public transport::Transport {
   std::set<std::string> put_back_;                // as the table has them; not before the next drain()
   std::vector<Message> kept_;                     // put back by an anonymous member, which has no rows
   std::deque<Outgoing> outbox_;                   // while somebody else has the database locked
-  std::map<std::string, std::size_t> room_;       // how many more may be sent before it is counted again, by id
-  std::map<std::string, Pid> links_;              // whom we have sent to
-  std::vector<PeerRow> known_;                    // as last seen, while they are watched
+  std::map<std::string, std::size_t> room_;  // how many more may be sent before it is counted again, by id
+  std::map<std::string, Pid> links_;         // whom we have sent to
+  std::vector<PeerRow> known_;               // as last seen, while they are watched
   transport::ForeignWatch processes_;
   Watch soon_, retry_;
   std::chrono::milliseconds retry_in_{1};

@@ -8,9 +8,9 @@
 #include <variant>
 #include <vector>
 
-// What a database driver is to the library. A driver is a shared module of its own, loaded when a bus needs it:
-// the client libraries of databases are heavy, and most services never use them. This header is all that the
-// two sides share; it depends on the standard library only. Nothing throws across it.
+// What a database driver is to the library. A driver is a shared module of its own, loaded when a bus needs
+// it: the client libraries of databases are heavy, and most services never use them. This header is all that
+// the two sides share; it depends on the standard library only. Nothing throws across it.
 //
 // A module exports one function with C linkage, kDriverEntry, of type DriverEntry.
 
@@ -51,26 +51,26 @@ struct Result {
   std::int64_t affected = 0;  ///< Rows that were changed.
 };
 
-/// One connection. Belongs to one thread at a time, and to the process that opened it: in a forked child it must
-/// not be used, nor destroyed.
+/// One connection. Belongs to one thread at a time, and to the process that opened it: in a forked child it
+/// must not be used, nor destroyed.
 class Session {
  public:
   virtual ~Session() = default;
-  /// Runs one statement. Its parameters are `:name`, and get the values of `given` by position; values are never
-  /// part of the statement's text. A text that holds a NUL is refused. `columns`: what the answer has; none for
-  /// statements that have no answer.
+  /// Runs one statement. Its parameters are `:name`, and get the values of `given` by position; values are
+  /// never part of the statement's text. A text that holds a NUL is refused. `columns`: what the answer has;
+  /// none for statements that have no answer.
   [[nodiscard]] virtual Result run(const std::string& statement, const Values& given,
                                    const std::vector<Column>& columns) noexcept = 0;
   [[nodiscard]] virtual Failure begin() noexcept = 0;
   [[nodiscard]] virtual Failure commit() noexcept = 0;
   virtual void rollback() noexcept = 0;
-  /// How long, in milliseconds, a statement may wait for somebody else's lock from now on, where the client does
-  /// that waiting.
+  /// How long, in milliseconds, a statement may wait for somebody else's lock from now on, where the client
+  /// does that waiting.
   virtual void be_patient(std::int64_t milliseconds) noexcept = 0;
   /// The connection's socket, borrowed: readable when the server has something to say. -1: there is none.
   [[nodiscard]] virtual int socket() const noexcept = 0;
-  /// The names of all channels that were notified since the last call, without waiting. A `failure` of kind lost:
-  /// the server has hung up.
+  /// The names of all channels that were notified since the last call, without waiting. A `failure` of kind
+  /// lost: the server has hung up.
   [[nodiscard]] virtual std::vector<std::string> take_notifications(Failure& failure) noexcept = 0;
 };
 

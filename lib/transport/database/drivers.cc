@@ -13,7 +13,8 @@ namespace {
 
 std::vector<std::string> places() {
   std::vector<std::string> all;
-  if (auto named = os::environment("IPCM_DRIVERS"); named && !named->empty()) all.push_back(std::move(*named));
+  if (auto named = os::environment("IPCM_DRIVERS"); named && !named->empty())
+    all.push_back(std::move(*named));
   const std::string program = os::own_executable();
   if (const auto slash = program.rfind('/'); slash != std::string::npos)
     all.push_back(program.substr(0, slash) + "/../drivers");

@@ -9,8 +9,8 @@
 
 namespace ipcm::database {
 
-// Where drivers are looked for, in this order: $IPCM_DRIVERS; `../drivers` from the folder of the executable (a
-// build tree); the folder that they are installed in. The file is ipcm-driver-NAME.so.
+// Where drivers are looked for, in this order: $IPCM_DRIVERS; `../drivers` from the folder of the executable
+// (a build tree); the folder that they are installed in. The file is ipcm-driver-NAME.so.
 
 /// Empty: the driver is there (only its file is looked at). Otherwise what is missing, and what to do.
 [[nodiscard]] std::string why_no_driver(const std::string& name) noexcept;

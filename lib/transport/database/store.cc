@@ -2,12 +2,12 @@
 
 #include <limits>
 
-
 namespace ipcm::database {
 
 void Store::fail(const Failure& failure) const {
   std::string text = "the bus at " + where() + ": " + failure.text;
-  if (failure.kind == Failure::Kind::missing) text += " (its tables are gone: its owner may have taken it down)";
+  if (failure.kind == Failure::Kind::missing)
+    text += " (its tables are gone: its owner may have taken it down)";
   throw StoreError(failure.kind, text);
 }
 

@@ -46,12 +46,13 @@ constexpr const char* kGivenFile = "given";
 constexpr std::chrono::milliseconds kPatient{10'000};
 
 OwnedSession open_session(const std::string& route) {
-  // A bus lives as long as its machine runs at most, so that nobody has to wait for the disk: a killed process
-  // does not harm the file, only a power failure could.
+  // A bus lives as long as its machine runs at most, so that nobody has to wait for the disk: a killed
+  // process does not harm the file, only a power failure could.
   Failure failure;
-  OwnedSession session(load_driver("sqlite"), {{"file", route}, {"synchronous", "OFF"}}, failure);
+  OwnedSession session(
+      load_driver("sqlite"),
+      {{"file", route}, {"synchronous", "OFF"}, {"patience", std::to_string(kPatient.count())}}, failure);
   if (!session) throw StoreError(failure.kind, "the bus at " + route + " can't be opened: " + failure.text);
-  session->be_patient(kPatient.count());
   return session;
 }
 
@@ -67,8 +68,9 @@ class SqliteStore final : public Store {
   [[nodiscard]] std::vector<PeerRow> rows(const std::string* id, bool judged) override {
     const std::string all = "SELECT id, pid, active, suspend_expires, stats FROM ipcm_peers";
     std::vector<PeerRow> rows;
-    for (Values& values : query(id == nullptr ? all : all + " WHERE id = :id", id == nullptr ? Values{} : Values{*id},
-                                {Column::text, Column::integer, Column::real, Column::real, Column::blob})) {
+    for (Values& values :
+         query(id == nullptr ? all : all + " WHERE id = :id", id == nullptr ? Values{} : Values{*id},
+               {Column::text, Column::integer, Column::real, Column::real, Column::blob})) {
       PeerRow row;
       row.id = row.name = text_of(values[0]);
       row.pid = pid_of(values[1]);
@@ -77,7 +79,8 @@ class SqliteStore final : public Store {
       row.expires = real_of(values[3]);
       if (!std::holds_alternative<std::monostate>(values[4])) row.stats = text_of(values[4]);
       if (judged && (row.pid > 0 || row.is_active)) {
-        row.facts = companion_.judge(row.name, row.pid > 0 ? std::optional<Pid>(row.pid) : std::nullopt, row.expires);
+        row.facts =
+            companion_.judge(row.name, row.pid > 0 ? std::optional<Pid>(row.pid) : std::nullopt, row.expires);
         row.dies_unseen =
             row.facts.state == transport::PeerFacts::State::active && !companion_.holds_lock(row.name);
       }
@@ -86,7 +89,8 @@ class SqliteStore final : public Store {
     return rows;
   }
 
-  [[nodiscard]] bool take_name(const PeerRow& who, const std::string& note, HeldLock::Attempt& attempt) override {
+  [[nodiscard]] bool take_name(const PeerRow& who, const std::string& note,
+                               HeldLock::Attempt& attempt) override {
     auto lock = companion_.take(who.name, note, attempt);
     if (!lock) return false;
     lock_ = std::move(*lock);
@@ -104,8 +108,8 @@ class SqliteStore final : public Store {
   }
 
   void watch(Loop& loop, const std::string& /*id*/, std::function<void()> news) override {
-    // A writer changes the file before it lets its lock go. Who looks too early finds it locked, and looks again
-    // a moment later.
+    // A writer changes the file before it lets its lock go. Who looks too early finds it locked, and looks
+    // again a moment later.
     if (watching_) return;
     changes_ = std::make_unique<os::FileWatch>(route_);
     watching_ = loop.watch(changes_->fd(), EPOLLIN, [this, tell = std::move(news)](std::uint32_t) {
@@ -143,7 +147,9 @@ class SqliteStore final : public Store {
 class SqliteProtocol final : public transport::FileProtocol {
  public:
   [[nodiscard]] const char* name() const override { return "SQLite"; }
-  [[nodiscard]] const char* summary() const override { return "a database file; keeps messages for who is away"; }
+  [[nodiscard]] const char* summary() const override {
+    return "a database file; keeps messages for who is away";
+  }
   [[nodiscard]] const char* driver() const override { return "sqlite"; }
   [[nodiscard]] std::string why_not_viable() const noexcept override { return why_no_driver(driver()); }
   [[nodiscard]] bool keeps_messages() const override { return true; }
@@ -175,8 +181,9 @@ class SqliteProtocol final : public transport::FileProtocol {
     const auto check = [&](const Failure& failure) {
       if (failure) throw StoreError(failure.kind, "the bus at " + route + " can't be made: " + failure.text);
     };
-    const Result tables = session->run(
-        "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('ipcm_peers', 'ipcm_messages')", {}, {Column::integer});
+    const Result tables =
+        session->run("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('ipcm_peers', 'ipcm_messages')", {},
+                     {Column::integer});
     check(tables.failure);
     const bool were_there = integer_of(tables.rows.at(0).at(0)).value_or(0) > 0;
     for (const char* statement : {kPeers, kMessages, kIndex}) check(session->run(statement, {}, {}).failure);
