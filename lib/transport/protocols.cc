@@ -11,6 +11,9 @@ const std::vector<const Protocol*>& protocols() {
   static const std::vector<const Protocol*> all = {
       &connection_unix_protocol(),
       &database::sqlite_protocol(),
+      &database::postgresql_protocol(),
+      &database::mariadb_protocol(),
+      &database::mysql_protocol(),
       &message_files_protocol(),
   };
   return all;

@@ -658,6 +658,7 @@ TEST_CASE_FIXTURE(Tidy, "A15: an unknown protocol or serializer is an error that
 
 TEST_CASE_FIXTURE(Tidy, "A15: a bus that can't be made says where") {
   SpawnOptions options = bus_options();
+  options.route.clear();
   options.parent_directory = directory() + "/missing";
   CHECK(contains(thrown_by<BusError>([&] { (void)ipcm_spawn(options); }).what(), options.parent_directory));
 }

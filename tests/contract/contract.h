@@ -21,6 +21,8 @@ namespace ipcm::test {
 [[nodiscard]] inline SpawnOptions bus_options() {
   SpawnOptions options;
   options.protocols = {protocol()};
+  // A database on the server that tests/support/servers.py has started.
+  if (const char* route = std::getenv("IPCM_TEST_ROUTE")) options.route = route;
   return options;
 }
 [[nodiscard]] inline Guard spawn_bus() { return ipcm_spawn(bus_options()); }

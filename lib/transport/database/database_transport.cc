@@ -161,6 +161,9 @@ transport::Transport::Sent DatabaseTransport::send(const Message& message, std::
   if (out.payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(out.payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
+  if (std::string limit; !store_->can_hold(out.payload, limit))
+    throw ProtocolError("a message of " + std::to_string(out.payload.size()) + " bytes to '" + message.to +
+                        "' is larger than " + limit);
   // There is no column for stamp_ord: so stamps rise by the least that a double can.
   out.stamp = last_stamp_ =
       std::max(message.stamp, std::nextafter(last_stamp_, std::numeric_limits<double>::infinity()));
@@ -218,7 +221,10 @@ DatabaseTransport::Attempt DatabaseTransport::try_send(const Outgoing& message, 
       let_sender_exist();
       insert(message.id, request_.name, to, message.stamp, message.broadcast, message.payload, made);
     }
-    if (made > 0) return Attempt::done;
+    if (made > 0) {
+      store_->sent();
+      return Attempt::done;
+    }
     why = "it has left the bus at " + store_->where();
     return Attempt::gone;
   } catch (const StoreError& error) {
@@ -237,7 +243,9 @@ void DatabaseTransport::insert(const std::string& id, const std::string& from, c
   static thread_local std::string text;
   text.assign(R"(INSERT INTO ipcm_messages(id, "to", "from", stamp, content, broadcast) SELECT )")
       .append(sql.id_parameter)
-      .append(", p.id, :from, :stamp, ")
+      .append(", p.id, :from, ")
+      .append(sql.stamp_parameter)
+      .append(", ")
       .append(sql.content_parameter)
       .append(", ")
       .append(sql.broadcast_parameter)
@@ -618,7 +626,7 @@ std::map<std::string, Statistics> DatabaseTransport::all_statistics() {
 
 // ---- leaving
 
-void DatabaseTransport::go(const std::string& statement, Values given, const Statistics& statistics,
+void DatabaseTransport::go(const std::string& statement, const Values& given, const Statistics& statistics,
                            bool wipe) {
   joined_ = false;
   soon_.stop();
@@ -635,12 +643,13 @@ void DatabaseTransport::go(const std::string& statement, Values given, const Sta
           keep);
       delivered_.clear();
     }
+    Values values = given;
     if (statistics.sent.empty() && statistics.read.empty())
-      given.emplace_back(std::monostate());
+      values.emplace_back(std::monostate());
     else
-      given.emplace_back(Blob{request_.serializer->write_value(transport::write_statistics(statistics))});
-    given.emplace_back(id_);
-    store_->execute(statement + store_->dialect().stats_parameter + " WHERE id = :id", given);
+      values.emplace_back(Blob{request_.serializer->write_value(transport::write_statistics(statistics))});
+    values.emplace_back(id_);
+    store_->execute(statement + store_->dialect().stats_parameter + " WHERE id = :id", values);
   });
   store_->drop_name();
 }

@@ -72,7 +72,7 @@ class DatabaseTransport final : public transport::Transport {
   void note_break(const std::string& why);
   void try_again_later();
   void clear_dead(const PeerRow& row);
-  void go(const std::string& statement, Values given, const Statistics& statistics, bool wipe);
+  void go(const std::string& statement, const Values& given, const Statistics& statistics, bool wipe);
   void close();
   template <class Call>
   auto patiently(Call&& call);

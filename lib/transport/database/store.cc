@@ -27,16 +27,23 @@ std::int64_t Store::execute(const std::string& statement, const Values& given) {
 }
 
 void Store::in_transaction(const std::function<void()>& what) {
-  check(session_->begin());
-  try {
-    what();
-  } catch (...) {
-    session_->rollback();
-    throw;
-  }
-  if (const Failure failure = session_->commit()) {
-    session_->rollback();
-    fail(failure);
+  for (int attempt = 1;; ++attempt) {
+    check(session_->begin());
+    Failure failure;
+    try {
+      what();
+      failure = session_->commit();
+      if (!failure) break;
+      session_->rollback();
+    } catch (const StoreError& error) {
+      session_->rollback();
+      if (error.kind() != Failure::Kind::busy || attempt >= dialect().attempts) throw;
+      continue;
+    } catch (...) {
+      session_->rollback();
+      throw;
+    }
+    if (failure.kind != Failure::Kind::busy || attempt >= dialect().attempts) fail(failure);
   }
   after_statement();
 }

@@ -33,8 +33,10 @@ struct Dialect {
   const char* id_parameter;
   const char* content_parameter;
   const char* broadcast_parameter;
+  const char* stamp_parameter;
   const char* stats_parameter;
   bool id_is_uuid;  ///< other ids can't be stored
+  int attempts;     ///< at a transaction that the database may end for the sake of another
 };
 
 /// One row of ipcm_peers, and what is known of who stands behind it.
@@ -92,6 +94,12 @@ class Store {
   virtual void looked_at(const std::vector<PeerRow>& /*rows*/) {}
   /// After each look for messages; `some`: there were some.
   virtual void took_in(bool /*some*/) {}
+  /// After something was sent: an answer may come.
+  virtual void sent() {}
+  /// Bytes of content that one message may have; `why` says whose limit it is.
+  [[nodiscard]] virtual bool can_hold(const std::string& /*content*/, std::string& /*why*/) const {
+    return true;
+  }
   [[nodiscard]] virtual bool is_there() = 0;
   [[nodiscard]] virtual transport::OwnerFacts owner() = 0;
 

@@ -37,8 +37,10 @@ constexpr Dialect kDialect = {
     .id_parameter = ":id",
     .content_parameter = ":content",
     .broadcast_parameter = ":broadcast",
+    .stamp_parameter = ":stamp",
     .stats_parameter = ":stats",
     .id_is_uuid = false,
+    .attempts = 1,
 };
 
 /// In the companion of a file that was not ours to begin with: `made`, if its tables were.
