@@ -17,9 +17,7 @@ class SqliteSession final : public SociSession {
                                      static_cast<int>(std::clamp<std::int64_t>(milliseconds, 0, 60'000)));
   }
   /// A writer's lock from the start: a reader that becomes a writer half-way could never wait for it.
-  Failure begin() noexcept override {
-    return attempt([&] { soci_ << "BEGIN IMMEDIATE"; });
-  }
+  Failure begin() noexcept override { return run("BEGIN IMMEDIATE", {}, {}).failure; }
 
  private:
   soci::sqlite3_session_backend& backend() {

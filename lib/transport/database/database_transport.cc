@@ -26,6 +26,8 @@ using Kind = Failure::Kind;
 /// time.
 constexpr std::chrono::milliseconds kPatient{10'000}, kSending{100}, kInLoop{0};
 /// Rows that are read at once, and the size of their contents.
+constexpr std::int64_t kSmallContent = 64L * 1024;
+constexpr std::size_t kFewRows = 32;
 constexpr std::size_t kRowsAtOnce = 200, kBytesAtOnce = 8UL * 1024 * 1024;
 /// Waiting for one peer in our own queue, at most.
 constexpr std::size_t kLargestQueue = wire::kLargestFrame;
@@ -201,17 +203,24 @@ bool DatabaseTransport::is_there_or_tells(std::string& why) {
 DatabaseTransport::Attempt DatabaseTransport::try_send(const Outgoing& message, std::string& why) {
   try {
     const std::string to = store_->id_of(message.to);
-    const auto row = row_of(to);
-    const PeerFacts facts = row ? row->facts : PeerFacts{};
-    if (!is_there(facts.state)) {
-      why = facts.state == State::dead ? "its process is gone"
-            : row                      ? "it has left the bus at " + store_->where()
-                                       : "no such peer on the bus at " + store_->where();
-      return Attempt::gone;
+    // Whoever leaves changes its row, which the statement itself looks at; so that only a death needs a look
+    // before, and not even that while its process is known to run.
+    if (!is_known_alive(message.to)) {
+      const auto row = row_of(to);
+      const PeerFacts facts = row ? row->facts : PeerFacts{};
+      if (!is_there(facts.state)) {
+        why = facts.state == State::dead ? "its process is gone"
+              : row                      ? "it has left the bus at " + store_->where()
+                                         : "no such peer on the bus at " + store_->where();
+        return Attempt::gone;
+      }
+      watch_rows();
+      Link link{row->pid, {}};
+      if (facts.state == State::active && facts.pid > 0)
+        if (auto process = os::open_process(facts.pid)) link.process = std::move(*process);
+      links_.insert_or_assign(message.to, std::move(link));
     }
     if (!has_room(to, why)) return Attempt::full;
-    watch_rows();
-    links_.insert_or_assign(message.to, row->pid);
     std::int64_t made = 0;
     try {
       insert(message.id, request_.name, to, message.stamp, message.broadcast, message.payload, made);
@@ -225,6 +234,7 @@ DatabaseTransport::Attempt DatabaseTransport::try_send(const Outgoing& message, 
       store_->sent();
       return Attempt::done;
     }
+    links_.erase(message.to);
     why = "it has left the bus at " + store_->where();
     return Attempt::gone;
   } catch (const StoreError& error) {
@@ -234,6 +244,11 @@ DatabaseTransport::Attempt DatabaseTransport::try_send(const Outgoing& message, 
     why = error.what();
     return Attempt::gone;
   }
+}
+
+bool DatabaseTransport::is_known_alive(const std::string& peer) const {
+  const auto link = links_.find(peer);
+  return link != links_.end() && link->second.process && !os::has_ended(link->second.process.get());
 }
 
 void DatabaseTransport::insert(const std::string& id, const std::string& from, const std::string& to,
@@ -341,7 +356,7 @@ void DatabaseTransport::on_news() {
 /// The bus is gone: everybody on it, too.
 void DatabaseTransport::note_break(const std::string& why) {
   if (std::exchange(broken_, true)) return;
-  for (const auto& [peer, pid] : std::exchange(links_, {})) receiver_.link_lost(peer);
+  for (const auto& [peer, link] : std::exchange(links_, {})) receiver_.link_lost(peer);
   if (watches_all_) receiver_.peers_changed();
   if (joined_) receiver_.dropped(why);
 }
@@ -378,37 +393,52 @@ bool DatabaseTransport::take_in(bool everything) {
   for (const auto& [id, stored] : delivered_) had.insert(stored);
   bool some = false;
   for (;;) {
+    // Small contents come along, unless that would bring many again that we have handed on already.
+    const bool along = had.size() < kFewRows;
     const std::size_t limit = had.size() + kRowsAtOnce;
     const auto listed = store_->query(
-        std::string("SELECT ") + sql.id_as_text + ", LENGTH(content), " + sql.content_of_odd_id +
+        std::string("SELECT ") + sql.id_as_text + R"(, "from", stamp, )" +
+            (along ? "CASE WHEN LENGTH(content) <= :small THEN content ELSE NULL END, " : "NULL, ") +
+            sql.broadcast_as_int + ", LENGTH(content), " + sql.content_of_odd_id +
             R"( FROM ipcm_messages WHERE "to" = :to ORDER BY stamp LIMIT :most)",
-        {id_, static_cast<std::int64_t>(limit)}, {Column::text, Column::integer, Column::integer});
+        along ? Values{kSmallContent, id_, static_cast<std::int64_t>(limit)}
+              : Values{id_, static_cast<std::int64_t>(limit)},
+        {Column::text, Column::text, Column::real, Column::blob, Column::integer, Column::integer,
+         Column::integer});
+    // In order: what has not come along is fetched as soon as it is its turn.
     Values wanted;
     std::vector<std::string> unwanted;
     std::size_t bytes = 0;
-    bool more = listed.size() == limit, odd = false;
+    bool more = listed.size() == limit, odd = false, fresh = false;
     for (const Values& row : listed) {
-      if (integer_of(row[2]).value_or(0) != 0) {
+      if (integer_of(row[6]).value_or(0) != 0) {
         odd = true;
         continue;
       }
       std::string id = text_of(row[0]);
       if (had.contains(id)) continue;
-      const auto size = static_cast<std::size_t>(std::max<std::int64_t>(integer_of(row[1]).value_or(0), 0));
+      const auto size = static_cast<std::size_t>(std::max<std::int64_t>(integer_of(row[5]).value_or(0), 0));
       if (size > wire::kLargestFrame) {
         receiver_.dropped("a message of " + std::to_string(size) + " bytes was dropped: the limit is " +
                           std::to_string(wire::kLargestFrame));
         unwanted.push_back(std::move(id));
         continue;
       }
-      if (!wanted.empty() && bytes + size > kBytesAtOnce) {
+      if (fresh && bytes + size > kBytesAtOnce) {
         more = true;
         break;
       }
       bytes += size;
       had.insert(id);
-      wanted.emplace_back(std::move(id));
+      fresh = some = true;
+      if (std::holds_alternative<std::monostate>(row[3])) {
+        wanted.emplace_back(std::move(id));
+        continue;
+      }
+      take_rows(std::exchange(wanted, {}));
+      take_row(row);
     }
+    take_rows(wanted);
     if (odd) {
       const auto removed = store_->execute(
           std::string(R"(DELETE FROM ipcm_messages WHERE "to" = :to AND )") + sql.content_of_odd_id + " = 1",
@@ -416,23 +446,21 @@ bool DatabaseTransport::take_in(bool everything) {
       receiver_.dropped(std::to_string(removed) + " messages whose ids are no text were dropped");
     }
     remove_messages(unwanted);
-    if (wanted.empty() && !more) break;
-    if (!wanted.empty()) {
-      some = true;
-      const std::string statement =
-          std::string("SELECT ") + sql.id_as_text + R"(, "from", stamp, content, )" + sql.broadcast_as_int +
-          " FROM ipcm_messages WHERE id IN (" + placeholders(wanted.size()) + ") ORDER BY stamp";
-      for (const Values& row : store_->query(
-               statement, wanted, {Column::text, Column::text, Column::real, Column::blob, Column::integer}))
-        take_row(row);
-    }
     if (!everything || !more) {
       store_->took_in(some);
       return more;
     }
   }
-  store_->took_in(some);
-  return false;
+}
+
+void DatabaseTransport::take_rows(const Values& ids) {
+  if (ids.empty()) return;
+  const Dialect& sql = store_->dialect();
+  const auto rows = store_->query(
+      std::string("SELECT ") + sql.id_as_text + R"(, "from", stamp, content, )" + sql.broadcast_as_int +
+          " FROM ipcm_messages WHERE id IN (" + placeholders(ids.size()) + ") ORDER BY stamp",
+      ids, {Column::text, Column::text, Column::real, Column::blob, Column::integer});
+  for (const Values& row : rows) take_row(row);
 }
 
 void DatabaseTransport::take_row(const Values& row) {
@@ -598,7 +626,7 @@ void DatabaseTransport::look_at_peers() {
   known_ = std::move(rows);
   for (auto link = links_.begin(); link != links_.end();) {
     const auto now = there.find(link->first);
-    if (now != there.end() && now->second == link->second) {
+    if (now != there.end() && now->second == link->second.pid) {
       ++link;
       continue;
     }
@@ -644,12 +672,12 @@ void DatabaseTransport::go(const std::string& statement, const Values& given, co
       delivered_.clear();
     }
     Values values = given;
-    if (statistics.sent.empty() && statistics.read.empty())
-      values.emplace_back(std::monostate());
-    else
+    const bool counted = !statistics.sent.empty() || !statistics.read.empty();
+    if (counted)
       values.emplace_back(Blob{request_.serializer->write_value(transport::write_statistics(statistics))});
     values.emplace_back(id_);
-    store_->execute(statement + store_->dialect().stats_parameter + " WHERE id = :id", values);
+    store_->execute(statement + (counted ? store_->dialect().stats_parameter : "NULL") + " WHERE id = :id",
+                    values);
   });
   store_->drop_name();
 }

@@ -56,6 +56,7 @@ class DatabaseTransport final : public transport::Transport {
   [[nodiscard]] bool is_there_or_tells(std::string& why);
   [[nodiscard]] std::optional<PeerRow> row_of(const std::string& id);
   [[nodiscard]] Attempt try_send(const Outgoing& message, std::string& why);
+  [[nodiscard]] bool is_known_alive(const std::string& peer) const;
   [[nodiscard]] bool has_room(const std::string& id, std::string& why);
   void insert(const std::string& id, const std::string& from, const std::string& to, double stamp,
               bool broadcast, const std::string& payload, std::int64_t& made);
@@ -64,6 +65,7 @@ class DatabaseTransport final : public transport::Transport {
   /// Returns whether there was something. `everything`: until nothing is left, messages put back too.
   bool take_in(bool everything);
   void take_row(const Values& row);
+  void take_rows(const Values& ids);
   void remove_finished();
   void remove_messages(const std::vector<std::string>& ids);
   void on_news();
@@ -98,8 +100,13 @@ class DatabaseTransport final : public transport::Transport {
   std::vector<Message> kept_;                     // put back by an anonymous member, which has no rows
   std::deque<Outgoing> outbox_;                   // while somebody else has the database locked
   std::map<std::string, std::size_t> room_;  // how many more may be sent before it is counted again, by id
-  std::map<std::string, Pid> links_;         // whom we have sent to
-  std::vector<PeerRow> known_;               // as last seen, while they are watched
+  /// Somebody we have sent to, alive when we looked.
+  struct Link {
+    Pid pid = 0;
+    os::UniqueFd process;  // on this machine
+  };
+  std::map<std::string, Link> links_;  // whom we have sent to
+  std::vector<PeerRow> known_;         // as last seen, while they are watched
   transport::ForeignWatch processes_;
   Watch soon_, retry_;
   std::chrono::milliseconds retry_in_{1};

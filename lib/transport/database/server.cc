@@ -27,7 +27,13 @@ OwnedSession connect_to_server(const char* driver, const BusInfo& info, const Ro
                                const Parameters& defaults) {
   Parameters parameters = read_route(info.route, form);
   add_credentials(parameters, info.credentials);
-  parameters.insert(defaults.begin(), defaults.end());
+  for (const auto& [key, value] : defaults) {
+    std::string& given = parameters[key];
+    if (given.empty())
+      given = value;
+    else if (key == "options")
+      given += " " + value;
+  }
   Failure failure;
   OwnedSession session(load_driver(driver), parameters, failure);
   if (!session)

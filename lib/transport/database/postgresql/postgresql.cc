@@ -44,13 +44,7 @@ std::string channel(const std::string& schema, const std::string& name) {
 
 class PostgresqlStore final : public ServerStore {
  public:
-  PostgresqlStore(OwnedSession session, const std::string& route) : ServerStore(std::move(session), route) {
-    for (const char* setting :
-         {"SET client_encoding = 'UTF8'", "SET bytea_output = 'hex'", "SET client_min_messages = 'error'",
-          "SET default_transaction_isolation = 'read committed'", "SET statement_timeout = '60s'",
-          "SET lock_timeout = '10s'"})
-      execute(setting);
-  }
+  PostgresqlStore(OwnedSession session, const std::string& route) : ServerStore(std::move(session), route) {}
   [[nodiscard]] const Dialect& dialect() const override { return kDialect; }
 
   void watch(Loop& loop, const std::string& id, std::function<void()> news) override {
@@ -240,10 +234,16 @@ class PostgresqlProtocol final : public ServerProtocol {
                                     {"sslrootcert", "sslrootcert"},
                                     {"connect_timeout", "connect_timeout"}},
                                    "dbname"};
-    return std::make_unique<PostgresqlStore>(
-        connect_to_server(driver(), info, form,
-                          {{"connect_timeout", "10"}, {"fallback_application_name", "ipcm"}}),
-        info.route);
+    // With the connection, so that they cost no statements.
+    static const std::string settings =
+        "-c client_min_messages=error -c bytea_output=hex -c statement_timeout=60s -c lock_timeout=10s -c "
+        "default_transaction_isolation=read\\ committed";
+    return std::make_unique<PostgresqlStore>(connect_to_server(driver(), info, form,
+                                                               {{"connect_timeout", "10"},
+                                                                {"client_encoding", "UTF8"},
+                                                                {"fallback_application_name", "ipcm"},
+                                                                {"options", settings}}),
+                                             info.route);
   }
 };
 
