@@ -10,6 +10,7 @@
 #include "os/signals.h"
 #include "ready/ready.h"
 #include "service/serve.h"
+#include "twin.h"
 
 namespace ipcm {
 namespace {
@@ -96,12 +97,18 @@ int complain(ready::Announcer& announcer, Exit status, const std::string& words)
   return status_of(status);
 }
 
-int serve(const handoff::CommandLine& line, const Registry& registry) {
+int serve(const handoff::CommandLine& line, const Registry& registry, const char* called_as) {
   ready::Announcer announcer;
   try {
+    auto environment = boot_twin::keep_environment();
     handoff::Inherited inherited = handoff::take_inherited(line);
     announcer = ready::Announcer(std::move(inherited.ready), std::move(inherited.real_stderr));
-    const handoff::Parameters parameters = handoff::read_parameters(handoff::take_parameters(line));
+    const std::string text = handoff::take_parameters(line);
+    const handoff::Parameters parameters = handoff::read_parameters(text);
+    if (boot_twin::is_needed(parameters.info))
+      return complain(announcer, Exit::bus_unavailable,
+                      boot_twin::become(line, text, parameters.info, announcer, inherited.leash,
+                                        std::move(environment), called_as));
     const Registry::Entry* entry = registry.find(parameters.class_name);
     if (entry == nullptr)
       return complain(announcer, Exit::unknown_class,
@@ -136,7 +143,7 @@ int boot(int argc, char** argv, const Registry& registry) {
     const handoff::CommandLine line = handoff::read_command_line(argc, argv);
     switch (line.wish) {
       case Wish::boot:
-        return serve(line, registry);
+        return serve(line, registry, argc > 0 ? argv[0] : "ipcm-boot");
       case Wish::help:
         std::printf(kUsage, argv[0], argv[0], argv[0]);
         return 0;

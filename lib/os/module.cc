@@ -5,8 +5,7 @@
 #include <link.h>
 #include <sys/auxv.h>
 
-// Weak: a program that is linked statically gets null here instead of a half-working loader, and its linker
-// does not warn.
+// Weak: a static program may be linked without them (boot/meson.build), and none but a dynamic one calls them.
 extern "C" {
 [[gnu::weak]] void* dlopen(const char* file, int mode) noexcept;
 [[gnu::weak]] void* dlsym(void* handle, const char* name) noexcept;
