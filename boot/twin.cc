@@ -41,14 +41,15 @@ bool is_needed(const BusInfo& info) {
 }
 
 std::string become(const handoff::CommandLine& line, const std::string& parameters, const BusInfo& info,
-                   ready::Announcer& announcer, const os::UniqueFd& leash, std::vector<std::string> environment,
-                   const char* called_as) {
+                   ready::Announcer& announcer, const os::UniqueFd& leash,
+                   std::vector<std::string> environment, const char* called_as) {
   const std::string program = os::own_executable();
   os::SpawnRequest request;
   request.program = find_twin(program);
   if (request.program.empty())
     return "protocol " + info.protocol + " needs a database driver, and " + program +
-           " is linked statically and can't load one: put a dynamically linked build of it beside it, named " +
+           " is linked statically and can't load one: put a dynamically linked build of it beside it, "
+           "named " +
            program + "-dynamic";
   request.env = std::move(environment);
   request.args = {called_as};

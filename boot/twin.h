@@ -8,9 +8,9 @@
 
 namespace ipcm::boot_twin {
 
-// A boot binary is linked statically, for a fast start, and so can't load a database driver. Where a bus needs
-// one, it becomes its twin: the same program, linked dynamically, under its name with `-dynamic` at the end, beside
-// it or in ../libexec/ipcm. The twin gets the same command line, environment and descriptors.
+// A boot binary is linked statically, for a fast start, and so can't load a database driver. Where a bus
+// needs one, it becomes its twin: the same program, linked dynamically, under its name with `-dynamic` at the
+// end, beside it or in ../libexec/ipcm. The twin gets the same command line, environment and descriptors.
 
 /// The environment as it was, where a twin may be needed; to be called before anything is taken out of it.
 [[nodiscard]] std::vector<std::string> keep_environment();

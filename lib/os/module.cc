@@ -5,7 +5,8 @@
 #include <link.h>
 #include <sys/auxv.h>
 
-// Weak: a static program may be linked without them (boot/meson.build), and none but a dynamic one calls them.
+// Weak: a static program may be linked without them (boot/meson.build), and none but a dynamic one calls
+// them.
 extern "C" {
 [[gnu::weak]] void* dlopen(const char* file, int mode) noexcept;
 [[gnu::weak]] void* dlsym(void* handle, const char* name) noexcept;
