@@ -205,7 +205,8 @@ DatabaseTransport::Attempt DatabaseTransport::try_send(const Outgoing& message, 
     const std::string to = store_->id_of(message.to);
     // Whoever leaves changes its row, which the statement itself looks at; so that only a death needs a look
     // before, and not even that while its process is known to run.
-    if (!is_known_alive(message.to)) {
+    const bool known = is_known_alive(message.to);
+    if (!known) {
       const auto row = row_of(to);
       const PeerFacts facts = row ? row->facts : PeerFacts{};
       if (!is_there(facts.state)) {
@@ -235,6 +236,7 @@ DatabaseTransport::Attempt DatabaseTransport::try_send(const Outgoing& message, 
       return Attempt::done;
     }
     links_.erase(message.to);
+    if (known) return try_send(message, why);  // which looks, and so can tell
     why = "it has left the bus at " + store_->where();
     return Attempt::gone;
   } catch (const StoreError& error) {
@@ -264,10 +266,12 @@ void DatabaseTransport::insert(const std::string& id, const std::string& from, c
       .append(sql.content_parameter)
       .append(", ")
       .append(sql.broadcast_parameter)
-      .append(" FROM ipcm_peers p WHERE p.id = :to AND p.active IS NOT NULL");
+      .append(
+          " FROM ipcm_peers p WHERE p.id = :to AND p.active IS NOT NULL AND (p.suspend_expires IS NULL OR "
+          "p.suspend_expires >= :now)");
   const std::string as = sql.id_is_uuid && !is_uuid(id) ? os::make_uuid() : id;
-  made = store_->execute(
-      text, {as, store_->id_of(from), stamp, Blob{payload}, std::int64_t{broadcast ? 1 : 0}, to});
+  made = store_->execute(text, {as, store_->id_of(from), stamp, Blob{payload},
+                                std::int64_t{broadcast ? 1 : 0}, to, os::wall_clock_seconds()});
 }
 
 void DatabaseTransport::let_sender_exist() {
