@@ -1,10 +1,13 @@
 #include "ipcm/boot.h"
 
 #include <cstdio>
+#include <cstdlib>
+#include <iterator>
 #include <string>
 
 #include "handoff/handoff.h"
 #include "ipcm/error.h"
+#include "os/descriptor.h"
 #include "os/directory.h"
 #include "os/pipe.h"
 #include "os/signals.h"
@@ -82,13 +85,16 @@ struct Listing {
 };
 
 /// Where the standard streams go that the parameters name; for launchers that did not see to it themselves.
-void redirect(const Redirect& redirect) {
-  if (!redirect.in.empty())
-    os::replace_standard_stream(os::open_stream(redirect.in, os::StreamUse::read).get(), 0);
-  if (!redirect.out.empty())
-    os::replace_standard_stream(os::open_stream(redirect.out, os::StreamUse::append).get(), 1);
-  if (!redirect.err.empty())
-    os::replace_standard_stream(os::open_stream(redirect.err, os::StreamUse::append).get(), 2);
+void redirect(const Redirect& redirect, handoff::OriginalStreams& original) {
+  const std::string* const wanted[] = {&redirect.in, &redirect.out, &redirect.err};
+  for (std::size_t i = 0; i < std::size(wanted); ++i) {
+    if (wanted[i]->empty()) continue;
+    const int stream = static_cast<int>(i);
+    const auto opened =
+        os::open_stream(*wanted[i], stream == 0 ? os::StreamUse::read : os::StreamUse::append);
+    if (!original.at(i) && os::is_open(stream)) original.at(i) = os::duplicate(stream, 3);
+    os::replace_standard_stream(opened.get(), stream);
+  }
 }
 
 int complain(ready::Announcer& announcer, Exit status, const std::string& words) {
@@ -97,41 +103,109 @@ int complain(ready::Announcer& announcer, Exit status, const std::string& words)
   return status_of(status);
 }
 
-int serve(const handoff::CommandLine& line, const Registry& registry, const char* called_as) {
-  ready::Announcer announcer;
-  try {
-    auto environment = boot_twin::keep_environment();
-    handoff::Inherited inherited = handoff::take_inherited(line);
-    announcer = ready::Announcer(std::move(inherited.ready), std::move(inherited.real_stderr));
-    const std::string text = handoff::take_parameters(line);
-    const handoff::Parameters parameters = handoff::read_parameters(text);
-    if (boot_twin::is_needed(parameters.info))
-      return complain(announcer, Exit::bus_unavailable,
-                      boot_twin::become(line, text, parameters.info, announcer, inherited.leash,
-                                        std::move(environment), called_as));
-    const Registry::Entry* entry = registry.find(parameters.class_name);
-    if (entry == nullptr)
-      return complain(announcer, Exit::unknown_class,
-                      "unknown class '" + parameters.class_name + "'; this binary has: " + registry.names());
-    redirect(parameters.redirect);
+/// Whether this is what a launcher would have written; for programs that have command lines of their own.
+bool is_boot_command_line(int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word.starts_with("--ready-fd") || word.starts_with("--params-fd")) return true;
+  }
+  return argc == 2 && std::string_view(argv[1]).starts_with('{');
+}
 
+}  // namespace
+
+/// A process that is to be a service: what came over exec, understood, up to making the service itself.
+struct Begun::State {
+  const Registry& registry;
+  handoff::Inherited inherited;
+  ready::Announcer announcer;
+  handoff::Parameters parameters;
+  const Registry::Entry* entry = nullptr;
+
+  explicit State(const Registry& classes) : registry(classes) {}
+
+  /// The exit status if it can't be one.
+  std::optional<int> prepare(const handoff::CommandLine& line, const char* called_as) {
+    try {
+      auto environment = boot_twin::keep_environment();
+      inherited = handoff::take_inherited(line);
+      announcer = ready::Announcer(std::move(inherited.ready), std::move(inherited.real_stderr));
+      const std::string text = handoff::take_parameters(line);
+      parameters = handoff::read_parameters(text);
+      if (boot_twin::is_needed(parameters.info))
+        return complain(announcer, Exit::bus_unavailable,
+                        boot_twin::become(line, text, parameters.info, announcer, inherited,
+                                          std::move(environment), called_as));
+      entry = registry.find(parameters.class_name);
+      if (entry == nullptr)
+        return complain(
+            announcer, Exit::unknown_class,
+            "unknown class '" + parameters.class_name + "'; this binary has: " + registry.names());
+      redirect(parameters.redirect, inherited.original);
+      return std::nullopt;
+    } catch (const SystemError& error) {
+      return complain(announcer, Exit::system_error, error.what());
+    } catch (const Error& error) {
+      return complain(announcer, Exit::usage, error.what());
+    }
+  }
+
+  int serve() {
     auto setup = std::make_unique<service::Setup>();
     setup->name = parameters.name;
     setup->class_name = parameters.class_name;
     setup->info = parameters.info;
     setup->watch_pids = parameters.watch_pids;
     setup->leash = std::move(inherited.leash);
+    setup->original = std::move(inherited.original);
+    setup->redirect_inherited = parameters.redirect.inherited;
     setup->interval = parameters.interval;
     setup->intercept_errors = parameters.intercept_errors;
     setup->expose_error_details = parameters.expose_error_details;
     setup->registry = &registry;
     return service::serve(ServiceSetup(std::move(setup)), std::move(announcer),
                           [&](ServiceSetup given) { return entry->make(std::move(given), parameters.args); });
-  } catch (const SystemError& error) {
-    return complain(announcer, Exit::system_error, error.what());
-  } catch (const Error& error) {
-    return complain(announcer, Exit::usage, error.what());
   }
+};
+
+Begun::Begun(Begun&&) noexcept = default;
+Begun& Begun::operator=(Begun&&) noexcept = default;
+Begun::~Begun() = default;
+
+int Begun::run() {
+  if (!state_)
+    throw UsageError("there is no service to run: the process was not started as one, or it was served");
+  const auto state = std::move(state_);
+  status_ = state->serve();
+  return *status_;
+}
+
+Begun begin(int argc, char** argv, const Registry& registry, const BeginOptions& options) {
+  Begun begun;
+  if (!is_boot_command_line(argc, argv)) return begun;
+  os::ignore_broken_pipes();
+  auto state = std::make_unique<Begun::State>(registry);
+  try {
+    if (const auto status = state->prepare(handoff::read_command_line(argc, argv), argv[0]))
+      std::exit(*status);
+  } catch (const UsageError& error) {
+    std::fprintf(stderr, "ipcm-boot: %s\n", error.what());
+    std::exit(status_of(Exit::usage));
+  }
+  const bool here = state->parameters.stay_in_begin;
+  begun.state_ = std::move(state);
+  if (!here) return begun;
+  const int status = begun.run();
+  if (!options.run_returns_to_caller) std::exit(status);
+  return begun;
+}
+
+namespace {
+
+int boot_now(const handoff::CommandLine& line, const Registry& registry, const char* called_as) {
+  Begun::State state(registry);
+  if (const auto status = state.prepare(line, called_as)) return *status;
+  return state.serve();
 }
 
 }  // namespace
@@ -143,7 +217,7 @@ int boot(int argc, char** argv, const Registry& registry) {
     const handoff::CommandLine line = handoff::read_command_line(argc, argv);
     switch (line.wish) {
       case Wish::boot:
-        return serve(line, registry, argc > 0 ? argv[0] : "ipcm-boot");
+        return boot_now(line, registry, argc > 0 ? argv[0] : "ipcm-boot");
       case Wish::help:
         std::printf(kUsage, argv[0], argv[0], argv[0]);
         return 0;

@@ -41,7 +41,7 @@ bool is_needed(const BusInfo& info) {
 }
 
 std::string become(const handoff::CommandLine& line, const std::string& parameters, const BusInfo& info,
-                   ready::Announcer& announcer, const os::UniqueFd& leash,
+                   ready::Announcer& announcer, const handoff::Inherited& inherited,
                    std::vector<std::string> environment, const char* called_as) {
   const std::string program = os::own_executable();
   os::SpawnRequest request;
@@ -62,11 +62,12 @@ std::string become(const handoff::CommandLine& line, const std::string& paramete
   os::UniqueFd pipe = announcer.give_pipe(), real_stderr = announcer.give_stderr();
   pass(pipe.get());
   pass(real_stderr.get());
-  pass(leash.get());
+  pass(inherited.leash.get());
+  for (const os::UniqueFd& original : inherited.original) pass(original.get());
   if (line.ready_fd) request.args.insert(request.args.end(), {"--ready-fd", std::to_string(*line.ready_fd)});
   os::UniqueFd file;
   if (line.params) {
-    request.args.insert(request.args.end(), {"--", parameters});
+    request.args.push_back(parameters);
   } else {
     // What came through a pipe can't be read twice; and what was not to be seen stays so.
     file = os::make_sealed_memory_file("ipcm-parameters", parameters);

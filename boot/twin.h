@@ -18,7 +18,8 @@ namespace ipcm::boot_twin {
 [[nodiscard]] bool is_needed(const BusInfo& info);
 /// Becomes the twin. Returns only if that fails, with the reason; the announcer is as it was then.
 [[nodiscard]] std::string become(const handoff::CommandLine& line, const std::string& parameters,
-                                 const BusInfo& info, ready::Announcer& announcer, const os::UniqueFd& leash,
-                                 std::vector<std::string> environment, const char* called_as);
+                                 const BusInfo& info, ready::Announcer& announcer,
+                                 const handoff::Inherited& inherited, std::vector<std::string> environment,
+                                 const char* called_as);
 
 }  // namespace ipcm::boot_twin

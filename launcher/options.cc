@@ -8,6 +8,7 @@
 #include "os/directory.h"
 #include "os/process.h"
 #include "report.h"
+#include "transport/directory/route_info.h"
 
 namespace ipcm::launcher {
 namespace {
@@ -74,6 +75,17 @@ void add_start_options(CLI::App* command, Options& options) {
       ->type_name("STREAM=PATH");
 }
 
+void add_bus_options(CLI::App* command, Options& options) {
+  command
+      ->add_option("--protocol", options.protocol,
+                   "of the bus; `ipcm bus protocols` lists them [$IPCM_PROTOCOL, else ConnectionUnix]")
+      ->type_name("NAME");
+  command
+      ->add_option("--serializer", options.serializer,
+                   "of its messages: a name, or [\"JSON::Zstd\",\"level\",9] [JSON]")
+      ->type_name("NAME");
+}
+
 /// The first word that is no option, nor the value of one.
 std::string unknown_verb(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
@@ -95,11 +107,31 @@ BusInfo Options::bus_info() const {
         "no bus is given: set IPCM_INFO (eval \"$(ipcm bus new)\"), run inside `ipcm session`, or say --bus "
         "INFO");
   try {
-    if (text.starts_with('/')) return {"ConnectionUnix", "JSON", text, {}, {}};
-    return BusInfo::parse(text);
+    if (!text.starts_with('/')) return BusInfo::parse(text);
+    if (const auto info = transport::read_route_info(text)) return *info;
+    throw BusError("there is no bus at '" + text + "'");
   } catch (const ProtocolError& error) {
     throw UsageError(std::string(bus.empty() ? "$IPCM_INFO: " : "--bus: ") + error.what());
   }
+}
+
+SpawnOptions Options::spawn_options() const {
+  SpawnOptions spawn;
+  if (!protocol.empty()) spawn.protocols = {protocol};
+  spawn.route = route;
+  spawn.credentials.user = user;
+  if (serializer.empty()) return spawn;
+  spawn.serializer = serializer;
+  if (!serializer.starts_with('[')) return spawn;
+  try {
+    const BusInfo info = BusInfo::parse(R"(["",)" + serializer + R"(,""])");
+    spawn.serializer = info.serializer;
+    spawn.serializer_options = info.serializer_options;
+  } catch (const ProtocolError&) {
+    throw UsageError("--serializer wants a name, or [\"NAME\",\"option\",value,…], found '" + serializer +
+                     "'");
+  }
+  return spawn;
 }
 
 std::string Options::boot_path() const {
@@ -146,6 +178,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       app, options, "run", "run", "a fresh bus, one service, the requests, the answers, and all is gone",
       "  ipcm run echo '{\"hello\":\"world\"}'\n  ipcm run echo --args '{\"prefix\":\"> \"}' < lines.json");
   add_start_options(run, options);
+  add_bus_options(run, options);
   run->add_option("REQUEST", options.words,
                   "JSON values to ask, in order; without any, each line of stdin is one");
 
@@ -153,13 +186,24 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       verb(app, options, "session", "session",
            "a fresh bus for one command (or $SHELL): IPCM_INFO is set in it, and all on it ends with it",
            "  ipcm session -- sh -c 'ipcm start echo; ipcm request echo 1'");
+  add_bus_options(session, options);
   session->add_option("CMD", options.words, "the command and its arguments, after --");
 
   CLI::App* bus = app.add_subcommand("bus", "buses that outlive a command");
   bus->require_subcommand(1);
   bus->fallthrough();
-  verb(*bus, options, "new", "bus new", "make one; prints what a shell needs to use it",
-       "  eval \"$(ipcm bus new)\"");
+  CLI::App* bus_new = verb(*bus, options, "new", "bus new", "make one; prints what a shell needs to use it",
+                           "  eval \"$(ipcm bus new)\"\n  eval \"$(ipcm bus new --protocol MessageFiles)\"");
+  add_bus_options(bus_new, options);
+  bus_new->add_option("--route", options.route, "a store that is there already: a directory, or a database")
+      ->type_name("ROUTE");
+  bus_new
+      ->add_option("--user", options.user,
+                   "who we are on a database server; the password is $IPCM_DB_PASSWORD")
+      ->type_name("NAME");
+  verb(*bus, options, "protocols", "bus protocols",
+       "the protocols that this build has, and why those that do not work here do not",
+       "  ipcm bus protocols --json");
   CLI::App* rm = verb(*bus, options, "rm", "bus rm", "end all that is on it, and remove it",
                       " ipcm bus rm\n ipcm bus rm /run/user/1000/ipcm-4711-x7Gh2a");
   rm->add_option("BUS", options.words, "info strings or directories [$IPCM_INFO]");
@@ -221,7 +265,8 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     return std::nullopt;
   }
   for (std::string& word : options.words) unmark(word);
-  for (std::string* word : {&options.bus, &options.name, &options.class_name, &options.args, &options.boot})
+  for (std::string* word :
+       {&options.bus, &options.name, &options.class_name, &options.args, &options.boot, &options.serializer})
     unmark(*word);
   if (seconds > 0)
     options.timeout =

@@ -25,11 +25,17 @@ struct Options {
   std::vector<std::string> words;  ///< requests, messages, names, a command: what the verb takes
   Redirect redirect;
   bool secret = false;
+  std::string protocol;            ///< of a bus that is to be made
+  std::string serializer;          ///< a name, or the array form with options
+  std::string route;               ///< of a store that is there already
+  std::string user;                ///< on a database server
   bool no_wait = false;
   bool all = false;
 
   /// Throws UsageError if no bus is given.
   [[nodiscard]] BusInfo bus_info() const;
+  /// How a bus is to be made. Throws UsageError.
+  [[nodiscard]] SpawnOptions spawn_options() const;
   [[nodiscard]] Duration limit(Duration otherwise) const { return timeout.value_or(otherwise); }
   /// The boot binary to run: what was said, else the one that belongs to this executable.
   [[nodiscard]] std::string boot_path() const;

@@ -7,6 +7,7 @@
 #include "os/directory.h"
 #include "os/process.h"
 #include "report.h"
+#include "transport/directory/route_info.h"
 #include "transport/protocols.h"
 #include "wire/json_text.h"
 
@@ -66,10 +67,10 @@ std::vector<BusFacts> all_buses(const Options& options) {
     if (os::look_at(place).kind != os::FileKind::directory) continue;
     for (const std::string& name : os::Directory(place).names()) {
       if (!is_bus_name(name)) continue;
-      const os::FileFacts facts = os::look_at(place + "/" + name);
-      if (facts.kind != os::FileKind::directory || facts.owner != os::own_user()) continue;
+      const std::string path = place + "/" + name;
+      if (os::look_at(path).owner != os::own_user()) continue;
       try {
-        all.push_back(look_at_bus(options, {"ConnectionUnix", "JSON", place + "/" + name, {}, {}}));
+        if (const auto info = transport::read_route_info(path)) all.push_back(look_at_bus(options, *info));
       } catch (const Error&) {
         continue;  // it went while we looked
       }
@@ -83,7 +84,7 @@ std::vector<BusFacts> all_buses(const Options& options) {
 }  // namespace
 
 int bus_new(const Options& options) {
-  SpawnOptions spawn;
+  SpawnOptions spawn = options.spawn_options();
   spawn.guard = false;
   const Guard guard = ipcm_spawn(spawn);
   if (options.json)
@@ -104,7 +105,9 @@ int bus_rm(const Options& options) {
   if (all.empty()) all.push_back(options.bus_info());
   std::string stayed;
   for (const BusInfo& info : all) {
-    const auto left = bus::take_down(info, options.limit(SpawnOptions{}.patience), {});
+    SpawnOptions how;
+    how.patience = options.limit(how.patience);
+    const auto left = bus::take_down(info, how, {});
     for (const std::string& name : left) stayed.append(stayed.empty() ? "'" : ", '").append(name).append("'");
     if (!transport::find_protocol(info.protocol).remove_route(info))
       throw BusError("the bus at " + info.route +
@@ -126,9 +129,9 @@ int bus_ls(const Options& options) {
     print_line(writer.take());
     return number(Status::done);
   }
-  std::vector<std::vector<std::string>> rows = {{"ROUTE", "OWNER", "PEERS"}};
+  std::vector<std::vector<std::string>> rows = {{"ROUTE", "PROTOCOL", "OWNER", "PEERS"}};
   for (const BusFacts& facts : all)
-    rows.push_back({facts.info.route, facts.owner, std::to_string(facts.peers.size())});
+    rows.push_back({facts.info.route, facts.info.protocol, facts.owner, std::to_string(facts.peers.size())});
   print_table(rows);
   return number(Status::done);
 }
@@ -149,6 +152,29 @@ int bus_info(const Options& options) {
                {"route", facts.info.route},
                {"owner", facts.owner},
                {"peers", peers.empty() ? "none" : peers}});
+  return number(Status::done);
+}
+
+int bus_protocols(const Options& options) {
+  const auto all = known_protocols();
+  if (options.json) {
+    JsonWriter writer;
+    writer.open();
+    writer.be_array();
+    for (const ProtocolDescription& one : all) {
+      writer.open();
+      writer(cereal::make_nvp("name", one.name), cereal::make_nvp("summary", one.summary),
+             cereal::make_nvp("viable", one.viable), cereal::make_nvp("why_not", one.why_not));
+      writer.close();
+    }
+    writer.close();
+    print_line(writer.take());
+    return number(Status::done);
+  }
+  std::vector<std::vector<std::string>> rows = {{"PROTOCOL", "HERE", "WHAT IT IS"}};
+  for (const ProtocolDescription& one : all)
+    rows.push_back({one.name, one.viable ? "yes" : "no", one.viable ? one.summary : one.why_not});
+  print_table(rows);
   return number(Status::done);
 }
 

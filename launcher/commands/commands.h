@@ -18,6 +18,7 @@ int bus_rm(const Options& options);
 int bus_ls(const Options& options);
 int bus_info(const Options& options);
 int bus_gc(const Options& options);
+int bus_protocols(const Options& options);
 int start(const Options& options);
 int stop(const Options& options);
 int ps(const Options& options);

@@ -21,6 +21,7 @@ ServiceOptions service_options(const Options& options) {
   service.redirect = options.redirect;
   if (service.redirect.in.empty()) service.redirect.in = "/dev/null";
   if (service.redirect.out.empty()) service.redirect.out = "&2";  // stdout is for answers
+  service.bus = options.spawn_options();
   service.timeout = options.limit(std::chrono::seconds(10));
   return service;
 }

@@ -45,7 +45,7 @@ int session(const Options& options) {
   // Services that `ipcm start` leaves behind become our children: so none is left, and none stays a zombie.
   os::adopt_orphans();
   os::SignalReader signals({SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD});
-  Guard guard = ipcm_spawn();
+  Guard guard = ipcm_spawn(options.spawn_options());
   tell(options, "bus " + guard.info().text());
 
   ::setenv("IPCM_INFO", guard.info().text().c_str(), 1);

@@ -52,10 +52,14 @@ std::vector<Message> Client::get_messages() {
 std::vector<Message> Client::wait_for_messages(Duration limit) {
   member().expect_usable();
   member().finish_taken();
+  member().drain();  // what was put back wakes nobody
   member().loop().run_until([&] { return member().has_messages(); }, os::Deadline::limit(limit));
   member().drain();
   return member().take();
 }
+
+void Client::requeue_message(const Message& message) { member().requeue({message}); }
+void Client::requeue_messages(const std::vector<Message>& messages) { member().requeue(messages); }
 
 std::vector<std::string> Client::peers() {
   member().expect_usable();
@@ -66,7 +70,7 @@ bool Client::peer_exists(std::string_view name) {
   using State = transport::PeerFacts::State;
   member().expect_usable();
   const State state = member().transport().look(std::string(name)).state;
-  return state == State::active || state == State::present;
+  return state == State::active || state == State::present || state == State::suspended;
 }
 
 bool Client::peer_active(std::string_view name) {
@@ -85,6 +89,10 @@ std::optional<Pid> Client::peer_pid(std::string_view name) {
 }
 
 Statistics Client::statistics() const { return member().statistics(); }
+std::map<std::string, Statistics> Client::all_statistics() {
+  member().expect_usable();
+  return member().transport().all_statistics();
+}
 std::size_t Client::pending_sends() const { return member().transport().queued_messages(); }
 bool Client::can_send_to(std::string_view peer) const {
   return member().transport().queued_bytes(std::string(peer)) == 0;
@@ -94,6 +102,7 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
   bus::Member& self = member();
   if (self.has_left()) return;
   self.expect_usable();
+  self.transport().keep_requeued();
   const auto hand_over = [&] {
     for (const Message& message : self.take())
       if (wire::understand(message.content).meaning != wire::Meaning::terminate) handler(message);
@@ -113,6 +122,16 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
                 " were not read; give disconnect() a handler for them");
 }
 
+void Client::suspend() { member().suspend(std::nullopt, os::Deadline::after(kFlushTime)); }
+void Client::suspend(Duration expires_in) {
+  member().suspend(os::wall_clock_seconds() + std::chrono::duration<double>(expires_in).count(),
+                   os::Deadline::after(kFlushTime));
+}
+void Client::suspend(std::chrono::system_clock::time_point expires_at) {
+  member().suspend(std::chrono::duration<double>(expires_at.time_since_epoch()).count(),
+                   os::Deadline::after(kFlushTime));
+}
+
 int Client::fd() const { return member().loop().fd(); }
 
 void Client::dispatch() {
@@ -123,16 +142,26 @@ void Client::dispatch() {
 void Client::on_diagnostic(Diagnostics tell) { member().on_diagnostic(std::move(tell)); }
 std::uint64_t Client::dropped() const { return member().dropped_count(); }
 
-Client ipcm_connect(std::string_view name, const BusInfo& info) {
+namespace {
+
+Client join(std::string_view name, const BusInfo& info, bool reconnect) {
   transport::JoinRequest request;
   request.info = info;
   request.name = name;
+  request.reconnect = reconnect;
   return Client(
       std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits));
 }
 
+}  // namespace
+
+Client ipcm_connect(std::string_view name, const BusInfo& info) { return join(name, info, false); }
 Client ipcm_connect(std::string_view name, std::string_view info) {
-  return ipcm_connect(name, BusInfo::parse(info));
+  return join(name, BusInfo::parse(info), false);
+}
+Client ipcm_reconnect(std::string_view name, const BusInfo& info) { return join(name, info, true); }
+Client ipcm_reconnect(std::string_view name, std::string_view info) {
+  return join(name, BusInfo::parse(info), true);
 }
 
 }  // namespace ipcm

@@ -1,8 +1,12 @@
 #include "bus/guard.h"
 
+#include "bus/cleave.h"
+#include "bus/sanity_check.h"
 #include "bus/take_down.h"
 #include "ipcm/error.h"
 #include "os/descriptor.h"
+#include "os/directory.h"
+#include "transport/directory/route_info.h"
 #include "transport/protocols.h"
 
 namespace ipcm {
@@ -14,7 +18,9 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
-const transport::Protocol& first_viable(const std::vector<std::string>& names) {
+const transport::Protocol& first_viable(const std::vector<std::string>& wanted) {
+  std::vector<std::string> names = wanted;
+  if (names.empty()) names = {os::environment("IPCM_PROTOCOL").value_or("ConnectionUnix")};
   std::string why;
   for (const std::string& name : names) {
     const transport::Protocol& protocol = transport::find_protocol(name);
@@ -22,7 +28,7 @@ const transport::Protocol& first_viable(const std::vector<std::string>& names) {
     if (reason.empty()) return protocol;
     why.append(why.empty() ? "" : "; ").append(name).append(": ").append(reason);
   }
-  throw BusError("no bus can be made: " + (why.empty() ? std::string("no protocol was named") : why));
+  throw BusError("no bus can be made: " + why);
 }
 
 }  // namespace
@@ -31,7 +37,8 @@ bool Guard::State::acts_here() const { return !down && born_in == os::generation
 
 std::vector<std::string> Guard::State::take_down(const std::vector<os::Child*>& children) {
   down = true;
-  std::vector<std::string> left = bus::take_down(info, options.patience, children);
+  std::vector<std::string> left = bus::take_down(info, options, children);
+  if (options.do_sanity_check) discrepancies = bus::sanity_check(info);
   (void)transport::find_protocol(info.protocol).remove_route(info);
   owner.reset();
   return left;
@@ -65,14 +72,36 @@ const BusInfo& Guard::info() const {
   return state_->info;
 }
 
+void Guard::State::report(const std::vector<std::string>& left) const {
+  if (!left.empty())
+    throw Timeout("the bus at " + info.route +
+                  " was taken down, but these peers did not leave: " + joined(left));
+  if (discrepancies.empty()) return;
+  std::string what;
+  for (const Discrepancy& one : discrepancies) what.append(what.empty() ? "" : "; ").append(one.describe());
+  throw Error("the bus at " + info.route + " was taken down, and not all that was sent was read: " + what);
+}
+
+std::vector<Discrepancy> Guard::sanity_check() const {
+  (void)info();
+  if (state_->down) throw UsageError("the bus at " + state_->info.route + " was taken down, its statistics with it");
+  return bus::sanity_check(state_->info);
+}
+
+Pid Guard::cleave() {
+  if (!state_ || !state_->acts_here())
+    throw UsageError("a bus is handed over by the process that owns it, as long as it does");
+  const Pid pid = bus::cleave(state_->info, state_->options);
+  state_->down = true;
+  state_->owner.reset();  // the other one's by now; ours is a lock on a file that nobody sees
+  return pid;
+}
+
 void Guard::shutdown() {
   if (!state_ || state_->down) return;
   if (!state_->acts_here())
     throw UsageError("a bus is taken down by the process that made it, not by one forked from it");
-  const auto left = state_->take_down({});
-  if (!left.empty())
-    throw Timeout("the bus at " + state_->info.route +
-                  " was taken down, but these peers did not leave: " + joined(left));
+  state_->report(state_->take_down({}));
 }
 
 void Guard::unspawn() { shutdown(); }
@@ -95,13 +124,12 @@ Guard ipcm_spawn(const SpawnOptions& options) {
   } catch (const SystemError& error) {
     throw BusError(std::string("no bus can be made: ") + error.what());
   }
-  if (options.guard) {
-    try {
-      state->owner = protocol.own(state->info);
-    } catch (...) {
-      (void)protocol.remove_route(state->info);
-      throw;
-    }
+  try {
+    if (options.guard) state->owner = protocol.own(state->info);
+    transport::note_route_info(state->info);
+  } catch (...) {
+    (void)protocol.remove_route(state->info);
+    throw;
   }
   return Guard(std::move(state));
 }

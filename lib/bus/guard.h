@@ -19,6 +19,9 @@ struct Guard::State {
   std::unique_ptr<transport::Ownership> owner;
 
   [[nodiscard]] bool acts_here() const;
+  std::vector<Discrepancy> discrepancies;  ///< found when it was taken down
+  /// Throws what shutdown() throws.
+  void report(const std::vector<std::string>& left) const;
   /// Names of those who would not leave.
   std::vector<std::string> take_down(const std::vector<os::Child*>& children);
 };

@@ -14,20 +14,34 @@ namespace {
 
 /// A guest that sends to somebody who does not read gives up after this.
 constexpr auto kSendTime = std::chrono::seconds(60);
-/// What is taken in ahead of its reader, of messages that the medium would keep.
+/// Taken in for somebody who does not take it from us, before those who send have to wait.
 constexpr std::size_t kLargestInbox = 64UL * 1024 * 1024;
+/// A message counts for more than its text.
+constexpr std::size_t kMessageOverhead = 256;
+
+std::size_t size_of(const Message& message) { return message.content.json().size() + kMessageOverhead; }
 
 }  // namespace
 
 Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop, Sending sending)
-    : request_(request), loop_(std::move(loop)), sending_(sending), born_in_(os::generation()) {
+    : request_(request),
+      loop_(std::move(loop)),
+      sending_(sending),
+      protocol_(transport::find_protocol(request.info.protocol)),
+      born_in_(os::generation()) {
   request_.serializer = wire::make_serializer(request.info);
-  const transport::Protocol& protocol = transport::find_protocol(request.info.protocol);
-  keeps_messages_ = protocol.keeps_messages();
-  transport_ = protocol.join(request_, *loop_, *this);
+  transport_ = protocol_.join(request_, *loop_, *this);
+  statistics_ = transport_->past();
+  keeps_messages_ = protocol_.keeps_messages();
 }
 
-Member::~Member() = default;
+Member::~Member() {
+  try {
+    leave(os::Deadline::passed());
+  } catch (const std::exception&) {
+    // Silent: a destructor. The transport lets go of its place in any case.
+  }
+}
 
 void Member::expect_usable() const {
   if (born_in_ != os::generation())
@@ -118,21 +132,31 @@ std::vector<Message> Member::take_each() {
   return taken;
 }
 
+void Member::requeue(const std::vector<Message>& messages) {
+  expect_usable();
+  transport_->requeue(messages);
+  for (const Message& message : messages)
+    if (auto& count = statistics_.read[message.from]; count > 0) --count;
+  loop_->nudge();  // who waits for fd() has something to read again
+}
+
 std::size_t Member::unread() const {
   return static_cast<std::size_t>(std::count_if(inbox_.begin(), inbox_.end(), [](const Message& message) {
     return wire::understand(message.content).meaning != wire::Meaning::terminate;
   }));
 }
 
-void Member::drain() { transport_->drain(); }
+void Member::drain() {
+  if (!paused_) transport_->drain();
+}
 
 template <class Condition>
 bool Member::await_change(Condition&& condition, os::Deadline deadline) {
   transport_->watch_peers();  // before the first look, so that no change is missed
   for (;;) {
-    peers_dirty = false;
+    const std::uint64_t seen = peer_changes_;
     if (condition()) return true;
-    if (!loop_->run_until([&] { return peers_dirty; }, deadline)) return condition();
+    if (!loop_->run_until([&] { return peer_changes_ != seen; }, deadline)) return condition();
   }
 }
 
@@ -160,28 +184,24 @@ void Member::leave(os::Deadline flush) {
   transport_->leave(keeps_statistics_ ? statistics_ : Statistics{});
 }
 
-void Member::suspend(std::optional<double> expires) {
+void Member::suspend(std::optional<double> expires, os::Deadline flush) {
   expect_usable();
+  loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
   finish_taken();
   transport_->suspend(keeps_statistics_ ? statistics_ : Statistics{}, expires);
   left_ = true;
 }
 
 void Member::received(Message message) {
-  inbox_bytes_ += message.content.json().size() + sizeof message;
+  inbox_bytes_ += size_of(message);
   inbox_.push_back(std::move(message));
-  if (!keeps_messages_ || paused_ || inbox_bytes_ < kLargestInbox || !transport_) return;
+  if (paused_ || inbox_bytes_ < kLargestInbox || !transport_) return;
   paused_ = true;
   transport_->receive(false);
 }
 
-void Member::peers_changed() {
-  peers_dirty = true;
-  if (peers_changed_) peers_changed_();
-}
-
 void Member::link_lost(const std::string& peer) {
-  peers_dirty = true;
+  ++peer_changes_;
   if (link_lost_) link_lost_(peer);
 }
 

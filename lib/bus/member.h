@@ -3,6 +3,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,12 +25,14 @@ class Member final : private transport::Receiver {
     queues  ///< a host: never blocks
   };
   Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop, Sending sending);
+  /// Leaves, if it has not: silently, and without waiting for anything.
   ~Member() override;
   Member(const Member&) = delete;
   Member& operator=(const Member&) = delete;
 
   [[nodiscard]] const std::string& name() const { return request_.name; }
   [[nodiscard]] const BusInfo& info() const { return request_.info; }
+  [[nodiscard]] const transport::Protocol& protocol() const { return protocol_; }
   [[nodiscard]] Loop& loop() const { return *loop_; }
   [[nodiscard]] const std::shared_ptr<Loop>& shared_loop() const { return loop_; }
 
@@ -41,6 +44,8 @@ class Member final : private transport::Receiver {
   /// All that has been taken in, in order; does not look for more. Who takes tells when it is dealt with:
   /// finish_taken() when he comes back for more; leave() does it for him.
   [[nodiscard]] std::vector<Message> take();
+  /// Gives back what take() gave, for the next reader of this name.
+  void requeue(const std::vector<Message>& messages);
   void finish_taken();
   /// The same for who deals with each by itself, and tells so by its id.
   [[nodiscard]] std::vector<Message> take_each();
@@ -49,7 +54,8 @@ class Member final : private transport::Receiver {
   [[nodiscard]] bool keeps_messages() const { return keeps_messages_; }
   /// How many of them are more than a word to end.
   [[nodiscard]] std::size_t unread() const;
-  /// Takes in what has arrived, without waiting.
+  /// Takes in what has arrived, without waiting; if the medium keeps messages, not more than a reader should
+  /// have at once: what is left comes when that was taken.
   void drain();
   [[nodiscard]] transport::Transport& transport() { return *transport_; }
   [[nodiscard]] const transport::Transport& transport() const { return *transport_; }
@@ -64,18 +70,16 @@ class Member final : private transport::Receiver {
   /// Notes that something was dropped, and tells who wants to know.
   void note_dropped(const std::string& sentence) { dropped(sentence); }
   void on_diagnostic(Diagnostics tell) { diagnostics_ = std::move(tell); }
-  /// Called inside the loop, when something has changed among the peers, once somebody watches.
-  void on_peers_changed(std::function<void()> tell) { peers_changed_ = std::move(tell); }
   /// Called inside the loop, when the way to a peer has ended.
   void on_link_lost(std::function<void(const std::string& peer)> tell) { link_lost_ = std::move(tell); }
-  /// Set by each change among the peers, once somebody watches; cleared by who has looked.
-  bool peers_dirty = false;
+  /// Counts changes among the peers, once somebody watches them: who has looked remembers the number.
+  [[nodiscard]] std::uint64_t peer_changes() const { return peer_changes_; }
 
   /// Sends what is queued, as long as the deadline allows, then leaves. Idempotent.
   void leave(os::Deadline flush);
-  /// Leaves its place behind for who takes the name up again, until `expires` (Unix seconds). Throws BusError
-  /// where messages are not kept.
-  void suspend(std::optional<double> expires);
+  /// Leaves for a while; see Transport::suspend(). What is queued is sent first, as long as the deadline
+  /// allows.
+  void suspend(std::optional<double> expires, os::Deadline flush);
   [[nodiscard]] bool has_left() const { return left_; }
   /// Throws UsageError in a process that was forked from the one that joined, and after leave().
   void expect_usable() const;
@@ -83,7 +87,7 @@ class Member final : private transport::Receiver {
  private:
   void received(Message message) override;
   void link_lost(const std::string& peer) override;
-  void peers_changed() override;
+  void peers_changed() override { ++peer_changes_; }
   void dropped(const std::string& sentence) override;
   void stamp(Message& message);
   template <class Condition>
@@ -92,6 +96,7 @@ class Member final : private transport::Receiver {
   transport::JoinRequest request_;
   std::shared_ptr<Loop> loop_;
   Sending sending_;
+  const transport::Protocol& protocol_;
   std::uint32_t born_in_;
   bool left_ = false;
   bool keeps_statistics_ = true;
@@ -99,6 +104,7 @@ class Member final : private transport::Receiver {
   bool paused_ = false;  // what the medium keeps may wait there until this was taken
   std::size_t inbox_bytes_ = 0;
   std::deque<Message> inbox_;
+  std::uint64_t peer_changes_ = 0;
   std::vector<std::string> unfinished_;  // ids of what take() gave out last
   Statistics statistics_;
   std::uint64_t dropped_ = 0;
@@ -106,7 +112,6 @@ class Member final : private transport::Receiver {
   std::uint64_t last_ord_ = 0;
   Diagnostics diagnostics_;
   std::function<void(const std::string&)> link_lost_;
-  std::function<void()> peers_changed_;
   std::unique_ptr<transport::Transport> transport_;  // last: it calls back
 };
 

@@ -28,8 +28,8 @@ struct Leaving {
 
 class TakeDown {
  public:
-  TakeDown(const BusInfo& info, const std::vector<os::Child*>& children)
-      : loop_(std::make_shared<Loop>()), member_(join(info, loop_)) {
+  TakeDown(const BusInfo& info, const SpawnOptions& options, const std::vector<os::Child*>& children)
+      : options_(options), loop_(std::make_shared<Loop>()), member_(join(info, loop_)) {
     for (os::Child* child : children) {
       if (!child->is_ours() || child->reaped()) continue;
       Leaving one;
@@ -40,8 +40,8 @@ class TakeDown {
     for (const std::string& name : member_->transport().peers()) add_peer(name);
   }
 
-  TakeDown(const BusInfo& info, const std::vector<std::string>& names)
-      : loop_(std::make_shared<Loop>()), member_(join(info, loop_)) {
+  TakeDown(const BusInfo& info, const SpawnOptions& options, const std::vector<std::string>& names)
+      : options_(options), loop_(std::make_shared<Loop>()), member_(join(info, loop_)) {
     for (const std::string& name : names) {
       if (member_->transport().look(name).state == State::absent) continue;
       add_peer(name);
@@ -52,8 +52,12 @@ class TakeDown {
     }
   }
 
-  std::vector<std::string> run(Duration patience) {
+  std::vector<std::string> run() {
+    const Duration patience = options_.patience;
     if (leaving_.empty()) return {};
+    if (options_.signal != 0)
+      for (const Leaving& one : leaving_)
+        if (one.process >= 0) (void)os::signal_process(one.process, options_.signal);
     for (Leaving& one : leaving_)
       if (one.process >= 0)
         one.watch = loop_->watch(one.process, EPOLLIN, [this](std::uint32_t) { changed_ = true; });
@@ -72,12 +76,12 @@ class TakeDown {
     // Politeness is bounded by the caller's patience; those whom we may kill get their signals all the same.
     const auto start = os::Clock::now();
     const auto give_up = patience == kNoLimit ? os::Deadline::never() : os::Deadline::at(start + patience);
-    const auto polite = std::min(os::Deadline::after(kPoliteTime), os::Deadline::limit(patience / 2));
+    const auto polite = std::min(os::Deadline::after(options_.polite_time), os::Deadline::limit(patience / 2));
     if (!await(polite, everybody)) {
       signal_all(SIGTERM);
-      if (!await(os::Deadline::after(kTermTime), killable)) {
+      if (!await(os::Deadline::after(options_.term_time), killable)) {
         signal_all(SIGKILL);
-        (void)await(os::Deadline::after(kTermTime), killable);
+        (void)await(os::Deadline::after(options_.term_time), killable);
       }
       (void)await(give_up, everybody);
     }
@@ -124,7 +128,8 @@ class TakeDown {
         one.gone = true;
       } else if (!one.must_end) {
         const State state = member_->transport().look(one.name).state;
-        one.gone = state == State::absent || state == State::dead;
+        // Who is suspended has no process that could leave.
+        one.gone = state == State::absent || state == State::dead || state == State::suspended;
       }
       if (one.gone) one.watch.stop();
     }
@@ -136,12 +141,13 @@ class TakeDown {
   /// Until all that `which` names are gone. false: the deadline came first.
   bool await(os::Deadline deadline, bool (*which)(const Leaving&)) {
     for (;;) {
-      changed_ = member_->peers_dirty = false;
+      changed_ = false;
+      const std::uint64_t seen = member_->peer_changes();
       look();
       if (std::all_of(leaving_.begin(), leaving_.end(),
                       [&](const Leaving& one) { return one.gone || !which(one); }))
         return true;
-      if (!loop_->run_until([&] { return changed_ || member_->peers_dirty; }, deadline)) return false;
+      if (!loop_->run_until([&] { return changed_ || member_->peer_changes() != seen; }, deadline)) return false;
     }
   }
 
@@ -150,6 +156,7 @@ class TakeDown {
       if (!one.gone && killable(one)) (void)os::signal_process(one.process, signal);
   }
 
+  const SpawnOptions& options_;
   std::shared_ptr<Loop> loop_;
   std::unique_ptr<Member> member_;
   std::vector<Leaving> leaving_;
@@ -158,16 +165,18 @@ class TakeDown {
 
 }  // namespace
 
-std::vector<std::string> take_down(const BusInfo& info, Duration patience,
+std::vector<std::string> take_down(const BusInfo& info, const SpawnOptions& options,
                                    const std::vector<os::Child*>& children) {
-  auto left = TakeDown(info, children).run(patience);
+  auto left = TakeDown(info, options, children).run();
   for (os::Child* child : children) (void)child->try_reap();
   return left;
 }
 
 std::vector<std::string> stop_peers(const BusInfo& info, const std::vector<std::string>& names,
                                     Duration patience) {
-  return TakeDown(info, names).run(patience);
+  SpawnOptions options;
+  options.patience = patience;
+  return TakeDown(info, options, names).run();
 }
 
 }  // namespace ipcm::bus

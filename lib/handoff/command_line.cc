@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
@@ -25,15 +26,34 @@ os::UniqueFd take(const std::string& what, int number) {
 }
 
 /// For the optional ones: a stale variable that somebody inherited is no reason to fail.
-os::UniqueFd take_from_environment(const char* variable) {
-  const auto value = os::environment(variable);
-  if (!value) return {};
-  ::unsetenv(variable);
+os::UniqueFd take_if_open(const char* variable, std::string_view text) {
   int number = -1;
-  const auto [end, error] = std::from_chars(value->data(), value->data() + value->size(), number);
-  if (error != std::errc{} || end != value->data() + value->size() || number < 3 || !os::is_open(number))
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size() || number < 3 || !os::is_open(number))
     return {};
   return take(variable, number);
+}
+
+std::string take_variable(const char* variable) {
+  const std::string value = os::environment(variable).value_or("");
+  ::unsetenv(variable);
+  return value;
+}
+
+os::UniqueFd take_from_environment(const char* variable) {
+  return take_if_open(variable, take_variable(variable));
+}
+
+OriginalStreams take_original_streams() {
+  OriginalStreams streams;
+  const std::string list = take_variable(kOriginalVariable);
+  std::size_t at = 0;
+  for (os::UniqueFd& stream : streams) {
+    const std::size_t end = std::min(list.find(',', at), list.size());
+    if (at < end) stream = take_if_open(kOriginalVariable, std::string_view(list).substr(at, end - at));
+    at = std::min(end + 1, list.size());
+  }
+  return streams;
 }
 
 }  // namespace
@@ -88,6 +108,7 @@ Inherited take_inherited(const CommandLine& line) {
   if (line.ready_fd) inherited.ready = take("--ready-fd", *line.ready_fd);
   inherited.leash = take_from_environment(kLeashVariable);
   inherited.real_stderr = take_from_environment(kStderrVariable);
+  inherited.original = take_original_streams();
   return inherited;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@ namespace ipcm::handoff {
 //
 // Beside it go two descriptors that a boot may use or not, named by environment variables:
 //   IPCM_LEASH_FD    a pidfd of the launcher: readable when it has ended
+//   IPCM_ORIG_IO_FDS three numbers: where stdin, stdout, stderr led before they were redirected; "-": nowhere
 //   IPCM_STDERR_FD   where stderr should lead once ready; until then descriptor 2 is a pipe to the launcher,
 //   who keeps
 //                    the words for the case that the start fails
@@ -25,6 +27,7 @@ namespace ipcm::handoff {
 inline constexpr int kContractVersion = 1;
 inline constexpr const char* kLeashVariable = "IPCM_LEASH_FD";
 inline constexpr const char* kStderrVariable = "IPCM_STDERR_FD";
+inline constexpr const char* kOriginalVariable = "IPCM_ORIG_IO_FDS";
 /// One argument can't be longer (MAX_ARG_STRLEN, its NUL included); longer parameters go by memory file.
 inline constexpr std::size_t kLongestArgument = 128UL * 1024 - 1;
 inline constexpr std::size_t kLargestParameters = 256UL * 1024 * 1024;
@@ -57,12 +60,16 @@ struct CommandLine {
 /// Throws UsageError.
 [[nodiscard]] CommandLine read_command_line(int argc, const char* const* argv);
 
+/// Where the three standard streams led before they were redirected; none of them if nothing was.
+using OriginalStreams = std::array<os::UniqueFd, 3>;
+
 /// The descriptors that came along: made close-on-exec, their variables removed, before anything of the
 /// service runs.
 struct Inherited {
   os::UniqueFd ready;
   os::UniqueFd leash;
   os::UniqueFd real_stderr;
+  OriginalStreams original;
 };
 /// Throws UsageError for a number that is no open descriptor.
 [[nodiscard]] Inherited take_inherited(const CommandLine& line);

@@ -24,7 +24,8 @@ struct RedirectPart {
   Redirect value;
   template <class Archive>
   void serialize(Archive& archive) {
-    archive(optional("stdin", value.in), optional("stdout", value.out), optional("stderr", value.err));
+    archive(optional("stdin", value.in), optional("stdout", value.out), optional("stderr", value.err),
+            optional("inherited", value.inherited));
   }
 };
 

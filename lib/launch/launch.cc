@@ -69,7 +69,7 @@ std::string hint_for(int error, const std::string& program) {
 bool is_removed_variable(std::string_view entry) {
   for (const std::string_view name :
        {std::string_view(handoff::kLeashVariable), std::string_view(handoff::kStderrVariable),
-        std::string_view("NOTIFY_SOCKET"), std::string_view("WATCHDOG_USEC"),
+        std::string_view(handoff::kOriginalVariable), std::string_view("NOTIFY_SOCKET"), std::string_view("WATCHDOG_USEC"),
         std::string_view("WATCHDOG_PID")})
     if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') return true;
   return false;
@@ -91,10 +91,12 @@ std::vector<std::string> environment_with(std::map<std::string, std::string> cha
 /// The descriptors that the child is meant to have. Released before a fork, taken up again on both sides.
 struct Launch::Lines {
   os::UniqueFd ready, leash, capture, real_stderr, in, out, parameters;
+  handoff::OriginalStreams original;
 
-  static constexpr std::size_t kCount = 7;
+  static constexpr std::size_t kCount = 10;
   [[nodiscard]] std::array<os::UniqueFd*, kCount> all() {
-    return {&ready, &leash, &capture, &real_stderr, &in, &out, &parameters};
+    return {&ready, &leash, &capture,     &real_stderr, &in,
+            &out,   &parameters, &original[0], &original[1], &original[2]};
   }
   [[nodiscard]] std::array<int, kCount> release() {
     std::array<int, kCount> numbers{};
@@ -165,6 +167,8 @@ Launch::Launch(Loop& loop, Request request)
       auto self = os::open_process(os::own_pid());
       if (self) lines.leash = std::move(*self);
     }
+    for (std::size_t i = 0; i < lines.original.size(); ++i)
+      if (os::is_open(request_.original[i])) lines.original[i] = os::duplicate(request_.original[i], 3);
     const bool by_file = request_.secret || request_.parameters.size() >= handoff::kLongestArgument;
     if (!request_.program.empty() && by_file)
       lines.parameters = os::make_sealed_memory_file("ipcm-parameters", request_.parameters);
@@ -196,7 +200,7 @@ namespace {
 
 /// What the boot binary is run with; the numbers are those that the child will see.
 os::SpawnRequest spawn_request(const Request& request, int ready, int leash, int capture, int real_stderr,
-                               int in, int out, int parameters) {
+                               int in, int out, int parameters, const handoff::OriginalStreams& original) {
   os::SpawnRequest spawn;
   int next = kChildReadyFd;
   std::map<std::string, std::string> variables = request.env;
@@ -218,6 +222,12 @@ os::SpawnRequest spawn_request(const Request& request, int ready, int leash, int
   } else {
     spawn.fds.push_back({real_stderr, 2});
   }
+  std::string numbers;
+  for (const os::UniqueFd& stream : original) {
+    if (stream) spawn.fds.push_back({stream.get(), next});
+    numbers.append(numbers.empty() ? "" : ",").append(stream ? std::to_string(next++) : "-");
+  }
+  if (numbers != "-,-,-") variables[handoff::kOriginalVariable] = numbers;
   if (parameters >= 0) {
     spawn.fds.push_back({parameters, next});
     spawn.args.insert(spawn.args.end(), {"--params-fd", std::to_string(next++)});
@@ -251,7 +261,7 @@ std::string describe(const os::SpawnFailure& failure, const Request& request) {
 void Launch::start_by_spawn(Lines lines) {
   const auto spawn =
       spawn_request(request_, lines.ready.get(), lines.leash.get(), lines.capture.get(),
-                    lines.real_stderr.get(), lines.in.get(), lines.out.get(), lines.parameters.get());
+                    lines.real_stderr.get(), lines.in.get(), lines.out.get(), lines.parameters.get(), lines.original);
   std::variant<os::Child, os::SpawnFailure> made = os::SpawnFailure{};
   try {
     made = os::spawn(spawn);
@@ -299,7 +309,8 @@ void Launch::start_by_fork(Lines lines) {
       lines.real_stderr = announcer.give_stderr();
       auto spawn =
           spawn_request(request_, lines.ready.get(), lines.leash.get(), lines.real_stderr ? 2 : -1,
-                        lines.real_stderr ? lines.real_stderr.get() : 2, -1, -1, lines.parameters.get());
+                        lines.real_stderr ? lines.real_stderr.get() : 2, -1, -1, lines.parameters.get(),
+                        lines.original);
       spawn.new_session = false;
       const os::SpawnFailure failure = os::become(spawn);
       // What was passed is where the program would have found it; our own numbers may be closed already.
@@ -307,7 +318,7 @@ void Launch::start_by_fork(Lines lines) {
       os::leave_forked_process(127);
     }
     try {
-      status = request_.body(ChildSide{std::move(announcer), std::move(lines.leash)});
+      status = request_.body(ChildSide{std::move(announcer), std::move(lines.leash), std::move(lines.original)});
     } catch (const std::exception& error) {
       std::fprintf(stderr, "ipcm: service '%s': %s\n", request_.name.c_str(), error.what());
       status = 70;

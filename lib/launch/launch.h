@@ -1,11 +1,13 @@
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "handoff/handoff.h"
 #include "ipcm/error.h"
 #include "ipcm/launch.h"
 #include "launch/stderr_capture.h"
@@ -21,6 +23,7 @@ namespace ipcm::launch {
 struct ChildSide {
   ready::Announcer announcer;
   os::UniqueFd leash;
+  handoff::OriginalStreams original;
 };
 
 struct Request {
@@ -29,6 +32,8 @@ struct Request {
   bool capture_stderr = true;
   bool new_session = false;
   Redirect redirect;
+  /// Descriptors of ours that the child gets as its original streams, where it is redirected; borrowed, -1: none.
+  std::array<int, 3> original = {-1, -1, -1};
   std::function<void()> post_fork;  ///< present: a plain fork, also for exec
 
   // Either a program …

@@ -1,6 +1,7 @@
 #include "os/events.h"
 
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -81,37 +82,49 @@ void TimerFd::acknowledge() {
   (void)quiet([&] { return ::read(fd_.get(), &expirations, sizeof expirations); });
 }
 
-FileWatch::FileWatch(const std::string& path) {
+WakeUp::WakeUp() : fd_(sys("make", "event", [] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); })) {}
+
+void WakeUp::notify() const noexcept {
+  const std::uint64_t one = 1;
+  if (fd_) (void)quiet([&] { return ::write(fd_.get(), &one, sizeof one); });
+}
+
+void WakeUp::acknowledge() const noexcept {
+  std::uint64_t count = 0;
+  if (fd_) (void)quiet([&] { return ::read(fd_.get(), &count, sizeof count); });
+}
+
+namespace {
+
+UniqueFd make_watch(const std::string& what) {
   const int fd = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   if (fd < 0 && errno == EMFILE)
-    throw SystemError(EMFILE, "watch file '" + path +
-                                  "': this user has no watches left, or this process no descriptors (raise "
-                                  "fs.inotify.max_user_instances, or ulimit -n)");
-  if (fd < 0) throw SystemError(errno, "watch file '" + path + "'");
-  fd_ = UniqueFd(fd);
-  // IN_ATTRIB is its removal, if somebody still has it open.
+    throw SystemError(EMFILE,
+                      "watch " + what +
+                          ": this user has no directory watches left, or this process no descriptors (raise "
+                          "fs.inotify.max_user_instances, or ulimit -n)");
+  if (fd < 0) throw SystemError(errno, "watch " + what);
+  return UniqueFd(fd);
+}
+
+}  // namespace
+
+FileWatch::FileWatch(const std::string& path, Of what) : fd_(make_watch("file '" + path + "'")) {
+  const std::uint32_t events = what == Of::closing ? IN_CLOSE_WRITE : IN_MODIFY;
   sys("watch file", path, [&] {
-    return ::inotify_add_watch(fd_.get(), path.c_str(),
-                               IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF);
+    return ::inotify_add_watch(fd_.get(), path.c_str(), events | IN_ATTRIB | IN_DELETE_SELF);
   });
 }
 
 bool FileWatch::read() {
-  std::array<char, 4096> buffer{};
-  bool some = false;
-  while (quiet([&] { return ::read(fd_.get(), buffer.data(), buffer.size()); }) > 0) some = true;
-  return some;
+  alignas(inotify_event) std::array<char, 4UL * 1024> buffer{};
+  bool something = false;
+  while (quiet([&] { return ::read(fd_.get(), buffer.data(), buffer.size()); }) > 0) something = true;
+  return something;
 }
 
-DirectoryWatch::DirectoryWatch(const std::string& path, Of what) {
-  const int fd = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-  if (fd < 0 && errno == EMFILE)
-    throw SystemError(EMFILE,
-                      "watch directory '" + path +
-                          "': this user has no directory watches left, or this process no descriptors (raise "
-                          "fs.inotify.max_user_instances, or ulimit -n)");
-  if (fd < 0) throw SystemError(errno, "watch directory '" + path + "'");
-  fd_ = UniqueFd(fd);
+DirectoryWatch::DirectoryWatch(const std::string& path, Of what)
+    : fd_(make_watch("directory '" + path + "'")) {
   // IN_CLOSE_WRITE on a lock file is how the death of its holder shows: see transport/directory/lock_file.h.
   const std::uint32_t events = what == Of::arrivals
                                    ? IN_CREATE | IN_MOVED_TO | IN_ONLYDIR

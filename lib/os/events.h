@@ -43,6 +43,19 @@ class TimerFd {
   UniqueFd fd_;
 };
 
+/// Makes a loop on another thread look: readable from notify() to acknowledge(). notify() may be called from
+/// any thread.
+class WakeUp {
+ public:
+  WakeUp();
+  void notify() const noexcept;
+  void acknowledge() const noexcept;
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+};
+
 /// Tells of changes in one directory: names that came, went, or were closed after writing.
 class DirectoryWatch {
  public:
@@ -64,10 +77,14 @@ class DirectoryWatch {
 /// Tells that one file was written to, or removed.
 class FileWatch {
  public:
+  enum class Of {
+    closing,  ///< once a writer closes it
+    writing   ///< at each write, by whoever keeps it open
+  };
   /// Throws SystemError.
-  explicit FileWatch(const std::string& path);
-  /// Takes what waits. false: nothing did.
-  bool read();
+  explicit FileWatch(const std::string& path, Of what = Of::closing);
+  /// Whether something has happened since the last call.
+  [[nodiscard]] bool read();
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:

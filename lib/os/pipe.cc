@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
+#include "os/directory.h"
 #include "os/sys.h"
 
 namespace ipcm::os {
@@ -30,9 +32,11 @@ bool is_readable(int fd) {
 
 UniqueFd open_stream(const std::string& where, StreamUse use) {
   std::string path = where;
-  if (where.size() == 2 && where[0] == '&' && where[1] >= '0' && where[1] <= '2') {
-    const int stream = where[1] - '0';
-    if (is_open(stream)) return duplicate(stream, 3);
+  int number = -1;
+  if (where.size() > 1 && where[0] == '&' &&
+      std::from_chars(where.data() + 1, where.data() + where.size(), number).ptr ==
+          where.data() + where.size()) {
+    if (number > 2 || is_open(number)) return duplicate(number, 3);
     path = "/dev/null";
   }
   const int flags = use == StreamUse::read ? O_RDONLY : O_WRONLY | O_CREAT | O_APPEND;
@@ -55,6 +59,17 @@ ReadResult read_some(int fd, std::string& into, std::size_t most, const char* wh
   if (got == 0) return ReadResult::end;
   if (error == EAGAIN) return ReadResult::later;
   throw SystemError(error, std::string("read '") + what + "'");
+}
+
+std::string read_until_end(int fd, Deadline deadline, const char* what) {
+  constexpr std::size_t kLargest = 64UL * 1024;
+  std::string all;
+  while (all.size() < kLargest) {
+    pollfd one{fd, POLLIN, 0};
+    if (sys("wait for", what, [&] { return ::poll(&one, 1, deadline.poll_timeout()); }) == 0) break;
+    if (read_some(fd, all, kLargest, what) == ReadResult::end) break;
+  }
+  return all;
 }
 
 std::string read_all(int fd, std::size_t limit, const char* what) {
@@ -103,6 +118,26 @@ UniqueFd make_sealed_memory_file(const char* name, std::string_view content) {
     return ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
   });
   return file;
+}
+
+std::string read_sealed_memory_file(int fd, std::size_t limit) {
+  constexpr int kNeeded = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  const int seals = ::fcntl(fd, F_GET_SEALS);  // also says whether it is a file in memory
+  if (seals < 0 || (seals & kNeeded) != kNeeded) throw ProtocolError("it is no sealed memory file");
+  const std::uint64_t size = facts_of(fd).size;
+  if (size > limit)
+    throw ProtocolError("it has " + std::to_string(size) + " bytes, beyond the limit of " +
+                        std::to_string(limit));
+  std::string content(static_cast<std::size_t>(size), '\0');
+  for (std::size_t at = 0; at < content.size();) {
+    // Not read(): the position is shared with whoever sent it.
+    const auto got = sys("read", "memory file", [&] {
+      return ::pread(fd, content.data() + at, content.size() - at, static_cast<off_t>(at));
+    });
+    if (got == 0) throw ProtocolError("a memory file is shorter than it says");
+    at += static_cast<std::size_t>(got);
+  }
+  return content;
 }
 
 }  // namespace ipcm::os

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "os/clock.h"
 #include "os/descriptor.h"
 
 namespace ipcm::os {
@@ -23,8 +24,8 @@ struct Pipe {
 
 [[nodiscard]] bool is_readable(int fd);  ///< A read would not block: bytes, or the end.
 
-/// What a standard stream is redirected to: a path, or "&0", "&1", "&2": what that stream of ours leads to
-/// (/dev/null if it is closed).
+/// What a standard stream is redirected to: a path, or "&N": what that descriptor of ours leads to (for 0, 1 and
+/// 2, /dev/null if it is closed; for others that is an error).
 enum class StreamUse { read, append };
 [[nodiscard]] UniqueFd open_stream(const std::string& where, StreamUse use);
 
@@ -32,12 +33,21 @@ enum class StreamUse { read, append };
 /// would become a standard stream. Reading finds the end, writing fails.
 void fill_standard_streams() noexcept;
 
+/// What became of something that goes whole or not at all.
+enum class PutResult {
+  done,
+  later,  ///< no room; the descriptor tells when there is some (EPOLLOUT)
+  gone,   ///< nobody reads there any more
+};
+
 /// What one read gave.
 enum class ReadResult { some, later, end };
 /// Appends what is there, at most `most` bytes, to `into`. Errors other than would-block throw SystemError.
 [[nodiscard]] ReadResult read_some(int fd, std::string& into, std::size_t most, const char* what);
 /// All up to the end; throws ProtocolError beyond `limit` bytes. For blocking descriptors.
 [[nodiscard]] std::string read_all(int fd, std::size_t limit, const char* what);
+/// What comes up to the end, or to the deadline, whichever is first; at most 64 KiB.
+[[nodiscard]] std::string read_until_end(int fd, Deadline deadline, const char* what);
 /// All of it, waiting as needed (also on a non-blocking descriptor). Throws SystemError; a closed pipe is
 /// EPIPE, and raises no signal on sockets only: callers who write to pipes have SIGPIPE ignored or blocked.
 void write_all(int fd, std::string_view bytes, const char* what);
@@ -46,5 +56,8 @@ void write_all(int fd, std::string_view bytes, const char* what);
 
 /// An anonymous file in memory with this content, sealed against every change, positioned at its start.
 [[nodiscard]] UniqueFd make_sealed_memory_file(const char* name, std::string_view content);
+/// The content of one that came from outside. Throws ProtocolError for what is no memory file, is not sealed
+/// (so that it could change under our hands), or is larger than `limit`.
+[[nodiscard]] std::string read_sealed_memory_file(int fd, std::size_t limit);
 
 }  // namespace ipcm::os

@@ -125,6 +125,22 @@ std::optional<Pid> pid_of(int pidfd) {
   return pid;
 }
 
+namespace {
+
+/// A process that has ended and that somebody else must reap: /proc tells how, to its own user.
+std::optional<ExitStatus> status_of_zombie(int pidfd) {
+  constexpr int kStateField = 3, kStatusField = 52;
+  const auto pid = pid_of(pidfd);
+  if (!pid || stat_field(*pid, kStateField).value_or("") != "Z") return std::nullopt;
+  const auto text = stat_field(*pid, kStatusField);
+  const auto number = text ? number_in<int>(*text) : std::nullopt;
+  // It may have been reaped between the two looks, and its number given away.
+  if (!number || pid_of(pidfd) != pid) return std::nullopt;
+  return ExitStatus::from_wait_status(*number);
+}
+
+}  // namespace
+
 std::optional<ExitStatus> peek_exit_status(int pidfd) {
   siginfo_t info{};
   if (quiet([&] {
@@ -134,6 +150,7 @@ std::optional<ExitStatus> peek_exit_status(int pidfd) {
     if (info.si_code == CLD_EXITED) return ExitStatus::exited(info.si_status);
     return ExitStatus::signalled(info.si_status, info.si_code == CLD_DUMPED);
   }
+  if (const auto status = status_of_zombie(pidfd)) return status;
   PidfdInfo record{};
   record.mask = kPidfdInfoExit;
   if (::ioctl(pidfd, kPidfdGetInfo, &record) == 0 && (record.mask & kPidfdInfoExit) != 0)

@@ -24,7 +24,8 @@ bool signal_process(int pidfd, int signal);
 /// reaped.
 [[nodiscard]] std::optional<Pid> pid_of(int pidfd);
 /// How the process behind a pidfd ended, for whoever holds one: our own child if not yet reaped (left in
-/// place), or any process that was reaped, on Linux 6.15 or newer. nullopt: can't be told.
+/// place), a zombie of our user that somebody else has to reap, or any process that was reaped, on Linux 6.15
+/// or newer. nullopt: can't be told.
 [[nodiscard]] std::optional<ExitStatus> peek_exit_status(int pidfd);
 
 [[nodiscard]] Pid own_pid();

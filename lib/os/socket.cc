@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstring>
 
 #include "os/sys.h"
@@ -26,15 +27,15 @@ sockaddr_un address_of(const std::string& path) {
   return address;
 }
 
-UniqueFd make_stream_socket() {
+UniqueFd make_socket(int type) {
   return UniqueFd(
-      sys("make", "socket", [] { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); }));
+      sys("make", "socket", [&] { return ::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); }));
 }
 
 }  // namespace
 
 UniqueFd listen_at(const Directory& directory, const std::string& name) {
-  UniqueFd socket = make_stream_socket();
+  UniqueFd socket = make_socket(SOCK_STREAM);
   const sockaddr_un address = address_of(directory.short_path(name));
   const auto subject = [&] { return directory.path() + "/" + name; };
   sys("bind", subject,
@@ -44,7 +45,7 @@ UniqueFd listen_at(const Directory& directory, const std::string& name) {
 }
 
 std::optional<UniqueFd> connect_to(const Directory& directory, const std::string& name, Deadline deadline) {
-  UniqueFd socket = make_stream_socket();
+  UniqueFd socket = make_socket(SOCK_STREAM);
   const sockaddr_un address = address_of(directory.short_path(name));
   const auto attempt = [&] {
     return quiet(
@@ -132,6 +133,120 @@ ReadResult receive_some(int socket, std::span<char> into, std::size_t* got) {
   if (taken == 0 || errno == ECONNRESET) return ReadResult::end;
   if (errno == EAGAIN) return ReadResult::later;
   throw SystemError(errno, "receive on socket");
+}
+
+UniqueFd bind_datagrams_at(const Directory& directory, const std::string& name) {
+  UniqueFd socket = make_socket(SOCK_DGRAM);
+  const auto subject = [&] { return directory.path() + "/" + name; };
+  const int on = 1;
+  // Before anybody can send: no datagram comes without its sender.
+  sys("ask for senders at", subject,
+      [&] { return ::setsockopt(socket.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on); });
+  const sockaddr_un address = address_of(directory.short_path(name));
+  sys("bind", subject,
+      [&] { return ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address); });
+  return socket;
+}
+
+std::optional<UniqueFd> connect_datagrams_to(const Directory& directory, const std::string& name,
+                                             std::size_t largest) {
+  UniqueFd socket = make_socket(SOCK_DGRAM);
+  const sockaddr_un address = address_of(directory.short_path(name));
+  const int result = quiet(
+      [&] { return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address); });
+  if (result != 0) {
+    if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTSOCK || errno == EPROTOTYPE)
+      return std::nullopt;
+    throw SystemError(errno, "connect to '" + directory.path() + "/" + name + "'");
+  }
+  if (largest_datagram(socket.get()) < largest) {
+    const int wanted = static_cast<int>(largest);  // the kernel doubles it, and has a limit of its own
+    (void)::setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
+  }
+  return socket;
+}
+
+std::size_t largest_datagram(int socket) {
+  constexpr int kKernelsOwn = 32;  // af_unix takes sk_sndbuf less this
+  int buffer = 0;
+  socklen_t size = sizeof buffer;
+  if (::getsockopt(socket, SOL_SOCKET, SO_SNDBUF, &buffer, &size) != 0 || buffer <= kKernelsOwn) return 0;
+  return static_cast<std::size_t>(buffer - kKernelsOwn);
+}
+
+namespace {
+
+constexpr std::size_t kDescriptorsAtOnce = 2;
+
+}  // namespace
+
+PutResult put_datagram(int socket, std::string_view bytes, std::span<const int> descriptors) {
+  assert(descriptors.size() <= kDescriptorsAtOnce);
+  iovec piece{const_cast<char*>(bytes.data()), bytes.size()};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kDescriptorsAtOnce * sizeof(int))> control{};
+  if (!descriptors.empty()) {
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+    cmsghdr* head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    std::memcpy(CMSG_DATA(head), descriptors.data(), descriptors.size_bytes());
+  }
+  if (quiet([&] { return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT); }) >= 0)
+    return PutResult::done;
+  switch (errno) {
+    case EAGAIN:
+      return PutResult::later;
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ENOTCONN:
+    case ENOENT:
+    case EPIPE:
+      return PutResult::gone;
+    default:
+      throw SystemError(errno, "send a datagram of " + std::to_string(bytes.size()) + " bytes");
+  }
+}
+
+std::optional<Datagram> take_datagram(int socket, std::span<char> into) {
+  iovec piece{into.data(), into.size()};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(kDescriptorsAtOnce * sizeof(int))>
+      control{};
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t size =
+      quiet([&] { return ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC); });
+  if (size < 0) {
+    if (errno == EAGAIN) return std::nullopt;
+    throw SystemError(errno, "receive a datagram");
+  }
+  Datagram datagram;
+  datagram.size = static_cast<std::size_t>(size);
+  datagram.bytes = std::string_view(into.data(), std::min(datagram.size, into.size()));
+  datagram.descriptors_lost = (message.msg_flags & MSG_CTRUNC) != 0;
+  datagram.descriptors.reserve(kDescriptorsAtOnce);
+  for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr; head = CMSG_NXTHDR(&message, head)) {
+    if (head->cmsg_level != SOL_SOCKET) continue;
+    if (head->cmsg_type == SCM_RIGHTS) {
+      for (std::size_t at = CMSG_LEN(0); at + sizeof(int) <= head->cmsg_len; at += sizeof(int)) {
+        int fd = -1;
+        std::memcpy(&fd, reinterpret_cast<const char*>(head) + at, sizeof fd);
+        datagram.descriptors.emplace_back(fd);
+      }
+    } else if (head->cmsg_type == SCM_CREDENTIALS && head->cmsg_len >= CMSG_LEN(sizeof(ucred))) {
+      ucred sender{};
+      std::memcpy(&sender, CMSG_DATA(head), sizeof sender);
+      datagram.sender = PeerIdentity{sender.pid, sender.uid};
+    }
+  }
+  return datagram;
 }
 
 int send_datagram(const std::string& to, std::string_view bytes) noexcept {

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ipcm/basics.h"
 #include "os/clock.h"
@@ -44,6 +45,32 @@ enum class SendResult { some, later, closed };
                                    std::size_t* sent);
 /// Reads at most into.size() bytes; `got` tells how many. A reset connection is `end`.
 [[nodiscard]] ReadResult receive_some(int socket, std::span<char> into, std::size_t* got);
+
+// ---- datagrams between members of a bus
+
+/// A datagram socket bound at `directory`/`name`, non-blocking. Each datagram that it gets comes with who
+/// sent it. Throws SystemError (EADDRINUSE if the name is there).
+[[nodiscard]] UniqueFd bind_datagrams_at(const Directory& directory, const std::string& name);
+/// A socket that sends to the one bound at `directory`/`name`, non-blocking, with room for a datagram of
+/// `largest` bytes where the kernel allows that. nullopt: nobody has a datagram socket open there.
+[[nodiscard]] std::optional<UniqueFd> connect_datagrams_to(const Directory& directory,
+                                                           const std::string& name, std::size_t largest);
+/// What such a socket sends at most in one datagram.
+[[nodiscard]] std::size_t largest_datagram(int socket);
+
+/// Sends one datagram, and copies of `descriptors` (2 at most) with it. No signal.
+[[nodiscard]] PutResult put_datagram(int socket, std::string_view bytes,
+                                     std::span<const int> descriptors = {});
+
+struct Datagram {
+  std::string_view bytes;              ///< What there was room for.
+  std::size_t size = 0;                ///< How long it was.
+  std::optional<PeerIdentity> sender;  ///< As the kernel knows it, when it was sent.
+  std::vector<UniqueFd> descriptors;   ///< Close-on-exec; 2 at most.
+  bool descriptors_lost = false;       ///< There were more, or this process has no numbers left for them.
+};
+/// The next datagram, its bytes in `into`. nullopt: none is there.
+[[nodiscard]] std::optional<Datagram> take_datagram(int socket, std::span<char> into);
 
 /// One datagram to a path or an abstract name ("@…"), as systemd's notification sockets want it. errno, or 0.
 [[nodiscard]] int send_datagram(const std::string& address, std::string_view bytes) noexcept;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio_ext.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -177,6 +178,27 @@ std::optional<Child> fork_process() {
   if (!pidfd)
     throw SystemError(ESRCH, "open the process just made: it was reaped by somebody else in this program");
   return Child(pid, std::move(*pidfd));
+}
+
+bool fork_process_unowned() {
+  const SignalsBlocked quiet;
+  const Pid pid = sys("make", "process", [] { return ::fork(); });
+  if (pid != 0) return true;
+  reset_handlers();
+  return false;
+}
+
+void keep_only(int fd) {
+  const UniqueFd null(sys("open", "/dev/null", [] { return ::open("/dev/null", O_RDWR | O_CLOEXEC); }));
+  for (int stream = 0; stream <= 2; ++stream) replace_standard_stream(null.get(), stream);
+  for (const Range& gap : gaps_between({static_cast<unsigned>(fd), static_cast<unsigned>(null.get())}))
+    (void)::syscall(SYS_close_range, gap.first, gap.last, 0);
+  (void)!::chdir("/");
+}
+
+void end_with_parent(Pid parent) {
+  (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (::getppid() != parent) ::_exit(0);  // it ended before we could ask
 }
 
 void discard_stdio() noexcept {

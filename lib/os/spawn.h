@@ -50,6 +50,14 @@ void start_session();
 /// fork(), in the form that both sides can use: the child gets nullopt. Throws SystemError.
 /// The child's signals are reset, and none of our descriptors are left in it but those released before.
 [[nodiscard]] std::optional<Child> fork_process();
+/// The same without owning the child: it is nobody's, as a daemon is. Returns whether this is the parent.
+[[nodiscard]] bool fork_process_unowned();
+/// For a process that is to hold nothing of its parent: closes every descriptor but `fd`, and leads the three
+/// standard streams to /dev/null. Its working directory becomes the root.
+void keep_only(int fd);
+/// The kernel is to kill this process when the thread that forked it ends. Only where that thread is the whole
+/// of the parent; `parent` is its pid, in case it has ended already.
+void end_with_parent(Pid parent);
 /// Ends the process at once: no destructors, no exit handlers, no flushing of stdio that was copied in a
 /// fork. What the child itself wrote to stdout and stderr after discard_stdio() is flushed.
 [[noreturn]] void leave_forked_process(int status) noexcept;

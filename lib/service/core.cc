@@ -34,6 +34,8 @@ Core::Core(Service& self, ServiceSetup setup)
   if (given.on_peer_delta) callbacks.on_peer_delta.push(given.on_peer_delta);
   if (given.on_pid) callbacks.on_pid.push(given.on_pid);
   for (const auto& [signal, callback] : given.on_sig) callbacks.on_sig[signal].push(callback);
+  if (given.on_unhandled) callbacks.on_unhandled.push(given.on_unhandled);
+  if (given.should_end) callbacks.should_end.push(given.should_end);
   if (given.on_cleanup) callbacks.on_cleanup.push(given.on_cleanup);
 }
 
@@ -169,7 +171,8 @@ void Core::turn() {
     signals_->add(signal);  // those that were added meanwhile
   guarded("a response callback", [&] { requests_->settle(); });
   note_ended_launches();
-  if (watches_peers_ && client_->member().peers_dirty) note_peers();
+  forget_ended_workers();
+  if (watches_peers_ && client_->member().peer_changes() != seen_changes_) note_peers();
 
   Activity activity = std::exchange(next_, {});
   const bool noted = std::exchange(something_, false);
@@ -192,11 +195,27 @@ void Core::turn() {
   if (activity.interval) guarded("on_interval", [&] { self_.on_interval(); });
   if (!activity.pid_watch.empty()) activity.terminated = true;
   guarded("on_activity", [&] { self_.on_activity(activity); });
+  if (!callbacks.on_unhandled.empty()) tell_unhandled(activity);
   if (activity.terminated) terminate(0);
   guarded("should_end", [&] {
     if (self_.should_end()) terminate(0);
   });
   requests_->finish_others();
+}
+
+void Core::tell_unhandled(Activity rest) {
+  if (!callbacks.on_interval.empty()) rest.interval = false;
+  if (!callbacks.on_general_message.empty()) rest.messages.clear();
+  if (!callbacks.on_peer_delta.empty()) rest.peer_delta.clear();
+  if (!callbacks.on_pid.empty()) rest.pids.clear();
+  std::erase_if(rest.sigs, [&](const auto& entry) {
+    const auto found = callbacks.on_sig.find(entry.first);
+    return found != callbacks.on_sig.end() && !found->second.empty();
+  });
+  if (!rest.interval && rest.messages.empty() && rest.peer_delta.empty() && rest.pids.empty() && rest.sigs.empty() &&
+      rest.pid_watch.empty())
+    return;
+  guarded("on_unhandled", [&] { callbacks.on_unhandled(self_, rest); });
 }
 
 void Core::deliver(const Message& message, Activity& activity) {
@@ -258,7 +277,7 @@ void Core::watch_peers() {
 }
 
 void Core::note_peers() {
-  client_->member().peers_dirty = false;
+  seen_changes_ = client_->member().peer_changes();
   std::set<std::string> now;
   for (std::string& peer : client_->peers()) now.insert(std::move(peer));
   for (const std::string& peer : now)
@@ -272,7 +291,9 @@ void Core::leave() {
   guarded("on_cleanup", [&] { self_.on_cleanup(); });
   interval_watch_.stop();
   watchdog_watch_.stop();
+  begin_to_end_workers();
   end_launched();
+  end_workers();
   bus::Member& member = client_->member();
   const bool orphaned =
       member.transport().is_orphaned();  // before: whoever removes the bus removes the sign of it, too

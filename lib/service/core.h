@@ -44,6 +44,10 @@ class Core {
   bool ready(const std::string& name, std::optional<os::Deadline> wait);
   [[nodiscard]] launch::Launch* launched(const std::string& name);
 
+  /// See workers.cc.
+  Pid start_worker(const std::string& name, const std::function<int()>& work, bool allow_threads);
+  [[nodiscard]] std::vector<Worker> workers();
+
   [[nodiscard]] const Setup& setup() const { return *setup_; }
   [[nodiscard]] bool joined() const { return client_.has_value(); }
   [[nodiscard]] Client& client();
@@ -51,6 +55,7 @@ class Core {
   [[nodiscard]] Loop& loop() { return *loop_; }
 
   Callbacks callbacks;
+  Duration worker_patience = std::chrono::seconds(15);
 
  private:
   void watch_processes();
@@ -60,6 +65,10 @@ class Core {
   void turn();
   void deliver(const Message& message, Activity& activity);
   void answer(const Request& request);
+  void tell_unhandled(Activity rest);
+  void forget_ended_workers();
+  void begin_to_end_workers();
+  void end_workers();
   void note_peers();
   void follow_launches();
   void note_ended_launches();
@@ -85,8 +94,15 @@ class Core {
   std::map<std::string, std::unique_ptr<launch::Launch>> launches_;
   std::set<std::string> starting_;
   std::set<Pid> told_;  // launched, and their end was told
+  struct OwnWorker {
+    std::string name;
+    os::Child child;
+  };
+  std::vector<OwnWorker> workers_;
+  os::Deadline workers_end_ = os::Deadline::never();
   bool watches_peers_ = false;
   std::set<std::string> known_peers_;
+  std::uint64_t seen_changes_ = 0;
   Activity next_;  // noted by the loop, for the next turn
   bool something_ = false;
   std::string left_early_;  // the last requester that did not stay for its answer

@@ -49,7 +49,7 @@ struct Handle::State {
   [[nodiscard]] bool acts_here() const { return !over && born_in == os::generation(); }
 
   void begin(const ServiceOptions& options) {
-    auto request = service::plan_start(name, options, info, service::StartedFrom::outside);
+    auto request = service::plan_start(name, options, info, nullptr);
     // Also if it is dead by now: it had come that far.
     request.on_bus = [this] {
       return client && client->member().transport().look(name).state != transport::PeerFacts::State::absent;
@@ -162,11 +162,7 @@ std::optional<ExitStatus> Handle::shutdown() {
     throw UsageError("a handle is shut down by the process that made it, not by one forked from it");
   const bool owned = state_->guard != nullptr;
   const auto left = state_->end();
-  if (!left.empty()) {
-    std::string names;
-    for (const std::string& name : left) names.append(names.empty() ? "'" : ", '").append(name).append("'");
-    throw Timeout("the bus at " + state_->info.route + " was taken down, but these did not end: " + names);
-  }
+  if (state_->guard) state_->guard->report(left);
   return owned && state_->launch ? state_->launch->child().status() : std::nullopt;
 }
 

@@ -3,7 +3,6 @@
 #include <csignal>
 
 #include "bus/member.h"
-#include "bus/take_down.h"
 #include "service/core.h"
 #include "service/start.h"
 #include "wire/conversation.h"
@@ -22,7 +21,7 @@ void Core::launch(const std::string& name, const ServiceOptions& options, bool w
   ServiceOptions complete = options;
   if (complete.registry == nullptr) complete.registry = setup_->registry;
   if (complete.watch_pids.empty() && !complete.detached) complete.watch_pids = {os::own_pid()};
-  auto request = plan_start(name, complete, setup_->info, StartedFrom::service);
+  auto request = plan_start(name, complete, setup_->info, setup_.get());
   // Also if it is dead by now: it had come that far.
   request.on_bus = [this, name] {
     return client().member().transport().look(name).state != transport::PeerFacts::State::absent;
@@ -109,9 +108,9 @@ void Core::end_launched() {
   };
   if (running().empty()) return;
   for (const auto& [name, launch] : launches_) (void)client_->try_message(name, wire::terminate_content());
-  if (wait(bus::kPoliteTime)) return;
+  if (wait(SpawnOptions{}.polite_time)) return;
   for (launch::Launch* launch : running()) launch->child().signal(SIGTERM);
-  if (wait(bus::kTermTime)) return;
+  if (wait(SpawnOptions{}.term_time)) return;
   for (launch::Launch* launch : running()) (void)launch->child().kill_and_reap();
 }
 

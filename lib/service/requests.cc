@@ -25,23 +25,17 @@ namespace service {
 namespace {
 
 constexpr std::size_t kRemembered = 256;
+/// Put aside while somebody waits for an answer, before the wait ends with an error.
+constexpr std::size_t kLargestAside = 64UL * 1024 * 1024;
+constexpr std::size_t kMessageOverhead = 256;
 
 }  // namespace
 
 Requests::Requests(bus::Member& member) : member_(member) {
   member_.on_link_lost([this](const std::string& peer) { lost_.insert(peer); });
-  if (member_.transport().keeps_links()) return;
-  // Nothing else tells of a peer that leaves and whose process goes on.
-  member_.on_peers_changed([this] {
-    for (const auto& [id, open] : open_)
-      if (!open.response) lost_.insert(open.peer);
-  });
 }
 
-Requests::~Requests() {
-  member_.on_link_lost({});
-  member_.on_peers_changed({});
-}
+Requests::~Requests() { member_.on_link_lost({}); }
 
 void Requests::remember(const std::string& id, const char* what) {
   recent_.emplace_back(id, what);
@@ -49,23 +43,56 @@ void Requests::remember(const std::string& id, const char* what) {
 }
 
 void Requests::watch(const std::string& peer) {
-  if (watched_.contains(peer)) return;
+  // Who leaves without dying shows on its link; where there are none, in who is listed.
+  if (!member_.transport().keeps_links()) member_.transport().watch_peers();
+  // One that was away when we looked last may be back, or away until another time.
+  if (const auto known = watched_.find(peer); known != watched_.end()) {
+    if (known->second.pid != 0) return;
+    watched_.erase(known);
+  }
   const auto facts = member_.transport().look(peer);
-  if (facts.pid <= 0 || facts.pid == os::own_pid()) return;  // its connection alone will tell
-  auto process = os::open_process(facts.pid);
-  if (!process) return;
-  Watched one{facts.pid, std::move(*process), {}};
-  one.watch = member_.loop().watch(one.process.get(), EPOLLIN, [this, peer](std::uint32_t) {
-    lost_.insert(peer);
-    watched_.at(peer).watch.want(0);  // once is enough; settle() does the rest
-  });
+  using State = transport::PeerFacts::State;
+  if (facts.state == State::dead && member_.protocol().keeps_messages())
+    throw PeerGone(peer, "'" + peer + "' can't be asked: its process has ended");
+  Watched one;
+  if (facts.state == State::suspended) {
+    if (facts.expires) {
+      constexpr double kFarAway = 1e8;
+      const double left = std::clamp(*facts.expires - os::wall_clock_seconds(), 0.0, kFarAway);
+      // A moment later than that, so that it has passed by whichever clock.
+      const auto when = os::Clock::now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(left)) +
+                        std::chrono::milliseconds(1);
+      one.watch = member_.loop().at(when, [this, peer] { lost_.insert(peer); });
+    }
+  } else {
+    if (facts.pid <= 0 || facts.pid == os::own_pid()) return;  // its link or its place on the bus will tell
+    auto process = os::open_process(facts.pid);
+    if (!process) return;
+    one.pid = facts.pid;
+    one.process = std::move(*process);
+    one.watch = member_.loop().watch(one.process.get(), EPOLLIN, [this, peer](std::uint32_t) {
+      lost_.insert(peer);
+      watched_.at(peer).watch.want(0);  // once is enough; settle() does the rest
+    });
+  }
   watched_.emplace(peer, std::move(one));
 }
 
+bool Requests::must_look() const {
+  return !member_.transport().keeps_links() && seen_changes_ != member_.peer_changes() &&
+         (!watched_.empty() || have_pending());
+}
+
+void Requests::look_after_all() {
+  seen_changes_ = member_.peer_changes();
+  // Whom we ask nothing just now is looked at afresh when we do.
+  std::erase_if(watched_, [this](const auto& entry) { return !asks(entry.first); });
+  for (const auto& [id, open] : open_)
+    if (!open.response && !held_.contains(open.peer)) lost_.insert(open.peer);
+}
+
 void Requests::transmit(const std::string& peer, const std::string& id, const Content& payload) {
-  // Before the request is out: no death can be missed.
-  watch(peer);
-  if (!member_.transport().keeps_links()) member_.transport().watch_peers();
+  watch(peer);  // before the request is out: no death can be missed
   try {
     member_.send(peer, wire::request_content(id, payload));
   } catch (const PeerGone& gone) {
@@ -77,6 +104,10 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
 
 std::string Requests::send(const std::string& peer, const Content& payload, ResponseCallback callback) {
   member_.expect_usable();
+  // What was asked of one that has ended meanwhile is not to be mixed up with what its successor is asked.
+  if (const auto watched = watched_.find(peer);
+      watched != watched_.end() && watched->second.process && os::has_ended(watched->second.process.get()))
+    look_after(peer);
   const std::string id = os::make_uuid();
   open_.emplace(id, Open{peer, std::move(callback), {}});
   if (const auto held = held_.find(peer); held != held_.end()) {
@@ -137,11 +168,13 @@ bool Requests::asks(const std::string& peer) const {
                      [&](const auto& entry) { return entry.second.peer == peer && !entry.second.response; });
 }
 
-void Requests::sort_inbox() {
+bool Requests::sort_inbox() {
   std::vector<std::string> finished;  // an answer ends with its request, in this process
-  for (Message& message : member_.take_each()) {
+  auto messages = member_.take_each();
+  for (Message& message : messages) {
     auto said = wire::understand(message.content);
     if (said.meaning != wire::Meaning::response) {
+      others_bytes_ += message.content.json().size() + kMessageOverhead;
       others_.push_back(std::move(message));
       continue;
     }
@@ -164,21 +197,37 @@ void Requests::sort_inbox() {
              Response(said.id, message.from, std::make_exception_ptr(RemoteError(message.from, said.error))));
   }
   member_.finish(finished);
+  return !messages.empty();
 }
 
 void Requests::look_after(const std::string& peer) {
+  using State = transport::PeerFacts::State;
   const auto watched = watched_.find(peer);
   const Pid asked = watched == watched_.end() ? 0 : watched->second.pid;
-  const bool ended = watched != watched_.end() && os::has_ended(watched->second.process.get());
+  const bool ended = asked != 0 && os::has_ended(watched->second.process.get());
   const auto facts = member_.transport().look(peer);
-  using State = transport::PeerFacts::State;
   const bool there = facts.state == State::active || facts.state == State::present;
-  if (!ended && there && (asked == 0 || facts.pid == asked)) return;  // it only closed a connection
+  if (!ended && there && (asked == 0 || facts.pid == asked)) {
+    if (asked == 0 && watched != watched_.end()) {  // it is back
+      watched_.erase(watched);
+      watch(peer);
+    }
+    return;  // or it only closed a connection
+  }
+  // What was sent to it waits for it on such a bus: for who has suspended, and for a successor that is there.
+  const bool has_successor = there && facts.pid != asked;
+  if (member_.protocol().keeps_messages() && (facts.state == State::suspended || has_successor)) {
+    if (asked == 0 && watched != watched_.end() && facts.state == State::suspended) return;
+    watched_.erase(peer);
+    if (asks(peer)) watch(peer);
+    return;
+  }
   if (asks(peer)) {
     // Its last words first: they may be in a socket that we have not read, or in a connection not yet
     // accepted.
-    member_.drain();
-    sort_inbox();
+    do {
+      member_.drain();
+    } while (sort_inbox() && asks(peer));
   }
   if (asks(peer)) {
     std::optional<ExitStatus> status;
@@ -195,7 +244,8 @@ void Requests::look_after(const std::string& peer) {
 
 void Requests::settle() {
   if (follow_starts) follow_starts();
-  sort_inbox();
+  (void)sort_inbox();
+  if (must_look()) look_after_all();
   while (!lost_.empty()) {
     const std::string peer = *lost_.begin();
     lost_.erase(lost_.begin());
@@ -219,6 +269,7 @@ std::vector<Message> Requests::take_others() {
   std::vector<Message> taken(std::make_move_iterator(others_.begin()),
                              std::make_move_iterator(others_.end()));
   others_.clear();
+  others_bytes_ = 0;
   if (member_.keeps_messages())
     for (const Message& message : taken) unfinished_.push_back(message.id);
   return taken;
@@ -259,7 +310,11 @@ bool Requests::wait(Done&& done, os::Deadline deadline) {
   const bool reached = member_.loop().run_until(
       [&] {
         settle();
-        return done();
+        if (done()) return true;
+        if (others_bytes_ <= kLargestAside) return false;
+        throw Error("waiting for an answer was given up: " + std::to_string(others_.size()) +
+                    " other messages came meanwhile, more than 64 MiB; take them with messages(), then go on "
+                    "waiting");
       },
       deadline);
   if (has_work()) member_.loop().nudge();

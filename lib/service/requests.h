@@ -17,8 +17,9 @@ namespace ipcm::service {
 /// The open requests of one member, and what came of them.
 ///
 /// A request is bound to the process that got it. When the way to a peer ends or its process does, what it
-/// has sent is taken in to the last byte; then its open requests fail. Callbacks run from settle(), never
-/// inside the loop.
+/// has sent is taken in to the last byte; then its open requests fail. Where the bus keeps messages, a request
+/// outlives that process: it waits for a peer that suspended, and for one that came back as another process.
+/// Callbacks run from settle(), never inside the loop.
 class Requests {
  public:
   explicit Requests(bus::Member& member);
@@ -39,7 +40,7 @@ class Requests {
   void settle();
   /// Whether settle() or take_others() would find something.
   [[nodiscard]] bool has_work() const {
-    return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty();
+    return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty() || must_look();
   }
   /// What was put aside. Who takes it tells when it is dealt with, at the latest by taking again.
   [[nodiscard]] std::vector<Message> take_others();
@@ -64,9 +65,9 @@ class Requests {
     std::optional<Response> response;
   };
   struct Watched {
-    Pid pid = 0;
-    os::UniqueFd process;
-    Watch watch;
+    Pid pid = 0;           // 0: it is not there; awaited until it is, or until its time is up
+    os::UniqueFd process;  // empty: only its place on the bus will tell
+    Watch watch;           // of its process, or of its time
   };
   struct Held {
     std::string id;
@@ -74,8 +75,12 @@ class Requests {
   };
 
   void transmit(const std::string& peer, const std::string& id, const Content& payload);
+  /// The state of the peer when it began to be watched, or is watched already.
   void watch(const std::string& peer);
-  void sort_inbox();
+  /// Whether the bus has changed since we looked whether those whom we have asked are still there.
+  [[nodiscard]] bool must_look() const;
+  void look_after_all();
+  bool sort_inbox();  ///< true: there was something
   void look_after(const std::string& peer);
   void answer(const std::string& id, Response response);
   void fail_all(const std::string& peer, const std::exception_ptr& why);
@@ -89,6 +94,8 @@ class Requests {
   std::map<std::string, Open> open_;
   std::deque<std::pair<ResponseCallback, Response>> due_;
   std::deque<Message> others_;
+  std::size_t others_bytes_ = 0;
+  std::uint64_t seen_changes_ = 0;
   std::vector<std::string> unfinished_;  // ids of others that were taken
   std::map<std::string, Watched> watched_;
   std::set<std::string> lost_;  // ways or processes that ended since the last look

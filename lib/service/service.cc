@@ -37,8 +37,7 @@ void Service::on_activity(const Activity& activity) { core_->callbacks.on_all(*t
 void Service::on_cleanup() { core_->callbacks.on_cleanup(*this); }
 
 bool Service::should_end() {
-  const auto& asked = core_->setup().callbacks.should_end;
-  return asked && asked(*this);
+  return core_->callbacks.should_end(*this);
 }
 
 const std::string& Service::name() const { return core_->setup().name; }
@@ -66,6 +65,20 @@ Peer Service::ipcm_service_nowait(const std::string& name, const ServiceOptions&
   core_->launch(name, options, false);
   return {*this, name};
 }
+Pid Service::ipcm_worker(const std::string& name, const std::function<int()>& work, bool allow_threads) {
+  return core_->start_worker(name, work, allow_threads);
+}
+std::vector<Worker> Service::workers() { return core_->workers(); }
+void Service::worker_patience(Duration span) { core_->worker_patience = span; }
+OriginalIo Service::orig_io() const {
+  const auto& streams = core_->setup().original;
+  const auto at = [&](int stream) {
+    const auto& original = streams.at(static_cast<std::size_t>(stream));
+    return original ? original.get() : os::is_open(stream) ? stream : -1;
+  };
+  return {at(0), at(1), at(2)};
+}
+
 Peer Service::peer(const std::string& name) { return {*this, name}; }
 
 // ---- Peer

@@ -1,23 +1,29 @@
 #include "service/start.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "handoff/handoff.h"
 #include "os/process.h"
 #include "service/serve.h"
+#include "service/setup.h"
 #include "transport/directory/disk_name.h"
+#include "transport/protocols.h"
 
 namespace ipcm::service {
 namespace {
 
 bool has_callbacks(const ServiceOptions& options) {
   return options.on_start || options.on_all || options.on_interval || options.on_general_message ||
-         options.on_peer_delta || options.on_pid || !options.on_sig.empty() || options.should_end ||
-         options.on_cleanup || options.handle_request;
+         options.on_peer_delta || options.on_pid || !options.on_sig.empty() || options.on_unhandled ||
+         options.should_end || options.on_cleanup || options.handle_request;
 }
 
-void check(const std::string& name, const ServiceOptions& options) {
+void check(const std::string& name, const ServiceOptions& options, const BusInfo& info) {
   const std::string who = "service '" + name + "': ";
+  if (transport::find_protocol(info.protocol).within_one_process())
+    throw UsageError(who + "it would be a process of its own, and a bus of protocol " + info.protocol +
+                     " lives inside one process; use another protocol");
   transport::check_peer_name(name);
   if (options.exec && options.class_name.empty())
     throw UsageError(
@@ -56,9 +62,32 @@ const Registry::Entry& find_class(const std::string& name, const ServiceOptions&
 
 }  // namespace
 
+namespace {
+
+/// Where the child's streams go, and what it is told of where they went before.
+void plan_streams(launch::Request& request, const Redirect& wanted, const Setup* starter) {
+  const auto original_of = [&](std::size_t stream) {
+    const int kept = starter != nullptr ? starter->original.at(stream).get() : -1;
+    return kept >= 0 ? kept : static_cast<int>(stream);
+  };
+  const bool back = starter != nullptr && !starter->redirect_inherited;
+  request.redirect = wanted;
+  bool redirected = false;
+  std::string* const streams[] = {&request.redirect.in, &request.redirect.out, &request.redirect.err};
+  for (std::size_t i = 0; i < std::size(streams); ++i) {
+    if (*streams[i] == "&orig" || (back && streams[i]->empty())) *streams[i] = "&" + std::to_string(original_of(i));
+    redirected |= !streams[i]->empty();
+  }
+  const bool kept = starter != nullptr && (starter->original[0] || starter->original[1] || starter->original[2]);
+  if (redirected || kept)
+    for (std::size_t i = 0; i < request.original.size(); ++i) request.original.at(i) = original_of(i);
+}
+
+}  // namespace
+
 launch::Request plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info,
-                           StartedFrom from) {
-  check(name, options);
+                           const Setup* starter) {
+  check(name, options, info);
   std::vector<Pid> watched = options.watch_pids;
   if (watched.empty() && !options.detached) watched = {os::own_pid()};
 
@@ -67,9 +96,9 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
   request.leash =
       !options.detached && std::find(watched.begin(), watched.end(), os::own_pid()) != watched.end();
   // Somebody must read the words: a service's loop does, and whoever waits.
-  request.capture_stderr = options.capture_stderr.value_or(options.wait || from == StartedFrom::service);
+  request.capture_stderr = options.capture_stderr.value_or(options.wait || starter != nullptr);
   request.new_session = options.new_session;
-  request.redirect = options.redirect;
+  plan_streams(request, options.redirect, starter);
   request.post_fork = options.post_fork;
   if (options.exec) {
     request.program = launch::find_boot_binary(name, options.exec->path);
@@ -89,6 +118,8 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
     parameters.interval = options.interval;
     parameters.intercept_errors = options.intercept_errors;
     parameters.expose_error_details = options.expose_error_details;
+    parameters.redirect.inherited = options.redirect.inherited;
+    parameters.stay_in_begin = options.exec->stay_in_begin;
     parameters.args = options.args;
     request.parameters = handoff::write_parameters(parameters);
   } else {
@@ -101,6 +132,8 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
       setup->info = info;
       setup->watch_pids = watched;
       setup->leash = std::move(side.leash);
+      setup->original = std::move(side.original);
+      setup->redirect_inherited = options.redirect.inherited;
       setup->interval = options.interval;
       setup->intercept_errors = options.intercept_errors;
       setup->expose_error_details = options.expose_error_details;

@@ -1,9 +1,13 @@
 #include "transport/protocols.h"
 
 #include "ipcm/error.h"
+#include "transport/atomic_pipe/protocol.h"
 #include "transport/connection_unix/protocol.h"
+#include "transport/json_file/protocol.h"
+#include "transport/local_memory/protocol.h"
 #include "transport/database/protocols.h"
 #include "transport/message_files/protocol.h"
+#include "transport/unix_socket/protocol.h"
 
 namespace ipcm::transport {
 
@@ -15,6 +19,10 @@ const std::vector<const Protocol*>& protocols() {
       &database::mariadb_protocol(),
       &database::mysql_protocol(),
       &message_files_protocol(),
+      &json_file_protocol(),
+      &local_memory_protocol(),
+      &unix_socket_protocol(),
+      &atomic_pipe_protocol(),
   };
   return all;
 }

@@ -29,7 +29,9 @@ Number number_or(std::string_view digits, Number otherwise) {
 std::string write_envelope(const Message& message) {
   std::string text;
   text.reserve(message.content.json().size() + message.from.size() + message.to.size() + 160);
-  text.append(R"({"id":")").append(message.id).append(R"(","from":)");
+  text.append(R"({"id":)");
+  append_json_string(text, message.id);  // that of somebody else may hold anything
+  text.append(R"(,"from":)");
   append_json_string(text, message.from);
   text.append(R"(,"to":)");
   append_json_string(text, message.to);

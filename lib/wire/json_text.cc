@@ -151,6 +151,12 @@ bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0; });
 }
 
+bool is_utf8(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();)
+    if (decode_utf8(text, at) == kInvalid) return false;
+  return true;
+}
+
 std::string to_ascii(std::string_view valid_json) {
   std::string text;
   text.reserve(valid_json.size() + valid_json.size() / 4);

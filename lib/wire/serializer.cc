@@ -1,11 +1,12 @@
 #include "wire/serializer.h"
 
-#include <functional>
 #include <utility>
 
 #include "ipcm/error.h"
+#include "wire/cereal_serializer.h"
 #include "wire/envelope.h"
 #include "wire/json_text.h"
+#include "wire/zstd_serializer.h"
 
 namespace ipcm::wire {
 namespace {
@@ -38,6 +39,10 @@ std::shared_ptr<const Serializer> make_json(const BusInfo& info) {
 // To add one: its file beside this one, and a line here.
 constexpr std::pair<const char*, Factory> kSerializers[] = {
     {"JSON", &make_json},
+#ifdef IPCM_HAS_ZSTD
+    {"JSON::Zstd", &make_json_zstd},
+#endif
+    {"Cereal", &make_cereal},
 };
 
 }  // namespace
@@ -48,6 +53,10 @@ std::shared_ptr<const Serializer> make_serializer(const BusInfo& info) {
     if (info.serializer == name) return make(info);
     known.append(known.empty() ? "" : ", ").append(name);
   }
+#ifndef IPCM_HAS_ZSTD
+  if (info.serializer == "JSON::Zstd")
+    throw BusError("serializer 'JSON::Zstd' is not part of this build (meson option zstd); it has: " + known);
+#endif
   throw BusError("unknown serializer '" + info.serializer + "'; this build has: " + known);
 }
 

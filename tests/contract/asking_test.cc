@@ -8,6 +8,8 @@
 using namespace ipcm;
 using namespace ipcm::test;
 
+TEST_SUITE_BEGIN("asking" * needs_processes());  // services, each a process
+
 namespace {
 
 /// A service that keeps its requests until it hears a general message, then answers each with itself.
@@ -324,3 +326,5 @@ TEST_CASE_FIXTURE(Tidy, "D6: two services that ask each other, waiting, both ans
   }
   guard.shutdown();
 }
+
+TEST_SUITE_END();

@@ -38,12 +38,12 @@ void leaves_when_told(Lines& test, Client& client) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy,
-                  "A1: the info string is a JSON array of three, and all that a process needs to join") {
+TEST_CASE_FIXTURE(Tidy, "A1: the info string is a JSON array of three, and all that a process needs to join" *
+                            needs_processes()) {
   const Guard guard = spawn_bus();
   const std::string info = guard.info().text();
   CHECK(Content::json(info).as<std::vector<std::string>>() ==
-        std::vector<std::string>{protocol(), "JSON", guard.info().route});
+        std::vector<std::string>{protocol(), serializer(), guard.info().route});
   CHECK(BusInfo::parse(info) == guard.info());
 
   Client here = ipcm_connect("here", info);
@@ -56,21 +56,21 @@ TEST_CASE_FIXTURE(Tidy,
 
 TEST_CASE_FIXTURE(Tidy, "A1: the reference's long names are understood") {
   const Guard guard = spawn_bus();
-  const std::string text = R"(["IPC::Manager::Client::)" + protocol() +
-                           R"(","IPC::Manager::Serializer::JSON",")" + guard.info().route + R"("])";
+  const std::string text = R"(["IPC::Manager::Client::)" + protocol() + R"(","IPC::Manager::Serializer::)" +
+                           serializer() + R"(",")" + guard.info().route + R"("])";
   CHECK(BusInfo::parse(text) == guard.info());
   const Client client = ipcm_connect("c", text);
   CHECK(client.info() == guard.info());
 }
 
 TEST_CASE_FIXTURE(Tidy, "A1: joining what is no bus says which route was meant") {
-  const BusInfo nowhere{protocol(), "JSON", directory() + "/nowhere"};
+  const BusInfo nowhere{protocol(), serializer(), directory() + "/nowhere"};
   CHECK(contains(thrown_by<BusError>([&] { (void)ipcm_connect("c", nowhere); }).what(), nowhere.route));
   CHECK_THROWS_AS((void)ipcm_connect("c", "[1,2]"), ProtocolError);
   CHECK_THROWS_AS((void)ipcm_connect("c", "nonsense"), ProtocolError);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A2: messages go both ways, and carry who, to whom and when") {
+TEST_CASE_FIXTURE(Tidy, "A2: messages go both ways, and carry who, to whom and when" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b([&](Lines& test) {
@@ -97,7 +97,7 @@ TEST_CASE_FIXTURE(Tidy, "A2: messages go both ways, and carry who, to whom and w
   CHECK(b.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A2: content is any JSON value but null") {
+TEST_CASE_FIXTURE(Tidy, "A2: content is any JSON value but null" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b(member("b", guard.info().text(), [](Lines&, Client& client) {
@@ -120,7 +120,7 @@ TEST_CASE_FIXTURE(Tidy, "A2: content is any JSON value but null") {
   CHECK_THROWS_AS(a.broadcast(nullptr), UsageError);  // also if nobody is there to hear it
 }
 
-TEST_CASE_FIXTURE(Tidy, "A2: a broadcast reaches all others, and not its sender") {
+TEST_CASE_FIXTURE(Tidy, "A2: a broadcast reaches all others, and not its sender" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   const auto reports = [](Lines& test, Client& client) {
@@ -142,7 +142,8 @@ TEST_CASE_FIXTURE(Tidy, "A2: a broadcast reaches all others, and not its sender"
   CHECK(c.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A3: messages from one sender arrive in the order sent, also within one clock tick") {
+TEST_CASE_FIXTURE(Tidy, "A3: messages from one sender arrive in the order sent, also within one clock tick" *
+                            needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   constexpr int kMany = 3000;
@@ -161,7 +162,7 @@ TEST_CASE_FIXTURE(Tidy, "A3: messages from one sender arrive in the order sent, 
   CHECK(b.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A3: a large message arrives whole, between small ones") {
+TEST_CASE_FIXTURE(Tidy, "A3: a large message arrives whole, between small ones" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b(member("b", guard.info().text(), [](Lines&, Client& client) {
@@ -176,7 +177,7 @@ TEST_CASE_FIXTURE(Tidy, "A3: a large message arrives whole, between small ones")
   CHECK(b.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A4: a client counts what it sent to and read from each peer") {
+TEST_CASE_FIXTURE(Tidy, "A4: a client counts what it sent to and read from each peer" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b(member("b", guard.info().text(), [](Lines& test, Client& client) {
@@ -201,7 +202,8 @@ TEST_CASE_FIXTURE(Tidy, "A4: a client counts what it sent to and read from each 
   CHECK(b.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A5: disconnect hands unread messages to the handler, terminate messages left out") {
+TEST_CASE_FIXTURE(Tidy, "A5: disconnect hands unread messages to the handler, terminate messages left out" *
+                            needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b(member("b", guard.info().text(), [](Lines& test, Client& client) {
@@ -219,7 +221,8 @@ TEST_CASE_FIXTURE(Tidy, "A5: disconnect hands unread messages to the handler, te
   a.disconnect();  // a second call does nothing
 }
 
-TEST_CASE_FIXTURE(Tidy, "A5: disconnect without a handler says that messages were waiting, and has left") {
+TEST_CASE_FIXTURE(Tidy, "A5: disconnect without a handler says that messages were waiting, and has left" *
+                            needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Client other = ipcm_connect("other", guard.info());
@@ -246,7 +249,8 @@ TEST_CASE_FIXTURE(Tidy, "A5: disconnect with nothing unread is silent, and the n
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "A6: try_message reports and send_message throws for an unknown peer, and both name it") {
+                  "A6: try_message reports and send_message throws for an unknown peer, and both name it" *
+                      needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   std::string why;
@@ -269,7 +273,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK_THROWS_AS(a.send_message("b", 1), PeerGone);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A7: peer_active tells now, or waits for the peer") {
+TEST_CASE_FIXTURE(Tidy, "A7: peer_active tells now, or waits for the peer" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   CHECK_FALSE(a.peer_active("b"));
@@ -295,7 +299,7 @@ TEST_CASE_FIXTURE(Tidy, "A7: peer_active tells now, or waits for the peer") {
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "A8: peers lists the others, sorted, and not the dead") {
+TEST_CASE_FIXTURE(Tidy, "A8: peers lists the others, sorted, and not the dead" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client m = ipcm_connect("m", guard.info());
   CHECK(m.peers().empty());
@@ -322,7 +326,8 @@ TEST_CASE_FIXTURE(Tidy, "A8: peers lists the others, sorted, and not the dead") 
   CHECK(a.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A9: a name that a live process has is refused, and by which pid is said") {
+TEST_CASE_FIXTURE(Tidy, "A9: a name that a live process has is refused, and by which pid is said" *
+                            needs_processes()) {
   const Guard guard = spawn_bus();
   Forked b(member("b", guard.info().text(), [](Lines& test, Client& client) {
     test.say(collect_contents(client, 1)[0]);
@@ -343,7 +348,8 @@ TEST_CASE_FIXTURE(Tidy, "A9: a name that a live process has is refused, and by w
   CHECK(b.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A9: a dead process's name is had, and its leftovers are cleared away") {
+TEST_CASE_FIXTURE(Tidy, "A9: a dead process's name is had, and its leftovers are cleared away" *
+                            needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   const auto before = names_in(guard.info().route);
@@ -377,7 +383,7 @@ TEST_CASE_FIXTURE(Tidy, "A9: which names can't be") {
   const Client a = ipcm_connect("a", guard.info());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A9: names of any length and any characters work") {
+TEST_CASE_FIXTURE(Tidy, "A9: names of any length and any characters work" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   const std::vector<std::string> names = {"x/y",
@@ -500,7 +506,7 @@ TEST_CASE_FIXTURE(Tidy, "A12: a forked child that lives on does not keep its par
   (void)b.get_messages();
 }
 
-TEST_CASE_FIXTURE(Tidy, "A12: a forked child can join under a name of its own") {
+TEST_CASE_FIXTURE(Tidy, "A12: a forked child can join under a name of its own" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b(member("b", guard.info().text(),
@@ -509,7 +515,8 @@ TEST_CASE_FIXTURE(Tidy, "A12: a forked child can join under a name of its own") 
   CHECK(b.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A13: the guard's end asks peers to leave, waits for that, and removes the route") {
+TEST_CASE_FIXTURE(Tidy, "A13: the guard's end asks peers to leave, waits for that, and removes the route" *
+                            needs_processes()) {
   std::optional<Guard> guard(spawn_bus());
   const BusInfo info = guard->info();
   const std::string mark = directory() + "/left";
@@ -539,7 +546,8 @@ TEST_CASE_FIXTURE(Tidy,
   guard.shutdown();
 }
 
-TEST_CASE_FIXTURE(Tidy, "A13: a child of the owner that does not leave is ended by signal") {
+TEST_CASE_FIXTURE(Tidy,
+                  "A13: a child of the owner that does not leave is ended by signal" * needs_processes()) {
   SpawnOptions options = bus_options();
   options.patience = 50ms;
   for (const bool stubborn : {false, true}) {
@@ -564,8 +572,8 @@ TEST_CASE_FIXTURE(Tidy, "A13: a child of the owner that does not leave is ended 
 }
 
 TEST_CASE_FIXTURE(
-    Tidy,
-    "A13: a peer of somebody else that does not leave is named, and the route is removed all the same") {
+    Tidy, "A13: a peer of somebody else that does not leave is named, and the route is removed all the same" *
+              needs_processes()) {
   SpawnOptions options = bus_options();
   options.patience = 50ms;
   Guard guard = ipcm_spawn(options);
@@ -592,7 +600,7 @@ TEST_CASE_FIXTURE(Tidy, "A13: without guard the bus stays, until unspawn") {
     info = guard.info();
   }
   { const Client a = ipcm_connect("a", *info); }
-  remove_bus(*info);
+  CHECK(remove_bus(*info));
 
   Guard guard = ipcm_spawn(options);
   guard.unspawn();
@@ -600,14 +608,14 @@ TEST_CASE_FIXTURE(Tidy, "A13: without guard the bus stays, until unspawn") {
 }
 
 TEST_CASE_FIXTURE(Tidy, "A13: release leaves the bus in place") {
-  BusInfo info;
+  std::optional<BusInfo> info;
   {
     Guard guard = spawn_bus();
     info = guard.info();
     guard.release();
   }
-  CHECK(bus_exists(info));
-  remove_bus(info);
+  { const Client a = ipcm_connect("a", *info); }
+  CHECK(remove_bus(*info));
 }
 
 TEST_CASE_FIXTURE(Tidy, "A13: a guard in a forked child does nothing") {
@@ -656,7 +664,7 @@ TEST_CASE_FIXTURE(Tidy, "A15: an unknown protocol or serializer is an error that
   CHECK(contains(thrown_by<BusError>([&] { (void)ipcm_connect("a", info); }).what(), "JSON"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A15: a bus that can't be made says where") {
+TEST_CASE_FIXTURE(Tidy, "A15: a bus that can't be made says where" * needs_files()) {
   SpawnOptions options = bus_options();
   options.route.clear();
   options.parent_directory = directory() + "/missing";
@@ -664,7 +672,8 @@ TEST_CASE_FIXTURE(Tidy, "A15: a bus that can't be made says where") {
 }
 
 TEST_CASE_FIXTURE(
-    Tidy, "F2: a service that is killed is seen in peer_delta, its leftovers go, and its name is free") {
+    Tidy, "F2: a service that is killed is seen in peer_delta, its leftovers go, and its name is free" *
+              needs_processes()) {
   Guard guard = spawn_bus();
   Client ear = ipcm_connect("ear", guard.info());
   ServiceOptions watching = echoing();

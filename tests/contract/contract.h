@@ -1,10 +1,10 @@
 #pragma once
 
 // The contract that every protocol keeps. The suite is built once and run once for each protocol that
-// tests/contract/meson.build lists; by hand: IPCM_TEST_PROTOCOL=ConnectionUnix contract_bus.
+// tests/contract/meson.build lists, and once more for each other serializer; by hand:
+// IPCM_TEST_PROTOCOL=ConnectionUnix IPCM_TEST_SERIALIZER=Cereal contract_bus.
 
 #include <cstdlib>
-
 #include <filesystem>
 
 #include "support/peers.h"
@@ -17,15 +17,54 @@ namespace ipcm::test {
   return name != nullptr ? name : "ConnectionUnix";
 }
 
+[[nodiscard]] inline std::string serializer() {
+  const char* name = std::getenv("IPCM_TEST_SERIALIZER");
+  return name != nullptr ? name : "JSON";
+}
+
+/// Whether messages wait for a receiver that is away.
+[[nodiscard]] inline bool keeps_messages() { return transport::find_protocol(protocol()).keeps_messages(); }
+// What not every protocol can. A test that asks for more than the protocol under test has is left out of that
+// run (doctest counts it as skipped, not as passed):
+//
+//   TEST_CASE_FIXTURE(Tidy, "A10: …" * kept_messages()) { … }
+
+struct LeaveOut {
+  bool when;
+  template <class TestCaseOrSuite>
+  void fill(TestCaseOrSuite& test) const {
+    test.m_skip = test.m_skip || when;
+  }
+};
+/// For tests where messages wait for a receiver that is away; or, with false, where they do not.
+[[nodiscard]] inline LeaveOut kept_messages(bool kept = true) {
+  return {transport::find_protocol(protocol()).keeps_messages() != kept};
+}
+/// For tests with members in other processes.
+[[nodiscard]] inline LeaveOut needs_processes() {
+  return {transport::find_protocol(protocol()).within_one_process()};
+}
+
+/// For tests of what is so only inside one process.
+[[nodiscard]] inline LeaveOut needs_no_processes() { return {!needs_processes().when}; }
+/// For tests that look at where a bus lies in the file system.
+[[nodiscard]] inline LeaveOut needs_files() { return needs_processes(); }
+
 /// How a bus of the protocol under test is made.
 [[nodiscard]] inline SpawnOptions bus_options() {
   SpawnOptions options;
   options.protocols = {protocol()};
+  options.serializer = serializer();
   // A database on the server that tests/support/servers.py has started.
   if (const char* route = std::getenv("IPCM_TEST_ROUTE")) options.route = route;
   return options;
 }
 [[nodiscard]] inline Guard spawn_bus() { return ipcm_spawn(bus_options()); }
+
+/// Removes one that nobody owns.
+[[nodiscard]] inline bool remove_bus(const BusInfo& info) {
+  return transport::find_protocol(info.protocol).remove_route(info);
+}
 
 /// What a route leads to, of a bus that may have been taken down: a file or a directory, or tables on a
 /// server.
@@ -37,10 +76,6 @@ namespace ipcm::test {
   } catch (const BusError&) {
     return false;
   }
-}
-/// Removes a bus that nobody owns.
-inline void remove_bus(const BusInfo& info) {
-  CHECK(transport::find_protocol(info.protocol).remove_route(info));
 }
 
 /// A forked service on a new bus of that protocol, or on an existing one.

@@ -14,8 +14,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <stdexcept>
+#include <thread>
 
+#include "os/events.h"
 #include "os/process.h"
 
 namespace ipcm::test {
@@ -116,6 +119,15 @@ void await_end(Pid pid) {
                   " does not end");
 }
 
+void await_file(const std::string& path) {
+  const std::filesystem::path file(path);
+  os::DirectoryWatch watch(file.parent_path());
+  while (!std::filesystem::exists(file)) {
+    REQUIRE_MESSAGE(readable_in_time(watch.fd()), path, " does not come");
+    watch.read([](std::string_view) {});
+  }
+}
+
 void await_idle(Pid pid) {
   const auto deadline = os::Deadline::after(kHang);
   for (int asleep = 0; asleep < 20;) {
@@ -149,6 +161,14 @@ std::vector<std::string> descriptors_of(Pid pid) {
     if (size > 0) all.emplace_back(target.data(), static_cast<std::size_t>(size));
   }
   return all;
+}
+
+void with_thread(const std::function<void()>& work) {
+  std::promise<void> over;
+  std::thread second([&] { over.get_future().wait(); });
+  work();
+  over.set_value();
+  second.join();
 }
 
 StderrInto::StderrInto(const std::string& path) : before_(::fcntl(2, F_DUPFD_CLOEXEC, 3)) {

@@ -56,6 +56,8 @@ class Forked {
 
 /// Waits until that process has ended (a zombie has).
 void await_end(Pid pid);
+/// Waits until a file of that name is there, told by its directory.
+void await_file(const std::string& path);
 /// Waits until it sleeps with nothing to do. A process that spins never does.
 void await_idle(Pid pid);
 /// The children of this process, zombies included.
@@ -64,6 +66,9 @@ void await_idle(Pid pid);
 [[nodiscard]] std::string command_line(Pid pid);
 /// Where the descriptors of a process lead.
 [[nodiscard]] std::vector<std::string> descriptors_of(Pid pid);
+
+/// Does `work` while this process has a second thread.
+void with_thread(const std::function<void()>& work);
 
 /// Sends this process's stderr into a file for as long as it lives.
 class StderrInto {

@@ -43,8 +43,8 @@ struct BusInfo {
 
 /// How a new bus is made.
 struct SpawnOptions {
-  /// The first of these that works here is taken.
-  std::vector<std::string> protocols = {"ConnectionUnix"};
+  /// The first of these that works here is taken; none: $IPCM_PROTOCOL, else ConnectionUnix.
+  std::vector<std::string> protocols = {};
   std::string serializer = "JSON";
   std::map<std::string, std::string> serializer_options = {};
   /// An existing store to use, such as a database that is there already; empty: a new one is made. What was
@@ -57,6 +57,10 @@ struct SpawnOptions {
   bool guard = true;
   /// How long peers get to leave politely. After that our own children are sent SIGTERM, then SIGKILL.
   Duration patience = std::chrono::seconds(60);
+  /// Services and children of ours that have not gone: after this SIGTERM, and after that time more SIGKILL.
+  /// (A service gives its own workers 15 s.)
+  Duration polite_time = std::chrono::seconds(5);
+  Duration term_time = std::chrono::seconds(20);
   /// Sent to the processes of all peers before they are told to end; 0: none.
   int signal = 0;
   /// shutdown() checks the statistics once all have left, and throws Error that names the pairs of peers

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -33,7 +34,7 @@ class Client {
  public:
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
-  /// Leaves the bus without a word; messages not yet read are dropped.
+  /// Leaves the bus like disconnect(), but silently and at once; messages not yet read are dropped.
   ~Client();
 
   [[nodiscard]] const std::string& id() const;
@@ -52,6 +53,12 @@ class Client {
   /// The same, and waits for the first one. Empty: `limit` passed.
   [[nodiscard]] std::vector<Message> wait_for_messages(Duration limit = kNoLimit);
 
+  /// Puts messages back: they come again with the next get_messages(), in front of others; also to whoever
+  /// joins next under this name, when this client has left, or its process has become another program by exec.
+  /// They count as not read.
+  void requeue_message(const Message& message);
+  void requeue_messages(const std::vector<Message>& messages);
+
   /// The others on the bus, sorted. A peer whose process is dead is not among them.
   [[nodiscard]] std::vector<std::string> peers();
   [[nodiscard]] bool peer_exists(std::string_view name);
@@ -60,7 +67,10 @@ class Client {
   [[nodiscard]] bool peer_active(std::string_view name, Duration limit);
   [[nodiscard]] std::optional<Pid> peer_pid(std::string_view name);
 
+  /// What was sent and read under this name, also before this client had it.
   [[nodiscard]] Statistics statistics() const;
+  /// The same of all who have left the bus, by name.
+  [[nodiscard]] std::map<std::string, Statistics> all_statistics();
   /// Messages queued because the receiver was slow.
   [[nodiscard]] std::size_t pending_sends() const;
   /// Whether a message to that peer would go out at once.
@@ -70,6 +80,13 @@ class Client {
   /// messages are an Error "messages waiting at disconnect for NAME", thrown after the bus was left. A second
   /// call does nothing.
   void disconnect(const std::function<void(const Message&)>& handler = {});
+
+  /// Leaves the bus for a while: messages for this name wait until it is taken up again with ipcm_reconnect(),
+  /// by this process or another one; with a limit, not longer. Throws BusError on a protocol that keeps no
+  /// messages, ConnectionUnix among them; then the client is still there.
+  void suspend();
+  void suspend(Duration expires_in);
+  void suspend(std::chrono::system_clock::time_point expires_at);
 
   /// For somebody else's event loop: when fd() is readable, dispatch() takes what is there, without blocking.
   /// The descriptor is borrowed and lives as long as the Client.
@@ -93,5 +110,9 @@ class Client {
 /// with `_`.
 [[nodiscard]] Client ipcm_connect(std::string_view name, const BusInfo& info);
 [[nodiscard]] Client ipcm_connect(std::string_view name, std::string_view info);
+/// Takes up a name that was suspended, with the messages that wait for it; also that of a process that died.
+/// Where nothing waits it is the same as ipcm_connect(). Throws NameTaken while the other process lives.
+[[nodiscard]] Client ipcm_reconnect(std::string_view name, const BusInfo& info);
+[[nodiscard]] Client ipcm_reconnect(std::string_view name, std::string_view info);
 
 }  // namespace ipcm

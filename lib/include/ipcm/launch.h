@@ -25,14 +25,20 @@ struct Exec {
   std::map<std::string, std::string> env = {};
   /// Working directory; empty: the caller's.
   std::string directory = {};
+  /// For programs that use ipcm::begin(): serve right there, before the rest of their main().
+  bool stay_in_begin = false;
 };
 
-/// Where the three standard streams of a service go; empty: where the caller's go.
-/// "/dev/null", a file's path (appended to, made if need be), or "&1", "&2": the caller's stdout or stderr.
+/// Where the three standard streams of a service go; empty: where the caller's go. A file's path (appended to,
+/// made if need be); "&7": the caller's descriptor of that number; "&orig": where the stream led before the
+/// caller, a service, was redirected itself.
 struct Redirect {
   std::string in = {};
   std::string out = {};
   std::string err = {};
+  /// Whether services that this one starts have these streams too, unless they are told otherwise. If not, they
+  /// get the original ones.
+  bool inherited = true;
   friend bool operator==(const Redirect&, const Redirect&) = default;
 };
 
@@ -78,6 +84,7 @@ struct ServiceOptions {
   std::function<void(Service&, const std::map<std::string, int>&)> on_peer_delta = {};
   std::function<void(Service&, Pid, int)> on_pid = {};
   std::map<int, std::function<void(Service&)>> on_sig = {};
+  std::function<void(Service&, const Activity&)> on_unhandled = {};
   std::function<bool(Service&)> should_end = {};
   std::function<void(Service&)> on_cleanup = {};
   std::function<Answer(Service&, const Request&)> handle_request = {};

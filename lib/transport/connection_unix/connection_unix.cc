@@ -25,12 +25,6 @@ constexpr auto kConnectTime = std::chrono::seconds(5);
 /// Read from one connection before the others get their turn.
 constexpr std::size_t kFairShare = 4UL * 1024 * 1024;
 
-/// The reference allows names as long as its own socket addresses do: 104 bytes less the route and two.
-std::size_t longest_name(const std::string& route) {
-  constexpr std::size_t kAddress = 104, kExtra = 2;
-  return route.size() + kExtra < kAddress ? kAddress - kExtra - route.size() : 0;
-}
-
 std::string framed(const std::string& payload) {
   const auto head = wire::frame_header(payload.size());
   return std::string(head.data(), head.size()) + payload;
@@ -41,7 +35,7 @@ std::string framed(const std::string& payload) {
 ConnectionUnix::ConnectionUnix(const JoinRequest& request, Loop& loop, Receiver& receiver)
     : DirectoryTransport(
           request, loop, receiver, connection_unix_protocol(),
-          Route(request.info.route, {.longest_name = longest_name(request.info.route),
+          Route(request.info.route, {.longest_name = longest_socket_name(request.info.route),
                                      .endpoints = {os::FileKind::socket, os::FileKind::regular}})) {
   if (request.anonymous) return;
   claim();

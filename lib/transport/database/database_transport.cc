@@ -57,6 +57,12 @@ bool same_peers(const std::vector<PeerRow>& a, const std::vector<PeerRow>& b) {
   });
 }
 
+/// Of a value that is a blob; nothing else is one.
+std::string_view bytes_of(const Value& value) {
+  const auto* blob = std::get_if<Blob>(&value);
+  return blob != nullptr ? std::string_view(blob->bytes) : std::string_view();
+}
+
 bool is_there(State state) {
   return state == State::active || state == State::present || state == State::suspended;
 }
@@ -221,7 +227,7 @@ DatabaseTransport::Attempt DatabaseTransport::try_send(const Outgoing& message, 
         if (auto process = os::open_process(facts.pid)) link.process = std::move(*process);
       links_.insert_or_assign(message.to, std::move(link));
     }
-    if (!has_room(to, why)) return Attempt::full;
+    if (!has_room(to, message.payload.size(), why)) return Attempt::full;
     std::int64_t made = 0;
     try {
       insert(message.id, request_.name, to, message.stamp, message.broadcast, message.payload, made);
@@ -269,9 +275,16 @@ void DatabaseTransport::insert(const std::string& id, const std::string& from, c
       .append(
           " FROM ipcm_peers p WHERE p.id = :to AND p.active IS NOT NULL AND (p.suspend_expires IS NULL OR "
           "p.suspend_expires >= :now)");
-  const std::string as = sql.id_is_uuid && !is_uuid(id) ? os::make_uuid() : id;
-  made = store_->execute(text, {as, store_->id_of(from), stamp, Blob{payload},
-                                std::int64_t{broadcast ? 1 : 0}, to, os::wall_clock_seconds()});
+  Values values;
+  values.reserve(7);
+  values.emplace_back(sql.id_is_uuid && !is_uuid(id) ? os::make_uuid() : id);
+  values.emplace_back(store_->id_of(from));
+  values.emplace_back(stamp);
+  values.emplace_back(std::in_place_type<Blob>, payload);
+  values.emplace_back(std::int64_t{broadcast ? 1 : 0});
+  values.emplace_back(to);
+  values.emplace_back(os::wall_clock_seconds());
+  made = store_->execute(text, values);
 }
 
 void DatabaseTransport::let_sender_exist() {
@@ -282,22 +295,29 @@ void DatabaseTransport::let_sender_exist() {
   sender_exists_ = true;
 }
 
-bool DatabaseTransport::has_room(const std::string& id, std::string& why) {
+bool DatabaseTransport::has_room(const std::string& id, std::size_t size, std::string& why) {
   // Counting is worth a statement now and then only: half of the room that is left can be used without.
-  if (const auto known = room_.find(id); known != room_.end() && known->second > 0) {
-    --known->second;
+  if (const auto known = room_.find(id);
+      known != room_.end() && known->second.messages > 0 && known->second.bytes >= size) {
+    --known->second.messages;
+    known->second.bytes -= size;
     return true;
   }
   const auto rows = store_->query(
-      R"(SELECT COUNT(*) FROM (SELECT 1 AS one FROM ipcm_messages WHERE "to" = :to LIMIT :most) AS waiting)",
-      {id, kLargestBacklog}, {Column::integer});
-  const std::int64_t waiting = rows.empty() ? 0 : integer_of(rows.front().front()).value_or(0);
-  if (waiting >= kLargestBacklog) {
+      R"(SELECT COUNT(*), COALESCE(SUM(size), 0) FROM (SELECT LENGTH(content) AS size FROM ipcm_messages )"
+      R"(WHERE "to" = :to LIMIT :most) AS waiting)",
+      {id, kMostMessages}, {Column::integer, Column::integer});
+  const std::int64_t messages = integer_of(rows.at(0).at(0)).value_or(0);
+  const std::int64_t bytes = integer_of(rows.at(0).at(1)).value_or(0);
+  // The first one always goes, whatever its size.
+  if (messages >= kMostMessages || (messages > 0 && bytes + static_cast<std::int64_t>(size) > kMostBytes)) {
     room_.erase(id);
-    why = "it does not read: " + std::to_string(waiting) + " messages wait for it already";
+    why = "it does not read: " + std::to_string(messages) + " messages, " + std::to_string(bytes) +
+          " bytes, or more wait for it already";
     return false;
   }
-  room_[id] = static_cast<std::size_t>((kLargestBacklog - waiting) / 2);
+  room_[id] = {static_cast<std::size_t>((kMostMessages - messages) / 2),
+               static_cast<std::size_t>(std::max<std::int64_t>(kMostBytes - bytes, 0) / 2)};
   return true;
 }
 
@@ -367,12 +387,13 @@ void DatabaseTransport::note_break(const std::string& why) {
 
 void DatabaseTransport::drain() {
   if (!store_->is_ours() || broken_) return;
-  for (const Message& message : std::exchange(kept_, {})) receiver_.received(message);
+  if (!keeps_put_back_)
+    for (const Message& message : std::exchange(kept_, {})) receiver_.received(message);
   if (!joined_) return;
   try {
     patiently([&] {
       remove_finished();
-      put_back_.clear();
+      if (!keeps_put_back_) put_back_.clear();
       return take_in(true);
     });
   } catch (const StoreError& error) {
@@ -396,6 +417,7 @@ bool DatabaseTransport::take_in(bool everything) {
   had.insert(finished_.begin(), finished_.end());
   for (const auto& [id, stored] : delivered_) had.insert(stored);
   bool some = false;
+  const bool was_receiving = receiving_;
   for (;;) {
     // Small contents come along, unless that would bring many again that we have handed on already.
     const bool along = had.size() < kFewRows;
@@ -450,7 +472,8 @@ bool DatabaseTransport::take_in(bool everything) {
       receiver_.dropped(std::to_string(removed) + " messages whose ids are no text were dropped");
     }
     remove_messages(unwanted);
-    if (!everything || !more) {
+    // Whoever reads may have had enough meanwhile.
+    if (!everything || !more || (was_receiving && !receiving_)) {
       store_->took_in(some);
       return more;
     }
@@ -482,7 +505,8 @@ void DatabaseTransport::take_row(const Values& row) {
       // Stored under a hash.
       if (const auto sender = row_of(from)) message.from = sender->name;
     }
-    message.content = Content::json(request_.serializer->read_value(text_of(row[3])));
+    // read_value() has checked it.
+    message.content = Content::trusted_json(request_.serializer->read_value(bytes_of(row[3])));
     if (message.content.is_null()) throw ProtocolError("its content is null");
   } catch (const StoreError&) {
     throw;
@@ -504,8 +528,13 @@ void DatabaseTransport::remove_messages(const std::vector<std::string>& ids) {
 }
 
 void DatabaseTransport::acknowledge(const std::vector<std::string>& ids) {
-  for (const std::string& id : ids)
+  for (const std::string& id : ids) {
+    if (const auto void_one = forgone_.find(id); void_one != forgone_.end()) {
+      if (--void_one->second == 0) forgone_.erase(void_one);
+      continue;
+    }
     if (auto done = delivered_.extract(id)) finished_.push_back(std::move(done.mapped()));
+  }
   if (finished_.empty() || !joined_ || broken_ || !store_->is_ours()) return;
   try {
     remove_finished();
@@ -534,6 +563,7 @@ void DatabaseTransport::requeue(const std::vector<Message>& messages) {
       if (const auto had = delivered_.find(id); had != delivered_.end()) {
         id = had->second;  // its row is still there
         delivered_.erase(had);
+        ++forgone_[message.id];
       } else {
         if (store_->dialect().id_is_uuid && !is_uuid(id)) id = os::make_uuid();
         std::int64_t made = 0;
@@ -662,6 +692,7 @@ void DatabaseTransport::go(const std::string& statement, const Values& given, co
                            bool wipe) {
   joined_ = false;
   soon_.stop();
+  std::int64_t unread = 0;
   store_->in_transaction([&] {
     remove_finished();
     if (wipe) {
@@ -669,10 +700,11 @@ void DatabaseTransport::go(const std::string& statement, const Values& given, co
       take_in(true);
       Values keep = {id_};
       for (const std::string& id : put_back_) keep.emplace_back(id);
-      store_->execute(
+      const auto deleted = store_->execute(
           R"(DELETE FROM ipcm_messages WHERE "to" = :id)" +
               (put_back_.empty() ? std::string() : " AND id NOT IN (" + placeholders(put_back_.size()) + ")"),
           keep);
+      unread = deleted - static_cast<std::int64_t>(delivered_.size());
       delivered_.clear();
     }
     Values values = given;
@@ -684,6 +716,9 @@ void DatabaseTransport::go(const std::string& statement, const Values& given, co
                     values);
   });
   store_->drop_name();
+  if (unread > 0)
+    receiver_.dropped(std::to_string(unread) + " more messages to '" + request_.name +
+                      "' were not read when it left");
 }
 
 void DatabaseTransport::leave(const Statistics& statistics) {

@@ -32,6 +32,7 @@ class DatabaseTransport final : public transport::Transport {
   void drain() override;
   void receive(bool on) override;
   void requeue(const std::vector<Message>& messages) override;
+  void keep_requeued() override { keeps_put_back_ = true; }
   void acknowledge(const std::vector<std::string>& ids) override;
   std::vector<std::string> peers() override;
   transport::PeerFacts look(const std::string& peer) override;
@@ -57,7 +58,7 @@ class DatabaseTransport final : public transport::Transport {
   [[nodiscard]] std::optional<PeerRow> row_of(const std::string& id);
   [[nodiscard]] Attempt try_send(const Outgoing& message, std::string& why);
   [[nodiscard]] bool is_known_alive(const std::string& peer) const;
-  [[nodiscard]] bool has_room(const std::string& id, std::string& why);
+  [[nodiscard]] bool has_room(const std::string& id, std::size_t size, std::string& why);
   void insert(const std::string& id, const std::string& from, const std::string& to, double stamp,
               bool broadcast, const std::string& payload, std::int64_t& made);
   void let_sender_exist();
@@ -89,6 +90,7 @@ class DatabaseTransport final : public transport::Transport {
   bool watches_all_ = false;
   bool watches_rows_ = false;
   bool somebody_died_ = false;
+  bool keeps_put_back_ = false;
   bool sender_exists_ = false;
   bool broken_ = false;
   Statistics past_;
@@ -97,9 +99,13 @@ class DatabaseTransport final : public transport::Transport {
   std::map<std::string, std::string> delivered_;  // by the id as it was handed on; as the table has it
   std::vector<std::string> finished_;             // dealt with, and still in the table, as that has them
   std::set<std::string> put_back_;                // as the table has them; not before the next drain()
-  std::vector<Message> kept_;                     // put back by an anonymous member, which has no rows
-  std::deque<Outgoing> outbox_;                   // while somebody else has the database locked
-  std::map<std::string, std::size_t> room_;  // how many more may be sent before it is counted again, by id
+  std::map<std::string, unsigned> forgone_;  // put back before they were acknowledged: those words are void
+  std::vector<Message> kept_;                // put back by an anonymous member, which has no rows
+  std::deque<Outgoing> outbox_;              // while somebody else has the database locked
+  struct Room {
+    std::size_t messages = 0, bytes = 0;
+  };
+  std::map<std::string, Room> room_;  // what may be sent before it is counted again, by id
   /// Somebody we have sent to, alive when we looked.
   struct Link {
     Pid pid = 0;
@@ -113,6 +119,6 @@ class DatabaseTransport final : public transport::Transport {
 };
 
 /// Kept for one receiver at most; more are refused.
-inline constexpr std::int64_t kLargestBacklog = 100'000;
+inline constexpr std::int64_t kMostMessages = 100'000, kMostBytes = 128L * 1024 * 1024;
 
 }  // namespace ipcm::database

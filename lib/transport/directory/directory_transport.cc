@@ -133,8 +133,10 @@ void DirectoryTransport::watch_peers() {
 
 void DirectoryTransport::watch_foreign_deaths() {
   // A peer of ours shows in the directory when it dies; one that holds no lock is watched as a process.
+  // Who asked the dead something is to see that they are dead, not only gone: they are cleared away by who
+  // lists peers.
   std::vector<ForeignWatch::Peer> foreign;
-  for (const auto& listed : route_.list())
+  for (const auto& listed : route_.list(Route::Leftovers::leave))
     if (!listed.has_lock && listed.facts.state == PeerFacts::State::active)
       foreign.push_back({listed.name, listed.facts.pid});
   foreign_.follow(foreign);

@@ -20,6 +20,7 @@ namespace ipcm::transport {
 class DirectoryTransport : public Transport {
  public:
   void requeue(const std::vector<Message>& messages) final;
+  void keep_requeued() final { has_requeued_ = false; }
   void acknowledge(const std::vector<std::string>& ids) override;
   std::vector<std::string> peers() final;
   PeerFacts look(const std::string& peer) final;

@@ -45,6 +45,11 @@ std::string DiskNames::of(const std::string& peer) const {
   return hashed(peer);
 }
 
+std::size_t longest_socket_name(const std::string& route) {
+  constexpr std::size_t kAddress = 104, kExtra = 2;
+  return route.size() + kExtra < kAddress ? kAddress - kExtra - route.size() : 0;
+}
+
 void check_peer_name(const std::string& peer) {
   if (peer.empty()) throw UsageError("the name of a peer may not be empty");
   if (peer.front() == '_') throw UsageError("the name '" + peer + "' may not begin with '_'");

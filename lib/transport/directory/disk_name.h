@@ -22,6 +22,10 @@ class DiskNames {
   std::size_t longest_;
 };
 
+/// The longest name that stands for itself where endpoints are sockets: the reference allows as much as its
+/// own socket addresses do, 104 bytes less the route and two.
+[[nodiscard]] std::size_t longest_socket_name(const std::string& route);
+
 /// Throws UsageError for a name that no peer can have.
 void check_peer_name(const std::string& peer);
 

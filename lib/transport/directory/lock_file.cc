@@ -65,7 +65,7 @@ void read_note(int fd, LockFacts& facts) {
           if (key == "note") note = decoded;
           return true;
         });
-    facts.pid = pid;
+    facts.pid = facts.written_by = pid;
     facts.note = std::move(note);
   } catch (const Error&) {
     // Being written just now, or not ours: the lock itself still tells.
@@ -158,7 +158,7 @@ LockFacts look_at_lock(const os::Directory& directory, const std::string& file) 
   if (there.kind != os::FileKind::regular) return facts;
   if (HeldFiles::instance().contains(id_of(there))) {
     facts.exists = facts.held = true;
-    facts.pid = os::own_pid();
+    facts.pid = facts.written_by = os::own_pid();
     return facts;
   }
   const os::UniqueFd opened = directory.open_existing(file);

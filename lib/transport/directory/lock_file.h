@@ -56,7 +56,8 @@ class HeldLock {
 struct LockFacts {
   bool exists = false;
   bool held = false;
-  Pid pid = 0;  ///< who holds it, or who wrote it; 0: not known
+  Pid pid = 0;         ///< who holds it, or who wrote it; 0: not known
+  Pid written_by = 0;  ///< as its writer numbers itself, which may be in another pid namespace
   std::string note;
 };
 [[nodiscard]] LockFacts look_at_lock(const os::Directory& directory, const std::string& file);

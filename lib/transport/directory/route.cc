@@ -83,7 +83,15 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock) const {
   return facts;
 }
 
-std::vector<Route::Listed> Route::list() {
+bool Route::is_ours(const std::string& peer) const {
+  const std::string file = names_.of(peer);
+  const LockFacts lock = look_at_lock(directory_, lock_file_of(file));
+  // The pid has to be the same: the lock of a foreign peer's name is taken for a moment by one of ours that
+  // tries to have that name.
+  return lock.held && lock.written_by > 0 && noted_pid(file) == lock.written_by;
+}
+
+std::vector<Route::Listed> Route::list(Leftovers leftovers) {
   std::vector<Listed> all;
   for (const std::string& file : directory_.names()) {
     if (!DiskNames::may_be_endpoint(file)) continue;
@@ -92,7 +100,8 @@ std::vector<Route::Listed> Route::list() {
     if (one.facts.state == PeerFacts::State::absent) continue;
     if (one.facts.state == PeerFacts::State::dead) {
       // Messages are never thrown away unseen: they wait for a successor, or for the end of the bus.
-      if (!traits_.has_unread || !traits_.has_unread(directory_, file)) clear_leftovers(file);
+      if (leftovers == Leftovers::clear && (!traits_.has_unread || !traits_.has_unread(directory_, file)))
+        clear_leftovers(file);
       continue;
     }
     auto real = real_name(file);

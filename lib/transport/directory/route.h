@@ -40,14 +40,17 @@ class Route {
   [[nodiscard]] std::string disk_name(const std::string& peer) const { return names_.of(peer); }
 
   [[nodiscard]] PeerFacts look(const std::string& peer) const { return look_at(names_.of(peer)); }
+  /// Whether it holds its lock: it lives, and understands what is ours.
+  [[nodiscard]] bool is_ours(const std::string& peer) const;
   struct Listed {
     std::string name;
     PeerFacts facts;
     bool has_lock = false;  ///< its death will show in the directory
   };
   /// All that are not dead, sorted by name. Leftovers of dead ones are cleared away, unless messages wait in
-  /// them.
-  [[nodiscard]] std::vector<Listed> list();
+  /// them, or the caller wants to leave them to be seen.
+  enum class Leftovers { clear, leave };
+  [[nodiscard]] std::vector<Listed> list(Leftovers leftovers = Leftovers::clear);
   /// What a process that was killed left behind goes, unless somebody has taken the name meanwhile.
   void clear_leftovers(const std::string& disk_name) const;
   /// The owner of the bus is dead, or the directory was removed.

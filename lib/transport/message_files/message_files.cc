@@ -93,9 +93,9 @@ Transport::Sent MessageFiles::send(const Message& message, std::string& why) {
     return Sent::gone;
   }
   if (outboxes_.size() > kMostOutboxes) outboxes_.clear();
-  if (!outboxes_[disk_name].has_room(*mailbox)) {
-    why = "it does not read: " + std::to_string(Outbox::kMostMessages) +
-          " messages or more wait in its mailbox already";
+  if (!outboxes_[disk_name].has_room(*mailbox, payload.size())) {
+    why = "it does not read: " + std::to_string(Outbox::kMostMessages) + " messages, or " +
+          std::to_string(Outbox::kMostBytes) + " bytes, or more wait in its mailbox already";
     return Sent::full;
   }
   const std::string file = file_name_for(message.id);

@@ -14,7 +14,26 @@ constexpr std::size_t kSmallDirectory = 12 * Outbox::kMostMessages;
 
 }  // namespace
 
-bool Outbox::has_room(const os::Directory& mailbox) {
+bool Outbox::has_room(const os::Directory& mailbox, std::size_t size) {
+  if (!has_room_for_one(mailbox)) return false;
+  uncounted_bytes_ += size;
+  return uncounted_bytes_ < kBytesBetweenCounts || has_room_for_bytes(mailbox);
+}
+
+bool Outbox::has_room_for_bytes(const os::Directory& mailbox) {
+  const double changed = mailbox.facts().modified;
+  std::uint64_t bytes = 0;
+  for (const std::string& name : mailbox.names()) bytes += mailbox.look(name).size;
+  if (bytes >= kMostBytes) {
+    full_at_ = changed;
+    unchecked_ = 0;  // to be asked again before the next one
+    return false;
+  }
+  uncounted_bytes_ = 0;
+  return true;
+}
+
+bool Outbox::has_room_for_one(const os::Directory& mailbox) {
   if (unchecked_ > 0) {
     --unchecked_;
     return true;

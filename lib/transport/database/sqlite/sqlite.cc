@@ -113,7 +113,7 @@ class SqliteStore final : public Store {
     // A writer changes the file before it lets its lock go. Who looks too early finds it locked, and looks
     // again a moment later.
     if (watching_) return;
-    changes_ = std::make_unique<os::FileWatch>(route_);
+    changes_ = std::make_unique<os::FileWatch>(route_, os::FileWatch::Of::writing);
     watching_ = loop.watch(changes_->fd(), EPOLLIN, [this, tell = std::move(news)](std::uint32_t) {
       if (changes_->read()) tell();
     });
@@ -189,7 +189,8 @@ class SqliteProtocol final : public transport::FileProtocol {
     check(tables.failure);
     const bool were_there = integer_of(tables.rows.at(0).at(0)).value_or(0) > 0;
     for (const char* statement : {kPeers, kMessages, kIndex}) check(session->run(statement, {}, {}).failure);
-    if (given) Companion(route).directory().write_file(kGivenFile, were_there ? "kept" : "made", 0600);
+    const Companion companion(route);  // the place of what is noted about the bus
+    if (given) companion.directory().write_file(kGivenFile, were_there ? "kept" : "made", 0600);
   }
   void remove_beside(const std::string& route) const noexcept override {
     for (const char* beside : {"-journal", "-wal", "-shm"}) (void)os::remove_file(route + beside);

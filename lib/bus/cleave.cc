@@ -1,0 +1,109 @@
+// Handing a bus over to a daemon: two forks and a session of its own, so that nobody is its parent and no
+// terminal reaches it. Taking over is one rename (transport/directory/lock_file.h): there is no moment in
+// which the bus has no owner, so no service takes it for orphaned.
+
+#include "bus/cleave.h"
+
+#include <sys/epoll.h>
+
+#include <charconv>
+#include <csignal>
+#include <string>
+
+#include "bus/member.h"
+#include "bus/take_down.h"
+#include "ipcm/error.h"
+#include "os/directory.h"
+#include "os/pipe.h"
+#include "os/process.h"
+#include "os/signals.h"
+#include "os/spawn.h"
+#include "transport/protocols.h"
+
+namespace ipcm::bus {
+namespace {
+
+constexpr auto kTakeOverTime = std::chrono::seconds(10);
+
+/// Until it is told to end, or everybody who was there has left.
+void keep(const BusInfo& info, os::SignalReader& signals) {
+  auto loop = std::make_shared<Loop>();
+  transport::JoinRequest request;
+  request.info = info;
+  request.name = "spawn";
+  request.anonymous = true;
+  Member member(request, loop, Member::Sending::queues);
+  bool told = false;
+  const Watch watch = loop->watch(signals.fd(), EPOLLIN, [&](std::uint32_t) {
+    while (signals.next()) told = true;
+  });
+  member.transport().watch_peers();
+  bool anybody = false;
+  while (!told && !member.transport().is_orphaned()) {
+    const std::uint64_t seen = member.peer_changes();
+    const bool now = !member.transport().peers().empty();
+    if (anybody && !now) return;
+    anybody = now;
+    loop->run_until([&] { return told || member.peer_changes() != seen; }, os::Deadline::never());
+  }
+}
+
+/// The daemon's life. `report` hears its pid, or "!" and what went wrong.
+int guard_from_now_on(const BusInfo& info, const SpawnOptions& options, os::UniqueFd report) {
+  const transport::Protocol& protocol = transport::find_protocol(info.protocol);
+  std::unique_ptr<transport::Ownership> owner;
+  std::unique_ptr<os::SignalReader> signals;
+  try {
+    os::set_process_title("ipcm-guard");
+    signals = std::make_unique<os::SignalReader>(std::vector<int>{SIGTERM, SIGINT, SIGHUP});
+    owner = protocol.own(info);
+    (void)os::try_write_all(report.get(), std::to_string(os::own_pid()));
+  } catch (const std::exception& error) {
+    (void)os::try_write_all(report.get(), std::string("!") + error.what());
+    return 1;
+  }
+  report.reset();
+  try {
+    keep(info, *signals);
+    (void)take_down(info, options, {});
+  } catch (const std::exception&) {
+    // Nobody is left to tell; the route goes all the same.
+  }
+  (void)protocol.remove_route(info);
+  return 0;
+}
+
+}  // namespace
+
+Pid cleave(const BusInfo& info, const SpawnOptions& options) {
+  if (os::has_threads())
+    throw UsageError(
+        "a bus can't be cleaved from a process with several threads: a fork would copy their locks as they "
+        "stand; cleave before threads are made, or make the bus with guard = false");
+  os::Pipe pipe = os::make_pipe();
+  const int report = pipe.write_end.release();
+  auto middle = os::fork_process();
+  if (!middle) {
+    os::discard_stdio();
+    try {
+      os::start_session();
+      if (os::fork_process_unowned()) os::leave_forked_process(0);
+      os::keep_only(report);
+      os::leave_forked_process(guard_from_now_on(info, options, os::UniqueFd(report)));
+    } catch (const std::exception& error) {
+      (void)os::try_write_all(report, std::string("!") + error.what());
+    }
+    os::leave_forked_process(1);
+  }
+  pipe.write_end = os::UniqueFd(report);
+  pipe.write_end.reset();
+  (void)middle->reap(os::Deadline::after(kTakeOverTime));
+  const std::string words = os::read_until_end(pipe.read_end.get(), os::Deadline::after(kTakeOverTime), "cleave");
+  Pid pid = 0;
+  std::from_chars(words.data(), words.data() + words.size(), pid);
+  if (pid > 0) return pid;
+  throw Error("the bus at " + info.route + " could not be handed over: " +
+              (words.size() > 1 ? words.substr(1) : "the process that was to own it ended without a word"));
+}
+
+}  // namespace ipcm::bus

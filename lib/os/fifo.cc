@@ -1,0 +1,110 @@
+#include "os/fifo.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cerrno>
+#include <charconv>
+#include <ctime>
+
+#include "os/sys.h"
+
+namespace ipcm::os {
+namespace {
+
+/// What the kernel lets everybody have; 0: can't be told.
+int largest_pipe() {
+  try {
+    const UniqueFd file(::open("/proc/sys/fs/pipe-max-size", O_RDONLY | O_CLOEXEC));
+    if (!file) return 0;
+    constexpr std::size_t kLongest = 64;
+    const std::string text = read_all(file.get(), kLongest, "pipe-max-size");
+    int size = 0;
+    std::from_chars(text.data(), text.data() + text.size(), size);
+    return size;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
+sigset_t only_sigpipe() noexcept {
+  sigset_t set{};
+  sigemptyset(&set);
+  sigaddset(&set, SIGPIPE);
+  return set;
+}
+
+}  // namespace
+
+UniqueFd make_fifo_at(const Directory& directory, const std::string& name) {
+  constexpr mode_t kMode = 0700;
+  const std::string path = directory.short_path(name);
+  const auto subject = [&] { return directory.path() + "/" + name; };
+  sys("make pipe", subject, [&] { return ::mkfifo(path.c_str(), kMode); });
+  UniqueFd fd(sys("open pipe", subject,
+                  [&] { return ::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW); }));
+  sys("set the mode of", subject, [&] { return ::fchmod(fd.get(), kMode); });  // whatever the umask is
+  // A user who has many pipes may not have large ones: then it stays as it is.
+  if (const int size = largest_pipe(); size > 0) (void)::fcntl(fd.get(), F_SETPIPE_SZ, size);
+  return fd;
+}
+
+std::optional<UniqueFd> open_fifo_at(const Directory& directory, const std::string& name) {
+  const std::string path = directory.short_path(name);
+  UniqueFd fd(quiet([&] { return ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW); }));
+  if (!fd) {
+    if (errno == ENXIO || errno == ENOENT || errno == ELOOP || errno == EISDIR) return std::nullopt;
+    throw SystemError(errno, "open pipe '" + directory.path() + "/" + name + "'");
+  }
+  if (facts_of(fd.get()).kind != FileKind::fifo) return std::nullopt;
+  return fd;
+}
+
+ReadResult read_fifo(int fd, std::span<char> into, std::size_t* got) {
+  *got = 0;
+  const ssize_t taken = quiet([&] { return ::read(fd, into.data(), into.size()); });
+  if (taken > 0) {
+    *got = static_cast<std::size_t>(taken);
+    return ReadResult::some;
+  }
+  if (taken == 0) return ReadResult::end;
+  if (errno == EAGAIN) return ReadResult::later;
+  throw SystemError(errno, "read a pipe");
+}
+
+PipeWriting::PipeWriting() noexcept {
+  const sigset_t set = only_sigpipe();
+  ::pthread_sigmask(SIG_BLOCK, &set, &before_);
+  if (sigismember(&before_, SIGPIPE) != 1) return;  // it was not blocked: so none was pending
+  sigset_t pending{};
+  ::sigpending(&pending);
+  was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+}
+
+PutResult PipeWriting::put(int fd, std::string_view bytes) {
+  assert(bytes.size() <= PIPE_BUF);
+  const ssize_t put = quiet([&] { return ::write(fd, bytes.data(), bytes.size()); });
+  if (put == static_cast<ssize_t>(bytes.size())) return PutResult::done;
+  if (put >= 0) throw SystemError(EIO, "write to a pipe: it took a part of what goes whole or not at all");
+  if (errno == EAGAIN) return PutResult::later;
+  if (errno != EPIPE) throw SystemError(errno, "write to a pipe");
+  raised_ = true;
+  return PutResult::gone;
+}
+
+PipeWriting::~PipeWriting() {
+  const int saved = errno;
+  if (raised_ && !was_pending_) {
+    // The write raised it in the thread that wrote, unless it is ignored.
+    const sigset_t set = only_sigpipe();
+    const timespec now{};
+    (void)quiet([&] { return ::sigtimedwait(&set, nullptr, &now); });
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  errno = saved;
+}
+
+}  // namespace ipcm::os

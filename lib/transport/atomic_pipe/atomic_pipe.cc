@@ -1,0 +1,239 @@
+#include "transport/atomic_pipe/atomic_pipe.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <utility>
+
+#include "ipcm/error.h"
+#include "os/directory.h"
+#include "os/fifo.h"
+#include "os/process.h"
+#include "transport/atomic_pipe/protocol.h"
+#include "wire/frame.h"
+
+namespace ipcm::transport {
+namespace {
+
+/// Read from the mailbox before others on the loop get their turn.
+constexpr std::size_t kFairShare = 4UL * 1024 * 1024;
+constexpr std::size_t kPiece = 64UL * 1024;
+/// The reference allows names as long as a file's may be, with room for what is appended.
+constexpr std::size_t kLongestName = 200;
+
+/// A pipe of a peer, open to write to.
+class PipeWay final : public Way {
+ public:
+  PipeWay(os::UniqueFd pipe, std::shared_ptr<WriterNumber> number)
+      : pipe_(std::move(pipe)), number_(std::move(number)) {}
+  ~PipeWay() override {
+    if (written_ > 0) number_->spoil();
+  }
+  PipeWay(const PipeWay&) = delete;
+  PipeWay& operator=(const PipeWay&) = delete;
+
+  void expect_fits(const std::string&) override {}
+
+  Put put(const std::string& payload) override {
+    if (written_ == 0) writer_ = {os::own_pid(), number_->get()};
+    os::PipeWriting writing;
+    std::array<char, wire::kLargestPart> room;
+    for (const std::size_t parts = wire::part_count(payload.size()); written_ < parts; ++written_) {
+      const auto part = wire::write_part(room, writer_, payload, parts - 1 - written_);
+      switch (writing.put(pipe_.get(), part)) {
+        case os::PutResult::done:
+          break;
+        case os::PutResult::later:
+          return Put::later;
+        case os::PutResult::gone:
+          written_ = 0;  // together with its reader
+          return Put::gone;
+      }
+    }
+    written_ = 0;
+    return Put::done;
+  }
+
+  [[nodiscard]] Wait waits_for() const override { return {pipe_.get(), EPOLLOUT}; }
+
+ private:
+  os::UniqueFd pipe_;
+  std::shared_ptr<WriterNumber> number_;
+  wire::PartWriter writer_;  // of the message that is being written
+  std::size_t written_ = 0;  // parts of it
+};
+
+}  // namespace
+
+std::int32_t WriterNumber::get() {
+  if (number_ >= 0) return number_;
+  // The count of this process in the lower half, which process it counts in the upper: a forked child begins
+  // at 0 again, without a lock that its parent's threads could have held at the fork.
+  static std::atomic<std::uint64_t> given{0};
+  constexpr unsigned kHalf = 32;
+  std::uint64_t before = given.load(), after = 0;
+  do {
+    const std::uint64_t here = static_cast<std::uint64_t>(os::generation()) << kHalf;
+    const std::uint64_t count = before >> kHalf == here >> kHalf ? before & 0xffffffffU : 0;
+    number_ = static_cast<std::int32_t>(count);
+    after = here | (count == wire::kLargestThread ? 0 : count + 1);
+  } while (!given.compare_exchange_weak(before, after));
+  return number_;
+}
+
+AtomicPipe::AtomicPipe(const JoinRequest& request, Loop& loop, Receiver& receiver)
+    : MailboxTransport(
+          request, loop, receiver, atomic_pipe_protocol(),
+          Route(request.info.route, {.longest_name = kLongestName, .endpoints = {os::FileKind::fifo}}),
+          os::FileKind::fifo) {
+  join();
+}
+
+AtomicPipe::~AtomicPipe() { leave_silently(); }
+
+os::UniqueFd AtomicPipe::make_mailbox(const std::string& file) {
+  return os::make_fifo_at(route_.directory(), file);
+}
+
+std::unique_ptr<Way> AtomicPipe::open_way(const std::string&, const std::string& file) {
+  auto pipe = os::open_fifo_at(route_.directory(), file);
+  return pipe ? std::make_unique<PipeWay>(std::move(*pipe), number_) : nullptr;
+}
+
+void AtomicPipe::take_in(Share share) {
+  if (!read_until_empty(share)) return;
+  watch_writers();
+  const auto ended = ended_writers();
+  if (ended.empty()) return;
+  // What they wrote before they ended, and after we had looked.
+  (void)read_until_empty(Share::all);
+  for (const Pid pid : ended) {
+    writers_.erase(pid);
+    if (const std::size_t lost = reader_.forget(pid); lost > 0)
+      receiver_.dropped("a message of process " + std::to_string(pid) + " was dropped: it ended after " +
+                        std::to_string(lost) + " bytes of it");
+  }
+  watch_writers();
+}
+
+bool AtomicPipe::read_until_empty(Share share) {
+  for (std::size_t total = 0; share == Share::all || (receiving() && total < kFairShare);) {
+    const auto room = reader_.room(kPiece);
+    std::size_t got = 0;
+    if (os::read_fifo(mailbox(), room, &got) != os::ReadResult::some) {
+      throwing_away_ = false;
+      if (reader_.in_mid_part()) {
+        throw_away("the beginning of a part without its end");
+        throwing_away_ = false;
+      }
+      return true;
+    }
+    total += got;
+    if (throwing_away_) continue;
+    reader_.filled(got);
+    take_parts();
+  }
+  return false;
+}
+
+void AtomicPipe::take_parts() {
+  using What = wire::PartReader::What;
+  for (;;) {
+    const auto event = reader_.next();
+    const std::string origin = "of process " + std::to_string(event.writer.pid);
+    switch (event.what) {
+      case What::more:
+        return;
+      case What::message:
+        if (!event.message.empty()) take_payload(event.message, origin);
+        break;
+      case What::too_large:
+        receiver_.dropped("a message " + origin + " was dropped: it is larger than the limit of " +
+                          std::to_string(wire::kLargestFrame));
+        break;
+      case What::restarted:
+        if (event.lost > 0)
+          receiver_.dropped("a message " + origin + " was dropped: after " + std::to_string(event.lost) +
+                            " bytes of it another one came");
+        break;
+      case What::crowded:
+        receiver_.dropped("a message " + origin + " was dropped after " + std::to_string(event.lost) +
+                          " bytes: too many write at once");
+        break;
+      case What::senseless:
+        throw_away("something that is no header of a part");
+        return;
+    }
+  }
+}
+
+void AtomicPipe::throw_away(const std::string& why) {
+  receiver_.dropped("all that was in the pipe of '" + request_.name + "' was thrown away: it contained " +
+                    why);
+  reader_.forget_all();
+  throwing_away_ = true;
+}
+
+void AtomicPipe::watch_writers() {
+  const auto unfinished = reader_.unfinished();
+  std::erase_if(writers_, [&](const auto& entry) { return !unfinished.contains(entry.first); });
+  for (const Pid pid : unfinished) {
+    if (writers_.contains(pid)) continue;
+    Writer& writer = writers_[pid];
+    auto process = os::open_process(pid);
+    if (!process) continue;
+    writer.process = std::move(*process);
+    writer.watch = loop_.watch(writer.process.get(), EPOLLIN, [this, pid](std::uint32_t) {
+      const auto found = writers_.find(pid);
+      if (found == writers_.end()) return;
+      found->second.watch.stop();  // once is enough
+      if (receiving()) take_in(Share::all);
+    });
+  }
+}
+
+std::set<Pid> AtomicPipe::ended_writers() {
+  std::set<Pid> ended;
+  for (const auto& [pid, writer] : writers_)
+    if ((!writer.process || os::has_ended(writer.process.get())) && !is_elsewhere(pid)) ended.insert(pid);
+  return ended;
+}
+
+bool AtomicPipe::is_elsewhere(Pid pid) {
+  // One of ours in another pid namespace: its number means nothing here, but it holds its lock.
+  const auto all = route_.list(Route::Leftovers::leave);
+  return std::any_of(all.begin(), all.end(), [&](const Route::Listed& one) {
+    return one.has_lock && one.facts.state == PeerFacts::State::active && one.facts.pid == pid;
+  });
+}
+
+namespace {
+
+class AtomicPipeProtocol final : public DirectoryProtocol {
+ public:
+  [[nodiscard]] const char* name() const override { return "AtomicPipe"; }
+  [[nodiscard]] const char* summary() const override {
+    return "named pipes in a directory; without sockets, no broker";
+  }
+  [[nodiscard]] std::string why_not_viable() const noexcept override {
+    // Pipes are reached through the directory's descriptor, so that the length of a path does not matter.
+    return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
+                                                                        : "/proc is not mounted";
+  }
+  [[nodiscard]] bool keeps_messages() const override { return false; }
+  [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
+                                                Receiver& receiver) const override {
+    return std::make_unique<AtomicPipe>(request, loop, receiver);
+  }
+};
+
+}  // namespace
+
+const Protocol& atomic_pipe_protocol() {
+  static const AtomicPipeProtocol protocol;
+  return protocol;
+}
+
+}  // namespace ipcm::transport

@@ -1,0 +1,196 @@
+#include "transport/directory/mailbox_transport.h"
+
+#include <sys/epoll.h>
+
+#include <utility>
+
+#include "ipcm/error.h"
+#include "wire/frame.h"
+
+namespace ipcm::transport {
+namespace {
+
+/// Queued for one peer at most, beyond what the kernel holds.
+constexpr std::size_t kLargestQueue = wire::kLargestFrame;
+/// Ways kept open to peers that we may have something to say to again. A service has many askers in its life,
+/// and nothing tells when they have gone.
+constexpr std::size_t kMostIdle = 64;
+
+}  // namespace
+
+MailboxTransport::MailboxTransport(const JoinRequest& request, Loop& loop, Receiver& receiver,
+                                   const Protocol& protocol, Route route, os::FileKind endpoint)
+    : DirectoryTransport(request, loop, receiver, protocol, std::move(route)), endpoint_(endpoint) {}
+
+void MailboxTransport::join() {
+  if (request_.anonymous) return;
+  claim();
+  try {
+    mailbox_ = make_mailbox(seat_.disk_name);
+    reading_ = loop_.watch(mailbox_.get(), EPOLLIN, [this](std::uint32_t) {
+      (void)deliver_requeued();
+      take_in(Share::fair);
+    });
+    announce();
+  } catch (...) {
+    give_up_seat();
+    throw;
+  }
+}
+
+// ---- sending
+
+MailboxTransport::Link* MailboxTransport::link_to(const std::string& peer, std::string& why) {
+  const std::string file = route_.disk_name(peer);
+  const os::FileFacts facts = route_.directory().look(file);
+  if (const auto found = links_.find(peer); found != links_.end()) {
+    Link& link = found->second;
+    if (link.device == facts.device && link.inode == facts.inode) {
+      link.used = ++uses_;
+      return &link;
+    }
+    lose(peer, "it has left the bus");
+  }
+  if (facts.kind == os::FileKind::none) {
+    why = "no such peer on the bus " + route_.directory().path();
+    return nullptr;
+  }
+  if (facts.kind != endpoint_) {
+    why = "what stands under its name is no endpoint of this protocol";
+    return nullptr;
+  }
+  auto way = open_way(peer, file);
+  if (!way) {
+    why = "its process is gone";
+    return nullptr;
+  }
+  close_one_idle();
+  Link& link = links_[peer];
+  link.way = std::move(way);
+  link.device = facts.device;
+  link.inode = facts.inode;
+  link.used = ++uses_;
+  return &link;
+}
+
+void MailboxTransport::close_one_idle() {
+  if (links_.size() < kMostIdle) return;
+  auto oldest = links_.end();
+  for (auto at = links_.begin(); at != links_.end(); ++at)
+    if (at->second.queue.empty() && (oldest == links_.end() || at->second.used < oldest->second.used))
+      oldest = at;
+  if (oldest != links_.end()) links_.erase(oldest);
+}
+
+Transport::Sent MailboxTransport::send(const Message& message, std::string& why) {
+  std::string payload = request_.serializer->write(message);
+  if (payload.size() > wire::kLargestFrame)
+    throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
+                        "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
+  // That a reader is gone shows when we send: then there is one more try with a new way, since the peer may
+  // have been replaced under its name.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    Link* link = link_to(message.to, why);
+    if (link == nullptr) return Sent::gone;
+    link->way->expect_fits(payload);
+    if (!link->queue.empty() && link->queued_bytes + payload.size() > kLargestQueue) {
+      why = "it does not read: " + std::to_string(link->queue.size()) + " messages, " +
+            std::to_string(link->queued_bytes) + " bytes wait for it already";
+      return Sent::full;
+    }
+    const auto put = link->queue.empty() ? link->way->put(payload) : Way::Put::later;
+    if (put == Way::Put::done) return Sent::done;
+    if (put == Way::Put::later) {
+      const bool waited = !link->queue.empty();
+      link->queued_bytes += payload.size();
+      link->queue.push_back(std::move(payload));
+      if (!waited) wait_for_room(message.to, *link);
+      return Sent::queued;
+    }
+    links_.erase(message.to);
+  }
+  why = "its process is gone";
+  return Sent::gone;
+}
+
+void MailboxTransport::wait_for_room(const std::string& peer, Link& link) {
+  const Way::Wait wait = link.way->waits_for();
+  link.watch = loop_.watch(wait.fd, wait.events, [this, peer](std::uint32_t) { flush(peer); });
+}
+
+void MailboxTransport::flush(const std::string& peer) {
+  const auto found = links_.find(peer);
+  if (found == links_.end()) return;
+  Link& link = found->second;
+  link.watch.stop();  // what it waits on may be closed by put()
+  while (!link.queue.empty()) {
+    auto put = Way::Put::done;
+    try {
+      put = link.way->put(link.queue.front());
+    } catch (const Error& error) {
+      receiver_.dropped("a message to '" + peer + "' was not delivered: " + error.what());
+    }
+    if (put == Way::Put::later) {
+      wait_for_room(peer, link);
+      return;
+    }
+    if (put == Way::Put::gone) {
+      lose(peer, "its process is gone");
+      return;
+    }
+    link.queued_bytes -= link.queue.front().size();
+    link.queue.pop_front();
+  }
+}
+
+void MailboxTransport::lose(const std::string& peer, const std::string& why) {
+  const auto link = links_.extract(peer);
+  if (link.empty()) return;
+  if (const auto waiting = link.mapped().queue.size(); waiting > 0)
+    receiver_.dropped(std::to_string(waiting) + " messages to '" + peer + "' were not delivered: " + why);
+  receiver_.link_lost(peer);
+}
+
+std::size_t MailboxTransport::queued_bytes(const std::string& peer) const {
+  const auto found = links_.find(peer);
+  return found == links_.end() ? 0 : found->second.queued_bytes;
+}
+
+std::size_t MailboxTransport::queued_messages() const {
+  std::size_t all = 0;
+  for (const auto& [peer, link] : links_) all += link.queue.size();
+  return all;
+}
+
+void MailboxTransport::abandon(const std::string& peer) { lose(peer, "they were given up"); }
+
+// ---- receiving
+
+void MailboxTransport::drain() {
+  (void)deliver_requeued();
+  if (mailbox_) take_in(Share::all);
+}
+
+void MailboxTransport::receive(bool on) {
+  if (receiving_ == on) return;
+  receiving_ = on;
+  reading_.want(on ? std::uint32_t{EPOLLIN} : 0U);
+}
+
+void MailboxTransport::take_payload(std::string_view payload, const std::string& origin) {
+  try {
+    receiver_.received(request_.serializer->read(payload, request_.name));
+  } catch (const ProtocolError& error) {
+    receiver_.dropped("a message " + origin + " was dropped: " + error.what());
+  }
+}
+
+void MailboxTransport::stop_listening() {
+  stop_reading();
+  reading_.stop();
+  mailbox_.reset();
+}
+
+void MailboxTransport::close_links() { links_.clear(); }
+
+}  // namespace ipcm::transport

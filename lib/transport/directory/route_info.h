@@ -1,0 +1,20 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "ipcm/bus.h"
+
+namespace ipcm::transport {
+
+// A bus that lies in the file system keeps its info string beside it, in a hidden file `.info`: in the
+// directory, or in the companion of a route that is one file (companion.h). So that who knows the path alone
+// can join, whatever the protocol.
+
+/// Notes it; where there is no such place (a server's bus), nothing is done.
+void note_route_info(const BusInfo& info);
+/// What was noted for the bus at that path, with the path as route; for a directory without a note: a bus of
+/// the default protocol. nullopt: there is no bus.
+[[nodiscard]] std::optional<BusInfo> read_route_info(const std::string& path);
+
+}  // namespace ipcm::transport

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "transport/transport.h"
+
+namespace ipcm::transport {
+
+/// One JSON document for everything, rewritten with each message: simple and slow, easily looked into.
+[[nodiscard]] const Protocol& json_file_protocol();
+
+}  // namespace ipcm::transport

@@ -1,0 +1,92 @@
+#include "transport/json_file/store.h"
+
+#include <charconv>
+
+#include "ipcm/error.h"
+#include "os/directory.h"
+#include "os/file_lock.h"
+#include "os/pipe.h"
+
+namespace ipcm::transport {
+namespace {
+
+constexpr const char* kWhat = "the file of the bus";
+
+}  // namespace
+
+JsonStore::JsonStore(const std::string& route) : route_(route), companion_(route) {
+  // Held open: making and removing it each time would look like coming and going to who watches the
+  // directory.
+  bool made = false;
+  journal_ = companion_.directory().open_or_create(kJournal, 0600, &made);
+}
+
+void JsonStore::prepare(const std::string& route) {
+  const os::UniqueFd file = os::open_file(route, os::Access::write);
+  if (!file) throw BusError("there is no file '" + route + "'");
+  if (!os::lock_whole_file(file.get(), os::LockKind::exclusive,
+                           os::Deadline::after(std::chrono::seconds(10))))
+    throw BusError("the file '" + route + "' is locked by somebody who does not let it go");
+  const std::string text = os::read_from_start(file.get(), kLargestFile, kWhat);
+  if (text.empty()) {
+    os::rewrite(file.get(), JsonDocument{}.text(), kWhat);
+    return;
+  }
+  try {
+    (void)JsonDocument::parse(text);
+  } catch (const ProtocolError& error) {
+    throw BusError("the file '" + route + "' is that of no bus: " + error.what());
+  }
+}
+
+/// The text that was to be written; empty: none, or not all of it got here.
+std::string JsonStore::journalled() const {
+  if (os::facts_of(journal_.get()).size == 0) return {};
+  const std::string text = os::read_from_start(journal_.get(), kLargestFile, "journal of the bus");
+  std::size_t size = 0;
+  const auto line = text.find('\n');
+  if (line == std::string::npos) return {};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + line, size);
+  if (error != std::errc{} || end != text.data() + line || text.size() - line - 1 != size) return {};
+  return text.substr(line + 1);
+}
+
+JsonDocument JsonStore::load(int file) {
+  const std::string text = os::read_from_start(file, kLargestFile, kWhat);
+  try {
+    if (!text.empty()) return JsonDocument::parse(text);
+  } catch (const ProtocolError&) {
+    if (journalled().empty()) throw;
+  }
+  const std::string kept = journalled();
+  return JsonDocument::parse(kept);  // of an empty file without a journal: an empty bus
+}
+
+void JsonStore::write(int file, const std::string& text) {
+  const std::string head = std::to_string(text.size()) + "\n";
+  os::rewrite(journal_.get(), head + text, "journal of the bus");
+  os::rewrite(file, text, kWhat);
+  os::truncate(journal_.get());
+}
+
+JsonStore::Result JsonStore::read(const std::function<void(const JsonDocument&)>& look,
+                                  os::Deadline deadline) {
+  // Opened each time, as the reference does: closing what was open for writing is what wakes others, and what
+  // lets the lock go.
+  const os::UniqueFd file = os::open_file(route_, os::Access::read);
+  if (!file) return Result::gone;
+  if (!os::lock_whole_file(file.get(), os::LockKind::shared, deadline)) return Result::busy;
+  look(load(file.get()));
+  return Result::done;
+}
+
+JsonStore::Result JsonStore::change(const std::function<bool(JsonDocument&)>& change, os::Deadline deadline) {
+  const os::UniqueFd file = os::open_file(route_, os::Access::write);
+  if (!file) return Result::gone;
+  if (!os::lock_whole_file(file.get(), os::LockKind::exclusive, deadline)) return Result::busy;
+  JsonDocument document = load(file.get());
+  if (change(document)) write(file.get(), document.text());
+  return Result::done;
+}
+
+}  // namespace ipcm::transport

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "os/clock.h"
+#include "os/descriptor.h"
+#include "transport/directory/companion.h"
+#include "transport/json_file/document.h"
+
+namespace ipcm::transport {
+
+/// The file of a JSONFile bus: read under a shared lock, changed under an exclusive one.
+///
+/// Peers of the reference hold the same file open, so it can't be replaced: it is rewritten in place. Whoever
+/// is killed over that leaves half of a text. So ours write the new text into the companion's journal first;
+/// if the file can't be read, and the journal is whole, the next one who comes puts that in its place.
+class JsonStore {
+ public:
+  static constexpr const char* kJournal = ".journal";
+  static constexpr std::size_t kLargestFile = 1024UL * 1024 * 1024;
+
+  /// Throws BusError where there is no such bus.
+  explicit JsonStore(const std::string& route);
+
+  enum class Result { done, gone, busy };
+  /// Calls `look` with what is there. busy: somebody holds the lock beyond the deadline. gone: the bus was
+  /// removed. Throws ProtocolError if the file is broken.
+  [[nodiscard]] Result read(const std::function<void(const JsonDocument&)>& look, os::Deadline deadline);
+  /// The same; if `change` returns true, writes what it has made of it.
+  [[nodiscard]] Result change(const std::function<bool(JsonDocument&)>& change, os::Deadline deadline);
+
+  [[nodiscard]] const Companion& companion() const { return companion_; }
+  /// Writes an empty document into an empty file; leaves one alone that is there.
+  static void prepare(const std::string& route);
+
+ private:
+  [[nodiscard]] JsonDocument load(int file);
+  [[nodiscard]] std::string journalled() const;
+  void write(int file, const std::string& text);
+
+  std::string route_;
+  Companion companion_;
+  os::UniqueFd journal_;
+};
+
+}  // namespace ipcm::transport

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+
+#include "os/socket.h"
+#include "transport/directory/mailbox_transport.h"
+
+namespace ipcm::transport {
+
+// Every member has a datagram socket at ROUTE/N, which it only reads; one datagram is one message. Senders
+// connect a socket without a name to it. Larger messages go to members of ours only: large_message.h.
+
+class UnixSocket final : public MailboxTransport {
+ public:
+  UnixSocket(const JoinRequest& request, Loop& loop, Receiver& receiver);
+  ~UnixSocket() override;
+
+  /// What readers of the reference have room for.
+  static constexpr std::size_t kLargestDatagram = 65536;
+
+ private:
+  [[nodiscard]] os::UniqueFd make_mailbox(const std::string& file) override;
+  [[nodiscard]] std::unique_ptr<Way> open_way(const std::string& peer, const std::string& file) override;
+  void take_in(Share share) override;
+  void take_datagram(const os::Datagram& datagram);
+
+  std::string buffer_;
+};
+
+}  // namespace ipcm::transport

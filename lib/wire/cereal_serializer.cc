@@ -1,0 +1,192 @@
+#include "wire/cereal_serializer.h"
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+
+#include "ipcm/error.h"
+#include "os/clock.h"
+#include "os/random.h"
+#include "wire/json_check.h"
+#include "wire/json_text.h"
+
+namespace ipcm::wire {
+namespace {
+
+constexpr char kMagic = '\xCE';
+constexpr char kVersion = 1;
+constexpr std::uint8_t kLittleEndian = 1;
+enum class Record : std::uint8_t { message = 1, value = 2 };
+enum class ContentKind : std::uint8_t { json = 1 };
+
+template <class Number>
+using Bits = std::conditional_t<sizeof(Number) == 8, std::uint64_t, std::uint8_t>;
+
+class Writer {
+ public:
+  Writer(Record record, std::size_t size) {
+    bytes_.reserve(size + 2 + 3);
+    bytes_.push_back(kMagic);
+    bytes_.push_back(kVersion);
+    number(kLittleEndian);
+    number(static_cast<std::uint8_t>(record));
+  }
+  template <class Number>
+  void number(Number value) {
+    auto bits = std::bit_cast<Bits<Number>>(value);
+    std::array<char, sizeof bits> bytes;  // NOLINT: filled below
+    for (char& byte : bytes) {
+      byte = static_cast<char>(bits & 0xFFU);
+      if constexpr (sizeof bits > 1) bits >>= 8U;
+    }
+    bytes_.append(bytes.data(), bytes.size());
+  }
+  void string(std::string_view text) {
+    number(static_cast<std::uint64_t>(text.size()));
+    bytes_.append(text);
+  }
+  void content(std::string_view json) {
+    number(static_cast<std::uint8_t>(ContentKind::json));
+    string(json);
+  }
+  [[nodiscard]] std::string take() { return std::move(bytes_); }
+
+ private:
+  std::string bytes_;
+};
+
+/// Nothing is believed: each length is held against what is left.
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : bytes_(bytes) {
+    if (bytes.empty() || bytes[0] != kMagic) refuse("it does not begin with the byte CE");
+    if (bytes.size() < 2) refuse_end();
+    if (bytes[1] != kVersion)
+      refuse("version " + std::to_string(static_cast<std::uint8_t>(bytes[1])) + ", this build reads 1");
+    at_ = 2;
+    const auto order = number<std::uint8_t>();
+    if (order > kLittleEndian) refuse("byte order " + std::to_string(order));
+    little_endian_ = order == kLittleEndian;
+  }
+  template <class Number>
+  Number number() {
+    Bits<Number> bits = 0;
+    if (bytes_.size() - at_ < sizeof bits) refuse_end();
+    for (std::size_t i = 0; i < sizeof bits; ++i) {
+      const std::size_t place = at_ + (little_endian_ ? sizeof bits - 1 - i : i);
+      if constexpr (sizeof bits > 1) bits <<= 8U;
+      bits = static_cast<Bits<Number>>(bits | static_cast<std::uint8_t>(bytes_[place]));
+    }
+    at_ += sizeof bits;
+    return std::bit_cast<Number>(bits);
+  }
+  std::string_view string() {
+    const auto size = number<std::uint64_t>();
+    if (size > bytes_.size() - at_) refuse_end();
+    const auto text = bytes_.substr(at_, static_cast<std::size_t>(size));
+    at_ += text.size();
+    return text;
+  }
+  std::string name(const char* which) {
+    const auto text = string();
+    if (!is_utf8(text)) refuse(std::string(which) + " is not UTF-8");
+    return std::string(text);
+  }
+  bool flag() {
+    const auto value = number<std::uint8_t>();
+    if (value > 1) refuse("a yes or no of " + std::to_string(value));
+    return value == 1;
+  }
+  void expect(Record wanted) {
+    if (number<std::uint8_t>() != static_cast<std::uint8_t>(wanted))
+      refuse(wanted == Record::message ? "no message" : "no value by itself");
+  }
+  /// The last field.
+  Content content() {
+    const auto kind = number<std::uint8_t>();
+    if (kind != static_cast<std::uint8_t>(ContentKind::json))
+      refuse("content of kind " + std::to_string(kind) + ", this build reads 1 (JSON)");
+    const auto text = string();
+    if (at_ != bytes_.size()) refuse(std::to_string(bytes_.size() - at_) + " bytes follow its end");
+    if (!is_ascii_json(text)) refuse("its content is not JSON in ASCII");
+    return Content::trusted_json(std::string(text));
+  }
+
+ private:
+  [[noreturn]] static void refuse(const std::string& why) {
+    throw ProtocolError("a message can't be read as Cereal: " + why);
+  }
+  [[noreturn]] static void refuse_end() { refuse("it ends too early"); }
+
+  std::string_view bytes_;
+  std::size_t at_ = 0;
+  bool little_endian_ = true;
+};
+
+class CerealSerializer final : public Serializer {
+ public:
+  [[nodiscard]] const char* name() const override { return "Cereal"; }
+
+  [[nodiscard]] std::string write(const Message& message) const override {
+    const std::string& json = message.content.json();
+    constexpr std::size_t kFixed = 6 * sizeof(std::uint64_t) + 2;
+    Writer writer(Record::message,
+                  kFixed + message.id.size() + message.from.size() + message.to.size() + json.size());
+    writer.string(message.id);
+    writer.string(message.from);
+    writer.string(message.to);
+    writer.number(message.stamp);
+    writer.number(message.stamp_ord);
+    writer.number(static_cast<std::uint8_t>(message.broadcast));
+    writer.content(json);
+    return writer.take();
+  }
+
+  [[nodiscard]] Message read(std::string_view bytes, std::string_view receiver) const override {
+    Reader reader(bytes);
+    reader.expect(Record::message);
+    Message message;
+    message.id = reader.name("its id");
+    message.from = reader.name("its sender");
+    message.to = reader.name("its receiver");
+    message.stamp = reader.number<double>();
+    message.stamp_ord = reader.number<std::uint64_t>();
+    message.broadcast = reader.flag();
+    message.content = reader.content();
+    if (message.from.empty() || message.from == "0") throw ProtocolError("a message without a sender");
+    if (message.content.is_null())
+      throw ProtocolError("a message from '" + message.from + "' without content");
+    if (message.id.empty()) message.id = os::make_uuid();
+    if (message.to.empty()) message.to = receiver;
+    if (!(message.stamp > 0) || !std::isfinite(message.stamp)) message.stamp = os::wall_clock_seconds();
+    return message;
+  }
+
+  [[nodiscard]] bool is_spoken(std::string_view bytes) const override {
+    return bytes.size() >= 2 && bytes[0] == kMagic && bytes[1] == kVersion;
+  }
+
+  [[nodiscard]] std::string write_value(std::string_view json) const override {
+    Writer writer(Record::value, sizeof(std::uint64_t) + json.size());
+    writer.content(json);
+    return writer.take();
+  }
+  [[nodiscard]] std::string read_value(std::string_view bytes) const override {
+    Reader reader(bytes);
+    reader.expect(Record::value);
+    return reader.content().json();
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<const Serializer> make_cereal(const BusInfo& info) {
+  if (!info.serializer_options.empty())
+    throw BusError("serializer 'Cereal' has no option '" + info.serializer_options.begin()->first + "'");
+  static const auto shared = std::make_shared<const CerealSerializer>();
+  return shared;
+}
+
+}  // namespace ipcm::wire

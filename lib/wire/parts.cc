@@ -1,0 +1,157 @@
+#include "wire/parts.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "wire/frame.h"
+
+namespace ipcm::wire {
+namespace {
+
+struct PartHeader {
+  std::int32_t pid = 0;
+  std::int32_t thread = 0;
+  std::uint32_t number = 0;
+  std::uint32_t size = 0;
+};
+static_assert(sizeof(PartHeader) == kPartHeader);
+
+/// The kernel gives no higher pids (PID_MAX_LIMIT).
+constexpr std::int32_t kLargestPid = 4 * 1024 * 1024;
+/// 64 GiB in parts: more than anybody sends, and less than most garbage says.
+constexpr std::uint32_t kLargestNumber = 1U << 24;
+
+bool makes_sense(const PartHeader& header) {
+  return header.pid > 0 && header.pid <= kLargestPid && header.thread >= 0 &&
+         header.thread <= kLargestThread && header.number <= kLargestNumber &&
+         header.size <= kLargestPartData && (header.size > 0 || header.number == 0);
+}
+
+}  // namespace
+
+std::size_t part_count(std::size_t message_size) {
+  return std::max<std::size_t>(1, (message_size + kLargestPartData - 1) / kLargestPartData);
+}
+
+std::string_view write_part(std::span<char, kLargestPart> into, PartWriter writer, std::string_view message,
+                            std::size_t number) {
+  const std::size_t parts = part_count(message.size());
+  assert(number < parts && writer.thread >= 0 && writer.thread <= kLargestThread);
+  const std::string_view data = message.substr((parts - 1 - number) * kLargestPartData, kLargestPartData);
+  const PartHeader header{writer.pid, writer.thread, static_cast<std::uint32_t>(number),
+                          static_cast<std::uint32_t>(data.size())};
+  std::memcpy(into.data(), &header, sizeof header);
+  data.copy(into.data() + kPartHeader, data.size());
+  return {into.data(), kPartHeader + data.size()};
+}
+
+std::span<char> PartReader::room(std::size_t least) {
+  // What is left is less than a part: moving it costs nothing.
+  std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(at_),
+            buffer_.begin() + static_cast<std::ptrdiff_t>(used_), buffer_.begin());
+  used_ -= at_;
+  at_ = 0;
+  if (buffer_.size() - used_ < least) buffer_.resize(used_ + least);
+  return {buffer_.data() + used_, buffer_.size() - used_};
+}
+
+PartReader::Event PartReader::next() {
+  Event event;
+  while (used_ - at_ >= kPartHeader) {
+    PartHeader header;
+    std::memcpy(&header, buffer_.data() + at_, sizeof header);
+    if (!makes_sense(header)) {
+      event.what = What::senseless;
+      return event;
+    }
+    if (used_ - at_ - kPartHeader < header.size) break;
+    const auto data = std::string_view(buffer_).substr(at_ + kPartHeader, header.size);
+    const bool tells = take({header.pid, header.thread}, header.number, data, event);
+    if (event.what != What::restarted && event.what != What::crowded) at_ += kPartHeader + header.size;
+    if (tells) return event;
+    event = {};
+  }
+  return event;
+}
+
+bool PartReader::take(PartWriter writer, std::uint32_t number, std::string_view data, Event& event) {
+  event.writer = writer;
+  auto found = open_.find(writer);
+  if (found != open_.end() && found->second.next != number) {
+    // It gave up what it was sending, or became another program. This part is the first of something new, and
+    // is looked at again as that.
+    const Open before = std::move(found->second);
+    open_.erase(found);
+    event.what = What::restarted;
+    event.lost = before.data.size();
+    return true;
+  }
+  if (found == open_.end()) {
+    if (number == 0) {
+      event.what = What::message;
+      event.message = data;
+      return true;
+    }
+    if (open_.size() >= kMostWriters) {
+      const auto quietest = std::min_element(open_.begin(), open_.end(), [](const auto& a, const auto& b) {
+        return a.second.touched < b.second.touched;
+      });
+      event.what = What::crowded;
+      event.writer = quietest->first;
+      event.lost = quietest->second.data.size();
+      open_.erase(quietest);
+      return true;
+    }
+    found = open_.emplace(writer, Open{}).first;
+  }
+  Open& open = found->second;
+  open.touched = ++touches_;
+  open.next = number == 0 ? 0 : number - 1;
+  // All but the last part are full, so the first tells how much there will be; who sends smaller ones is seen
+  // later.
+  const bool too_large =
+      !open.passed_over &&
+      open.data.size() + data.size() + std::size_t{number == 0 ? 0 : number - 1} * kLargestPartData >
+          kLargestFrame;
+  if (too_large) {
+    open.passed_over = true;
+    open.data = {};
+    event.what = What::too_large;
+  }
+  if (!open.passed_over) open.data.append(data);
+  if (number == 0) {
+    if (!open.passed_over) {
+      event.what = What::message;
+      event.message = std::move(open.data);
+    }
+    open_.erase(found);
+  }
+  return event.what != What::more;
+}
+
+void PartReader::forget_all() {
+  at_ = used_ = 0;
+  open_.clear();
+}
+
+std::set<Pid> PartReader::unfinished() const {
+  std::set<Pid> all;
+  for (const auto& [writer, open] : open_) all.insert(writer.pid);
+  return all;
+}
+
+std::size_t PartReader::forget(Pid pid) {
+  std::size_t lost = 0;
+  for (auto at = open_.begin(); at != open_.end();) {
+    if (at->first.pid == pid) {
+      lost += at->second.data.size();
+      at = open_.erase(at);
+    } else {
+      ++at;
+    }
+  }
+  return lost;
+}
+
+}  // namespace ipcm::wire

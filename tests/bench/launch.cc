@@ -1,0 +1,189 @@
+// Starting: from the call to a service that is ready, against a process that says one byte.
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <stdexcept>
+
+#include "bench/ours.h"
+
+using namespace ipcm;
+using namespace ipcm::bench;
+
+namespace {
+
+constexpr const char* kFloor = "floor: posix_spawn of a static program";
+
+const char* spawnee() {
+  const char* path = std::getenv("IPCM_BENCH_SPAWNEE");
+  if (path == nullptr) throw std::runtime_error("IPCM_BENCH_SPAWNEE does not name the program to start");
+  return path;
+}
+
+os::UniqueFd pipe_for_child(os::UniqueFd& read_end) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe");
+  read_end = os::UniqueFd(ends[0]);
+  return os::UniqueFd(ends[1]);
+}
+
+/// Until its byte is here. Its end is not part of it.
+double start_floor() {
+  os::UniqueFd read_end;
+  const double begin = now_us();
+  auto write_end = pipe_for_child(read_end);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, write_end.get(), 3);
+  std::string name = "spawnee";
+  std::array<char*, 2> argv{name.data(), nullptr};
+  pid_t pid = -1;
+  if (::posix_spawn(&pid, spawnee(), &actions, nullptr, argv.data(), environ) != 0)
+    throw std::runtime_error("posix_spawn");
+  char byte = 0;
+  if (::read(read_end.get(), &byte, 1) != 1) throw std::runtime_error("the spawned program said nothing");
+  const double took = now_us() - begin;
+  ::posix_spawn_file_actions_destroy(&actions);
+  (void)::waitpid(pid, nullptr, 0);
+  return took;
+}
+
+/// The same by fork and exec, which pays for the caller's memory.
+double start_by_fork() {
+  os::UniqueFd read_end;
+  const double begin = now_us();
+  auto write_end = pipe_for_child(read_end);
+  const int childs = write_end.release();
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::dup2(childs, 3);
+    ::execl(spawnee(), "spawnee", nullptr);
+    ::_exit(1);
+  }
+  char byte = 0;
+  if (::read(read_end.get(), &byte, 1) != 1) throw std::runtime_error("the forked program said nothing");
+  const double took = now_us() - begin;
+  ::close(childs);
+  (void)::waitpid(pid, nullptr, 0);
+  return took;
+}
+
+double start_ours(const ServiceOptions& options) {
+  const double begin = now_us();
+  Handle handle = ipcm_service("started", options);
+  const double took = now_us() - begin;
+  if (options.ipcm_info)
+    end_service(handle);
+  else
+    (void)handle.shutdown();
+  return took;
+}
+
+void launches() {
+  constexpr int kRounds = 40;
+  const Guard guard = ipcm_spawn();
+  ServiceOptions there = echo_options(), fresh = echo_options();
+  there.ipcm_info = guard.info();
+  Samples floor, on_bus, with_bus;
+  for (int round = 0; round < kRounds; ++round) {
+    floor.add(start_floor());
+    on_bus.add(start_ours(there));
+    with_bus.add(start_ours(fresh));
+  }
+  report({.question = "exec launch", .variant = "call to ready", .who = kFloor, .samples = floor});
+  report({.question = "exec launch",
+          .variant = "on a bus that exists",
+          .who = "ours",
+          .samples = on_bus,
+          .against = kFloor,
+          .floor = floor.median(),
+          .at_most = 1.5});
+  report({.question = "exec launch",
+          .variant = "with a fresh bus",
+          .who = "ours",
+          .samples = with_bus,
+          .against = kFloor,
+          .floor = floor.median(),
+          .at_most = 2});
+  not_built("exec launch", "warm, from a pool of pre-started boots", "ours");
+}
+
+/// Memory that is really there, page by page.
+class Resident {
+ public:
+  explicit Resident(std::size_t bytes) : bytes_(bytes) {
+    at_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at_ == MAP_FAILED) throw std::runtime_error("mmap");
+    (void)::madvise(at_, bytes, MADV_NOHUGEPAGE);
+    constexpr std::size_t kPage = 4096;
+    if (::madvise(at_, bytes, MADV_POPULATE_WRITE) != 0)
+      for (std::size_t place = 0; place < bytes; place += kPage) static_cast<volatile char*>(at_)[place] = 1;
+  }
+  Resident(const Resident&) = delete;
+  Resident& operator=(const Resident&) = delete;
+  ~Resident() { ::munmap(at_, bytes_); }
+
+ private:
+  void* at_ = nullptr;
+  std::size_t bytes_;
+};
+
+void resident() {
+  constexpr double kRoom = 2048;
+  const Guard guard = ipcm_spawn();
+  ServiceOptions options = echo_options();
+  options.ipcm_info = guard.info();
+  std::optional<double> smallest;
+  for (const std::size_t mib : {10UL, 1024UL, 8192UL}) {
+    const std::string variant =
+        (mib >= 1024 ? std::to_string(mib / 1024) + " GiB" : std::to_string(mib) + " MiB") + " resident";
+    if (memory_free() < static_cast<double>(mib) + kRoom) {
+      skipped("launch from a large process", variant, "not enough free memory");
+      continue;
+    }
+    const Resident memory(mib * 1024 * 1024);
+    Samples ours, spawned, forked;
+    const int rounds = mib > 1024 ? 15 : 30;
+    for (int round = 0; round < rounds; ++round) {
+      spawned.add(start_floor());
+      ours.add(start_ours(options));
+      if (round < (mib > 1024 ? 2 : 5)) forked.add(start_by_fork());
+    }
+    const auto x = static_cast<double>(mib);
+    Figure figure{.question = "launch from a large process",
+                  .variant = variant,
+                  .who = "ours",
+                  .samples = ours,
+                  .curve_x = x,
+                  .curve_label = "MiB resident in the caller"};
+    if (smallest) {
+      figure.against = "ours at 10 MiB";
+      figure.floor = smallest;
+      figure.at_most = 1.1;
+    } else {
+      smallest = ours.median();
+    }
+    report(figure);
+    figure.at_most = figure.floor = {};
+    figure.against.clear();
+    figure.who = kFloor;
+    figure.samples = spawned;
+    report(figure);
+    figure.who = "fork and exec of the same program";
+    figure.samples = forked;
+    report(figure);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run(argc, argv,
+             {{"1-launch", [](const auto&) { launches(); }}, {"2-resident", [](const auto&) { resident(); }}},
+             {});
+}

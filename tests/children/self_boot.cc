@@ -1,0 +1,52 @@
+// A program that is its own boot binary, and something else as well. Without the boot contract on its command
+// line it says so and ends with status 3. As a service it says on stderr when its main() goes on afterwards.
+//   $SELF_BOOT=returns: run_returns_to_caller
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "ipcm/ipcm.h"
+
+namespace {
+
+class Speaker final : public ipcm::Service {
+ public:
+  using Service::Service;
+  ipcm::Answer handle_request(const ipcm::Request& request) override {
+    const auto words = request.as<std::string>();
+    if (words == "environment") return std::getenv("IPCM_ORIG_IO_FDS") == nullptr ? "clean" : "left behind";
+    if (words == "end") {
+      terminate(5);
+      return "ending";
+    }
+    const std::string out = "out " + words + "\n", original = "orig " + words + "\n";
+    (void)!::write(1, out.data(), out.size());
+    (void)!::write(orig_io().out, original.data(), original.size());
+    return "said";
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ipcm::Registry registry = ipcm::builtin_services();
+  registry.add<Speaker>("speaker", "speaks");
+  const char* how = std::getenv("SELF_BOOT");
+  ipcm::BeginOptions options;
+  options.run_returns_to_caller = how != nullptr && std::string_view(how) == "returns";
+  ipcm::Begun begun = ipcm::begin(argc, argv, registry, options);
+  if (begun.status()) {
+    (void)std::fprintf(stderr, "going on after %d\n", *begun.status());
+    return 100 + *begun.status();
+  }
+  if (begun.is_service()) {
+    (void)std::fprintf(stderr, "serving from main\n");
+    return begun.run();
+  }
+  (void)std::printf("as itself, with %d arguments\n", argc - 1);
+  return 3;
+}
