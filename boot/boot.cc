@@ -13,6 +13,7 @@
 #include "os/signals.h"
 #include "ready/ready.h"
 #include "service/serve.h"
+#include "twin.h"
 
 namespace ipcm {
 namespace {
@@ -89,7 +90,8 @@ void redirect(const Redirect& redirect, handoff::OriginalStreams& original) {
   for (std::size_t i = 0; i < std::size(wanted); ++i) {
     if (wanted[i]->empty()) continue;
     const int stream = static_cast<int>(i);
-    const auto opened = os::open_stream(*wanted[i], stream == 0 ? os::StreamUse::read : os::StreamUse::append);
+    const auto opened =
+        os::open_stream(*wanted[i], stream == 0 ? os::StreamUse::read : os::StreamUse::append);
     if (!original.at(i) && os::is_open(stream)) original.at(i) = os::duplicate(stream, 3);
     os::replace_standard_stream(opened.get(), stream);
   }
@@ -123,11 +125,17 @@ struct Begun::State {
   explicit State(const Registry& classes) : registry(classes) {}
 
   /// The exit status if it can't be one.
-  std::optional<int> prepare(const handoff::CommandLine& line) {
+  std::optional<int> prepare(const handoff::CommandLine& line, const char* called_as) {
     try {
+      auto environment = boot_twin::keep_environment();
       inherited = handoff::take_inherited(line);
       announcer = ready::Announcer(std::move(inherited.ready), std::move(inherited.real_stderr));
-      parameters = handoff::read_parameters(handoff::take_parameters(line));
+      const std::string text = handoff::take_parameters(line);
+      parameters = handoff::read_parameters(text);
+      if (boot_twin::is_needed(parameters.info))
+        return complain(announcer, Exit::bus_unavailable,
+                        boot_twin::become(line, text, parameters.info, announcer, inherited,
+                                          std::move(environment), called_as));
       entry = registry.find(parameters.class_name);
       if (entry == nullptr)
         return complain(
@@ -165,7 +173,8 @@ Begun& Begun::operator=(Begun&&) noexcept = default;
 Begun::~Begun() = default;
 
 int Begun::run() {
-  if (!state_) throw UsageError("there is no service to run: the process was not started as one, or it was served");
+  if (!state_)
+    throw UsageError("there is no service to run: the process was not started as one, or it was served");
   const auto state = std::move(state_);
   status_ = state->serve();
   return *status_;
@@ -177,7 +186,8 @@ Begun begin(int argc, char** argv, const Registry& registry, const BeginOptions&
   os::ignore_broken_pipes();
   auto state = std::make_unique<Begun::State>(registry);
   try {
-    if (const auto status = state->prepare(handoff::read_command_line(argc, argv))) std::exit(*status);
+    if (const auto status = state->prepare(handoff::read_command_line(argc, argv), argv[0]))
+      std::exit(*status);
   } catch (const UsageError& error) {
     std::fprintf(stderr, "ipcm-boot: %s\n", error.what());
     std::exit(status_of(Exit::usage));
@@ -192,9 +202,9 @@ Begun begin(int argc, char** argv, const Registry& registry, const BeginOptions&
 
 namespace {
 
-int boot_now(const handoff::CommandLine& line, const Registry& registry) {
+int boot_now(const handoff::CommandLine& line, const Registry& registry, const char* called_as) {
   Begun::State state(registry);
-  if (const auto status = state.prepare(line)) return *status;
+  if (const auto status = state.prepare(line, called_as)) return *status;
   return state.serve();
 }
 
@@ -207,7 +217,7 @@ int boot(int argc, char** argv, const Registry& registry) {
     const handoff::CommandLine line = handoff::read_command_line(argc, argv);
     switch (line.wish) {
       case Wish::boot:
-        return boot_now(line, registry);
+        return boot_now(line, registry, argc > 0 ? argv[0] : "ipcm-boot");
       case Wish::help:
         std::printf(kUsage, argv[0], argv[0], argv[0]);
         return 0;

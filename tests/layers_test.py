@@ -13,6 +13,7 @@ LAYERS = {
     'lib/handoff': {'wire', 'os'},
     'lib/ready': {'wire', 'os'},
     'lib/transport': {'loop', 'wire', 'os'},
+    'drivers': {'transport'},
     'lib/launch': {'handoff', 'ready', 'loop', 'wire', 'os'},
     'lib/bus': {'transport', 'loop', 'wire', 'os'},
     'lib/service': {'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},

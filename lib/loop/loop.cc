@@ -29,6 +29,7 @@ struct Watch::State {
   std::uint64_t turns = 0;
 
   void arm() {
+    if (timer && timer->fd() < 0) return;  // of the process that we were forked from
     if (timers.empty()) {
       if (timer) timer->disarm();
       return;

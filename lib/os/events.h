@@ -74,11 +74,15 @@ class DirectoryWatch {
   UniqueFd fd_;
 };
 
-/// Tells that one file was written to and closed, or removed.
+/// Tells that one file was written to, or removed.
 class FileWatch {
  public:
+  enum class Of {
+    closing,  ///< once a writer closes it
+    writing   ///< at each write, by whoever keeps it open
+  };
   /// Throws SystemError.
-  explicit FileWatch(const std::string& path);
+  explicit FileWatch(const std::string& path, Of what = Of::closing);
   /// Whether something has happened since the last call.
   [[nodiscard]] bool read();
   [[nodiscard]] int fd() const { return fd_.get(); }

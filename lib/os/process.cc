@@ -170,6 +170,18 @@ bool is_running(Pid pid) {
   return pidfd && !has_ended(pidfd->get());
 }
 
+std::string process_numbering() {
+  constexpr std::size_t kLongest = 128;
+  std::string text;
+  const UniqueFd file(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+  if (file) text = read_all(file.get(), kLongest, "boot id");
+  while (text.ends_with('\n')) text.pop_back();
+  std::array<char, kLongest> space{};
+  const ssize_t size = ::readlink("/proc/self/ns/pid", space.data(), space.size());
+  if (size > 0) text.append(" ").append(space.data(), static_cast<std::size_t>(size));
+  return text;
+}
+
 std::optional<double> start_time(Pid pid) {
   const auto field = stat_field(pid, 22);
   if (!field) return std::nullopt;

@@ -32,6 +32,9 @@ bool signal_process(int pidfd, int signal);
 [[nodiscard]] std::optional<Pid> parent_of(Pid pid);
 /// Whether a process of that number runs; a zombie does not.
 [[nodiscard]] bool is_running(Pid pid);
+/// Names this machine for as long as it runs, and the pid namespace: for whom it is equal, the same pid means
+/// the same process.
+[[nodiscard]] std::string process_numbering();
 /// When it was started, on the real-time clock; nullopt: no such process. To tell a recycled pid from the one
 /// that wrote a file: the writer is older than its file.
 [[nodiscard]] std::optional<double> start_time(Pid pid);

@@ -104,6 +104,10 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
     request.program = launch::find_boot_binary(name, options.exec->path);
     request.args = options.exec->args;
     request.env = options.exec->env;
+    // Never among the parameters, which may be seen in the process list.
+    if (!info.credentials.user.empty()) request.env.emplace("IPCM_DB_USER", info.credentials.user);
+    if (!info.credentials.password.empty())
+      request.env.emplace("IPCM_DB_PASSWORD", info.credentials.password);
     request.directory = options.exec->directory;
     request.secret = options.secret;
     handoff::Parameters parameters;

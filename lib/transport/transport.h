@@ -141,6 +141,8 @@ class Protocol {
   [[nodiscard]] virtual std::string why_not_viable() const noexcept = 0;
   /// Whether messages wait for a receiver that is away, so that it can suspend and come back.
   [[nodiscard]] virtual bool keeps_messages() const = 0;
+  /// The driver module that it loads (transport/database/drivers.h); null: none.
+  [[nodiscard]] virtual const char* driver() const { return nullptr; }
   /// Whether it lives inside one process only.
   [[nodiscard]] virtual bool within_one_process() const { return false; }
   /// Makes the route, or takes the one that options.route names, and returns it.

@@ -5,6 +5,7 @@
 // IPCM_TEST_PROTOCOL=ConnectionUnix IPCM_TEST_SERIALIZER=Cereal contract_bus.
 
 #include <cstdlib>
+#include <filesystem>
 
 #include "support/peers.h"
 #include "transport/protocols.h"
@@ -54,6 +55,8 @@ struct LeaveOut {
   SpawnOptions options;
   options.protocols = {protocol()};
   options.serializer = serializer();
+  // A database on the server that tests/support/servers.py has started.
+  if (const char* route = std::getenv("IPCM_TEST_ROUTE")) options.route = route;
   return options;
 }
 [[nodiscard]] inline Guard spawn_bus() { return ipcm_spawn(bus_options()); }
@@ -61,6 +64,18 @@ struct LeaveOut {
 /// Removes one that nobody owns.
 [[nodiscard]] inline bool remove_bus(const BusInfo& info) {
   return transport::find_protocol(info.protocol).remove_route(info);
+}
+
+/// What a route leads to, of a bus that may have been taken down: a file or a directory, or tables on a
+/// server.
+[[nodiscard]] inline bool bus_exists(const BusInfo& info) {
+  if (info.route.starts_with('/')) return std::filesystem::exists(info.route);
+  try {
+    (void)ipcm_connect("probe", info);
+    return true;
+  } catch (const BusError&) {
+    return false;
+  }
 }
 
 /// A forked service on a new bus of that protocol, or on an existing one.

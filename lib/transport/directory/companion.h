@@ -69,7 +69,7 @@ class Companion {
 class FileProtocol : public Protocol {
  public:
   [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;
-  bool remove_route(const BusInfo& info) const noexcept final;
+  bool remove_route(const BusInfo& info) const noexcept override;
   [[nodiscard]] std::unique_ptr<Ownership> own(const BusInfo& info) const final;
   [[nodiscard]] OwnerFacts owner(const BusInfo& info) const final;
 

@@ -1,0 +1,83 @@
+#include "twin.h"
+
+#include <algorithm>
+
+#include "os/directory.h"
+#include "os/module.h"
+#include "os/pipe.h"
+#include "os/process.h"
+#include "os/spawn.h"
+#include "os/sys.h"
+#include "transport/protocols.h"
+
+namespace ipcm::boot_twin {
+namespace {
+
+/// Empty: there is none.
+std::string find_twin(const std::string& program) {
+  const auto slash = program.rfind('/');
+  if (slash == std::string::npos) return {};
+  const std::string folder = program.substr(0, slash), name = program.substr(slash + 1) + "-dynamic";
+  for (const std::string& path : {folder + "/" + name, folder + "/../libexec/ipcm/" + name})
+    if (os::why_not_executable(path) == 0) return path;
+  return {};
+}
+
+}  // namespace
+
+std::vector<std::string> keep_environment() {
+  if (os::can_load_modules()) return {};
+  std::vector<std::string> all;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) all.emplace_back(*entry);
+  return all;
+}
+
+bool is_needed(const BusInfo& info) {
+  if (os::can_load_modules()) return false;
+  const auto& known = transport::protocols();
+  const auto found =
+      std::find_if(known.begin(), known.end(), [&](const auto* one) { return info.protocol == one->name(); });
+  return found != known.end() && (*found)->driver() != nullptr;  // an unknown one is an error of its own
+}
+
+std::string become(const handoff::CommandLine& line, const std::string& parameters, const BusInfo& info,
+                   ready::Announcer& announcer, const handoff::Inherited& inherited,
+                   std::vector<std::string> environment, const char* called_as) {
+  const std::string program = os::own_executable();
+  os::SpawnRequest request;
+  request.program = find_twin(program);
+  if (request.program.empty())
+    return "protocol " + info.protocol + " needs a database driver, and " + program +
+           " is linked statically and can't load one: put a dynamically linked build of it beside it, "
+           "named " +
+           program + "-dynamic";
+  request.env = std::move(environment);
+  request.args = {called_as};
+  int highest = 2;
+  const auto pass = [&](int fd) {
+    if (fd < 0) return;
+    request.fds.push_back({fd, fd});
+    highest = std::max(highest, fd);
+  };
+  os::UniqueFd pipe = announcer.give_pipe(), real_stderr = announcer.give_stderr();
+  pass(pipe.get());
+  pass(real_stderr.get());
+  pass(inherited.leash.get());
+  for (const os::UniqueFd& original : inherited.original) pass(original.get());
+  if (line.ready_fd) request.args.insert(request.args.end(), {"--ready-fd", std::to_string(*line.ready_fd)});
+  os::UniqueFd file;
+  if (line.params) {
+    request.args.push_back(parameters);
+  } else {
+    // What came through a pipe can't be read twice; and what was not to be seen stays so.
+    file = os::make_sealed_memory_file("ipcm-parameters", parameters);
+    request.fds.push_back({file.get(), highest + 1});
+    request.args.insert(request.args.end(), {"--params-fd", std::to_string(highest + 1)});
+  }
+  const os::SpawnFailure failure = os::become(request);
+  announcer = ready::Announcer(std::move(pipe), std::move(real_stderr));
+  return "protocol " + info.protocol + " needs a database driver, and " + request.program +
+         ", which could load it, can't be executed: " + os::errno_text(failure.error);
+}
+
+}  // namespace ipcm::boot_twin

@@ -1,0 +1,103 @@
+#include "transport/database/drivers.h"
+
+#include <mutex>
+#include <vector>
+
+#include "ipcm/error.h"
+#include "os/directory.h"
+#include "os/module.h"
+#include "os/process.h"
+
+namespace ipcm::database {
+namespace {
+
+std::vector<std::string> places() {
+  std::vector<std::string> all;
+  if (auto named = os::environment("IPCM_DRIVERS"); named && !named->empty())
+    all.push_back(std::move(*named));
+  const std::string program = os::own_executable();
+  if (const auto slash = program.rfind('/'); slash != std::string::npos)
+    all.push_back(program.substr(0, slash) + "/../drivers");
+  all.emplace_back(IPCM_INSTALLED_DRIVERS);
+  return all;
+}
+
+std::string file_of(const std::string& name) { return "ipcm-driver-" + name + ".so"; }
+
+/// Empty: it is nowhere.
+std::string path_of(const std::string& name) {
+  for (const std::string& place : places()) {
+    const std::string path = place + "/" + file_of(name);
+    if (os::look_at(path).kind == os::FileKind::regular) return path;
+  }
+  return {};
+}
+
+std::string not_found(const std::string& name) {
+  std::string text = "its driver " + file_of(name) + " is not there; looked in";
+  for (const std::string& place : places()) text.append(" ").append(place);
+  return text + " (build it, install it, or name its folder in $IPCM_DRIVERS)";
+}
+
+constexpr const char* kStatic =
+    "this program is linked statically and can't load the database driver; link it dynamically, or put a "
+    "dynamically linked build of it beside it, under its name with -dynamic at the end";
+
+}  // namespace
+
+std::string why_no_driver(const std::string& name) noexcept {
+  try {
+    if (!os::can_load_modules()) return kStatic;
+    return path_of(name).empty() ? not_found(name) : std::string();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
+const Driver& load_driver(const std::string& name) {
+  static std::mutex mutex;
+  static std::map<std::string, const Driver*> loaded;
+  const std::lock_guard<std::mutex> guard(mutex);
+  if (const auto found = loaded.find(name); found != loaded.end()) return *found->second;
+  if (!os::can_load_modules()) throw BusError(std::string("driver ") + name + ": " + kStatic);
+  const std::string path = path_of(name);
+  if (path.empty()) throw BusError("driver " + name + ": " + not_found(name));
+  std::string why;
+  const os::Module module = os::Module::load(path, why);
+  if (!module)
+    throw BusError("driver " + path + " can't be loaded: " + why +
+                   " (is the database's client library installed?)");
+  void* const entry = module.find(kDriverEntry);
+  if (entry == nullptr) throw BusError("driver " + path + " is no driver of ipcm");
+  const Driver* driver = reinterpret_cast<DriverEntry>(entry)(kDriverVersion);
+  if (driver == nullptr)
+    throw BusError("driver " + path + " is of another release of ipcm: install the one of this release");
+  loaded.emplace(name, driver);
+  return *driver;
+}
+
+OwnedSession::OwnedSession(const Driver& driver, const std::map<std::string, std::string>& parameters,
+                           Failure& failure)
+    : session_(driver.open(parameters, failure)), born_in_(os::generation()) {
+  if (session_ && session_->socket() >= 0) socket_ = os::UniqueFd(session_->socket());
+}
+
+OwnedSession& OwnedSession::operator=(OwnedSession&& other) noexcept {
+  if (this != &other) {
+    close();
+    session_ = std::move(other.session_);
+    socket_ = std::move(other.socket_);
+    born_in_ = other.born_in_;
+  }
+  return *this;
+}
+
+void OwnedSession::close() noexcept {
+  (void)socket_.release();  // the session closes it itself
+  if (is_ours())
+    session_.reset();
+  else
+    (void)session_.release();  // a goodbye from here would end the parent's connection
+}
+
+}  // namespace ipcm::database

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "os/descriptor.h"
+#include "transport/database/driver.h"
+
+namespace ipcm::database {
+
+// Where drivers are looked for, in this order: $IPCM_DRIVERS; `../drivers` from the folder of the executable
+// (a build tree); the folder that they are installed in. The file is ipcm-driver-NAME.so.
+
+/// Empty: the driver is there (only its file is looked at). Otherwise what is missing, and what to do.
+[[nodiscard]] std::string why_no_driver(const std::string& name) noexcept;
+/// Loads it, once in a process. Throws BusError that says what is missing.
+[[nodiscard]] const Driver& load_driver(const std::string& name);
+
+/// A session that is inert in a forked child: there its socket is closed, and it is never touched again.
+class OwnedSession {
+ public:
+  OwnedSession() = default;
+  OwnedSession(const Driver& driver, const std::map<std::string, std::string>& parameters, Failure& failure);
+  OwnedSession(OwnedSession&& other) noexcept = default;
+  OwnedSession& operator=(OwnedSession&& other) noexcept;
+  ~OwnedSession() { close(); }
+  void close() noexcept;
+  [[nodiscard]] explicit operator bool() const noexcept { return session_ != nullptr && is_ours(); }
+  [[nodiscard]] Session* operator->() const noexcept { return session_.get(); }
+  [[nodiscard]] bool is_ours() const noexcept { return born_in_ == os::generation(); }
+
+ private:
+  std::unique_ptr<Session> session_;
+  os::UniqueFd socket_;  // the session's own: noted here so that a forked child closes its copy
+  std::uint32_t born_in_ = 0;
+};
+
+}  // namespace ipcm::database

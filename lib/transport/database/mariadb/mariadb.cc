@@ -1,0 +1,207 @@
+#include <algorithm>
+
+#include "ipcm/error.h"
+#include "os/clock.h"
+#include "transport/database/protocols.h"
+#include "transport/database/server.h"
+#include "transport/directory/disk_name.h"
+
+namespace ipcm::database {
+namespace {
+
+// The server has no way to tell of a change, so that readers have to look: every 5 ms as long as something
+// comes, then ever more rarely, down to every 200 ms. It is the one protocol that does.
+
+constexpr std::chrono::milliseconds kOften{5};
+
+constexpr Dialect kDialect = {
+    .id_as_text = "CAST(id AS CHAR)",
+    .broadcast_as_int = "broadcast + 0",
+    .content_of_odd_id = "0",
+    .id_parameter = ":id",
+    .content_parameter = "_binary :content",
+    .broadcast_parameter = ":broadcast",
+    .stamp_parameter = ":stamp",
+    .stats_parameter = "_binary :stats",
+    .id_is_uuid = true,
+    .attempts = 5,
+};
+
+class MariadbStore final : public ServerStore {
+ public:
+  MariadbStore(OwnedSession session, const std::string& route) : ServerStore(std::move(session), route) {
+    for (const char* setting :
+         {"SET SESSION sql_mode = 'ANSI_QUOTES,STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'",
+          "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+          "SET SESSION innodb_lock_wait_timeout = 10", "SET SESSION lock_wait_timeout = 10",
+          "SET SESSION wait_timeout = 31536000"})
+      execute(setting);
+    const auto facts = query("SELECT VERSION(), @@max_allowed_packet, DATABASE()", {},
+                             {Column::text, Column::integer, Column::text});
+    is_mysql_ = text_of(facts.at(0).at(0)).find("MariaDB") == std::string::npos;
+    largest_packet_ =
+        static_cast<std::size_t>(std::max<std::int64_t>(integer_of(facts[0][1]).value_or(0), 0));
+    database_ = text_of(facts[0][2]);
+    if (database_.empty()) throw BusError("the route '" + route + "' names no database: add database=NAME");
+  }
+  [[nodiscard]] const Dialect& dialect() const override { return kDialect; }
+  [[nodiscard]] bool can_hold(const std::string& content, std::string& why) const override {
+    constexpr std::size_t kRest = 8192;  // of the statement
+    const auto escaped = std::count_if(content.begin(), content.end(), [](char c) {
+      return c == '"' || c == '\'' || c == '\\' || c == '\n' || c == '\r' || c == '\0' || c == 0x1a;
+    });
+    if (content.size() + static_cast<std::size_t>(escaped) + kRest <= largest_packet_) return true;
+    why = "the server takes (max_allowed_packet = " + std::to_string(largest_packet_) + ")";
+    return false;
+  }
+
+  void watch(Loop& loop, const std::string& /*id*/, std::function<void()> news) override {
+    loop_ = &loop;
+    news_ = std::move(news);
+    arm();
+  }
+  void watch_peers(Loop& loop, std::function<void()> news) override { watch(loop, "", std::move(news)); }
+  void watch_deaths(Loop& /*loop*/, std::function<void()> news) override { deaths_ = std::move(news); }
+  void looked_at(const std::vector<PeerRow>& rows) override {
+    elsewhere_ = std::any_of(rows.begin(), rows.end(), [](const PeerRow& row) {
+      return row.facts.state == transport::PeerFacts::State::active && row.facts.pid == 0;
+    });
+  }
+  void took_in(bool some) override {
+    if (!some) return;
+    pause_ = kOften;
+    if (loop_ != nullptr) arm();
+  }
+  void sent() override {
+    pause_ = kOften;
+    if (loop_ != nullptr) arm();
+  }
+
+ private:
+  void arm() {
+    poll_ = loop_->at(os::Clock::now() + pause_, [this] {
+      pause_ = std::min(pause_ + pause_ / 2, kPollTime);  // unless something comes
+      arm();
+      if (elsewhere_ && deaths_ && os::Clock::now() - last_deaths_ >= kPollTime) {
+        last_deaths_ = os::Clock::now();
+        deaths_();
+      } else {
+        news_();
+      }
+    });
+  }
+
+  [[nodiscard]] Value lock_key(const std::string& text) override {
+    // Locks belong to the whole server.
+    return "ipcm:" + transport::DiskNames(0).of(database_ + "/" + text);
+  }
+  [[nodiscard]] bool lock(const Value& key, std::chrono::seconds patience) override {
+    // The same connection would get it twice; ours never asks twice.
+    const auto got =
+        query("SELECT GET_LOCK(:key, :patience)", {key, std::int64_t{patience.count()}}, {Column::integer});
+    return integer_of(got.at(0).at(0)).value_or(0) == 1;
+  }
+  void unlock(const Value& key) override {
+    (void)query("SELECT RELEASE_LOCK(:key)", {key}, {Column::integer});
+  }
+  [[nodiscard]] const char* held_expression() const override {
+    return "CASE WHEN o.lock_key IS NULL THEN 0 WHEN IS_USED_LOCK(o.lock_key) IS NULL THEN 0 ELSE 1 END";
+  }
+
+  [[nodiscard]] std::string like_this() const {
+    // Names are compared byte by byte, blanks at their ends included.
+    return std::string(" ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE ") +
+           (is_mysql_ ? "utf8mb4_0900_bin" : "utf8mb4_nopad_bin");
+  }
+  [[nodiscard]] std::vector<std::string> table_statements() override {
+    return {
+        R"(CREATE TABLE IF NOT EXISTS ipcm_peers(
+          id VARCHAR(512) NOT NULL PRIMARY KEY,
+          pid INTEGER DEFAULT NULL,
+          active DOUBLE DEFAULT NULL,
+          stats LONGBLOB DEFAULT NULL,
+          suspend_expires DOUBLE DEFAULT NULL))" +
+            like_this(),
+        R"(CREATE TABLE IF NOT EXISTS ipcm_messages(
+          id )" +
+            std::string(is_mysql_ ? "CHAR(36)" : "UUID") +
+            R"( NOT NULL PRIMARY KEY,
+          "to" VARCHAR(512) NOT NULL,
+          "from" VARCHAR(512) NOT NULL,
+          stamp DOUBLE NOT NULL,
+          content LONGBLOB NOT NULL,
+          broadcast BOOL NOT NULL DEFAULT FALSE,
+          KEY ipcm_messages_to ("to", stamp)))" +
+            like_this(),
+    };
+  }
+  [[nodiscard]] std::string ours_statement() override {
+    return R"(CREATE TABLE IF NOT EXISTS ipcm_ours(
+      id VARCHAR(512) NOT NULL PRIMARY KEY, name LONGTEXT, note TEXT, pid INTEGER, host TEXT, lock_key VARCHAR(64)))" +
+           like_this();
+  }
+
+  bool is_mysql_ = false;
+  std::size_t largest_packet_ = 0;
+  std::string database_;
+  Loop* loop_ = nullptr;
+  std::function<void()> news_, deaths_;
+  std::chrono::milliseconds pause_ = kOften;
+  os::Clock::time_point last_deaths_{};
+  bool elsewhere_ = false;
+  Watch poll_;
+};
+
+class MariadbProtocol : public ServerProtocol {
+ public:
+  explicit MariadbProtocol(const char* name) : name_(name) {}
+  [[nodiscard]] const char* name() const override { return name_; }
+  [[nodiscard]] const char* summary() const override {
+    return "tables on a MariaDB or MySQL server; across machines; readers poll";
+  }
+  [[nodiscard]] const char* driver() const override { return "mariadb"; }
+
+ protected:
+  [[nodiscard]] std::unique_ptr<ServerStore> connect(const BusInfo& info) const override {
+    static const RouteForm form = {{"mariadb", "mysql"},
+                                   {{"dbname", "dbname"},
+                                    {"database", "dbname"},
+                                    {"db", "dbname"},
+                                    {"host", "host"},
+                                    {"hostname", "host"},
+                                    {"port", "port"},
+                                    {"user", "user"},
+                                    {"socket", "unix_socket"},
+                                    {"unix_socket", "unix_socket"},
+                                    {"mariadb_socket", "unix_socket"},
+                                    {"mysql_socket", "unix_socket"},
+                                    {"sslca", "sslca"},
+                                    {"mariadb_ssl_ca_file", "sslca"},
+                                    {"mysql_ssl_ca_file", "sslca"},
+                                    {"connect_timeout", "connect_timeout"}},
+                                   "dbname"};
+    return std::make_unique<MariadbStore>(connect_to_server(driver(), info, form,
+                                                            {{"connect_timeout", "10"},
+                                                             {"read_timeout", "60"},
+                                                             {"write_timeout", "60"},
+                                                             {"charset", "utf8mb4"}}),
+                                          info.route);
+  }
+
+ private:
+  const char* name_;
+};
+
+}  // namespace
+
+const transport::Protocol& mariadb_protocol() {
+  static const MariadbProtocol protocol("MariaDB");
+  return protocol;
+}
+
+const transport::Protocol& mysql_protocol() {
+  static const MariadbProtocol protocol("MySQL");
+  return protocol;
+}
+
+}  // namespace ipcm::database

@@ -1,0 +1,282 @@
+#include "transport/database/server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "ipcm/error.h"
+#include "os/clock.h"
+#include "os/process.h"
+#include "os/random.h"
+#include "transport/directory/disk_name.h"
+
+namespace ipcm::database {
+namespace {
+
+using Kind = Failure::Kind;
+using State = transport::PeerFacts::State;
+
+/// The server notices the end of a connection a moment after the process has ended.
+constexpr std::chrono::seconds kDyingTime{5};
+/// Characters that the reference's columns take.
+constexpr std::size_t kLongestName = 512;
+const std::string kOwner = "_owner", kMade = "_made";
+
+}  // namespace
+
+OwnedSession connect_to_server(const char* driver, const BusInfo& info, const RouteForm& form,
+                               const Parameters& defaults) {
+  Parameters parameters = read_route(info.route, form);
+  add_credentials(parameters, info.credentials);
+  for (const auto& [key, value] : defaults) {
+    std::string& given = parameters[key];
+    if (given.empty())
+      given = value;
+    else if (key == "options")
+      given += " " + value;
+  }
+  Failure failure;
+  OwnedSession session(load_driver(driver), parameters, failure);
+  if (!session)
+    throw BusError("the server of the bus '" + info.route + "' can't be reached: " + failure.text);
+  return session;
+}
+
+ServerStore::ServerStore(OwnedSession session, std::string route)
+    : Store(std::move(session)), route_(std::move(route)), numbering_(os::process_numbering()) {}
+
+std::string ServerStore::id_of(const std::string& name) const {
+  const auto characters = std::count_if(
+      name.begin(), name.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80; });
+  const bool fits =
+      static_cast<std::size_t>(characters) <= kLongestName && !transport::DiskNames::is_hashed(name);
+  return fits ? name : transport::DiskNames(0).of(name);
+}
+
+bool ServerStore::has_table(const std::string& name) {
+  try {
+    (void)query("SELECT 1 FROM " + name + " WHERE 1 = 0", {}, {Column::integer});
+    return true;
+  } catch (const StoreError& error) {
+    if (error.kind() == Kind::missing) return false;
+    throw;
+  }
+}
+
+void ServerStore::make_tables() {
+  const bool were_there = has_table("ipcm_peers");
+  for (const std::string& statement : table_statements()) execute(statement);
+  execute(ours_statement());
+  add_notices();
+  if (!were_there) execute("INSERT INTO ipcm_ours(id, name) VALUES (:id, '')", {kMade});
+}
+
+void ServerStore::expect_bus() {
+  if (has_table("ipcm_ours")) return;
+  if (!has_table("ipcm_peers"))
+    throw BusError("there is no bus at '" + route_ +
+                   "': the database has no table ipcm_peers; its owner may have taken it down");
+  execute(ours_statement());
+  try {
+    add_notices();
+  } catch (const StoreError&) {
+    // Tables of somebody else, who does not let us: then we have to look again and again.
+  }
+}
+
+void ServerStore::remove_tables() {
+  if (!has_table("ipcm_ours")) return;
+  const bool made = !query("SELECT 1 FROM ipcm_ours WHERE id = :id", {kMade}, {Column::integer}).empty();
+  if (!made) remove_notices();
+  if (made) {
+    execute("DROP TABLE IF EXISTS ipcm_messages");
+    execute("DROP TABLE IF EXISTS ipcm_peers");
+    remove_notices();
+  }
+  execute("DROP TABLE IF EXISTS ipcm_ours");
+}
+
+std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
+  std::string text;
+  if (judged) text = held_prefix();
+  text += "SELECT p.id, p.pid, p.active, p.suspend_expires, p.stats, o.name";
+  if (judged) text.append(", o.note, o.pid, o.host, ").append(held_expression());
+  text += " FROM ipcm_peers p LEFT JOIN ipcm_ours o ON o.id = p.id";
+  if (id != nullptr) text += " WHERE p.id = :id";
+  std::vector<Column> columns = {Column::text, Column::integer, Column::real,
+                                 Column::real, Column::blob,    Column::text};
+  if (judged) columns.insert(columns.end(), {Column::text, Column::integer, Column::text, Column::integer});
+  std::vector<PeerRow> rows;
+  for (const Values& values : query(text, id == nullptr ? Values{} : Values{*id}, columns)) {
+    PeerRow row;
+    row.id = text_of(values[0]);
+    row.pid = pid_of(values[1]);
+    row.is_active = real_of(values[2]).has_value();
+    row.active = real_of(values[2]).value_or(0);
+    row.expires = real_of(values[3]);
+    if (!std::holds_alternative<std::monostate>(values[4])) row.stats = text_of(values[4]);
+    row.name = text_of(values[5]);
+    if (row.name.empty()) row.name = row.id;
+    if (judged && row.pid == 0 && row.is_active) {
+      row.facts.expires = row.expires;
+      row.facts.state =
+          row.expires && *row.expires < os::wall_clock_seconds() ? State::dead : State::suspended;
+    } else if (judged && row.pid > 0) {
+      // A row of ours under a name that somebody foreign has taken since says nothing about that one.
+      const bool ours = pid_of(values[7]) == row.pid;
+      const bool here = !ours || text_of(values[8]) == numbering_;
+      const bool held = ours && integer_of(values[9]).value_or(0) != 0;
+      // The server may notice later than we that a process has ended.
+      const bool alive = ours ? held && (!here || os::is_running(row.pid)) : os::is_running(row.pid);
+      if (here) row.facts.pid = row.pid;
+      if (ours) row.facts.class_name = text_of(values[6]);
+      row.facts.state = alive ? State::active : State::dead;
+      row.dies_unseen = true;
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+bool ServerStore::take_name(const PeerRow& who, const std::string& /*note*/,
+                            transport::HeldLock::Attempt& attempt) {
+  const Value key = lock_key(who.id);
+  const auto known =
+      query("SELECT pid, host FROM ipcm_ours WHERE id = :id", {who.id}, {Column::integer, Column::text});
+  const Pid before = known.empty() ? 0 : pid_of(known[0][0]);
+  const bool here = !known.empty() && text_of(known[0][1]) == numbering_;
+  const bool dying = here && before != os::own_pid() && !os::is_running(before);
+  if (!lock(key, dying ? kDyingTime : std::chrono::seconds(0))) {
+    attempt.holder = here ? before : 0;
+    return false;
+  }
+  name_lock_ = key;
+  attempt.left = before > 0;
+  attempt.left_by = before;
+  return true;
+}
+
+void ServerStore::introduce(const PeerRow& who, const std::string& note) {
+  execute("DELETE FROM ipcm_ours WHERE id = :id", {who.id});
+  execute(
+      "INSERT INTO ipcm_ours(id, name, note, pid, host, lock_key) VALUES (:id, :name, :note, :pid, :host, "
+      ":key)",
+      {who.id, who.name, note, std::int64_t{who.pid}, numbering_, lock_key(who.id)});
+}
+
+void ServerStore::drop_name() noexcept {
+  if (!name_lock_ || !is_ours()) return;
+  try {
+    unlock(*std::exchange(name_lock_, std::nullopt));
+  } catch (const std::exception&) {
+    // It ends with the connection.
+  }
+}
+
+void ServerStore::while_nobody_has(const PeerRow& who, const std::function<void()>& what) {
+  const Value key = lock_key(who.id);
+  if (!lock(key, std::chrono::seconds(0))) return;
+  try {
+    // It may have been taken up while we looked at it.
+    const auto now = rows(&who.id, true);
+    if (!now.empty() && now.front().pid == who.pid && now.front().active == who.active) what();
+  } catch (...) {
+    unlock(key);
+    throw;
+  }
+  unlock(key);
+}
+
+transport::OwnerFacts ServerStore::owner() {
+  const auto found = query(std::string(held_prefix()) + "SELECT o.pid, o.host, " + held_expression() +
+                               " FROM ipcm_ours o WHERE o.id = :id",
+                           {kOwner}, {Column::integer, Column::text, Column::integer});
+  if (found.empty()) return {};
+  const Pid pid = pid_of(found[0][0]);
+  const bool here = text_of(found[0][1]) == numbering_;
+  const bool held = integer_of(found[0][2]).value_or(0) != 0 && (!here || os::is_running(pid));
+  return {true, held, here ? pid : 0};
+}
+
+void ServerStore::own() {
+  constexpr std::size_t kLetters = 16;
+  const Value key = lock_key(kOwner + os::random_name(kLetters));
+  if (!lock(key, std::chrono::seconds(0))) throw BusError("the bus at " + where() + " can't be owned");
+  in_transaction([&] {
+    execute("DELETE FROM ipcm_ours WHERE id = :id", {kOwner});
+    execute("INSERT INTO ipcm_ours(id, name, pid, host, lock_key) VALUES (:id, '', :pid, :host, :key)",
+            {kOwner, std::int64_t{os::own_pid()}, numbering_, key});
+  });
+}
+
+void ServerStore::disown() {
+  // Unless somebody has taken our place.
+  execute("DELETE FROM ipcm_ours WHERE id = :id AND pid = :pid AND host = :host",
+          {kOwner, std::int64_t{os::own_pid()}, numbering_});
+}
+
+// ---- the protocol's side
+
+namespace {
+
+class ServerOwnership final : public transport::Ownership {
+ public:
+  explicit ServerOwnership(std::unique_ptr<ServerStore> store) : store_(std::move(store)) {}
+  void release() noexcept override {
+    if (!store_->is_ours()) return;
+    try {
+      store_->disown();
+    } catch (const std::exception&) {
+      // The bus is gone.
+    }
+    store_.reset();
+  }
+
+ private:
+  std::unique_ptr<ServerStore> store_;
+};
+
+}  // namespace
+
+std::string ServerProtocol::make_route(const SpawnOptions& options) const {
+  if (options.route.empty())
+    throw BusError(std::string("protocol ") + name() +
+                   " needs a database that is there already: name it as the route" +
+                   (options.parent_directory.empty() ? "" : " (not in " + options.parent_directory + ")") +
+                   ", such as dbname=x host=/run/server");
+  connect({name(), "", options.route, {}, options.credentials})->make_tables();
+  return options.route;
+}
+
+bool ServerProtocol::remove_route(const BusInfo& info) const noexcept {
+  try {
+    connect(info)->remove_tables();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+std::unique_ptr<transport::Ownership> ServerProtocol::own(const BusInfo& info) const {
+  auto store = connect(info);
+  store->own();
+  return std::make_unique<ServerOwnership>(std::move(store));
+}
+
+transport::OwnerFacts ServerProtocol::owner(const BusInfo& info) const {
+  const auto store = connect(info);
+  try {
+    return store->owner();
+  } catch (const StoreError& error) {
+    if (error.kind() == Kind::missing) return {};
+    throw;
+  }
+}
+
+std::unique_ptr<transport::Transport> ServerProtocol::join(const transport::JoinRequest& request, Loop& loop,
+                                                           transport::Receiver& receiver) const {
+  auto store = connect(request.info);
+  store->expect_bus();
+  return std::make_unique<DatabaseTransport>(request, loop, receiver, std::move(store));
+}
+
+}  // namespace ipcm::database

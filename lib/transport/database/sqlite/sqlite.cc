@@ -1,0 +1,218 @@
+#include <sys/epoll.h>
+
+#include <utility>
+
+#include "ipcm/error.h"
+#include "os/events.h"
+#include "transport/database/database_transport.h"
+#include "transport/database/protocols.h"
+#include "transport/directory/companion.h"
+
+namespace ipcm::database {
+namespace {
+
+using transport::Companion;
+using transport::HeldLock;
+
+// The tables are exactly those of the reference. The index is ours; nobody who does not ask for it sees it.
+constexpr const char* kPeers = R"(CREATE TABLE IF NOT EXISTS ipcm_peers(
+  id VARCHAR(512) NOT NULL PRIMARY KEY,
+  pid INTEGER DEFAULT NULL,
+  active REAL DEFAULT (strftime('%s', 'now')),
+  stats BLOB DEFAULT NULL,
+  suspend_expires REAL DEFAULT NULL))";
+constexpr const char* kMessages = R"(CREATE TABLE IF NOT EXISTS ipcm_messages(
+  id UUID NOT NULL PRIMARY KEY,
+  "to" VARCHAR(512) NOT NULL REFERENCES ipcm_peers(id) ON DELETE CASCADE,
+  "from" VARCHAR(512) NOT NULL REFERENCES ipcm_peers(id) ON DELETE CASCADE,
+  stamp REAL NOT NULL,
+  content BLOB NOT NULL,
+  broadcast BOOL NOT NULL DEFAULT 0))";
+constexpr const char* kIndex = R"(CREATE INDEX IF NOT EXISTS ipcm_messages_to ON ipcm_messages("to", stamp))";
+
+constexpr Dialect kDialect = {
+    .id_as_text = "CAST(id AS TEXT)",
+    .broadcast_as_int = "broadcast + 0",
+    .content_of_odd_id = "(typeof(id) = 'blob')",
+    .id_parameter = ":id",
+    .content_parameter = ":content",
+    .broadcast_parameter = ":broadcast",
+    .stamp_parameter = ":stamp",
+    .stats_parameter = ":stats",
+    .id_is_uuid = false,
+    .attempts = 1,
+};
+
+/// In the companion of a file that was not ours to begin with: `made`, if its tables were.
+constexpr const char* kGivenFile = "given";
+constexpr std::chrono::milliseconds kPatient{10'000};
+
+OwnedSession open_session(const std::string& route) {
+  // A bus lives as long as its machine runs at most, so that nobody has to wait for the disk: a killed
+  // process does not harm the file, only a power failure could.
+  Failure failure;
+  OwnedSession session(
+      load_driver("sqlite"),
+      {{"file", route}, {"synchronous", "OFF"}, {"patience", std::to_string(kPatient.count())}}, failure);
+  if (!session) throw StoreError(failure.kind, "the bus at " + route + " can't be opened: " + failure.text);
+  return session;
+}
+
+class SqliteStore final : public Store {
+ public:
+  explicit SqliteStore(std::string route)
+      : Store(OwnedSession()), route_(std::move(route)), companion_(route_), file_(os::look_at(route_)) {
+    session_ = open_session(route_);
+  }
+  [[nodiscard]] const Dialect& dialect() const override { return kDialect; }
+  [[nodiscard]] std::string where() const override { return route_; }
+
+  [[nodiscard]] std::vector<PeerRow> rows(const std::string* id, bool judged) override {
+    const std::string all = "SELECT id, pid, active, suspend_expires, stats FROM ipcm_peers";
+    std::vector<PeerRow> rows;
+    for (Values& values :
+         query(id == nullptr ? all : all + " WHERE id = :id", id == nullptr ? Values{} : Values{*id},
+               {Column::text, Column::integer, Column::real, Column::real, Column::blob})) {
+      PeerRow row;
+      row.id = row.name = text_of(values[0]);
+      row.pid = pid_of(values[1]);
+      row.is_active = real_of(values[2]).has_value();
+      row.active = real_of(values[2]).value_or(0);
+      row.expires = real_of(values[3]);
+      if (!std::holds_alternative<std::monostate>(values[4])) row.stats = text_of(values[4]);
+      if (judged && (row.pid > 0 || row.is_active)) {
+        row.facts =
+            companion_.judge(row.name, row.pid > 0 ? std::optional<Pid>(row.pid) : std::nullopt, row.expires);
+        row.dies_unseen =
+            row.facts.state == transport::PeerFacts::State::active && !companion_.holds_lock(row.name);
+      }
+      rows.push_back(std::move(row));
+    }
+    return rows;
+  }
+
+  [[nodiscard]] bool take_name(const PeerRow& who, const std::string& note,
+                               HeldLock::Attempt& attempt) override {
+    auto lock = companion_.take(who.name, note, attempt);
+    if (!lock) return false;
+    lock_ = std::move(*lock);
+    return true;
+  }
+  void drop_name() noexcept override {
+    if (lock_) companion_.release(lock_);
+  }
+  void while_nobody_has(const PeerRow& who, const std::function<void()>& what) override {
+    HeldLock::Attempt attempt;
+    auto lock = companion_.take(who.name, "", attempt);
+    if (!lock) return;
+    if (who.pid == 0 || Companion::is_leftover(who.pid, attempt)) what();
+    companion_.release(*lock);
+  }
+
+  void watch(Loop& loop, const std::string& /*id*/, std::function<void()> news) override {
+    // A writer changes the file before it lets its lock go. Who looks too early finds it locked, and looks
+    // again a moment later.
+    if (watching_) return;
+    changes_ = std::make_unique<os::FileWatch>(route_, os::FileWatch::Of::writing);
+    watching_ = loop.watch(changes_->fd(), EPOLLIN, [this, tell = std::move(news)](std::uint32_t) {
+      if (changes_->read()) tell();
+    });
+  }
+  void watch_peers(Loop& loop, std::function<void()> news) override { watch(loop, "", std::move(news)); }
+  void watch_deaths(Loop& loop, std::function<void()> news) override {
+    deaths_ = std::make_unique<os::DirectoryWatch>(companion_.directory().short_path("."));
+    watching_deaths_ = loop.watch(deaths_->fd(), EPOLLIN, [this, tell = std::move(news)](std::uint32_t) {
+      bool changed = false;
+      deaths_->read([&](std::string_view) { changed = true; });
+      if (changed) tell();
+    });
+  }
+
+  [[nodiscard]] bool is_there() override {
+    // A file that was removed can still be written to by who has it open: nobody would read that.
+    const os::FileFacts now = os::look_at(route_);
+    return now.kind == os::FileKind::regular && now.inode == file_.inode && now.device == file_.device;
+  }
+  [[nodiscard]] transport::OwnerFacts owner() override { return Companion::owner(route_); }
+
+ private:
+  std::string route_;
+  Companion companion_;
+  os::FileFacts file_;
+  HeldLock lock_;
+  std::unique_ptr<os::FileWatch> changes_;
+  Watch watching_;
+  std::unique_ptr<os::DirectoryWatch> deaths_;
+  Watch watching_deaths_;
+};
+
+class SqliteProtocol final : public transport::FileProtocol {
+ public:
+  [[nodiscard]] const char* name() const override { return "SQLite"; }
+  [[nodiscard]] const char* summary() const override {
+    return "a database file; keeps messages for who is away";
+  }
+  [[nodiscard]] const char* driver() const override { return "sqlite"; }
+  [[nodiscard]] std::string why_not_viable() const noexcept override { return why_no_driver(driver()); }
+  [[nodiscard]] bool keeps_messages() const override { return true; }
+  [[nodiscard]] std::unique_ptr<transport::Transport> join(const transport::JoinRequest& request, Loop& loop,
+                                                           transport::Receiver& receiver) const override {
+    return std::make_unique<DatabaseTransport>(request, loop, receiver,
+                                               std::make_unique<SqliteStore>(request.info.route));
+  }
+  bool remove_route(const BusInfo& info) const noexcept override {
+    try {
+      if (os::look_at(info.route).kind == os::FileKind::regular) {
+        const os::FileFacts companion = os::look_at(Companion::path_of(info.route));
+        if (companion.kind == os::FileKind::directory) {
+          const auto given = os::Directory(Companion::path_of(info.route)).read_file(kGivenFile);
+          if (given) return empty(info.route, *given == "made");
+        }
+      }
+    } catch (const std::exception&) {
+      return false;
+    }
+    return FileProtocol::remove_route(info);
+  }
+
+ protected:
+  [[nodiscard]] const char* suffix() const override { return ".sqlite"; }
+  void prepare(const std::string& route) const override {
+    const bool given = os::look_at(route).size > 0;
+    const OwnedSession session = open_session(route);
+    const auto check = [&](const Failure& failure) {
+      if (failure) throw StoreError(failure.kind, "the bus at " + route + " can't be made: " + failure.text);
+    };
+    const Result tables =
+        session->run("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('ipcm_peers', 'ipcm_messages')", {},
+                     {Column::integer});
+    check(tables.failure);
+    const bool were_there = integer_of(tables.rows.at(0).at(0)).value_or(0) > 0;
+    for (const char* statement : {kPeers, kMessages, kIndex}) check(session->run(statement, {}, {}).failure);
+    const Companion companion(route);  // the place of what is noted about the bus
+    if (given) companion.directory().write_file(kGivenFile, were_there ? "kept" : "made", 0600);
+  }
+  void remove_beside(const std::string& route) const noexcept override {
+    for (const char* beside : {"-journal", "-wal", "-shm"}) (void)os::remove_file(route + beside);
+  }
+
+ private:
+  /// A file that was there before us stays, with what was in it.
+  static bool empty(const std::string& route, bool tables_too) {
+    if (tables_too) {
+      const OwnedSession session = open_session(route);
+      for (const char* statement : {"DROP TABLE IF EXISTS ipcm_messages", "DROP TABLE IF EXISTS ipcm_peers"})
+        if (session->run(statement, {}, {}).failure) return false;
+    }
+    return Companion::remove(route);
+  }
+};
+
+}  // namespace
+
+const transport::Protocol& sqlite_protocol() {
+  static const SqliteProtocol protocol;
+  return protocol;
+}
+
+}  // namespace ipcm::database

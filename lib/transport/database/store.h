@@ -1,0 +1,128 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ipcm/error.h"
+#include "loop/loop.h"
+#include "transport/database/drivers.h"
+#include "transport/directory/lock_file.h"
+#include "transport/transport.h"
+
+namespace ipcm::database {
+
+/// The database refused, or can't be reached. `kind` tells callers what they can do about it.
+class StoreError : public BusError {
+ public:
+  StoreError(Failure::Kind kind, const std::string& what) : BusError(what), kind_(kind) {}
+  [[nodiscard]] Failure::Kind kind() const noexcept { return kind_; }
+
+ private:
+  Failure::Kind kind_;
+};
+
+/// How a kind of database spells what the statements of this protocol need. Everything else is the same SQL.
+struct Dialect {
+  const char* id_as_text;         ///< ipcm_messages.id
+  const char* broadcast_as_int;   ///< ipcm_messages.broadcast
+  const char* content_of_odd_id;  ///< 1 for rows whose id nobody can name; "0" where that can't be
+  const char* id_parameter;
+  const char* content_parameter;
+  const char* broadcast_parameter;
+  const char* stamp_parameter;
+  const char* stats_parameter;
+  bool id_is_uuid;  ///< other ids can't be stored
+  int attempts;     ///< at a transaction that the database may end for the sake of another
+};
+
+/// One row of ipcm_peers, and what is known of who stands behind it.
+struct PeerRow {
+  std::string id;    ///< as the tables have it
+  std::string name;  ///< real
+  Pid pid = 0;       ///< 0: NULL
+  double active = 0;
+  bool is_active = false;  ///< `active` is not NULL
+  std::optional<double> expires;
+  std::optional<std::string> stats;
+  transport::PeerFacts facts;  ///< unless it was not asked for
+  bool dies_unseen = false;    ///< no lock of its tells of its death: watch its process
+};
+
+/// One connection to the tables of a bus, and what there is beside them: who is alive, and how one is woken.
+/// Throws StoreError.
+class Store {
+ public:
+  virtual ~Store() = default;
+  [[nodiscard]] virtual const Dialect& dialect() const = 0;
+  /// For people; holds no password.
+  [[nodiscard]] virtual std::string where() const = 0;
+
+  [[nodiscard]] std::vector<Values> query(const std::string& statement, const Values& given,
+                                          const std::vector<Column>& columns);
+  std::int64_t execute(const std::string& statement, const Values& given = {});
+  /// All of it, or nothing.
+  void in_transaction(const std::function<void()>& what);
+  /// How long one statement may wait for somebody else's lock, from now on.
+  void be_patient(std::chrono::milliseconds limit) { session_->be_patient(limit.count()); }
+  [[nodiscard]] bool is_ours() const { return session_.is_ours(); }
+
+  /// What the tables call a peer; the name itself wherever it fits.
+  [[nodiscard]] virtual std::string id_of(const std::string& name) const { return name; }
+  /// All rows, or that of one id. Without `judged`, only what the table says.
+  [[nodiscard]] virtual std::vector<PeerRow> rows(const std::string* id, bool judged = true) = 0;
+
+  /// The lock that says that a peer lives. false: a live process has it.
+  [[nodiscard]] virtual bool take_name(const PeerRow& who, const std::string& note,
+                                       transport::HeldLock::Attempt& attempt) = 0;
+  /// Notes, in the transaction that makes its row, who holds it.
+  virtual void introduce(const PeerRow& /*who*/, const std::string& /*note*/) {}
+  virtual void drop_name() noexcept = 0;
+  /// Runs `what` while nobody can take that name. Does nothing if somebody has it.
+  virtual void while_nobody_has(const PeerRow& who, const std::function<void()>& what) = 0;
+
+  /// Calls `news` whenever messages may have come for that id.
+  virtual void watch(Loop& loop, const std::string& id, std::function<void()> news) = 0;
+  /// Calls `news` whenever a peer may have changed its row.
+  virtual void watch_peers(Loop& loop, std::function<void()> news) = 0;
+  /// Calls `news` when a peer may have died, where that shows.
+  virtual void watch_deaths(Loop& /*loop*/, std::function<void()> /*news*/) {}
+  /// After each look at the peers while they are watched.
+  virtual void looked_at(const std::vector<PeerRow>& /*rows*/) {}
+  /// After each look for messages; `some`: there were some.
+  virtual void took_in(bool /*some*/) {}
+  /// After something was sent: an answer may come.
+  virtual void sent() {}
+  /// Bytes of content that one message may have; `why` says whose limit it is.
+  [[nodiscard]] virtual bool can_hold(const std::string& /*content*/, std::string& /*why*/) const {
+    return true;
+  }
+  [[nodiscard]] virtual bool is_there() = 0;
+  [[nodiscard]] virtual transport::OwnerFacts owner() = 0;
+
+ protected:
+  explicit Store(OwnedSession session) : session_(std::move(session)) {}
+  [[noreturn]] void fail(const Failure& failure) const;
+  /// Called after each statement: what the server has told meanwhile must not be overlooked.
+  virtual void after_statement() {}
+
+  OwnedSession session_;
+
+ private:
+  void check(const Failure& failure) const {
+    if (failure) fail(failure);
+  }
+};
+
+[[nodiscard]] std::string text_of(const Value& value);
+[[nodiscard]] std::optional<std::int64_t> integer_of(const Value& value);
+[[nodiscard]] std::optional<double> real_of(const Value& value);
+/// A pid, or 0 for what can't be one.
+[[nodiscard]] Pid pid_of(const Value& value);
+/// `:a, :b, …`, for a list of `count`.
+[[nodiscard]] std::string placeholders(std::size_t count);
+
+}  // namespace ipcm::database
