@@ -2,9 +2,11 @@
 
 heading() { printf '\n== %s\n' "$*"; }
 
-# On Debian, whatever is missing. Elsewhere the build says what it lacks.
+# install_packages [PACKAGE…]: on Debian, whatever is missing of what the build needs, and of these. Elsewhere the build says what it
+# lacks.
 install_packages() {
-  packages='g++ meson ninja-build pkg-config libcli11-dev libcereal-dev doctest-dev libmd-dev libzstd-dev python3 libsoci-dev libsqlite3-dev libpq-dev libmariadb-dev postgresql mariadb-server'
+  packages='g++ meson ninja-build pkg-config libcli11-dev libcereal-dev doctest-dev libmd-dev libzstd-dev python3 libsoci-dev libsqlite3-dev libpq-dev libmariadb-dev'
+  packages="$packages $*"
   command -v dpkg-query >/dev/null || return 0
   missing=
   for package in $packages; do
