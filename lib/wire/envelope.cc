@@ -3,7 +3,6 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 
 #include "ipcm/error.h"
 #include "os/clock.h"
@@ -24,6 +23,15 @@ Number number_or(std::string_view digits, Number otherwise) {
   return whole && std::isfinite(static_cast<double>(number)) ? number : otherwise;
 }
 
+/// As printf writes "%.5f", whatever the locale.
+void append_stamp(std::string& into, double stamp) {
+  std::array<char, 330> digits;  // NOLINT: filled below; the largest double has 309 before the point
+  const auto [end, error] =
+      std::to_chars(digits.data(), digits.data() + digits.size(), stamp, std::chars_format::fixed, 5);
+  (void)error;  // it fits
+  into.append(digits.data(), end);
+}
+
 }  // namespace
 
 std::string write_envelope(const Message& message) {
@@ -35,10 +43,9 @@ std::string write_envelope(const Message& message) {
   append_json_string(text, message.from);
   text.append(R"(,"to":)");
   append_json_string(text, message.to);
-  std::array<char, 64> stamp{};
-  const int size = std::snprintf(stamp.data(), stamp.size(), ",\"stamp\":%.5f,\"stamp_ord\":%llu",
-                                 message.stamp, static_cast<unsigned long long>(message.stamp_ord));
-  text.append(stamp.data(), static_cast<std::size_t>(size));
+  text.append(R"(,"stamp":)");
+  append_stamp(text, message.stamp);
+  text.append(R"(,"stamp_ord":)").append(std::to_string(message.stamp_ord));
   if (message.broadcast) text.append(R"(,"broadcast":1)");
   text.append(R"(,"content":)").append(message.content.json()).push_back('}');
   return text;

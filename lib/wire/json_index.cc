@@ -1,6 +1,7 @@
 #include "wire/json_index.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "wire/json_scan.h"
@@ -14,6 +15,7 @@ using Node = JsonIndex::Node;
 std::uint32_t narrow(std::size_t number) { return static_cast<std::uint32_t>(number); }
 
 struct Builder {
+  std::string_view text;
   std::vector<Node>& nodes;
   std::string& names;
   std::vector<std::uint32_t> open_nodes;
@@ -33,6 +35,15 @@ struct Builder {
     return Kind::null;
   }
 
+  /// Where it is in the text, or behind it among the names.
+  std::uint32_t keep(std::string_view decoded) {
+    const std::less<> is_before;
+    if (!is_before(decoded.data(), text.data()) && is_before(decoded.data(), text.data() + text.size()))
+      return narrow(static_cast<std::size_t>(decoded.data() - text.data()));
+    names.append(decoded);
+    return narrow(text.size() + names.size() - decoded.size());
+  }
+
   Node& add(Kind kind, std::size_t begin) {
     if (!open_nodes.empty()) ++nodes[open_nodes.back()].children;
     Node node;
@@ -48,9 +59,8 @@ struct Builder {
     Node& node = add(kind_of(kind), begin);
     node.end = narrow(end);
     node.next = narrow(nodes.size());
-    node.value = narrow(names.size());
+    node.value = keep(decoded);
     node.value_size = narrow(decoded.size());
-    names.append(decoded);
     return true;
   }
   bool open(bool is_object, std::size_t begin) {
@@ -66,9 +76,8 @@ struct Builder {
     return true;
   }
   bool key(std::string_view decoded) {
-    key_at = narrow(names.size());
+    key_at = keep(decoded);
     key_size = narrow(decoded.size());
-    names.append(decoded);
     return true;
   }
   static std::string failure() { return "refused"; }
@@ -79,9 +88,10 @@ struct Builder {
 JsonIndex::JsonIndex(std::string_view text, std::string_view what) : JsonIndex(text, what, kDeepest) {}
 
 JsonIndex::JsonIndex(std::string_view text, std::string_view what, std::size_t deepest) : text_(text) {
-  if (text.size() >= std::numeric_limits<std::uint32_t>::max())
-    throw ProtocolError(std::string(what) + " is larger than 4 GiB");
-  Builder builder{nodes_, names_, {}};
+  constexpr std::size_t kLargest =
+      std::numeric_limits<std::uint32_t>::max() / 2;  // names are no longer than it
+  if (text.size() > kLargest) throw ProtocolError(std::string(what) + " is larger than 2 GiB");
+  Builder builder{text, nodes_, names_, {}};
   scan_json(text, what, builder, deepest);
   refuse_duplicates(what);
 }

@@ -16,8 +16,8 @@ class JsonIndex {
     std::uint32_t begin = 0, end = 0;  ///< in the text
     std::uint32_t next = 0;            ///< the node after this one and all below it
     std::uint32_t children = 0;
-    std::uint32_t key = 0, key_size = 0;      ///< of a member: its name, in names()
-    std::uint32_t value = 0, value_size = 0;  ///< of a string: without escapes, in names()
+    std::uint32_t key = 0, key_size = 0;      ///< of a member: its name
+    std::uint32_t value = 0, value_size = 0;  ///< of a string: without escapes
   };
 
   /// `text` must outlive the index. Throws ProtocolError, also for a key that occurs twice in one object.
@@ -33,13 +33,14 @@ class JsonIndex {
 
  private:
   [[nodiscard]] std::string_view part(std::uint32_t at, std::uint32_t size) const {
-    return std::string_view(names_).substr(at, size);
+    return at < text_.size() ? text_.substr(at, size)
+                             : std::string_view(names_).substr(at - text_.size(), size);
   }
   void refuse_duplicates(std::string_view what) const;
 
   std::string_view text_;
   std::vector<Node> nodes_;
-  std::string names_;
+  std::string names_;  // names and strings that have escapes in the text; in a Node they stand behind it
 };
 
 /// "a string", "an object": for messages.

@@ -1,10 +1,11 @@
 #pragma once
 
+#include <bitset>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "ipcm/error.h"
-#include "wire/rapidjson.h"
 
 namespace ipcm::wire {
 
@@ -13,127 +14,183 @@ namespace ipcm::wire {
 inline constexpr std::size_t kDeepestContent = 500;
 inline constexpr std::size_t kDeepest = kDeepestContent + 4;
 
-/// One pass over a JSON text without building a tree. `Visitor` is told of each value where it begins and
-/// ends in the text, so that it can keep slices:
+/// One pass over a JSON text (RFC 8259, in UTF-8) without building a tree. `Visitor` is told of each value
+/// where it begins and ends in the text, so that it can keep slices:
 ///   bool scalar(ScalarKind, begin, end, decoded)   decoded: for strings, without quotes and escapes
 ///   bool open(is_object, begin)   bool close(end)   bool key(decoded)
-/// false from one of them ends the pass with failure() as the reason.
+///   bool nested(begin, end)   if it has that one: it is not led into objects and arrays that stand in the
+///                             outermost value. They are checked as strictly, and told as a whole.
+/// false from one of them ends the pass with failure() as the reason. `decoded` is part of the text, or of a
+/// buffer of the scanner where a string has escapes: it is good until the visitor returns.
 enum class ScalarKind { null, boolean, number, string };
 
 namespace detail {
 
-template <class Visitor>
-class Handler {
+/// A visitor that wants to know nothing: the text is only checked.
+struct Nobody {};
+
+/// What JSON texts are made of. All of these are called where `at_` is, move it past what they have read, and
+/// give false after fail(), where it is at what is wrong.
+class JsonTokens {
  public:
-  using Size = rapidjson::SizeType;
-  Handler(std::string_view text, Visitor& visitor, std::size_t deepest)
-      : text_(text), visitor_(visitor), deepest_(deepest) {}
+  JsonTokens(std::string_view text, std::size_t deepest);
 
-  bool Null() { return fixed(ScalarKind::null, 4); }
-  bool Bool(bool is_true) { return fixed(ScalarKind::boolean, is_true ? 4 : 5); }
-  bool RawNumber(const char*, Size length, bool) { return fixed(ScalarKind::number, length); }
-  bool String(const char* text, Size length, bool) {
-    const std::size_t begin = skip_to_token();
-    at_ = end_of_string(begin);
-    return is_whole(text, length) &&
-           visitor_.scalar(ScalarKind::string, begin, at_, std::string_view(text, length));
+  /// So far.
+  [[nodiscard]] bool is_ascii() const { return ascii_; }
+  /// `failure`: the visitor's, in case it was the visitor who ended it.
+  [[noreturn]] void refuse(std::string_view what, std::string_view failure) const;
+
+ protected:
+  [[nodiscard]] std::size_t place() const { return static_cast<std::size_t>(at_ - begin_); }
+  bool fail(const char* why) noexcept;
+
+  void skip_space() {
+    while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\t' || *at_ == '\r')) ++at_;
   }
-  bool Key(const char* text, Size length, bool) {
-    at_ = end_of_string(skip_to_token());
-    return is_whole(text, length) && visitor_.key(std::string_view(text, length));
-  }
-  bool StartObject() { return open(true); }
-  bool StartArray() { return open(false); }
-  bool EndObject(Size) { return close(); }
-  bool EndArray(Size) { return close(); }
+  bool is_at(char c) const { return at_ < end_ && *at_ == c; }
+  bool null_or_boolean();
+  bool number();
+  /// decoded: null if nobody wants to know.
+  bool string(std::string_view* decoded);
 
-  // Numbers come as text, so these are not called.
-  bool Int(int) { return false; }
-  bool Uint(unsigned) { return false; }
-  bool Int64(std::int64_t) { return false; }
-  bool Uint64(std::uint64_t) { return false; }
-  bool Double(double) { return false; }
-
-  [[nodiscard]] bool too_deep() const { return depth_ > deepest_; }
-  [[nodiscard]] bool half_a_pair() const { return half_a_pair_; }
+  const char *begin_, *at_, *end_;
+  std::size_t deepest_, depth_ = 0;
+  static constexpr std::size_t kStack = 512;
+  static_assert(kDeepest < kStack);
+  static constexpr char kTooDeep[] = "nested too deep";  // refuse() says how deep
+  std::bitset<kStack> is_object_;                        // by depth
 
  private:
-  // The parser tells values, not places. What lies between the end of one token and the start of the next is
-  // known, though: white space, and at most one of `:` and `,`.
-  std::size_t skip_to_token() {
-    while (at_ < text_.size() && is_between(text_[at_])) ++at_;
-    return at_;
-  }
-  /// The parser takes an escape of the second half of a pair for a character, which UTF-8 does not have.
-  bool is_whole(const char* text, Size length) {
-    const std::string_view decoded(text, length);
-    for (auto at = decoded.find('\xED'); at != decoded.npos; at = decoded.find('\xED', at + 1))
-      if (at + 1 < decoded.size() && static_cast<unsigned char>(decoded[at + 1]) >= 0xA0) half_a_pair_ = true;
-    return !half_a_pair_;
-  }
-  static bool is_between(char c) {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ':' || c == ',';
-  }
-  [[nodiscard]] std::size_t end_of_string(std::size_t begin) const {
-    std::size_t at = begin + 1;
-    while (text_[at] != '"') at += text_[at] == '\\' ? 2 : 1;
-    return at + 1;
-  }
-  bool fixed(ScalarKind kind, std::size_t length) {
-    const std::size_t begin = skip_to_token();
-    at_ = begin + length;
-    return visitor_.scalar(kind, begin, at_, {});
-  }
-  bool open(bool is_object) {
-    const std::size_t begin = skip_to_token();
-    at_ = begin + 1;
-    return ++depth_ <= deepest_ && visitor_.open(is_object, begin);
-  }
-  bool close() {
-    at_ = skip_to_token() + 1;
-    --depth_;
-    return visitor_.close(at_);
+  bool word(std::string_view text);
+  bool digits();
+  bool character();
+  bool escape(bool wanted);
+  bool hex(std::uint32_t& unit);
+
+  const char* why_ = nullptr;  // null: the visitor ended it
+  bool ascii_ = true;
+  std::string buffer_;  // a string without its escapes
+};
+
+/// How they follow one another.
+class JsonScanner : public JsonTokens {
+ public:
+  using JsonTokens::JsonTokens;
+
+  template <class Visitor>
+  bool document(Visitor& visitor) {
+    if (!value(visitor)) return false;
+    skip_space();
+    return at_ == end_ || fail("text follows the value");
   }
 
-  std::string_view text_;
-  Visitor& visitor_;
-  std::size_t at_ = 0;
-  std::size_t depth_ = 0;
-  std::size_t deepest_;
-  bool half_a_pair_ = false;
+ private:
+  template <class Visitor>
+  static constexpr bool kVisits = !std::is_same_v<Visitor, Nobody>;
+  template <class Visitor>
+  static constexpr bool kStaysOutside = requires(Visitor& visitor) {
+    visitor.nested(0, 0);
+  };
+
+  /// One value with all that is in it. A loop and not a recursion: nesting costs a bit for each level.
+  template <class Visitor>
+  bool value(Visitor& visitor) {
+    const std::size_t outside = depth_;
+    for (;;) {
+      skip_space();
+      bool whole = true;  // it is read up to its end; otherwise its first child or key comes next
+      if (is_at('{') || is_at('[')) {
+        if (!object_or_array(visitor, whole)) return false;
+      } else if (!scalar(visitor)) {
+        return false;
+      }
+      if (whole && !comma_or_ends(visitor, outside)) return false;
+      if (depth_ == outside) return true;
+      if (is_object_[depth_] && !key(visitor)) return false;
+    }
+  }
+
+  template <class Visitor>
+  bool object_or_array(Visitor& visitor, bool& whole) {
+    const std::size_t begin = place();
+    if constexpr (kStaysOutside<Visitor>) {
+      if (depth_ > 0) {
+        Nobody nobody;
+        return value(nobody) && visitor.nested(begin, place());
+      }
+    }
+    const bool is_object = *at_ == '{';
+    if (depth_ == deepest_) return fail(kTooDeep);
+    ++at_;
+    is_object_[++depth_] = is_object;
+    if constexpr (kVisits<Visitor>)
+      if (!visitor.open(is_object, begin)) return false;
+    skip_space();
+    whole = is_at(is_object ? '}' : ']');
+    return !whole || close(visitor);
+  }
+  template <class Visitor>
+  bool close(Visitor& visitor) {
+    ++at_;
+    --depth_;
+    if constexpr (kVisits<Visitor>) return visitor.close(place());
+    return true;
+  }
+
+  /// After a value: the comma before the next one, or the ends of what it was in.
+  template <class Visitor>
+  bool comma_or_ends(Visitor& visitor, std::size_t outside) {
+    while (depth_ > outside) {
+      skip_space();
+      if (is_at(',')) return ++at_, true;
+      const bool in_object = is_object_[depth_];
+      if (!is_at(in_object ? '}' : ']'))
+        return fail(in_object ? "expected a comma or }" : "expected a comma or ]");
+      if (!close(visitor)) return false;
+    }
+    return true;
+  }
+
+  template <class Visitor>
+  bool key(Visitor& visitor) {
+    skip_space();
+    if (!is_at('"')) return fail("expected a key in quotes");
+    std::string_view decoded;
+    if (!string(kVisits<Visitor> ? &decoded : nullptr)) return false;
+    if constexpr (kVisits<Visitor>)
+      if (!visitor.key(decoded)) return false;
+    skip_space();
+    if (!is_at(':')) return fail("expected a colon");
+    return ++at_, true;
+  }
+
+  template <class Visitor>
+  bool scalar(Visitor& visitor) {
+    const std::size_t begin = place();
+    ScalarKind kind = ScalarKind::number;
+    std::string_view decoded;
+    if (is_at('"')) {
+      kind = ScalarKind::string;
+      if (!string(kVisits<Visitor> ? &decoded : nullptr)) return false;
+    } else if (is_at('t') || is_at('f') || is_at('n')) {
+      kind = is_at('n') ? ScalarKind::null : ScalarKind::boolean;
+      if (!null_or_boolean()) return false;
+    } else if (!number()) {
+      return false;
+    }
+    if constexpr (kVisits<Visitor>) return visitor.scalar(kind, begin, place(), decoded);
+    return true;
+  }
 };
 
 }  // namespace detail
 
-/// Throws ProtocolError: "WHAT is not JSON: Missing a comma or } after an object member, at byte 12".
+/// Throws ProtocolError: "WHAT is not JSON: expected a comma or }, at byte 12". `deepest`: 511 at most.
 template <class Visitor>
 void scan_json(std::string_view text, std::string_view what, Visitor& visitor,
                std::size_t deepest = kDeepest) {
-  constexpr unsigned kFlags = rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag |
-                              rapidjson::kParseNumbersAsStringsFlag;
-  detail::Handler<Visitor> handler(text, visitor, deepest);
-  rapidjson::MemoryStream stream(text.data(), text.size());
-  rapidjson::Reader reader;
-  const rapidjson::ParseResult result = reader.Parse<kFlags>(stream, handler);
-  std::string why;
-  std::size_t place = result.Offset();
-  if (result.IsError()) {
-    if (result.Code() != rapidjson::kParseErrorTermination)
-      why = rapidjson::GetParseError_En(result.Code());
-    else if (handler.too_deep())
-      why = "nested deeper than " + std::to_string(deepest) + " levels";
-    else if (handler.half_a_pair())
-      why = "half of a surrogate pair";
-    else
-      why = visitor.failure();
-    if (why.ends_with('.')) why.pop_back();
-  } else if (stream.Tell() != text.size()) {  // a NUL byte, which the parser takes for the end
-    why = "a NUL byte";
-    place = stream.Tell();
-  } else {
-    return;
-  }
-  throw ProtocolError(std::string(what) + " is not JSON: " + why + ", at byte " + std::to_string(place));
+  detail::JsonScanner scanner(text, deepest);
+  if (!scanner.document(visitor)) scanner.refuse(what, visitor.failure());
 }
 
 }  // namespace ipcm::wire

@@ -3,6 +3,8 @@
 #include <string>
 #include <string_view>
 
+#include "wire/utf8.h"
+
 namespace ipcm::wire {
 
 /// A string as JSON writes it, quotes included, pure ASCII: what Perl peers need, who do not decode UTF-8.
@@ -14,8 +16,6 @@ void append_json_string(std::string& into, std::string_view utf8, BrokenUtf8 bro
 
 /// Valid JSON text with every non-ASCII character escaped; the rest as it is.
 [[nodiscard]] std::string to_ascii(std::string_view valid_json);
-[[nodiscard]] bool is_ascii(std::string_view text);
-[[nodiscard]] bool is_utf8(std::string_view text);
 
 /// Valid JSON text without white space between its tokens, and with characters in place of their escapes
 /// where that is readable (not for control characters, quotes, backslashes).

@@ -24,21 +24,17 @@ class TopLevel {
   TopLevel(std::string_view text, Member& member) : text_(text), member_(member) {}
 
   bool scalar(ScalarKind kind, std::size_t begin, std::size_t end, std::string_view decoded) {
-    if (depth_ == 0) return refuse("expected an object");
-    if (depth_ > 1) return true;
+    if (!inside_) return refuse("expected an object");
     const MemberKind told = kind == ScalarKind::string ? MemberKind::string
                             : kind == ScalarKind::null ? MemberKind::null
                                                        : MemberKind::other;
     return tell(told, begin, end, decoded);
   }
-  bool open(bool is_object, std::size_t begin) {
-    if (depth_ == 0 && !is_object) return refuse("expected an object");
-    if (++depth_ == 2) begin_ = begin;
-    return true;
-  }
-  bool close(std::size_t end) { return depth_-- != 2 || tell(MemberKind::nested, begin_, end, {}); }
+  bool open(bool is_object, std::size_t) { return (inside_ = is_object) || refuse("expected an object"); }
+  static bool close(std::size_t) { return true; }
+  bool nested(std::size_t begin, std::size_t end) { return tell(MemberKind::nested, begin, end, {}); }
   bool key(std::string_view decoded) {
-    if (depth_ == 1) key_ = decoded;
+    key_ = decoded;
     return true;
   }
   [[nodiscard]] const std::string& failure() const { return failure_; }
@@ -56,7 +52,7 @@ class TopLevel {
   std::string_view text_;
   Member& member_;
   std::string key_, failure_;
-  std::size_t depth_ = 0, begin_ = 0;
+  bool inside_ = false;
 };
 
 }  // namespace detail

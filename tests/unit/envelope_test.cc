@@ -1,6 +1,8 @@
 #include "wire/envelope.h"
 
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <string>
 
 #include "ipcm/error.h"
@@ -96,6 +98,16 @@ TEST_CASE_FIXTURE(Tidy, "envelope: what may be missing is made up") {
   }
   CHECK(read_envelope(R"({"from":"a","content":0})", "me").id !=
         read_envelope(R"({"from":"a","content":0})", "me").id);
+}
+
+TEST_CASE_FIXTURE(Tidy, "envelope: a stamp is written as printf writes five digits, however large it is") {
+  for (const double stamp :
+       {0.0, 1.0, 0.000005, 0.5000050, 1795380997.93995, 1795380997.999999, 0.1 + 0.2, 123456.123455,
+        123456.123465, 9007199254740993.0, 1e300, 1.7976931348623157e308}) {
+    std::array<char, 400> digits{};
+    std::snprintf(digits.data(), digits.size(), ",\"stamp\":%.5f,", stamp);
+    CHECK(contains(write_envelope({"i", "a", "b", stamp, 7, false, Content(1)}), digits.data()));
+  }
 }
 
 TEST_CASE_FIXTURE(Tidy,

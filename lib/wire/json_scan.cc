@@ -1,0 +1,137 @@
+#include "wire/json_scan.h"
+
+#include <algorithm>
+
+#include "wire/utf8.h"
+
+namespace ipcm::wire::detail {
+namespace {
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_first_half(std::uint32_t unit) { return unit >= 0xD800 && unit < 0xDC00; }
+bool is_second_half(std::uint32_t unit) { return unit >= 0xDC00 && unit < 0xE000; }
+
+}  // namespace
+
+JsonTokens::JsonTokens(std::string_view text, std::size_t deepest)
+    : begin_(text.data()), at_(begin_), end_(begin_ + text.size()), deepest_(std::min(deepest, kStack - 1)) {}
+
+bool JsonTokens::fail(const char* why) noexcept {
+  why_ = at_ == end_ ? "it ends too early" : *at_ == '\0' ? "a NUL byte" : why;
+  return false;
+}
+
+void JsonTokens::refuse(std::string_view what, std::string_view failure) const {
+  std::string text(what);
+  text.append(" is not JSON: ");
+  if (why_ == kTooDeep)
+    text.append("nested deeper than ").append(std::to_string(deepest_)).append(" levels");
+  else
+    text.append(why_ != nullptr ? std::string_view(why_) : failure);
+  throw ProtocolError(text + ", at byte " + std::to_string(place()));
+}
+
+bool JsonTokens::word(std::string_view text) {
+  if (!std::string_view(at_, static_cast<std::size_t>(end_ - at_)).starts_with(text)) return false;
+  at_ += text.size();
+  return true;
+}
+
+bool JsonTokens::null_or_boolean() {
+  return word("true") || word("false") || word("null") || fail("expected a value");
+}
+
+bool JsonTokens::digits() {
+  if (at_ == end_ || !is_digit(*at_)) return fail("expected a digit");
+  while (at_ < end_ && is_digit(*at_)) ++at_;
+  return true;
+}
+
+bool JsonTokens::number() {
+  if (at_ == end_ || (*at_ != '-' && !is_digit(*at_))) return fail("expected a value");
+  if (*at_ == '-') ++at_;
+  if (is_at('0'))
+    ++at_;  // and no digit after it
+  else if (!digits())
+    return false;
+  if (is_at('.') && (++at_, !digits())) return false;
+  if (!is_at('e') && !is_at('E')) return true;
+  ++at_;
+  if (is_at('+') || is_at('-')) ++at_;
+  return digits();
+}
+
+bool JsonTokens::string(std::string_view* decoded) {
+  bool escaped = false;
+  for (const char* run = ++at_;;) {  // what is not in the buffer yet begins there
+    at_ = skip_plain(at_, end_);
+    if (is_at('"')) {
+      if (decoded != nullptr) {
+        *decoded = {run, static_cast<std::size_t>(at_ - run)};
+        if (escaped) *decoded = buffer_.append(*decoded);
+      }
+      return ++at_, true;
+    }
+    if (is_at('\\')) {
+      if (decoded != nullptr) {
+        if (!escaped) buffer_.clear();
+        buffer_.append(run, at_);
+        escaped = true;
+      }
+      if (!escape(decoded != nullptr)) return false;
+      run = at_;
+    } else if (!character()) {
+      return false;
+    }
+  }
+}
+
+/// One that is not ASCII.
+bool JsonTokens::character() {
+  if (at_ == end_ || static_cast<unsigned char>(*at_) < 0x20) return fail("a control character in a string");
+  std::size_t length = 0;
+  if (decode_utf8({at_, static_cast<std::size_t>(end_ - at_)}, length) == kNoCharacter)
+    return fail("broken UTF-8");
+  at_ += length;
+  ascii_ = false;
+  return true;
+}
+
+bool JsonTokens::escape(bool wanted) {
+  const char* const begin = at_++;
+  if (at_ == end_) return fail("");
+  const char c = *at_++;
+  if (c != 'u') {
+    constexpr std::string_view kWritten = "\"\\/bfnrt", kMeant = "\"\\/\b\f\n\r\t";
+    const auto which = kWritten.find(c);
+    if (which == kWritten.npos) return at_ = begin, fail("an unknown escape");
+    if (wanted) buffer_.push_back(kMeant[which]);
+    return true;
+  }
+  std::uint32_t point = 0, second = 0;
+  if (!hex(point)) return false;
+  const bool is_pair = is_first_half(point) && word("\\u");
+  if (is_pair && !hex(second)) return false;
+  if (is_pair ? !is_second_half(second) : is_first_half(point) || is_second_half(point))
+    return at_ = begin, fail("half of a surrogate pair");
+  if (is_pair) point = 0x10000U + ((point - 0xD800U) << 10U) + (second - 0xDC00U);
+  if (wanted) append_utf8(buffer_, point);
+  return true;
+}
+
+bool JsonTokens::hex(std::uint32_t& unit) {
+  unit = 0;
+  for (int i = 0; i < 4; ++i, ++at_) {
+    if (at_ == end_) return fail("");
+    const char c = *at_, lower = static_cast<char>(c | 0x20);
+    if (is_digit(c))
+      unit = unit * 16 + static_cast<std::uint32_t>(c - '0');
+    else if (lower >= 'a' && lower <= 'f')
+      unit = unit * 16 + static_cast<std::uint32_t>(lower - 'a' + 10);
+    else
+      return fail("expected four hexadecimal digits");
+  }
+  return true;
+}
+
+}  // namespace ipcm::wire::detail

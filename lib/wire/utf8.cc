@@ -1,0 +1,101 @@
+#include "wire/utf8.h"
+
+#include <bit>
+#include <cstring>
+
+namespace ipcm::wire {
+namespace {
+
+constexpr std::uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
+
+/// `marks(eight bytes)` sets the high bit of each byte to stop at. It may set those of bytes after one to
+/// stop at by mistake, since a subtraction borrows from them, but never of one before.
+template <class Marks, class Stops>
+const char* skip(const char* at, const char* end, Marks marks, Stops stops) {
+  for (; end - at >= 8; at += 8) {
+    std::uint64_t eight = 0;
+    std::memcpy(&eight, at, 8);
+    const std::uint64_t marked = marks(eight) & kHigh;
+    if (marked == 0) continue;
+    if constexpr (std::endian::native == std::endian::little) return at + std::countr_zero(marked) / 8;
+    break;
+  }
+  while (at < end && !stops(static_cast<unsigned char>(*at))) ++at;
+  return at;
+}
+
+}  // namespace
+
+const char* skip_ascii(const char* at, const char* end) noexcept {
+  return skip(
+      at, end, [](std::uint64_t eight) { return eight; }, [](unsigned char c) { return c >= 0x80; });
+}
+
+const char* skip_plain(const char* at, const char* end) noexcept {
+  return skip(
+      at, end,
+      [](std::uint64_t eight) {
+        return (eight - kOnes * 0x20) | ((eight ^ kOnes * '"') - kOnes) | ((eight ^ kOnes * '\\') - kOnes) |
+               eight;
+      },
+      [](unsigned char c) { return c < 0x20 || c >= 0x80 || c == '"' || c == '\\'; });
+}
+
+bool is_ascii(std::string_view text) {
+  const char* const end = text.data() + text.size();
+  return skip_ascii(text.data(), end) == end;
+}
+
+bool is_utf8(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();) {
+    if (static_cast<unsigned char>(text[at]) < 0x80)
+      at = static_cast<std::size_t>(skip_ascii(&text[at], text.data() + text.size()) - text.data());
+    else if (decode_utf8(text, at) == kNoCharacter)
+      return false;
+  }
+  return true;
+}
+
+std::uint32_t decode_utf8(std::string_view text, std::size_t& at) noexcept {
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
+  const std::uint8_t lead = byte(at);
+  std::size_t length = 0;
+  std::uint32_t point = 0, least = 0;
+  if (lead < 0x80) {
+    ++at;
+    return lead;
+  }
+  if ((lead & 0xE0U) == 0xC0U) {
+    length = 2, point = lead & 0x1FU, least = 0x80;
+  } else if ((lead & 0xF0U) == 0xE0U) {
+    length = 3, point = lead & 0x0FU, least = 0x800;
+  } else if ((lead & 0xF8U) == 0xF0U) {
+    length = 4, point = lead & 0x07U, least = 0x10000;
+  } else {
+    return kNoCharacter;
+  }
+  if (text.size() - at < length) return kNoCharacter;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(at + i) & 0xC0U) != 0x80U) return kNoCharacter;
+    point = (point << 6U) | (byte(at + i) & 0x3FU);
+  }
+  if (point < least || point > 0x10FFFF || (point >= 0xD800 && point < 0xE000)) return kNoCharacter;
+  at += length;
+  return point;
+}
+
+void append_utf8(std::string& into, std::uint32_t point) {
+  const auto put = [&](std::uint32_t byte) { into.push_back(static_cast<char>(byte)); };
+  if (point < 0x80) {
+    put(point);
+  } else if (point < 0x800) {
+    put(0xC0U | (point >> 6U)), put(0x80U | (point & 0x3FU));
+  } else if (point < 0x10000) {
+    put(0xE0U | (point >> 12U)), put(0x80U | ((point >> 6U) & 0x3FU)), put(0x80U | (point & 0x3FU));
+  } else {
+    put(0xF0U | (point >> 18U)), put(0x80U | ((point >> 12U) & 0x3FU));
+    put(0x80U | ((point >> 6U) & 0x3FU)), put(0x80U | (point & 0x3FU));
+  }
+}
+
+}  // namespace ipcm::wire
