@@ -3,11 +3,11 @@
 
 namespace ipcm::launcher {
 
-std::unique_ptr<bus::Member> visit(const Options& options) {
+std::unique_ptr<bus::Member> visit(const Options& options, Visit how) {
   transport::JoinRequest request;
   request.info = options.bus_info();
   request.name = "ipcm-" + std::to_string(os::own_pid());
-  request.anonymous = true;
+  request.anonymous = how == Visit::unseen;
   return std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits);
 }
 

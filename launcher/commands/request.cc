@@ -20,7 +20,9 @@ std::vector<Content> contents_of(const std::vector<std::string>& words, const ch
 
 int request(const Options& options) {
   const auto contents = contents_of(options.words, "request");
-  const auto member = visit(options);
+  auto member = visit(options);
+  // Where answers come to a mailbox, who asks needs one.
+  if (!member->transport().keeps_links()) member = visit(options, Visit::with_mailbox);
   service::Requests requests(*member);
   for (const Content& content : contents) {
     const Response response =
