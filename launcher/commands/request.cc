@@ -22,7 +22,10 @@ int request(const Options& options) {
   const auto contents = contents_of(options.words, "request");
   auto member = visit(options);
   // Where answers come to a mailbox, who asks needs one.
-  if (!member->transport().keeps_links()) member = visit(options, Visit::with_mailbox);
+  if (!member->transport().keeps_links()) {
+    member.reset();
+    member = visit(options, Visit::with_mailbox);
+  }
   service::Requests requests(*member);
   for (const Content& content : contents) {
     const Response response =

@@ -174,9 +174,11 @@ void Core::turn() {
   forget_ended_workers();
   if (watches_peers_ && client_->member().peer_changes() != seen_changes_) note_peers();
 
+  const auto messages = requests_->take_others();
+  // A mailbox may have been looked at after the loop was: a signal that was sent before a message comes first.
+  if (!messages.empty() && !client_->member().transport().keeps_links()) on_signals();
   Activity activity = std::exchange(next_, {});
   const bool noted = std::exchange(something_, false);
-  const auto messages = requests_->take_others();
   if (!noted && messages.empty() && activity.peer_delta.empty()) return;
 
   for (const auto& [signal, count] : activity.sigs) {
