@@ -22,7 +22,7 @@ int request(const Options& options) {
   const auto contents = contents_of(options.words, "request");
   auto member = visit(options);
   // Where answers come to a mailbox, who asks needs one.
-  if (!member->transport().keeps_links()) {
+  if (!member->transport().keeps_links() || member->protocol().keeps_messages()) {
     member.reset();
     member = visit(options, Visit::with_mailbox);
   }

@@ -176,7 +176,8 @@ void Core::turn() {
 
   const auto messages = requests_->take_others();
   // A mailbox may have been looked at after the loop was: a signal that was sent before a message comes first.
-  if (!messages.empty() && !client_->member().transport().keeps_links()) on_signals();
+  if (!messages.empty() && (client_->member().keeps_messages() || !client_->member().transport().keeps_links()))
+    on_signals();
   Activity activity = std::exchange(next_, {});
   const bool noted = std::exchange(something_, false);
   if (!noted && messages.empty() && activity.peer_delta.empty()) return;
