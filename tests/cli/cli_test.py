@@ -644,6 +644,19 @@ class ServicesTest(TidyTest):
                 self.assertEqual((result.out, result.err), ("", ""))
             self.assertEqual(self.ipcm("request", "echo", "1", env=env).answers, [1])
 
+    def test_every_protocol_of_this_machine_is_asked_and_answers(self):
+        for protocol in self.ipcm("bus", "protocols", "--json").answers[0]:
+            name = protocol["name"]
+            if not protocol["viable"] or name in ("PostgreSQL", "MariaDB", "MySQL", "LocalMemory"):
+                continue  # servers have to be there already; a bus of one process has no services
+            with self.subTest(protocol=name):
+                asked = 'ipcm start echo >/dev/null && ipcm request echo 5 && ipcm send echo 1 && ipcm bus ls'
+                asked = asked.replace("ipcm ", f"{IPCM} ")
+                result = self.ipcm("session", "--protocol", name, "--", "sh", "-c", asked)
+                self.assertEqual(result.out.splitlines()[0], "5")
+                self.assertIn(name, result.out)
+                self.assertEqual(self.ipcm("run", "--protocol", name, "echo", '"hi"').answers, ["hi"])
+
     def test_the_word_to_end_ends_a_service(self):
         with self.bus() as env:
             self.ipcm("start", "echo", env=env)
