@@ -25,10 +25,10 @@ struct Options {
   std::vector<std::string> words;  ///< requests, messages, names, a command: what the verb takes
   Redirect redirect;
   bool secret = false;
-  std::string protocol;            ///< of a bus that is to be made
-  std::string serializer;          ///< a name, or the array form with options
-  std::string route;               ///< of a store that is there already
-  std::string user;                ///< on a database server
+  std::string protocol;    ///< of a bus that is to be made
+  std::string serializer;  ///< a name, or the array form with options
+  std::string route;       ///< of a store that is there already
+  std::string user;        ///< on a database server
   bool no_wait = false;
   bool all = false;
 

@@ -27,8 +27,8 @@ int request(const Options& options);
 int send(const Options& options);
 int broadcast(const Options& options);
 
-/// A member of the bus that nobody sees: it can send and look around, ask where answers come on the asker's own
-/// connection, and leaves no trace. With a mailbox it is seen, and can ask anywhere.
+/// A member of the bus that nobody sees: it can send and look around, ask where answers come on the asker's
+/// own connection, and leaves no trace. With a mailbox it is seen, and can ask anywhere.
 enum class Visit { unseen, with_mailbox };
 [[nodiscard]] std::unique_ptr<bus::Member> visit(const Options& options, Visit how = Visit::unseen);
 /// What run and start share: a service by exec, its streams out of the way of ours.

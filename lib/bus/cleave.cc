@@ -28,7 +28,8 @@ constexpr auto kTakeOverTime = std::chrono::seconds(10);
 /// Watches over the bus until it is told to end, or everybody who was there has left.
 class Keeper {
  public:
-  explicit Keeper(const BusInfo& info) : signals_({SIGTERM, SIGINT, SIGHUP}), member_(request(info), loop_, Member::Sending::queues) {
+  explicit Keeper(const BusInfo& info)
+      : signals_({SIGTERM, SIGINT, SIGHUP}), member_(request(info), loop_, Member::Sending::queues) {
     watch_ = loop_->watch(signals_.fd(), EPOLLIN, [this](std::uint32_t) {
       while (signals_.next()) told_ = true;
     });
@@ -115,7 +116,8 @@ Pid cleave(const BusInfo& info, const SpawnOptions& options) {
   pipe.write_end = os::UniqueFd(report);
   pipe.write_end.reset();
   (void)middle->reap(os::Deadline::after(kTakeOverTime));
-  const std::string words = os::read_until_end(pipe.read_end.get(), os::Deadline::after(kTakeOverTime), "cleave");
+  const std::string words =
+      os::read_until_end(pipe.read_end.get(), os::Deadline::after(kTakeOverTime), "cleave");
   Pid pid = 0;
   std::from_chars(words.data(), words.data() + words.size(), pid);
   if (pid > 0) return pid;

@@ -84,7 +84,8 @@ void Guard::State::report(const std::vector<std::string>& left) const {
 
 std::vector<Discrepancy> Guard::sanity_check() const {
   (void)info();
-  if (state_->down) throw UsageError("the bus at " + state_->info.route + " was taken down, its statistics with it");
+  if (state_->down)
+    throw UsageError("the bus at " + state_->info.route + " was taken down, its statistics with it");
   return bus::sanity_check(state_->info);
 }
 

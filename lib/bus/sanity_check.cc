@@ -23,8 +23,7 @@ std::vector<Discrepancy> sanity_check(const BusInfo& info) {
   std::map<std::pair<std::string, std::string>, std::int64_t> difference;
   const auto counts = member.transport().all_statistics();
   for (const auto& [name, counted] : counts) {
-    for (const auto& [to, count] : counted.sent)
-      difference[{name, to}] += static_cast<std::int64_t>(count);
+    for (const auto& [to, count] : counted.sent) difference[{name, to}] += static_cast<std::int64_t>(count);
     for (const auto& [from, count] : counted.read)
       difference[{from, name}] -= static_cast<std::int64_t>(count);
   }

@@ -79,7 +79,8 @@ class TakeDown {
     // Politeness is bounded by the caller's patience; those whom we may kill get their signals all the same.
     const auto start = os::Clock::now();
     const auto give_up = patience == kNoLimit ? os::Deadline::never() : os::Deadline::at(start + patience);
-    const auto polite = std::min(os::Deadline::after(options_.polite_time), os::Deadline::limit(patience / 2));
+    const auto polite =
+        std::min(os::Deadline::after(options_.polite_time), os::Deadline::limit(patience / 2));
     if (!await(polite, everybody)) {
       signal_all(SIGTERM);
       if (!await(os::Deadline::after(options_.term_time), killable)) {
@@ -150,7 +151,8 @@ class TakeDown {
       if (std::all_of(leaving_.begin(), leaving_.end(),
                       [&](const Leaving& one) { return one.gone || !which(one); }))
         return true;
-      if (!loop_->run_until([&] { return changed_ || member_->peer_changes() != seen; }, deadline)) return false;
+      if (!loop_->run_until([&] { return changed_ || member_->peer_changes() != seen; }, deadline))
+        return false;
     }
   }
 

@@ -69,8 +69,8 @@ std::string hint_for(int error, const std::string& program) {
 bool is_removed_variable(std::string_view entry) {
   for (const std::string_view name :
        {std::string_view(handoff::kLeashVariable), std::string_view(handoff::kStderrVariable),
-        std::string_view(handoff::kOriginalVariable), std::string_view("NOTIFY_SOCKET"), std::string_view("WATCHDOG_USEC"),
-        std::string_view("WATCHDOG_PID")})
+        std::string_view(handoff::kOriginalVariable), std::string_view("NOTIFY_SOCKET"),
+        std::string_view("WATCHDOG_USEC"), std::string_view("WATCHDOG_PID")})
     if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') return true;
   return false;
 }
@@ -95,7 +95,7 @@ struct Launch::Lines {
 
   static constexpr std::size_t kCount = 10;
   [[nodiscard]] std::array<os::UniqueFd*, kCount> all() {
-    return {&ready, &leash, &capture,     &real_stderr, &in,
+    return {&ready, &leash,      &capture,     &real_stderr, &in,
             &out,   &parameters, &original[0], &original[1], &original[2]};
   }
   [[nodiscard]] std::array<int, kCount> release() {
@@ -259,9 +259,9 @@ std::string describe(const os::SpawnFailure& failure, const Request& request) {
 }  // namespace
 
 void Launch::start_by_spawn(Lines lines) {
-  const auto spawn =
-      spawn_request(request_, lines.ready.get(), lines.leash.get(), lines.capture.get(),
-                    lines.real_stderr.get(), lines.in.get(), lines.out.get(), lines.parameters.get(), lines.original);
+  const auto spawn = spawn_request(request_, lines.ready.get(), lines.leash.get(), lines.capture.get(),
+                                   lines.real_stderr.get(), lines.in.get(), lines.out.get(),
+                                   lines.parameters.get(), lines.original);
   std::variant<os::Child, os::SpawnFailure> made = os::SpawnFailure{};
   try {
     made = os::spawn(spawn);
@@ -307,10 +307,9 @@ void Launch::start_by_fork(Lines lines) {
       // exec after a plain fork, for the sake of post_fork.
       lines.ready = announcer.give_pipe();
       lines.real_stderr = announcer.give_stderr();
-      auto spawn =
-          spawn_request(request_, lines.ready.get(), lines.leash.get(), lines.real_stderr ? 2 : -1,
-                        lines.real_stderr ? lines.real_stderr.get() : 2, -1, -1, lines.parameters.get(),
-                        lines.original);
+      auto spawn = spawn_request(request_, lines.ready.get(), lines.leash.get(), lines.real_stderr ? 2 : -1,
+                                 lines.real_stderr ? lines.real_stderr.get() : 2, -1, -1,
+                                 lines.parameters.get(), lines.original);
       spawn.new_session = false;
       const os::SpawnFailure failure = os::become(spawn);
       // What was passed is where the program would have found it; our own numbers may be closed already.
@@ -318,7 +317,8 @@ void Launch::start_by_fork(Lines lines) {
       os::leave_forked_process(127);
     }
     try {
-      status = request_.body(ChildSide{std::move(announcer), std::move(lines.leash), std::move(lines.original)});
+      status =
+          request_.body(ChildSide{std::move(announcer), std::move(lines.leash), std::move(lines.original)});
     } catch (const std::exception& error) {
       std::fprintf(stderr, "ipcm: service '%s': %s\n", request_.name.c_str(), error.what());
       status = 70;

@@ -32,7 +32,8 @@ struct Request {
   bool capture_stderr = true;
   bool new_session = false;
   Redirect redirect;
-  /// Descriptors of ours that the child gets as its original streams, where it is redirected; borrowed, -1: none.
+  /// Descriptors of ours that the child gets as its original streams, where it is redirected; borrowed, -1:
+  /// none.
   std::array<int, 3> original = {-1, -1, -1};
   std::function<void()> post_fork;  ///< present: a plain fork, also for exec
 

@@ -111,9 +111,8 @@ UniqueFd make_watch(const std::string& what) {
 
 FileWatch::FileWatch(const std::string& path, Of what) : fd_(make_watch("file '" + path + "'")) {
   const std::uint32_t events = what == Of::closing ? IN_CLOSE_WRITE : IN_MODIFY;
-  sys("watch file", path, [&] {
-    return ::inotify_add_watch(fd_.get(), path.c_str(), events | IN_ATTRIB | IN_DELETE_SELF);
-  });
+  sys("watch file", path,
+      [&] { return ::inotify_add_watch(fd_.get(), path.c_str(), events | IN_ATTRIB | IN_DELETE_SELF); });
 }
 
 bool FileWatch::read() {

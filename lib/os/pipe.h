@@ -24,8 +24,8 @@ struct Pipe {
 
 [[nodiscard]] bool is_readable(int fd);  ///< A read would not block: bytes, or the end.
 
-/// What a standard stream is redirected to: a path, or "&N": what that descriptor of ours leads to (for 0, 1 and
-/// 2, /dev/null if it is closed; for others that is an error).
+/// What a standard stream is redirected to: a path, or "&N": what that descriptor of ours leads to (for 0, 1
+/// and 2, /dev/null if it is closed; for others that is an error).
 enum class StreamUse { read, append };
 [[nodiscard]] UniqueFd open_stream(const std::string& where, StreamUse use);
 

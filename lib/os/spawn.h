@@ -55,8 +55,8 @@ void start_session();
 /// For a process that is to hold nothing of its parent: closes every descriptor but `fd`, and leads the three
 /// standard streams to /dev/null. Its working directory becomes the root.
 void keep_only(int fd);
-/// The kernel is to kill this process when the thread that forked it ends. Only where that thread is the whole
-/// of the parent; `parent` is its pid, in case it has ended already.
+/// The kernel is to kill this process when the thread that forked it ends. Only where that thread is the
+/// whole of the parent; `parent` is its pid, in case it has ended already.
 void end_with_parent(Pid parent);
 /// Ends the process at once: no destructors, no exit handlers, no flushing of stdio that was copied in a
 /// fork. What the child itself wrote to stdout and stderr after discard_stdio() is flushed.

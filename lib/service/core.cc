@@ -175,8 +175,10 @@ void Core::turn() {
   if (watches_peers_ && client_->member().peer_changes() != seen_changes_) note_peers();
 
   const auto messages = requests_->take_others();
-  // A mailbox may have been looked at after the loop was: a signal that was sent before a message comes first.
-  if (!messages.empty() && (client_->member().keeps_messages() || !client_->member().transport().keeps_links()))
+  // A mailbox may have been looked at after the loop was: a signal that was sent before a message comes
+  // first.
+  if (!messages.empty() &&
+      (client_->member().keeps_messages() || !client_->member().transport().keeps_links()))
     on_signals();
   Activity activity = std::exchange(next_, {});
   const bool noted = std::exchange(something_, false);
@@ -215,8 +217,8 @@ void Core::tell_unhandled(Activity rest) {
     const auto found = callbacks.on_sig.find(entry.first);
     return found != callbacks.on_sig.end() && !found->second.empty();
   });
-  if (!rest.interval && rest.messages.empty() && rest.peer_delta.empty() && rest.pids.empty() && rest.sigs.empty() &&
-      rest.pid_watch.empty())
+  if (!rest.interval && rest.messages.empty() && rest.peer_delta.empty() && rest.pids.empty() &&
+      rest.sigs.empty() && rest.pid_watch.empty())
     return;
   guarded("on_unhandled", [&] { callbacks.on_unhandled(self_, rest); });
 }

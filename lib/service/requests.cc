@@ -61,7 +61,8 @@ void Requests::watch(const std::string& peer) {
       constexpr double kFarAway = 1e8;
       const double left = std::clamp(*facts.expires - os::wall_clock_seconds(), 0.0, kFarAway);
       // A moment later than that, so that it has passed by whichever clock.
-      const auto when = os::Clock::now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(left)) +
+      const auto when = os::Clock::now() +
+                        std::chrono::duration_cast<Duration>(std::chrono::duration<double>(left)) +
                         std::chrono::milliseconds(1);
       one.watch = member_.loop().at(when, [this, peer] { lost_.insert(peer); });
     }

@@ -17,9 +17,9 @@ namespace ipcm::service {
 /// The open requests of one member, and what came of them.
 ///
 /// A request is bound to the process that got it. When the way to a peer ends or its process does, what it
-/// has sent is taken in to the last byte; then its open requests fail. Where the bus keeps messages, a request
-/// outlives that process: it waits for a peer that suspended, and for one that came back as another process.
-/// Callbacks run from settle(), never inside the loop.
+/// has sent is taken in to the last byte; then its open requests fail. Where the bus keeps messages, a
+/// request outlives that process: it waits for a peer that suspended, and for one that came back as another
+/// process. Callbacks run from settle(), never inside the loop.
 class Requests {
  public:
   explicit Requests(bus::Member& member);

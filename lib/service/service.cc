@@ -36,9 +36,7 @@ void Service::on_interval() { core_->callbacks.on_interval(*this); }
 void Service::on_activity(const Activity& activity) { core_->callbacks.on_all(*this, activity); }
 void Service::on_cleanup() { core_->callbacks.on_cleanup(*this); }
 
-bool Service::should_end() {
-  return core_->callbacks.should_end(*this);
-}
+bool Service::should_end() { return core_->callbacks.should_end(*this); }
 
 const std::string& Service::name() const { return core_->setup().name; }
 const BusInfo& Service::info() const { return core_->setup().info; }

@@ -22,8 +22,8 @@ struct Setup {
   std::optional<Duration> interval;
   bool intercept_errors = false;
   bool expose_error_details = false;
-  handoff::OriginalStreams original;  ///< where our streams led before they were redirected
-  bool redirect_inherited = true;     ///< what we start has our streams; else the original ones
+  handoff::OriginalStreams original;   ///< where our streams led before they were redirected
+  bool redirect_inherited = true;      ///< what we start has our streams; else the original ones
   const Registry* registry = nullptr;  ///< must outlive the service
   ServiceOptions callbacks;            ///< only its callbacks are looked at
 };

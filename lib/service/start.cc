@@ -75,10 +75,12 @@ void plan_streams(launch::Request& request, const Redirect& wanted, const Setup*
   bool redirected = false;
   std::string* const streams[] = {&request.redirect.in, &request.redirect.out, &request.redirect.err};
   for (std::size_t i = 0; i < std::size(streams); ++i) {
-    if (*streams[i] == "&orig" || (back && streams[i]->empty())) *streams[i] = "&" + std::to_string(original_of(i));
+    if (*streams[i] == "&orig" || (back && streams[i]->empty()))
+      *streams[i] = "&" + std::to_string(original_of(i));
     redirected |= !streams[i]->empty();
   }
-  const bool kept = starter != nullptr && (starter->original[0] || starter->original[1] || starter->original[2]);
+  const bool kept =
+      starter != nullptr && (starter->original[0] || starter->original[1] || starter->original[2]);
   if (wanted.keep_original && (redirected || kept))
     for (std::size_t i = 0; i < request.original.size(); ++i) request.original.at(i) = original_of(i);
 }

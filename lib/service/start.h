@@ -10,8 +10,8 @@ namespace ipcm::service {
 struct Setup;
 
 /// From what a caller asks for to what the launcher needs: exec or fork, parameters, leash, redirections.
-/// `starter`: the service that starts it; null from outside of one. Throws UsageError for contradicting options,
-/// LaunchError for a boot binary that can't be run, or an unknown class.
+/// `starter`: the service that starts it; null from outside of one. Throws UsageError for contradicting
+/// options, LaunchError for a boot binary that can't be run, or an unknown class.
 [[nodiscard]] launch::Request plan_start(const std::string& name, const ServiceOptions& options,
                                          const BusInfo& info, const Setup* starter);
 

@@ -24,8 +24,8 @@ namespace {
     std::fprintf(stderr, "ipcm: worker '%s' of service '%s' ends: %s\n", name.c_str(), service.c_str(),
                  error.what());
   } catch (...) {
-    std::fprintf(stderr, "ipcm: worker '%s' of service '%s' ends: an error of an unknown type\n", name.c_str(),
-                 service.c_str());
+    std::fprintf(stderr, "ipcm: worker '%s' of service '%s' ends: an error of an unknown type\n",
+                 name.c_str(), service.c_str());
   }
   os::leave_forked_process(status);
 }
@@ -36,9 +36,10 @@ Pid Core::start_worker(const std::string& name, const std::function<int()>& work
   (void)client().member().expect_usable();
   if (!work) throw UsageError("worker '" + name + "' of service '" + setup_->name + "': nothing to run");
   if (!allow_threads && os::has_threads())
-    throw UsageError("worker '" + name + "' of service '" + setup_->name +
-                     "': this process has several threads, and a fork would copy their locks as they stand; start a "
-                     "service with exec instead, or set allow_threads if you know that it is safe");
+    throw UsageError(
+        "worker '" + name + "' of service '" + setup_->name +
+        "': this process has several threads, and a fork would copy their locks as they stand; start a "
+        "service with exec instead, or set allow_threads if you know that it is safe");
   const Pid parent = os::own_pid();
   auto child = os::fork_process();
   if (!child) run_worker(setup_->name, name, parent, work);

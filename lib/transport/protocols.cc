@@ -3,9 +3,9 @@
 #include "ipcm/error.h"
 #include "transport/atomic_pipe/protocol.h"
 #include "transport/connection_unix/protocol.h"
+#include "transport/database/protocols.h"
 #include "transport/json_file/protocol.h"
 #include "transport/local_memory/protocol.h"
-#include "transport/database/protocols.h"
 #include "transport/message_files/protocol.h"
 #include "transport/unix_socket/protocol.h"
 
@@ -13,15 +13,9 @@ namespace ipcm::transport {
 
 const std::vector<const Protocol*>& protocols() {
   static const std::vector<const Protocol*> all = {
-      &connection_unix_protocol(),
-      &database::sqlite_protocol(),
-      &database::postgresql_protocol(),
-      &database::mariadb_protocol(),
-      &database::mysql_protocol(),
-      &message_files_protocol(),
-      &json_file_protocol(),
-      &local_memory_protocol(),
-      &unix_socket_protocol(),
+      &connection_unix_protocol(),   &database::sqlite_protocol(), &database::postgresql_protocol(),
+      &database::mariadb_protocol(), &database::mysql_protocol(),  &message_files_protocol(),
+      &json_file_protocol(),         &local_memory_protocol(),     &unix_socket_protocol(),
       &atomic_pipe_protocol(),
   };
   return all;

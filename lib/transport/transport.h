@@ -77,10 +77,10 @@ class Transport {
 
   /// Leaving is next: what was put back stays where it is, for the next reader.
   virtual void keep_requeued() = 0;
-  /// Messages, by id, that have been dealt with: whoever read them has come back for more, or leaves. A medium
-  /// that keeps messages forgets them only now, so that a reader that dies over them leaves them to its
-  /// successor: each comes at least once, and a second time under the same id. One that was received twice is
-  /// acknowledged twice. Unknown ids are passed over.
+  /// Messages, by id, that have been dealt with: whoever read them has come back for more, or leaves. A
+  /// medium that keeps messages forgets them only now, so that a reader that dies over them leaves them to
+  /// its successor: each comes at least once, and a second time under the same id. One that was received
+  /// twice is acknowledged twice. Unknown ids are passed over.
   virtual void acknowledge(const std::vector<std::string>& /*ids*/) {}
 
   [[nodiscard]] virtual std::vector<std::string>

@@ -48,7 +48,8 @@ std::string noise(std::size_t size) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "A4: what was sent and read is written at disconnect, for others to read" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy, "A4: what was sent and read is written at disconnect, for others to read" *
+                            needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b(taker("b", guard.info(), 2));
@@ -117,7 +118,8 @@ TEST_CASE_FIXTURE(Tidy, "A4: a bus with do_sanity_check checks at shutdown") {
   CHECK_NOTHROW(guard.shutdown());  // it is down
 }
 
-TEST_CASE_FIXTURE(Tidy, "A4: services that asked each other and were shut down pass the sanity check" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy, "A4: services that asked each other and were shut down pass the sanity check" *
+                            needs_processes()) {
   ServiceOptions options = echoing();
   options.bus = bus_options();
   options.bus.do_sanity_check = true;
@@ -129,7 +131,8 @@ TEST_CASE_FIXTURE(Tidy, "A4: services that asked each other and were shut down p
   CHECK_NOTHROW(handle.shutdown());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A10: suspend and reconnect: messages sent before and meanwhile are all there after" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy, "A10: suspend and reconnect: messages sent before and meanwhile are all there after" *
+                            needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b([&](Lines& test) {
@@ -171,7 +174,8 @@ TEST_CASE_FIXTURE(Tidy, "A10: suspend and reconnect: messages sent before and me
   CHECK(guard.sanity_check().empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A10: a reconnect while the old process lives throws, and leaves that one its place" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy, "A10: a reconnect while the old process lives throws, and leaves that one its place" *
+                            needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b([&](Lines& test) {
@@ -187,7 +191,9 @@ TEST_CASE_FIXTURE(Tidy, "A10: a reconnect while the old process lives throws, an
   CHECK(b.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A10: when its time is up a suspended peer is gone, and a reconnect clears the deadline" * kept_messages()) {
+TEST_CASE_FIXTURE(Tidy,
+                  "A10: when its time is up a suspended peer is gone, and a reconnect clears the deadline" *
+                      kept_messages()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Client b = ipcm_connect("b", guard.info());
@@ -255,7 +261,8 @@ TEST_CASE("helper: join again after exec" * doctest::skip()) {
   for (const Message& message : collect(client, 1)) client.send_message("a", message.content);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A13: the configured signal reaches the peers before the word to end" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy,
+                  "A13: the configured signal reaches the peers before the word to end" * needs_processes()) {
   SpawnOptions options = bus_options();
   options.signal = SIGUSR1;
   Guard guard = ipcm_spawn(options);
@@ -272,7 +279,8 @@ TEST_CASE_FIXTURE(Tidy, "A13: the configured signal reaches the peers before the
   std::filesystem::remove(file);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A13: a peer that is stopped does not hold up the others, and is ended" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy, "A13: a peer that is stopped does not hold up the others, and is ended" *
+                            needs_processes()) {
   SpawnOptions options = bus_options();
   options.polite_time = 300ms;
   options.term_time = 300ms;
@@ -289,7 +297,8 @@ TEST_CASE_FIXTURE(Tidy, "A13: a peer that is stopped does not hold up the others
   CHECK_FALSE(std::filesystem::exists(guard.info().route));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A14: cleave: a detached process owns the bus, and takes it down when told to" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy, "A14: cleave: a detached process owns the bus, and takes it down when told to" *
+                            needs_processes()) {
   Guard guard = spawn_bus();
   const BusInfo info = guard.info();
   const Pid daemon = guard.cleave();
@@ -312,7 +321,8 @@ TEST_CASE_FIXTURE(Tidy, "A14: cleave: a detached process owns the bus, and takes
   CHECK_THROWS_AS((void)ipcm_connect("c", info), BusError);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A14: cleave: the bus outlives its maker, and ends when the last peer has left" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy, "A14: cleave: the bus outlives its maker, and ends when the last peer has left" *
+                            needs_processes()) {
   BusInfo info;
   Pid daemon = 0;
   Forked maker([&](Lines& test) {
@@ -345,7 +355,8 @@ TEST_CASE_FIXTURE(Tidy, "A14: cleave: a process with threads is refused" * needs
   CHECK_NOTHROW(guard.shutdown());
 }
 
-TEST_CASE_FIXTURE(Tidy, "D5: a peer that suspended is waited for, until its deadline" * needs_processes() * kept_messages()) {
+TEST_CASE_FIXTURE(Tidy, "D5: a peer that suspended is waited for, until its deadline" * needs_processes() *
+                            kept_messages()) {
   const Guard guard = spawn_bus();
   Handle asker = start_on(guard.info(), "asker", echoing());
   Client b = ipcm_connect("b", guard.info());
@@ -362,7 +373,8 @@ TEST_CASE_FIXTURE(Tidy, "D5: a peer that suspended is waited for, until its dead
   CHECK_THROWS_AS((void)asker.sync_request("b", "too late", kHang).content(), PeerGone);
 }
 
-TEST_CASE_FIXTURE(Tidy, "D5: a peer that restarts under a new pid: where messages are kept it is waited for" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy, "D5: a peer that restarts under a new pid: where messages are kept it is waited for" *
+                            needs_processes()) {
   const Guard guard = spawn_bus();
   Client reader = ipcm_connect("unused", guard.info());
   Handle asker = start_on(guard.info(), "asker", echoing());
@@ -399,7 +411,8 @@ TEST_CASE_FIXTURE(Tidy, "D5: a peer that restarts under a new pid: where message
   CHECK(second.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its memory, and senders wait" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its memory, and senders wait" *
+                            needs_processes()) {
   const Guard guard = spawn_bus();
   Client slow = ipcm_connect("slow", guard.info());
   Client quick = ipcm_connect("quick", guard.info());

@@ -124,7 +124,8 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: a peer of the reference joins, sends, receive
   CHECK(a.peer_active("perl", kHang));
   const std::uint64_t seen = a.member().peer_changes();
   perl.kill(SIGKILL);
-  CHECK(a.member().loop().run_until([&] { return a.member().peer_changes() != seen; }, os::Deadline::after(kHang)));
+  CHECK(a.member().loop().run_until([&] { return a.member().peer_changes() != seen; },
+                                    os::Deadline::after(kHang)));
   perl.await_end();
   CHECK_FALSE(a.try_message("perl", 4));
   CHECK(a.peers().empty());

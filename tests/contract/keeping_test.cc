@@ -60,7 +60,8 @@ TEST_CASE_FIXTURE(Tidy,
                   "A10: where messages are not kept, suspend throws and says so" * kept_messages(false)) {
   const Guard guard = spawn_bus();
   Bare a(guard.info(), "a");
-  CHECK(contains(thrown_by<BusError>([&] { a->suspend(std::nullopt, os::Deadline::passed()); }).what(), protocol()));
+  CHECK(contains(thrown_by<BusError>([&] { a->suspend(std::nullopt, os::Deadline::passed()); }).what(),
+                 protocol()));
   Client b = ipcm_connect("b", guard.info());
   b.send_message("a", "still there");
   CHECK(a.contents(1) == Strings{"\"still there\""});
@@ -172,7 +173,8 @@ TEST_CASE_FIXTURE(Tidy, "A10: a suspended peer is seen to go and to come back" *
   const std::uint64_t seen = b.member().peer_changes();
   (*a)->suspend(std::nullopt, os::Deadline::passed());
   a.reset();
-  CHECK(b.member().loop().run_until([&] { return b.member().peer_changes() != seen; }, os::Deadline::after(kHang)));
+  CHECK(b.member().loop().run_until([&] { return b.member().peer_changes() != seen; },
+                                    os::Deadline::after(kHang)));
   CHECK_FALSE(b.peer_active("a"));
   a.emplace(guard.info(), "a", true);
   CHECK(b.peer_active("a", kHang));

@@ -20,7 +20,8 @@ ServiceOptions self_boot(bool stay_in_begin, const std::string& how = {}) {
 }
 
 /// How it ended when told to, and what it had said on stderr.
-std::pair<std::optional<ExitStatus>, std::string> end_of(const ServiceOptions& options, const std::string& file) {
+std::pair<std::optional<ExitStatus>, std::string> end_of(const ServiceOptions& options,
+                                                         const std::string& file) {
   const StderrInto into(file);
   Handle handle = ipcm_service("e", options);
   CHECK(handle.sync_request<std::string>("end", kHang) == "ending");
@@ -32,7 +33,8 @@ std::pair<std::optional<ExitStatus>, std::string> end_of(const ServiceOptions& o
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "B13: stay_in_begin: the service runs inside begin(), and the process ends with its status") {
+TEST_CASE_FIXTURE(
+    Tidy, "B13: stay_in_begin: the service runs inside begin(), and the process ends with its status") {
   const auto [status, said] = end_of(self_boot(true), directory() + "/err");
   CHECK(status == ExitStatus::exited(5));
   CHECK(said.empty());

@@ -32,7 +32,8 @@ Handle start_on(const BusInfo& bus, const std::string& name, ServiceOptions opti
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "D4: a dead peer that somebody else must reap is gone at once, and how it ended is known") {
+TEST_CASE_FIXTURE(Tidy,
+                  "D4: a dead peer that somebody else must reap is gone at once, and how it ended is known") {
   const Guard guard = ipcm_spawn();
   // A process of its own starts the service, and never reaps it.
   Forked starter([&](Lines& test) {
@@ -55,7 +56,8 @@ TEST_CASE_FIXTURE(Tidy, "D4: a dead peer that somebody else must reap is gone at
   CHECK(starter.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "F2: a service is killed: peers are told, nothing of it is listed, its name is free") {
+TEST_CASE_FIXTURE(Tidy,
+                  "F2: a service is killed: peers are told, nothing of it is listed, its name is free") {
   const Guard guard = ipcm_spawn();
   Client ear = ipcm_connect("ear", guard.info());
   ServiceOptions watching = echoing();
@@ -106,19 +108,20 @@ TEST_CASE_FIXTURE(Tidy, "F3: a recycled pid is not taken for a live peer") {
 }
 
 TEST_CASE_FIXTURE(Tidy, "reference: a client that leaves before its answer does not hurt the service") {
-  Handle handle = ipcm_service("e", ServiceOptions{.handle_request = [](Service& self, const Request& request) -> Answer {
-    static std::optional<Request> kept;
-    if (request.from() == "hasty") {
-      kept = request;  // to be answered once the other one has left
-      return later;
-    }
-    try {
-      self.send_response(kept.value(), 1);
-      return "somebody was there";
-    } catch (const PeerGone&) {
-      return "nobody was there";
-    }
-  }});
+  Handle handle =
+      ipcm_service("e", ServiceOptions{.handle_request = [](Service& self, const Request& request) -> Answer {
+                     static std::optional<Request> kept;
+                     if (request.from() == "hasty") {
+                       kept = request;  // to be answered once the other one has left
+                       return later;
+                     }
+                     try {
+                       self.send_response(kept.value(), 1);
+                       return "somebody was there";
+                     } catch (const PeerGone&) {
+                       return "nobody was there";
+                     }
+                   }});
   {
     Client hasty = ipcm_connect("hasty", handle.info());
     hasty.send_message("e", Content::json(R"({"ipcm_request_id":"R-1","request":1})"));
@@ -134,7 +137,8 @@ TEST_CASE_FIXTURE(Tidy, "reference: a request from somebody who can't be reached
   {
     Client hasty = ipcm_connect("hasty", handle.info());
     for (int i = 0; i < 100; ++i)
-      hasty.send_message("e", Content::json(R"({"ipcm_request_id":"R-)" + std::to_string(i) + R"(","request":1})"));
+      hasty.send_message(
+          "e", Content::json(R"({"ipcm_request_id":"R-)" + std::to_string(i) + R"(","request":1})"));
     try {
       hasty.disconnect();
     } catch (const Error&) {
@@ -152,7 +156,8 @@ TEST_CASE_FIXTURE(Tidy, "reference: a temporary directory with a path of 100 cha
   {
     ServiceOptions options = echoing();
     options.bus.parent_directory = deep;
-    Handle handle = ipcm_service("a service with a name that is quite long as well, for good measure", options);
+    Handle handle =
+        ipcm_service("a service with a name that is quite long as well, for good measure", options);
     CHECK(handle.sync_request("x", kHang).ok());
     ServiceOptions exec = exec_echo();
     exec.bus.parent_directory = deep;
@@ -210,11 +215,12 @@ TEST_CASE_FIXTURE(Tidy, "C1: should_end is a list, asked until one says yes") {
 }
 
 TEST_CASE_FIXTURE(Tidy, "B8: child_pid is the first fork's, on a handle and on a peer, and unset on others") {
-  Handle handle = ipcm_service("e", ServiceOptions{.handle_request = [](Service& self, const Request&) -> Answer {
-    Peer inner = self.ipcm_service("inner", echoing());
-    const bool same = inner.child_pid() == inner.service_pid() && inner.child_pid().has_value();
-    return same && !self.peer("inner-2").child_pid().has_value();
-  }});
+  Handle handle = ipcm_service(
+      "e", ServiceOptions{.handle_request = [](Service& self, const Request&) -> Answer {
+        Peer inner = self.ipcm_service("inner", echoing());
+        const bool same = inner.child_pid() == inner.service_pid() && inner.child_pid().has_value();
+        return same && !self.peer("inner-2").child_pid().has_value();
+      }});
   CHECK(handle.child_pid() == handle.service_pid());
   CHECK(handle.sync_request<bool>(1, kHang));
 }

@@ -49,7 +49,8 @@ class StdoutInto {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "B10: streams go to files, are inherited by nested services, and the original ones stay") {
+TEST_CASE_FIXTURE(Tidy,
+                  "B10: streams go to files, are inherited by nested services, and the original ones stay") {
   const std::string ours = directory() + "/ours", theirs = directory() + "/theirs";
   {
     const StdoutInto into(ours);
@@ -99,14 +100,16 @@ TEST_CASE_FIXTURE(Tidy, "B10: streams go to descriptors; one that is not open is
 }
 
 TEST_CASE_FIXTURE(Tidy, "B10: without a redirect the original streams are the streams themselves") {
-  Handle handle = ipcm_service("e", ServiceOptions{.handle_request = [](Service& self, const Request&) -> Answer {
-    const OriginalIo io = self.orig_io();
-    return std::vector<int>{io.in, io.out, io.err};
-  }});
+  Handle handle =
+      ipcm_service("e", ServiceOptions{.handle_request = [](Service& self, const Request&) -> Answer {
+                     const OriginalIo io = self.orig_io();
+                     return std::vector<int>{io.in, io.out, io.err};
+                   }});
   CHECK(handle.sync_request<std::vector<int>>(1, kHang) == std::vector<int>{0, 1, 2});
 }
 
-TEST_CASE_FIXTURE(Tidy, "B10: exec: the original streams cross it, close-on-exec, and their variable is gone") {
+TEST_CASE_FIXTURE(Tidy,
+                  "B10: exec: the original streams cross it, close-on-exec, and their variable is gone") {
   const std::string ours = directory() + "/ours", theirs = directory() + "/theirs";
   {
     const StdoutInto into(ours);

@@ -26,13 +26,14 @@ ServiceOptions with_handler(std::function<Answer(Service&, const Request&)> hand
 TEST_CASE_FIXTURE(Tidy, "E1: a worker runs its function in a process of its own, and exits with its result") {
   const std::string file = directory() + "/did";
   Handle handle = ipcm_service("e", with_handler([file](Service& self, const Request&) -> Answer {
-    return self.ipcm_worker("w", [file] {
-      write_file(file + "-pending", std::to_string(::getpid()) + " " + std::to_string(::getppid()));
-      std::filesystem::rename(file + "-pending", file);
-      stay();
-      return 0;
-    });
-  }));
+                                 return self.ipcm_worker("w", [file] {
+                                   write_file(file + "-pending",
+                                              std::to_string(::getpid()) + " " + std::to_string(::getppid()));
+                                   std::filesystem::rename(file + "-pending", file);
+                                   stay();
+                                   return 0;
+                                 });
+                               }));
   const Pid pid = handle.sync_request<Pid>(1, kHang);
   CHECK(pid != handle.service_pid());
   await_file(file);
@@ -52,11 +53,14 @@ TEST_CASE_FIXTURE(Tidy, "E1: a worker that throws, or returns a status: both end
       for (const Worker& worker : self.workers()) names.push_back(worker.name);
       return names;
     }
-    const Pid thrower = self.ipcm_worker("thrower", []() -> int { throw std::runtime_error("no more paper"); });
+    const Pid thrower =
+        self.ipcm_worker("thrower", []() -> int { throw std::runtime_error("no more paper"); });
     const Pid returner = self.ipcm_worker("returner", [] { return 7; });
     return std::vector<Pid>{thrower, returner};
   });
-  options.on_pid = [](Service&, Pid pid, int) { write_file("/dev/stderr", "told of " + std::to_string(pid)); };
+  options.on_pid = [](Service&, Pid pid, int) {
+    write_file("/dev/stderr", "told of " + std::to_string(pid));
+  };
   Handle handle = ipcm_service("e", options);
   for (const Pid pid : handle.sync_request<std::vector<Pid>>("start", kHang)) await_end(pid);
   CHECK(handle.sync_request<std::vector<std::string>>("list", kHang).empty());
@@ -69,36 +73,37 @@ TEST_CASE_FIXTURE(Tidy, "E1: a worker that throws, or returns a status: both end
 
 TEST_CASE_FIXTURE(Tidy, "E1: outside a service there is no worker") {
   Handle handle = ipcm_service("e", with_handler([](Service& self, const Request&) -> Answer {
-    // In a worker the service is somebody else's: it is not a service there.
-    const Pid pid = self.ipcm_worker("outer", [&self] {
-      try {
-        (void)self.ipcm_worker("inner", [] { return 0; });
-      } catch (const UsageError&) {
-        return 0;
-      }
-      return 1;
-    });
-    int status = -1;
-    ::waitpid(pid, &status, 0);
-    return status;
-  }));
+                                 // In a worker the service is somebody else's: it is not a service there.
+                                 const Pid pid = self.ipcm_worker("outer", [&self] {
+                                   try {
+                                     (void)self.ipcm_worker("inner", [] { return 0; });
+                                   } catch (const UsageError&) {
+                                     return 0;
+                                   }
+                                   return 1;
+                                 });
+                                 int status = -1;
+                                 ::waitpid(pid, &status, 0);
+                                 return status;
+                               }));
   CHECK(handle.sync_request<int>(1, kHang) == 0);
 }
 
 TEST_CASE_FIXTURE(Tidy, "E2: workers are listed while they run") {
   Handle handle = ipcm_service("e", with_handler([](Service& self, const Request& request) -> Answer {
-    if (request.as<std::string>() == "start")
-      for (const char* name : {"a", "b"}) self.ipcm_worker(name, []() -> int { stay(); });
-    std::vector<std::string> all;
-    for (const Worker& worker : self.workers()) {
-      all.push_back(worker.name);
-      if (request.as<std::string>() == "kill a" && worker.name == "a") {
-        ::kill(worker.pid, SIGKILL);
-        await_end(worker.pid);
-      }
-    }
-    return all;
-  }));
+                                 if (request.as<std::string>() == "start")
+                                   for (const char* name : {"a", "b"})
+                                     self.ipcm_worker(name, []() -> int { stay(); });
+                                 std::vector<std::string> all;
+                                 for (const Worker& worker : self.workers()) {
+                                   all.push_back(worker.name);
+                                   if (request.as<std::string>() == "kill a" && worker.name == "a") {
+                                     ::kill(worker.pid, SIGKILL);
+                                     await_end(worker.pid);
+                                   }
+                                 }
+                                 return all;
+                               }));
   using Names = std::vector<std::string>;
   CHECK(handle.sync_request<Names>("start", kHang) == Names{"a", "b"});
   (void)handle.sync_request("kill a", kHang);
@@ -123,8 +128,8 @@ TEST_CASE_FIXTURE(Tidy, "E2: at the end of the service workers get SIGTERM, and 
 
 TEST_CASE_FIXTURE(Tidy, "E2: when the service is killed its workers end too") {
   Handle handle = ipcm_service("e", with_handler([](Service& self, const Request&) -> Answer {
-    return self.ipcm_worker("w", []() -> int { stay(); });
-  }));
+                                 return self.ipcm_worker("w", []() -> int { stay(); });
+                               }));
   const Pid pid = handle.sync_request<Pid>(1, kHang);
   ::kill(handle.service_pid().value(), SIGKILL);
   await_end(pid);
@@ -133,20 +138,20 @@ TEST_CASE_FIXTURE(Tidy, "E2: when the service is killed its workers end too") {
 TEST_CASE_FIXTURE(Tidy, "E3: a worker holds none of the service's sockets, locks and clients") {
   const std::string file = directory() + "/use";
   Handle handle = ipcm_service("e", with_handler([file](Service& self, const Request&) -> Answer {
-    return self.ipcm_worker("w", [&self, file] {
-      std::string said;
-      try {
-        self.client().send_message("x", 1);
-        said = "sent?";
-      } catch (const UsageError& error) {
-        said = error.what();
-      }
-      write_file(file + "-pending", said);
-      std::filesystem::rename(file + "-pending", file);
-      stay();
-      return 0;
-    });
-  }));
+                                 return self.ipcm_worker("w", [&self, file] {
+                                   std::string said;
+                                   try {
+                                     self.client().send_message("x", 1);
+                                     said = "sent?";
+                                   } catch (const UsageError& error) {
+                                     said = error.what();
+                                   }
+                                   write_file(file + "-pending", said);
+                                   std::filesystem::rename(file + "-pending", file);
+                                   stay();
+                                   return 0;
+                                 });
+                               }));
   const Pid pid = handle.sync_request<Pid>(1, kHang);
   await_file(file);
   CHECK(contains(read_file(file), "belongs to the process that joined the bus"));
@@ -166,18 +171,19 @@ TEST_CASE_FIXTURE(Tidy, "E3: a worker holds none of the service's sockets, locks
   std::filesystem::remove(file);
 }
 
-TEST_CASE_FIXTURE(Tidy, "fork: a worker of a service with threads is refused, with words that say what to do") {
+TEST_CASE_FIXTURE(Tidy,
+                  "fork: a worker of a service with threads is refused, with words that say what to do") {
   Handle handle = ipcm_service("e", with_handler([](Service& self, const Request&) -> Answer {
-    std::string said = "not refused";
-    with_thread([&] {
-      try {
-        (void)self.ipcm_worker("w", [] { return 0; });
-      } catch (const UsageError& error) {
-        said = error.what();
-      }
-    });
-    return said;
-  }));
+                                 std::string said = "not refused";
+                                 with_thread([&] {
+                                   try {
+                                     (void)self.ipcm_worker("w", [] { return 0; });
+                                   } catch (const UsageError& error) {
+                                     said = error.what();
+                                   }
+                                 });
+                                 return said;
+                               }));
   const auto said = handle.sync_request<std::string>(1, kHang);
   CHECK(contains(said, "several threads"));
   CHECK(contains(said, "exec"));

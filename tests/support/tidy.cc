@@ -45,7 +45,8 @@ std::vector<std::string> open_descriptors() {
     std::array<char, 4096> target{};
     const auto size = ::readlink((place + "/" + name).c_str(), target.data(), target.size());
     const std::string leads(target.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-    if (leads.find("/proc/") == std::string::npos) all.push_back(name + " -> " + leads);  // but for our own listing
+    if (leads.find("/proc/") == std::string::npos)
+      all.push_back(name + " -> " + leads);  // but for our own listing
   }
   std::sort(all.begin(), all.end());
   return all;
@@ -99,7 +100,9 @@ void Tidy::await_no_children() {
   }
 }
 
-std::string child_program(const std::string& name) { return std::string(std::getenv("IPCM_TEST_CHILDREN")) + "/" + name; }
+std::string child_program(const std::string& name) {
+  return std::string(std::getenv("IPCM_TEST_CHILDREN")) + "/" + name;
+}
 std::string boot_program() { return std::getenv("IPCM_TEST_BOOT"); }
 std::string ipcm_program() { return std::getenv("IPCM_TEST_IPCM"); }
 

@@ -43,11 +43,11 @@ class Begun {
 };
 
 /// For a program that is its own boot binary and something else as well; call it first in main(). If the
-/// command line is no boot contract (no --ready-fd, no --params-fd, no JSON object alone), it returns at once,
-/// and the program goes on as itself. Otherwise the process is to be a service: with `stay_in_begin` (Exec) it is
-/// served here to its end, and the process exits with its status (see BeginOptions); without, Begun::run()
-/// serves it when the program is ready for that. What is wrong with the parameters ends the process as boot()
-/// would.
+/// command line is no boot contract (no --ready-fd, no --params-fd, no JSON object alone), it returns at
+/// once, and the program goes on as itself. Otherwise the process is to be a service: with `stay_in_begin`
+/// (Exec) it is served here to its end, and the process exits with its status (see BeginOptions); without,
+/// Begun::run() serves it when the program is ready for that. What is wrong with the parameters ends the
+/// process as boot() would.
 [[nodiscard]] Begun begin(int argc, char** argv, const Registry& registry, const BeginOptions& options = {});
 
 }  // namespace ipcm

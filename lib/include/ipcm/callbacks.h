@@ -9,8 +9,8 @@
 
 namespace ipcm {
 
-/// Functions in an order of their own; what CallbackList and QuestionList share. A function may change the list
-/// it is called from; the change counts from the next call on.
+/// Functions in an order of their own; what CallbackList and QuestionList share. A function may change the
+/// list it is called from; the change counts from the next call on.
 template <class Result, class... Args>
 class FunctionList {
  public:

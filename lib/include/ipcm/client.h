@@ -54,8 +54,8 @@ class Client {
   [[nodiscard]] std::vector<Message> wait_for_messages(Duration limit = kNoLimit);
 
   /// Puts messages back: they come again with the next get_messages(), in front of others; also to whoever
-  /// joins next under this name, when this client has left, or its process has become another program by exec.
-  /// They count as not read.
+  /// joins next under this name, when this client has left, or its process has become another program by
+  /// exec. They count as not read.
   void requeue_message(const Message& message);
   void requeue_messages(const std::vector<Message>& messages);
 
@@ -81,9 +81,9 @@ class Client {
   /// call does nothing.
   void disconnect(const std::function<void(const Message&)>& handler = {});
 
-  /// Leaves the bus for a while: messages for this name wait until it is taken up again with ipcm_reconnect(),
-  /// by this process or another one; with a limit, not longer. Throws BusError on a protocol that keeps no
-  /// messages, ConnectionUnix among them; then the client is still there.
+  /// Leaves the bus for a while: messages for this name wait until it is taken up again with
+  /// ipcm_reconnect(), by this process or another one; with a limit, not longer. Throws BusError on a
+  /// protocol that keeps no messages, ConnectionUnix among them; then the client is still there.
   void suspend();
   void suspend(Duration expires_in);
   void suspend(std::chrono::system_clock::time_point expires_at);

@@ -84,8 +84,8 @@ struct Callbacks {
   CallbackList<Service&, const std::map<std::string, int>&> on_peer_delta;
   CallbackList<Service&, Pid, int /*wait status*/> on_pid;
   std::map<int, CallbackList<Service&>> on_sig;  ///< By signal number.
-  /// Gets of an activity what no callback of its own kind took: messages without an on_general_message, and so
-  /// on. on_all, which hears of everything, does not count; nor do overridden methods of a class.
+  /// Gets of an activity what no callback of its own kind took: messages without an on_general_message, and
+  /// so on. on_all, which hears of everything, does not count; nor do overridden methods of a class.
   CallbackList<Service&, const Activity&> on_unhandled;
   QuestionList<Service&> should_end;  ///< Asked at the end of each turn.
   CallbackList<Service&> on_cleanup;
@@ -97,8 +97,8 @@ struct Worker {
   Pid pid = 0;
 };
 
-/// Descriptors of the streams that a service was started with, before they were redirected; -1: there is none.
-/// Borrowed: they live as long as the Service.
+/// Descriptors of the streams that a service was started with, before they were redirected; -1: there is
+/// none. Borrowed: they live as long as the Service.
 struct OriginalIo {
   int in = -1, out = -1, err = -1;
 };
@@ -164,16 +164,17 @@ class Service : public Requester {
   Peer ipcm_service_nowait(const std::string& name, const ServiceOptions& options);
   /// Forks a process that runs `work` and exits with what it returns (70 if it throws). It is no client of
   /// the bus, holds none of this service's sockets and locks, and is not told of on_pid. It ends with the
-  /// service: SIGTERM when that ends, SIGKILL 15 s later, or at once if the service is killed. All that it can
-  /// use of this object is plain data. Throws SystemError; UsageError in a process with several threads, whose
-  /// locks would be copied as they stand, unless `allow_threads`.
+  /// service: SIGTERM when that ends, SIGKILL 15 s later, or at once if the service is killed. All that it
+  /// can use of this object is plain data. Throws SystemError; UsageError in a process with several threads,
+  /// whose locks would be copied as they stand, unless `allow_threads`.
   Pid ipcm_worker(const std::string& name, const std::function<int()>& work, bool allow_threads = false);
   /// Those that run, in the order they were made.
   [[nodiscard]] std::vector<Worker> workers();
   /// How long workers have between SIGTERM and SIGKILL; 15 s.
   void worker_patience(Duration span);
 
-  /// Where stdin, stdout and stderr led before a redirect; where nothing was redirected, the streams themselves.
+  /// Where stdin, stdout and stderr led before a redirect; where nothing was redirected, the streams
+  /// themselves.
   [[nodiscard]] OriginalIo orig_io() const;
 
   /// Somebody on this bus, started by whomever.

@@ -75,7 +75,7 @@ class JsonFile final : public Transport {
   std::vector<std::string> broken_;                          // keys of what is no message, to be removed
   std::unordered_set<std::string> put_back_;                 // keys of what was put back and not read again
   bool keeps_requeued_ = false;
-  std::map<std::string, std::string> clients_;               // as last seen
+  std::map<std::string, std::string> clients_;  // as last seen
   bool watches_peers_ = false;
   std::unique_ptr<os::DirectoryWatch> presence_watch_;
   Watch presence_;
