@@ -43,18 +43,25 @@ void Requests::remember(const std::string& id, const char* what) {
   if (recent_.size() > kRemembered) recent_.pop_front();
 }
 
-void Requests::watch(const std::string& peer) {
+transport::PeerFacts Requests::look(const std::string& peer) {
+  auto facts = member_.transport().look(peer);
+  // A look at a store is no single moment: it may find the row of one who was there, and no lock any more, where
+  // that one suspended or was followed by another in between. The next look begins after that.
+  if (facts.state == transport::PeerFacts::State::dead && member_.protocol().keeps_messages())
+    facts = member_.transport().look(peer);
+  return facts;
+}
+
+transport::PeerFacts::State Requests::watch(const std::string& peer) {
+  using State = transport::PeerFacts::State;
   // Who leaves without dying shows on its link; where there are none, in who is listed.
   if (!member_.transport().keeps_links()) member_.transport().watch_peers();
   // One that was away when we looked last may be back, or away until another time.
   if (const auto known = watched_.find(peer); known != watched_.end()) {
-    if (known->second.pid != 0) return;
+    if (known->second.pid != 0) return State::active;
     watched_.erase(known);
   }
-  const auto facts = member_.transport().look(peer);
-  using State = transport::PeerFacts::State;
-  if (facts.state == State::dead && member_.protocol().keeps_messages())
-    throw PeerGone(peer, "'" + peer + "' can't be asked: its process has ended");
+  const auto facts = look(peer);
   Watched one;
   if (facts.state == State::suspended) {
     if (facts.expires) {
@@ -67,9 +74,10 @@ void Requests::watch(const std::string& peer) {
       one.watch = member_.loop().at(when, [this, peer] { lost_.insert(peer); });
     }
   } else {
-    if (facts.pid <= 0 || facts.pid == os::own_pid()) return;  // its link or its place on the bus will tell
+    // Its link or its place on the bus will tell.
+    if (facts.pid <= 0 || facts.pid == os::own_pid()) return facts.state;
     auto process = os::open_process(facts.pid);
-    if (!process) return;
+    if (!process) return facts.state;
     one.pid = facts.pid;
     one.process = std::move(*process);
     one.watch = member_.loop().watch(one.process.get(), EPOLLIN, [this, peer](std::uint32_t) {
@@ -78,6 +86,7 @@ void Requests::watch(const std::string& peer) {
     });
   }
   watched_.emplace(peer, std::move(one));
+  return facts.state;
 }
 
 bool Requests::must_look() const {
@@ -94,7 +103,11 @@ void Requests::look_after_all() {
 }
 
 void Requests::transmit(const std::string& peer, const std::string& id, const Content& payload) {
-  watch(peer);  // before the request is out: no death can be missed
+  const auto state = watch(peer);  // before the request is out: no death can be missed
+  if (state == transport::PeerFacts::State::dead && member_.protocol().keeps_messages()) {
+    watched_.erase(peer);  // its mailbox would take the request all the same
+    throw PeerGone(peer, "'" + peer + "' can't be asked: its process has ended");
+  }
   try {
     member_.send(peer, wire::request_content(id, payload));
   } catch (const PeerGone& gone) {
@@ -207,12 +220,12 @@ void Requests::look_after(const std::string& peer) {
   const auto watched = watched_.find(peer);
   const Pid asked = watched == watched_.end() ? 0 : watched->second.pid;
   bool ended = asked != 0 && os::has_ended(watched->second.process.get());
-  const auto facts = member_.transport().look(peer);
+  const auto facts = look(peer);
   const bool there = facts.state == State::active || facts.state == State::present;
   if (!ended && there && (asked == 0 || facts.pid == asked)) {
     if (asked == 0 && watched != watched_.end()) {  // it is back
       watched_.erase(watched);
-      watch(peer);
+      (void)watch(peer);
     }
     return;  // or it only closed a connection
   }
@@ -221,7 +234,7 @@ void Requests::look_after(const std::string& peer) {
   if (member_.protocol().keeps_messages() && (facts.state == State::suspended || has_successor)) {
     if (asked == 0 && watched != watched_.end() && facts.state == State::suspended) return;
     watched_.erase(peer);
-    if (asks(peer)) watch(peer);
+    if (asks(peer)) (void)watch(peer);
     return;
   }
   if (asks(peer)) {

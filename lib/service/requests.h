@@ -75,8 +75,10 @@ class Requests {
   };
 
   void transmit(const std::string& peer, const std::string& id, const Content& payload);
-  /// The state of the peer when it began to be watched, or is watched already.
-  void watch(const std::string& peer);
+  /// What the bus says of a peer; a second time where one look can't tell.
+  [[nodiscard]] transport::PeerFacts look(const std::string& peer);
+  /// From now on its going is noticed. Returns its state; active if it is watched already.
+  transport::PeerFacts::State watch(const std::string& peer);
   /// Whether the bus has changed since we looked whether those whom we have asked are still there.
   [[nodiscard]] bool must_look() const;
   void look_after_all();
