@@ -552,6 +552,7 @@ TEST_CASE_FIXTURE(Tidy,
   options.patience = 50ms;
   for (const bool stubborn : {false, true}) {
     CAPTURE(stubborn);
+    options.term_time = stubborn ? 200ms : kHang;
     Guard guard = ipcm_spawn(options);
     Forked b([&](Lines& test) {
       if (stubborn) ::signal(SIGTERM, SIG_IGN);

@@ -235,6 +235,7 @@ TEST_CASE_FIXTURE(Tidy, "shutdown: a service that will not end is ended by signa
     for (;;) ::pause();
   };
   options.bus.patience = 100ms;
+  options.bus.term_time = 200ms;
   Handle handle = ipcm_service("e", options);
   CHECK(handle.sync_request("x", kHang).ok());
   handle.client().send_message("e", "hang");

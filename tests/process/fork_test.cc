@@ -115,6 +115,8 @@ TEST_CASE_FIXTURE(Tidy, "B9: an interposed service that fails to start is an err
 TEST_CASE_FIXTURE(Tidy, "B9: a daemonised service that is never ready is ended when the time is up") {
   ServiceOptions options = echoing();
   options.timeout = 1s;
+  options.bus.polite_time = 100ms;
+  options.bus.term_time = 200ms;
   options.post_fork = [] {
     if (::fork() != 0) ::_exit(0);
   };
