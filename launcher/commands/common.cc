@@ -1,14 +1,16 @@
+#include "bus/visitor.h"
 #include "commands/commands.h"
-#include "os/process.h"
 
 namespace ipcm::launcher {
 
 std::unique_ptr<bus::Member> visit(const Options& options, Visit how) {
   transport::JoinRequest request;
   request.info = options.bus_info();
-  request.name = "ipcm-" + std::to_string(os::own_pid());
+  request.name = bus::visitor_name();
   request.anonymous = how == Visit::unseen;
-  return std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits);
+  auto member = std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits);
+  member->count_statistics(bus::visitors_count(request.info));
+  return member;
 }
 
 ServiceOptions service_options(const Options& options) {

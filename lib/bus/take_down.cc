@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "bus/member.h"
+#include "bus/visitor.h"
 #include "ipcm/error.h"
 #include "wire/conversation.h"
 
@@ -32,7 +33,7 @@ struct Leaving {
 class TakeDown {
  public:
   TakeDown(const BusInfo& info, const SpawnOptions& options, const std::vector<os::Child*>& children)
-      : options_(options), loop_(std::make_shared<Loop>()), member_(join(info, loop_)) {
+      : options_(options), loop_(std::make_shared<Loop>()), member_(join(info, loop_, "spawn")) {
     for (os::Child* child : children) {
       if (!child->is_ours() || child->reaped()) continue;
       Leaving one;
@@ -44,7 +45,7 @@ class TakeDown {
   }
 
   TakeDown(const BusInfo& info, const SpawnOptions& options, const std::vector<std::string>& names)
-      : options_(options), loop_(std::make_shared<Loop>()), member_(join(info, loop_)) {
+      : options_(options), loop_(std::make_shared<Loop>()), member_(join(info, loop_, visitor_name())) {
     for (const std::string& name : names) {
       if (member_->transport().look(name).state == State::absent) continue;
       add_peer(name);
@@ -96,13 +97,17 @@ class TakeDown {
   }
 
  private:
-  static std::unique_ptr<Member> join(const BusInfo& info, const std::shared_ptr<Loop>& loop) {
+  /// "spawn" is what the reference's owner calls itself here.
+  static std::unique_ptr<Member> join(const BusInfo& info, const std::shared_ptr<Loop>& loop,
+                                      const std::string& name) {
     transport::JoinRequest request;
     request.info = info;
-    request.name = "spawn";  // as the reference's owner calls itself here; its statistics leave it out
+    request.name = name;
     request.anonymous = true;
     // Queues: a peer that is stopped and does not read must not hold up the word to the others.
-    return std::make_unique<Member>(request, loop, Member::Sending::queues);
+    auto member = std::make_unique<Member>(request, loop, Member::Sending::queues);
+    member->count_statistics(name != "spawn" && visitors_count(info));
+    return member;
   }
 
   void add_peer(const std::string& name) {

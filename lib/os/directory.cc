@@ -70,15 +70,20 @@ void for_each_name(DIR* list, Each&& each) {
 /// Depth is bounded by what we make ourselves; beyond it is not our tree.
 bool remove_below(int parent, const char* name, int depth) noexcept {
   const int saved = errno;
-  bool all_gone = true;
-  if (::unlinkat(parent, name, 0) != 0 && errno != ENOENT) {
+  bool all_gone = ::unlinkat(parent, name, 0) == 0 || errno == ENOENT;
+  // Somebody who is on the way out may write his last file while we remove the others; nobody does so for
+  // ever.
+  constexpr int kTries = 100;
+  for (int tried = 0; !all_gone && tried < kTries; ++tried) {
     const OpenDir list =
         open_list(UniqueFd(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)));
+    bool is_empty = true;
     if (list && depth > 0)
       for_each_name(list.get(), [&](const char* child) {
-        all_gone &= remove_below(::dirfd(list.get()), child, depth - 1);
+        is_empty &= remove_below(::dirfd(list.get()), child, depth - 1);
       });
-    if (::unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT) all_gone = false;
+    if (::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) all_gone = true;
+    if (!is_empty || errno != ENOTEMPTY) break;
   }
   errno = saved;
   return all_gone;

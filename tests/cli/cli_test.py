@@ -657,6 +657,15 @@ class ServicesTest(TidyTest):
                 self.assertIn(name, result.out)
                 self.assertEqual(self.ipcm("run", "--protocol", name, "echo", '"hi"').answers, ["hi"])
 
+    def test_visitors_leave_no_file_on_a_bus_of_ours(self):
+        for protocol in ("ConnectionUnix", "UnixSocket", "MessageFiles"):
+            with self.subTest(protocol=protocol):
+                asked = 'ipcm start echo >/dev/null && ls -A "$1" && ipcm request echo 5 && ipcm send echo 1 && ls -A "$1"'
+                asked = asked.replace("ipcm ", f"{IPCM} ").replace('"$1"', f'"$({IPCM} --json bus info | sed \'s/.*"route":"//; s/".*//\')"')
+                result = self.ipcm("session", "--protocol", protocol, "--", "sh", "-c", asked)
+                before, after = result.out.split("5\n")
+                self.assertEqual(after, before)
+
     def test_the_word_to_end_ends_a_service(self):
         with self.bus() as env:
             self.ipcm("start", "echo", env=env)

@@ -1,4 +1,5 @@
 #include "transport/directory/companion.h"
+#include "transport/directory/route_info.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -92,7 +93,7 @@ TEST_CASE_FIXTURE(Tidy, "companion: a name is had once, and any name can be") {
   CHECK(lock);
   here.release(*lock);
   CHECK(other.end() == 0);
-  CHECK(here.directory().names().empty());
+  CHECK(here.is_ours_alone(""));
   remove_bus(route);
 }
 
@@ -206,4 +207,31 @@ TEST_CASE_FIXTURE(Tidy, "companion: when only the file was removed, the last who
   CHECK(names_in(directory()) == std::vector<std::string>{".bus.db.ipcm"});
   CHECK(last.end() == 0);
   CHECK(names_in(directory()).empty());
+}
+
+TEST_CASE_FIXTURE(Tidy, "companion: of a bus that is not ours nothing stays when the last of us has looked") {
+  const std::string route = make_bus(directory());
+  {
+    const Companion one(route);
+    { const Companion other(route); }
+    CHECK(one.directory().names().size() == 1);
+    HeldLock::Attempt attempt;
+    auto lock = one.take("a", "", attempt);  // in a directory that is still the one with that name
+    REQUIRE(lock);
+    CHECK(Companion(route).holds_lock("a"));
+    one.release(*lock);
+  }
+  CHECK(names_in(directory()) == std::vector<std::string>{"bus.db"});
+  remove_bus(route);
+}
+
+TEST_CASE_FIXTURE(Tidy, "companion: of a bus of ours it stays, and whoever only looks leaves it as it was") {
+  const std::string route = make_bus(directory());
+  transport::note_route_info({"SQLite", "JSON", route, {}, {}});
+  {
+    const Companion here(route);
+    CHECK(here.directory().names() == std::vector<std::string>{".info"});
+  }
+  CHECK(transport::has_route_info(route));
+  remove_bus(route);
 }

@@ -678,7 +678,8 @@ std::map<std::string, Statistics> DatabaseTransport::all_statistics() {
   for (const PeerRow& row : patiently([&] { return store_->rows(nullptr); })) {
     if (!row.stats) continue;
     try {
-      all[row.name] = transport::read_statistics(request_.serializer->read_value(*row.stats));
+      Statistics counted = transport::read_statistics(request_.serializer->read_value(*row.stats));
+      if (!counted.sent.empty() || !counted.read.empty()) all[row.name] = std::move(counted);
     } catch (const ProtocolError&) {
       continue;  // not a peer's
     }
@@ -708,12 +709,10 @@ void DatabaseTransport::go(const std::string& statement, const Values& given, co
       delivered_.clear();
     }
     Values values = given;
-    const bool counted = !statistics.sent.empty() || !statistics.read.empty();
-    if (counted)
-      values.emplace_back(Blob{request_.serializer->write_value(transport::write_statistics(statistics))});
+    // Also where nothing was counted: the reference reads the counts of every row, and takes none for broken.
+    values.emplace_back(Blob{request_.serializer->write_value(transport::write_statistics(statistics))});
     values.emplace_back(id_);
-    store_->execute(statement + (counted ? store_->dialect().stats_parameter : "NULL") + " WHERE id = :id",
-                    values);
+    store_->execute(statement + store_->dialect().stats_parameter + " WHERE id = :id", values);
   });
   store_->drop_name();
   if (unread > 0)
@@ -721,7 +720,23 @@ void DatabaseTransport::go(const std::string& statement, const Values& given, co
                       "' were not read when it left");
 }
 
+void DatabaseTransport::leave_counts(const Statistics& statistics) {
+  try {
+    patiently([&] {
+      let_sender_exist();
+      store_->execute(std::string("UPDATE ipcm_peers SET stats = ") + store_->dialect().stats_parameter +
+                          " WHERE id = :id",
+                      {Blob{request_.serializer->write_value(transport::write_statistics(statistics))}, id_});
+    });
+  } catch (const Error&) {
+    // As in leave().
+  }
+}
+
 void DatabaseTransport::leave(const Statistics& statistics) {
+  const bool counted = !statistics.sent.empty() || !statistics.read.empty();
+  if (request_.anonymous && counted && !broken_ && store_->is_ours() && store_->is_there())
+    leave_counts(statistics);
   if (!joined_ || !store_->is_ours()) return;
   joined_ = false;
   try {

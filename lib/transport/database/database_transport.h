@@ -75,6 +75,8 @@ class DatabaseTransport final : public transport::Transport {
   void note_break(const std::string& why);
   void try_again_later();
   void clear_dead(const PeerRow& row);
+  /// What an anonymous member has counted; it has no other row.
+  void leave_counts(const Statistics& statistics);
   void go(const std::string& statement, const Values& given, const Statistics& statistics, bool wipe);
   void close();
   template <class Call>

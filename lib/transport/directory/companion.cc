@@ -1,10 +1,12 @@
 #include "transport/directory/companion.h"
 
+#include <cerrno>
 #include <utility>
 
 #include "ipcm/error.h"
 #include "os/clock.h"
 #include "os/process.h"
+#include "os/random.h"
 #include "transport/directory/directory_transport.h"
 #include "transport/directory/route.h"
 
@@ -13,6 +15,8 @@ namespace {
 
 /// As long as the reference allows names where no socket limits them; longer ones are hashed.
 constexpr std::size_t kLongestName = 200;
+
+constexpr std::string_view kPin = ".pin";
 
 struct Place {
   std::string parent, file;
@@ -26,7 +30,8 @@ Place place_of(const std::string& route) {
 
 std::string companion_of(const std::string& file) { return "." + file + ".ipcm"; }
 
-os::Directory open_companion(const std::string& route) {
+/// nullopt: somebody has just removed it, empty as it was.
+std::optional<os::Directory> open_companion(const std::string& route) {
   const os::FileFacts bus = os::look_at(route);
   if (bus.kind == os::FileKind::none)
     throw BusError("there is no bus at '" + route + "': no such file; its owner may have taken it down");
@@ -40,27 +45,64 @@ os::Directory open_companion(const std::string& route) {
     const std::string name = companion_of(place.file);
     parent.make_directory(name, 0700, true);
     auto opened = os::Directory::below(parent, name);
-    if (!opened) throw BusError("the bus at '" + route + "' was taken down just now");
+    if (!opened) return std::nullopt;
     // In a directory that others may write to, anybody could have put one there.
     const os::FileFacts facts = opened->facts();
     if ((facts.owner != os::own_user() && os::own_user() != 0) || (facts.mode & 022U) != 0)
       throw BusError("'" + Companion::path_of(route) + "' is not ours alone: it belongs to user " +
                      std::to_string(facts.owner) + ", or others may write to it; remove it");
-    return std::move(*opened);
+    return opened;
   } catch (const SystemError& error) {
     throw BusError(std::string("the bus can't be joined: ") + error.what());
   }
 }
 
+/// Opened, and with a file in it that keeps others from removing it: .info, or else a pin.
+os::Directory pin_companion(const std::string& route, std::string& pin) {
+  constexpr std::size_t kLetters = 6;
+  constexpr int kTries = 100;
+  for (int tried = 0; tried < kTries; ++tried) {
+    auto directory = open_companion(route);
+    if (!directory) continue;
+    if (directory->look(Companion::kInfoFile).kind == os::FileKind::regular) return std::move(*directory);
+    pin = "." + std::to_string(os::own_pid()) + "-" + os::random_name(kLetters) + std::string(kPin);
+    try {
+      bool created = false;
+      (void)directory->open_or_create(pin, 0600, &created);
+      return std::move(*directory);
+    } catch (const SystemError& error) {
+      if (error.code() != ENOENT) throw BusError(std::string("the bus can't be joined: ") + error.what());
+    }
+  }
+  throw BusError("the bus at '" + route + "' can't be joined: '" + Companion::path_of(route) +
+                 "' is removed again and again");
+}
+
 }  // namespace
 
 Companion::Companion(const std::string& route)
-    : route_(route), directory_(open_companion(route)), names_(kLongestName) {}
+    : route_(route),
+      directory_(pin_companion(route, pin_)),
+      names_(kLongestName),
+      born_in_(os::generation()) {}
+
+Companion::~Companion() {
+  if (pin_.empty() || born_in_ != os::generation()) return;  // or our parent's
+  directory_.remove_file(pin_);
+  try {
+    const Place place = place_of(route_);
+    (void)os::Directory(place.parent).remove_empty_directory(companion_of(place.file));
+  } catch (const Error&) {
+    // Nobody can reach it any more.
+  }
+}
 
 std::string Companion::path_of(const std::string& route) {
   const Place place = place_of(route);
   return place.parent + "/" + companion_of(place.file);
 }
+
+bool Companion::is_news(std::string_view file) { return !file.ends_with(kPin); }
 
 bool Companion::remove(const std::string& route) noexcept { return os::remove_tree(path_of(route)); }
 
@@ -101,6 +143,13 @@ bool Companion::is_leftover(Pid noted, const HeldLock::Attempt& attempt) {
 
 bool Companion::holds_lock(const std::string& peer) const {
   return look_at_lock(directory_, lock_of(peer)).held;
+}
+
+bool Companion::is_ours_alone(const std::string& but_for) const {
+  if (born_in_ != os::generation()) return false;
+  for (const std::string& file : directory_.names())
+    if (file != pin_ && file != but_for) return false;
+  return true;
 }
 
 void Companion::release(HeldLock& lock) const noexcept {

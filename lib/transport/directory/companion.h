@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,18 +20,27 @@ namespace ipcm::transport {
 //   .FILE.ipcm/            0700; made by the first of ours, removed with the route
 //   .FILE.ipcm/.N.lock     held locked while the peer lives; N: its name on disk (disk_name.h)
 //   .FILE.ipcm/.owner      held locked while the bus has an owner that will take it down
+//   .FILE.ipcm/.info       what was noted about a bus that we have made (route_info.h)
+//   .FILE.ipcm/.PID-XXXXXX.pin  on a bus that we have not made: somebody has opened the directory
 // Each death shows as an inotify event IN_CLOSE_WRITE of that directory: watch directory().short_path(".").
-// Peers of the reference do not know of it. An owner of theirs removes the route alone; then the last of ours
-// that leaves removes the directory.
+// Peers of the reference do not know of it, and an owner of theirs removes the route alone. So the last of
+// ours that leaves a bus of theirs removes the directory: when it is empty, which it never is on a bus of
+// ours (route_info.h).
 
 class Companion {
  public:
   /// Of the bus at that path; made if need be. Throws BusError where there is no such file, or where somebody
   /// else has put something at its place.
   explicit Companion(const std::string& route);
+  Companion(const Companion&) = delete;
+  Companion& operator=(const Companion&) = delete;
+  ~Companion();
 
   [[nodiscard]] const os::Directory& directory() const { return directory_; }
   [[nodiscard]] static std::string path_of(const std::string& route);
+  static constexpr const char* kInfoFile = ".info";
+  /// Whether what happened to a file of that name may be a peer's coming or going.
+  [[nodiscard]] static bool is_news(std::string_view file);
   /// Whatever is in it. false: something stayed.
   static bool remove(const std::string& route) noexcept;
 
@@ -48,6 +58,10 @@ class Companion {
   /// Whether a peer holds a lock, so that its death will show in the directory.
   [[nodiscard]] bool holds_lock(const std::string& peer) const;
 
+  /// Nobody else of ours is there, nothing is noted, and there is no other file than this. false in a forked
+  /// child.
+  [[nodiscard]] bool is_ours_alone(const std::string& but_for) const;
+
   /// Lets a name go. If the route is gone, and nobody else is here, the directory goes too.
   void release(HeldLock& lock) const noexcept;
   /// The route was removed, or the owner of the bus is dead.
@@ -60,8 +74,10 @@ class Companion {
   [[nodiscard]] std::string lock_of(const std::string& peer) const;
 
   std::string route_;
+  std::string pin_;  // before directory_, whose making names it; empty: none is needed
   os::Directory directory_;
   DiskNames names_;
+  std::uint32_t born_in_;
 };
 
 /// The part of a Protocol that is the same for all routes that are one file: `ipcm-PID-XXXXXX` + suffix in

@@ -145,10 +145,17 @@ void DirectoryTransport::watch_foreign_deaths() {
 std::map<std::string, Statistics> DirectoryTransport::all_statistics() { return route_.all_statistics(); }
 
 void DirectoryTransport::leave(const Statistics& statistics) {
+  const bool counted = !statistics.sent.empty() || !statistics.read.empty();
+  if (request_.anonymous && counted) {
+    try {
+      route_.directory().write_file(route_.disk_name(request_.name) + ".stats", write_statistics(statistics));
+    } catch (const Error&) {
+      // The route is being removed.
+    }
+  }
   if (!joined_) return;
   joined_ = false;
   stop_listening();
-  const bool counted = !statistics.sent.empty() || !statistics.read.empty();
   route_.vacate(seat_, counted ? write_statistics(statistics) : std::string(), [this] { close_endpoint(); });
   close_links();
 }

@@ -7,7 +7,7 @@
 namespace ipcm::transport {
 namespace {
 
-constexpr const char* kInfoFile = ".info";
+constexpr const char* kInfoFile = Companion::kInfoFile;
 
 /// Where the note about a route is; empty: nowhere.
 std::string place_of(const std::string& path) {
@@ -27,6 +27,9 @@ std::string place_of(const std::string& path) {
 }  // namespace
 
 void note_route_info(const BusInfo& info) {
+  std::optional<Companion> companion;
+  if (os::look_at(info.route).kind == os::FileKind::regular)
+    companion.emplace(info.route);  // made if need be
   const std::string place = place_of(info.route);
   if (place.empty()) return;
   constexpr unsigned kPrivate = 0600;
@@ -44,6 +47,11 @@ std::optional<BusInfo> read_route_info(const std::string& path) {
   }
   if (place != path) return std::nullopt;
   return BusInfo{"ConnectionUnix", "JSON", path, {}, {}};
+}
+
+bool has_route_info(const std::string& path) {
+  const std::string place = place_of(path);
+  return !place.empty() && os::look_at(place + "/" + kInfoFile).kind == os::FileKind::regular;
 }
 
 }  // namespace ipcm::transport

@@ -16,5 +16,7 @@ void note_route_info(const BusInfo& info);
 /// What was noted for the bus at that path, with the path as route; for a directory without a note: a bus of
 /// the default protocol. nullopt: there is no bus.
 [[nodiscard]] std::optional<BusInfo> read_route_info(const std::string& path);
+/// Whether it was noted there: by us, when we made the bus.
+[[nodiscard]] bool has_route_info(const std::string& path);
 
 }  // namespace ipcm::transport

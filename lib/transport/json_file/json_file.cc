@@ -85,7 +85,7 @@ JsonFile::~JsonFile() {
   try {
     (void)store_.change(
         [&](JsonDocument& document) {
-          forget_place(document);
+          if (joined_) forget_place(document);
           return true;
         },
         os::Deadline::after(kSilentTime));
@@ -381,7 +381,9 @@ void JsonFile::watch_peers() {
   presence_watch_ = std::make_unique<os::DirectoryWatch>(store_.companion().directory().short_path("."));
   presence_ = loop_.watch(presence_watch_->fd(), EPOLLIN, [this](std::uint32_t) {
     bool changed = false;
-    presence_watch_->read([&](std::string_view name) { changed = changed || name != JsonStore::kJournal; });
+    presence_watch_->read([&](std::string_view file) {
+      changed = changed || (file != JsonStore::kJournal && Companion::is_news(file));
+    });
     if (changed) receiver_.peers_changed();
   });
   (void)store_.read(
@@ -401,16 +403,16 @@ std::map<std::string, Statistics> JsonFile::all_statistics() {
 }
 
 void JsonFile::leave(const Statistics& statistics) {
-  if (!joined_) return;
+  const bool counted = !statistics.sent.empty() || !statistics.read.empty();
+  if (!joined_ && !(request_.anonymous && counted)) return;
   changing_.stop();
   later_.stop();
   try {
     (void)store_.change(
         [&](JsonDocument& document) {
           hand_out(document);  // what has come up to now; who sends from now on is told that we are gone
-          if (!statistics.sent.empty() || !statistics.read.empty())
-            document.stats[request_.name] = write_statistics(statistics);
-          forget_place(document);
+          if (counted) document.stats[request_.name] = write_statistics(statistics);
+          if (joined_) forget_place(document);
           return true;
         },
         os::Deadline::after(kLockTime));

@@ -14,11 +14,27 @@ constexpr const char* kWhat = "the file of the bus";
 
 }  // namespace
 
-JsonStore::JsonStore(const std::string& route) : route_(route), companion_(route) {
-  // Held open: making and removing it each time would look like coming and going to who watches the
-  // directory.
+JsonStore::JsonStore(const std::string& route) : route_(route), companion_(route) {}
+
+JsonStore::~JsonStore() {
+  try {
+    if (!companion_.is_ours_alone(kJournal)) return;
+    // Whoever opens the journal holds the lock of the file. With the file gone nobody needs it.
+    const os::UniqueFd file = os::open_file(route_, os::Access::write);
+    if (file && !os::lock_whole_file(file.get(), os::LockKind::exclusive, os::Deadline::passed())) return;
+    const os::FileFacts journal = companion_.directory().look(kJournal);
+    if (companion_.is_ours_alone(kJournal) && (!file || journal.size == 0))
+      companion_.directory().remove_file(kJournal);
+  } catch (const Error&) {
+    // It stays, for who comes next.
+  }
+}
+
+void JsonStore::open_journal() {
+  // Held open from then on: making and removing it each time would look like coming and going to who watches
+  // the directory.
   bool made = false;
-  journal_ = companion_.directory().open_or_create(kJournal, 0600, &made);
+  if (!journal_) journal_ = companion_.directory().open_or_create(kJournal, 0600, &made);
 }
 
 void JsonStore::prepare(const std::string& route) {
@@ -40,7 +56,8 @@ void JsonStore::prepare(const std::string& route) {
 }
 
 /// The text that was to be written; empty: none, or not all of it got here.
-std::string JsonStore::journalled() const {
+std::string JsonStore::journalled() {
+  open_journal();
   if (os::facts_of(journal_.get()).size == 0) return {};
   const std::string text = os::read_from_start(journal_.get(), kLargestFile, "journal of the bus");
   std::size_t size = 0;
@@ -63,6 +80,7 @@ JsonDocument JsonStore::load(int file) {
 }
 
 void JsonStore::write(int file, const std::string& text) {
+  open_journal();
   const std::string head = std::to_string(text.size()) + "\n";
   os::rewrite(journal_.get(), head + text, "journal of the bus");
   os::rewrite(file, text, kWhat);

@@ -22,6 +22,9 @@ class JsonStore {
 
   /// Throws BusError where there is no such bus.
   explicit JsonStore(const std::string& route);
+  JsonStore(const JsonStore&) = delete;
+  JsonStore& operator=(const JsonStore&) = delete;
+  ~JsonStore();
 
   enum class Result { done, gone, busy };
   /// Calls `look` with what is there. busy: somebody holds the lock beyond the deadline. gone: the bus was
@@ -36,7 +39,8 @@ class JsonStore {
 
  private:
   [[nodiscard]] JsonDocument load(int file);
-  [[nodiscard]] std::string journalled() const;
+  void open_journal();  // by who holds the lock of the file
+  [[nodiscard]] std::string journalled();
   void write(int file, const std::string& text);
 
   std::string route_;

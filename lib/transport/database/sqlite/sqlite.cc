@@ -123,7 +123,7 @@ class SqliteStore final : public Store {
     deaths_ = std::make_unique<os::DirectoryWatch>(companion_.directory().short_path("."));
     watching_deaths_ = loop.watch(deaths_->fd(), EPOLLIN, [this, tell = std::move(news)](std::uint32_t) {
       bool changed = false;
-      deaths_->read([&](std::string_view) { changed = true; });
+      deaths_->read([&](std::string_view file) { changed = changed || Companion::is_news(file); });
       if (changed) tell();
     });
   }
