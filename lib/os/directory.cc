@@ -276,6 +276,17 @@ FileFacts facts_of(int fd) {
   return facts_from(found);
 }
 
+std::vector<int> open_descriptors_of(const FileFacts& file) {
+  std::vector<int> found;
+  for (const std::string& name : Directory("/proc/self/fd").names()) {
+    const int fd = std::atoi(name.c_str());
+    struct stat here {};
+    if (::fstat(fd, &here) == 0 && here.st_dev == file.device && here.st_ino == file.inode)
+      found.push_back(fd);
+  }
+  return found;
+}
+
 void truncate(int fd) {
   sys("truncate", "open file", [&] { return ::ftruncate(fd, 0); });
   sys("rewind", "open file", [&] { return ::lseek(fd, 0, SEEK_SET); });

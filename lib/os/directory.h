@@ -79,6 +79,8 @@ bool remove_file(const std::string& path) noexcept;
 bool remove_tree(const std::string& path) noexcept;
 [[nodiscard]] FileFacts look_at(const std::string& path);
 [[nodiscard]] FileFacts facts_of(int fd);
+/// The descriptors of this process that lead to that file, whoever has opened them. Throws SystemError.
+[[nodiscard]] std::vector<int> open_descriptors_of(const FileFacts& file);
 /// Empties an open file, for writing from its start.
 void truncate(int fd);
 /// Null if that file can be executed, otherwise errno.

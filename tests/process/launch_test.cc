@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "support/peers.h"
+#include "transport/protocols.h"
 
 using namespace ipcm;
 using namespace ipcm::test;
@@ -151,7 +152,7 @@ TEST_CASE_FIXTURE(Tidy, "B1: release leaves service and bus running, and the cal
   owner.say("end");
   CHECK(owner.wait() == ExitStatus::exited(0));
   await_end(service);
-  std::filesystem::remove_all(bus.route);
+  CHECK(transport::find_protocol(bus.protocol).remove_route(bus));
 }
 
 TEST_CASE_FIXTURE(Tidy, "B1: a detached service outlives who started it") {
@@ -174,7 +175,7 @@ TEST_CASE_FIXTURE(Tidy, "B1: a detached service outlives who started it") {
   client.send_message("e", Content::json(R"({"terminate":1})"));
   await_end(service);
   client.disconnect([](const Message&) {});
-  std::filesystem::remove_all(bus.route);
+  CHECK(transport::find_protocol(bus.protocol).remove_route(bus));
 }
 
 TEST_CASE_FIXTURE(Tidy, "B1: begin returns at once: requests are held until the service is ready") {

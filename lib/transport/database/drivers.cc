@@ -1,5 +1,6 @@
 #include "transport/database/drivers.h"
 
+#include <algorithm>
 #include <mutex>
 #include <vector>
 
@@ -78,22 +79,31 @@ const Driver& load_driver(const std::string& name) {
 
 OwnedSession::OwnedSession(const Driver& driver, const std::map<std::string, std::string>& parameters,
                            Failure& failure)
-    : session_(driver.open(parameters, failure)), born_in_(os::generation()) {
-  if (session_ && session_->socket() >= 0) socket_ = os::UniqueFd(session_->socket());
+    : born_in_(os::generation()) {
+  const auto file = parameters.find("file");
+  std::vector<int> before;
+  if (file != parameters.end()) before = os::open_descriptors_of(os::look_at(file->second));
+  session_ = driver.open(parameters, failure);
+  if (!session_) return;
+  if (session_->socket() >= 0) opened_.emplace_back(session_->socket());
+  if (file == parameters.end()) return;
+  for (const int fd : os::open_descriptors_of(os::look_at(file->second)))
+    if (std::find(before.begin(), before.end(), fd) == before.end()) opened_.emplace_back(fd);
 }
 
 OwnedSession& OwnedSession::operator=(OwnedSession&& other) noexcept {
   if (this != &other) {
     close();
     session_ = std::move(other.session_);
-    socket_ = std::move(other.socket_);
+    opened_ = std::move(other.opened_);
     born_in_ = other.born_in_;
   }
   return *this;
 }
 
 void OwnedSession::close() noexcept {
-  (void)socket_.release();  // the session closes it itself
+  for (os::UniqueFd& one : opened_) (void)one.release();  // the session closes them itself
+  opened_.clear();
   if (is_ours())
     session_.reset();
   else

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "os/descriptor.h"
 #include "transport/database/driver.h"
@@ -17,7 +18,8 @@ namespace ipcm::database {
 /// Loads it, once in a process. Throws BusError that says what is missing.
 [[nodiscard]] const Driver& load_driver(const std::string& name);
 
-/// A session that is inert in a forked child: there its socket is closed, and it is never touched again.
+/// A session that is inert in a forked child: there its socket or its file is closed, and it is never touched
+/// again. (The locks of a database file are the parent's; that the child closes it does not end them.)
 class OwnedSession {
  public:
   OwnedSession() = default;
@@ -32,7 +34,8 @@ class OwnedSession {
 
  private:
   std::unique_ptr<Session> session_;
-  os::UniqueFd socket_;  // the session's own: noted here so that a forked child closes its copy
+  std::vector<os::UniqueFd>
+      opened_;  // by the session, and its own: noted here so that a forked child closes its copies
   std::uint32_t born_in_ = 0;
 };
 
