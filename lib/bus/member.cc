@@ -5,6 +5,7 @@
 
 #include "ipcm/error.h"
 #include "os/descriptor.h"
+#include "os/memory.h"
 #include "os/random.h"
 #include "transport/protocols.h"
 #include "wire/conversation.h"
@@ -29,6 +30,7 @@ Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop
       sending_(sending),
       protocol_(transport::find_protocol(request.info.protocol)),
       born_in_(os::generation()) {
+  os::keep_heap();
   request_.serializer = wire::make_serializer(request.info);
   transport_ = protocol_.join(request_, *loop_, *this);
   statistics_ = transport_->past();
@@ -63,12 +65,16 @@ void Member::stamp(Message& message) {
 }
 
 std::string Member::send(std::string_view to, const Content& content, bool broadcast) {
-  expect_usable();
   if (content.is_null()) throw UsageError("a message to '" + std::string(to) + "' may not be null");
-  Message message{os::make_uuid(), name(), std::string(to), 0, 0, broadcast, content};
+  return send_in_pieces(to, {{}, content.json(), {}}, broadcast);
+}
+
+std::string Member::send_in_pieces(std::string_view to, const wire::ContentPieces& content, bool broadcast) {
+  expect_usable();
+  Message message{os::make_uuid(), name(), std::string(to), 0, 0, broadcast, {}};
   stamp(message);
   std::string why;
-  switch (transport_->send(message, why)) {
+  switch (transport_->send_in_pieces(message, content, why)) {
     case transport::Transport::Sent::done:
       break;
     case transport::Transport::Sent::gone:

@@ -38,6 +38,8 @@ class Member final : private transport::Receiver {
 
   /// Throws PeerGone, Timeout (a guest), Error (a host's queue is full). Returns the message's id.
   std::string send(std::string_view to, const Content& content, bool broadcast = false);
+  /// The same of content in pieces, which is known not to be null.
+  std::string send_in_pieces(std::string_view to, const wire::ContentPieces& content, bool broadcast = false);
   void broadcast(const Content& content);
 
   [[nodiscard]] bool has_messages() const { return !inbox_.empty(); }

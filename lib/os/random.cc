@@ -50,14 +50,17 @@ std::string make_uuid() {
   const std::uint64_t a = random_bits(), b = random_bits();
   const std::uint64_t high = (ms << 16U) | 0x7000U | (a & 0x0FFFU);
   const std::uint64_t low = (b & 0x3FFFFFFFFFFFFFFFU) | 0x8000000000000000U;
-  constexpr std::string_view kDigits = "0123456789ABCDEF";
-  std::string text;
-  text.reserve(36);
-  for (int digit = 0; digit < 32; ++digit) {
-    if (digit == 8 || digit == 12 || digit == 16 || digit == 20) text.push_back('-');
-    const std::uint64_t half = digit < 16 ? high : low;
-    text.push_back(kDigits[(half >> static_cast<unsigned>((15 - digit % 16) * 4)) & 0xFU]);
-  }
+  static constexpr std::string_view kDigits = "0123456789ABCDEF";
+  std::string text(36, '-');
+  char* at = text.data();
+  const auto put = [&at](std::uint64_t bits, unsigned digits) {
+    for (unsigned left = digits; left-- > 0;) *at++ = kDigits[(bits >> (left * 4)) & 0xFU];
+  };
+  put(high >> 32U, 8), ++at;
+  put(high >> 16U, 4), ++at;
+  put(high, 4), ++at;
+  put(low >> 48U, 4), ++at;
+  put(low, 12);
   return text;
 }
 

@@ -96,15 +96,17 @@ std::optional<PeerIdentity> identity_of_peer(int socket) {
 }
 
 SendResult send_some(int socket, std::string_view bytes, std::size_t* sent) {
-  return send_some(socket, bytes, {}, sent);
+  return send_some(socket, {&bytes, 1}, sent);
 }
 
-SendResult send_some(int socket, std::string_view head, std::string_view body, std::size_t* sent) {
-  std::array<iovec, 2> pieces{iovec{const_cast<char*>(head.data()), head.size()},
-                              iovec{const_cast<char*>(body.data()), body.size()}};
+SendResult send_some(int socket, std::span<const std::string_view> given, std::size_t* sent) {
+  std::array<iovec, kMostPieces> pieces;  // NOLINT: filled below
+  std::size_t count = 0;
+  for (const std::string_view piece : given.first(std::min(given.size(), kMostPieces)))
+    if (!piece.empty()) pieces[count++] = {const_cast<char*>(piece.data()), piece.size()};
   msghdr message{};
   message.msg_iov = pieces.data();
-  message.msg_iovlen = body.empty() ? 1 : 2;
+  message.msg_iovlen = count;
   *sent = 0;
   const ssize_t put = quiet([&] { return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT); });
   if (put >= 0) {

@@ -40,9 +40,9 @@ struct PeerIdentity {
 enum class SendResult { some, later, closed };
 /// Sends from `bytes` what the kernel takes now; `sent` tells how much. No signal.
 [[nodiscard]] SendResult send_some(int socket, std::string_view bytes, std::size_t* sent);
-/// The same for two pieces in one call, as if they were one.
-[[nodiscard]] SendResult send_some(int socket, std::string_view head, std::string_view body,
-                                   std::size_t* sent);
+/// The same for pieces in one call, as if they were one; of more than kMostPieces the rest is left.
+inline constexpr std::size_t kMostPieces = 64;
+[[nodiscard]] SendResult send_some(int socket, std::span<const std::string_view> pieces, std::size_t* sent);
 /// Reads at most into.size() bytes; `got` tells how many. A reset connection is `end`.
 [[nodiscard]] ReadResult receive_some(int socket, std::span<char> into, std::size_t* got);
 

@@ -67,6 +67,7 @@ void Core::join() {
   client_.emplace(std::make_unique<bus::Member>(request, loop_, bus::Member::Sending::queues));
   client_->on_diagnostic([this](const std::string& sentence) { complain(setup_->name, sentence); });
   requests_ = std::make_unique<Requests>(client_->member());
+  requests_->takes_requests = true;
   requests_->follow_starts = [this] { follow_launches(); };
   requests_->child_status = [this](const std::string& peer) -> std::optional<ExitStatus> {
     launch::Launch* launch = launched(peer);
@@ -174,7 +175,7 @@ void Core::turn() {
   forget_ended_workers();
   if (watches_peers_ && client_->member().peer_changes() != seen_changes_) note_peers();
 
-  const auto messages = requests_->take_others();
+  auto messages = requests_->take_others();
   // A mailbox may have been looked at after the loop was: a signal that was sent before a message comes
   // first.
   if (!messages.empty() &&
@@ -192,7 +193,7 @@ void Core::turn() {
       activity.terminated = true;
     }
   }
-  for (const Message& message : messages) deliver(message, activity);
+  for (Heard& heard : messages) deliver(heard, activity);
   for (const auto& ended : activity.pids)
     guarded("on_pid", [&] { callbacks.on_pid(self_, ended.pid, ended.wait_status); });
   if (!activity.peer_delta.empty())
@@ -223,8 +224,9 @@ void Core::tell_unhandled(Activity rest) {
   guarded("on_unhandled", [&] { callbacks.on_unhandled(self_, rest); });
 }
 
-void Core::deliver(const Message& message, Activity& activity) {
-  auto said = wire::understand(message.content);
+void Core::deliver(Heard& heard, Activity& activity) {
+  const Message& message = heard.message;
+  wire::Conversation& said = heard.said;
   if (said.meaning == wire::Meaning::request) {
     answer(Request(std::move(said.id), message.from, std::move(said.payload)));
     return;
@@ -236,10 +238,10 @@ void Core::deliver(const Message& message, Activity& activity) {
 
 void Core::answer(const Request& request) {
   // Whatever a handler throws concerns the requester; the service goes on.
-  std::optional<Content> answered;
+  Answer answered = later;
   std::string failure;
   try {
-    answered = self_.handle_request(request).content();
+    answered = self_.handle_request(request);
   } catch (const std::exception& error) {
     failure = setup_->expose_error_details ? error.what() : "Internal service error";
     complain(setup_->name,
@@ -249,10 +251,12 @@ void Core::answer(const Request& request) {
     complain(setup_->name, "the request " + request.id() + " of '" + request.from() +
                                "' failed with an error of an unknown type");
   }
-  if (!answered && failure.empty()) return;  // later
+  if (!answered.content() && failure.empty()) return;  // later
   try {
-    send_response(request.from(), answered ? wire::response_content(request.id(), *answered)
-                                           : wire::error_content(request.id(), failure));
+    if (answered.content())
+      send_response(request, *answered.content());
+    else
+      send_error(request, failure);
   } catch (const PeerGone& gone) {
     // Once for each requester that left, not for each of its requests.
     if (std::exchange(left_early_, request.from()) != request.from())
@@ -266,8 +270,13 @@ void Core::answer(const Request& request) {
   }
 }
 
-void Core::send_response(const std::string& to, const Content& content) {
-  client().member().send(to, content);
+void Core::send_response(const Request& request, const Content& answer) {
+  const std::string begin = wire::response_begin(request.id());
+  (void)client().member().send_in_pieces(request.from(), {begin, answer.json(), wire::kConversationEnd});
+}
+
+void Core::send_error(const Request& request, const std::string& text) {
+  (void)client().member().send(request.from(), wire::error_content(request.id(), text));
 }
 
 void Core::terminate(int code) {

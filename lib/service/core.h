@@ -37,7 +37,8 @@ class Core {
 
   void terminate(int code);
   void watch_peers();
-  void send_response(const std::string& to, const Content& content);
+  void send_response(const Request& request, const Content& answer);
+  void send_error(const Request& request, const std::string& text);
 
   /// Starts a service on this bus; see start.cc.
   void launch(const std::string& name, const ServiceOptions& options, bool wait);
@@ -63,7 +64,7 @@ class Core {
   void arm_interval();
   void arm_watchdog(ready::Announcer& announcer);
   void turn();
-  void deliver(const Message& message, Activity& activity);
+  void deliver(Heard& heard, Activity& activity);
   void answer(const Request& request);
   void tell_unhandled(Activity rest);
   void forget_ended_workers();

@@ -32,7 +32,7 @@ constexpr std::size_t kMessageOverhead = 256;
 
 }  // namespace
 
-Requests::Requests(bus::Member& member) : member_(member) {
+Requests::Requests(bus::Member& member) : member_(member), links_(member.transport().keeps_links()) {
   member_.on_link_lost([this](const std::string& peer) { lost_.insert(peer); });
 }
 
@@ -45,8 +45,8 @@ void Requests::remember(const std::string& id, const char* what) {
 
 transport::PeerFacts Requests::look(const std::string& peer) {
   auto facts = member_.transport().look(peer);
-  // A look at a store is no single moment: it may find the row of one who was there, and no lock any more, where
-  // that one suspended or was followed by another in between. The next look begins after that.
+  // A look at a store is no single moment: it may find the row of one who was there, and no lock any more,
+  // where that one suspended or was followed by another in between. The next look begins after that.
   if (facts.state == transport::PeerFacts::State::dead && member_.protocol().keeps_messages())
     facts = member_.transport().look(peer);
   return facts;
@@ -109,7 +109,8 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
     throw PeerGone(peer, "'" + peer + "' can't be asked: its process has ended");
   }
   try {
-    member_.send(peer, wire::request_content(id, payload));
+    const std::string begin = wire::request_begin(id);
+    (void)member_.send_in_pieces(peer, {begin, payload.json(), wire::kConversationEnd});
   } catch (const PeerGone& gone) {
     const auto status = child_status ? child_status(peer) : std::nullopt;
     if (!status) throw;
@@ -119,10 +120,7 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
 
 std::string Requests::send(const std::string& peer, const Content& payload, ResponseCallback callback) {
   member_.expect_usable();
-  // What was asked of one that has ended meanwhile is not to be mixed up with what its successor is asked.
-  if (const auto watched = watched_.find(peer);
-      watched != watched_.end() && watched->second.process && os::has_ended(watched->second.process.get()))
-    look_after(peer);
+  part_from_predecessor(peer);
   const std::string id = os::make_uuid();
   open_.emplace(id, Open{peer, std::move(callback), {}});
   if (const auto held = held_.find(peer); held != held_.end()) {
@@ -136,7 +134,22 @@ std::string Requests::send(const std::string& peer, const Content& payload, Resp
     if (!asks(peer)) watched_.erase(peer);
     throw;
   }
+  if (lost_.contains(peer)) {
+    // The way to it was lost just now, and there was another one: this went to whoever is there now.
+    auto latest = open_.extract(id);
+    part_from_predecessor(peer);
+    open_.insert(std::move(latest));
+    (void)watch(peer);
+  }
   return id;
+}
+
+void Requests::part_from_predecessor(const std::string& peer) {
+  // Where there are links, one that has ended has lost its own, and sending finds that out.
+  bool ended = lost_.erase(peer) > 0;
+  if (const auto watched = watched_.find(peer); !ended && !links_ && watched != watched_.end())
+    ended = watched->second.process && os::has_ended(watched->second.process.get());
+  if (ended) look_after(peer);
 }
 
 void Requests::hold(const std::string& peer) { held_.try_emplace(peer); }
@@ -187,10 +200,11 @@ bool Requests::sort_inbox() {
   std::vector<std::string> finished;  // an answer ends with its request, in this process
   auto messages = member_.take_each();
   for (Message& message : messages) {
-    auto said = wire::understand(message.content);
+    const std::size_t size = message.content.json().size() + kMessageOverhead;
+    auto said = wire::take_apart(message.content, takes_requests);
     if (said.meaning != wire::Meaning::response) {
-      others_bytes_ += message.content.json().size() + kMessageOverhead;
-      others_.push_back(std::move(message));
+      others_bytes_ += size;
+      others_.push_back({std::move(message), std::move(said)});
       continue;
     }
     if (member_.keeps_messages()) finished.push_back(message.id);
@@ -282,14 +296,13 @@ void Requests::run_due() {
 
 void Requests::finish_others() { member_.finish(std::exchange(unfinished_, {})); }
 
-std::vector<Message> Requests::take_others() {
+std::vector<Heard> Requests::take_others() {
   finish_others();
-  std::vector<Message> taken(std::make_move_iterator(others_.begin()),
-                             std::make_move_iterator(others_.end()));
+  std::vector<Heard> taken(std::make_move_iterator(others_.begin()), std::make_move_iterator(others_.end()));
   others_.clear();
   others_bytes_ = 0;
   if (member_.keeps_messages())
-    for (const Message& message : taken) unfinished_.push_back(message.id);
+    for (const Heard& heard : taken) unfinished_.push_back(heard.message.id);
   return taken;
 }
 
@@ -297,10 +310,12 @@ std::vector<Message> Requests::messages() {
   member_.expect_usable();
   member_.drain();
   settle();
-  return take_others();
+  std::vector<Message> taken;
+  for (Heard& heard : take_others()) taken.push_back(std::move(heard.message));
+  return taken;
 }
 
-std::optional<Response> Requests::get(const std::string& id) {
+const Requests::Open& Requests::open(const std::string& id) const {
   const auto found = open_.find(id);
   if (found == open_.end()) {
     const auto known =
@@ -309,14 +324,22 @@ std::optional<Response> Requests::get(const std::string& id) {
                      (known == recent_.end() ? " was never made here" : std::string(" ") + known->second));
   }
   if (found->second.callback) throw UsageError("request " + id + " has a callback, which gets its response");
-  if (!found->second.response) {
+  return found->second;
+}
+
+std::optional<Response> Requests::get(const std::string& id) {
+  if (!open(id).response) {
     member_.drain();
     settle();
   }
-  const auto again = open_.find(id);
-  if (again == open_.end() || !again->second.response) return std::nullopt;
-  Response response = std::move(*again->second.response);
-  open_.erase(again);
+  return hand_out(id);
+}
+
+std::optional<Response> Requests::hand_out(const std::string& id) {
+  const auto found = open_.find(id);
+  if (found == open_.end() || !found->second.response) return std::nullopt;
+  Response response = std::move(*found->second.response);
+  open_.erase(found);
   remember(id, "was answered, and its response was handed out already");
   return response;
 }
@@ -341,9 +364,7 @@ bool Requests::wait(Done&& done, os::Deadline deadline) {
 
 Response Requests::await(const std::string& id, os::Deadline deadline) {
   member_.expect_usable();
-  auto response = get(id);
-  if (response) return std::move(*response);
-  const std::string peer = open_.at(id).peer;
+  const std::string peer = open(id).peer;
   const bool there = wait(
       [&] {
         const auto found = open_.find(id);
@@ -351,7 +372,9 @@ Response Requests::await(const std::string& id, os::Deadline deadline) {
       },
       deadline);
   if (!there) throw Timeout("'" + peer + "' has not answered in time; it is still there");
-  return std::move(*get(id));
+  auto response = hand_out(id);
+  if (!response) (void)open(id);  // a callback has taken it: says so
+  return std::move(*response);
 }
 
 Response Requests::ask(const std::string& peer, const Content& payload, os::Deadline deadline) {

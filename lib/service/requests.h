@@ -11,8 +11,15 @@
 
 #include "bus/member.h"
 #include "ipcm/requester.h"
+#include "wire/conversation.h"
 
 namespace ipcm::service {
+
+/// A message that is no answer, and what its content means; see wire::take_apart().
+struct Heard {
+  Message message;
+  wire::Conversation said;
+};
 
 /// The open requests of one member, and what came of them.
 ///
@@ -43,7 +50,7 @@ class Requests {
     return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty() || must_look();
   }
   /// What was put aside. Who takes it tells when it is dealt with, at the latest by taking again.
-  [[nodiscard]] std::vector<Message> take_others();
+  [[nodiscard]] std::vector<Heard> take_others();
   void finish_others();
   /// The same, for who runs no loop: looks for more first.
   [[nodiscard]] std::vector<Message> messages();
@@ -53,6 +60,8 @@ class Requests {
   void let_go(const std::string& peer);
   void fail_held(const std::string& peer, const std::exception_ptr& why);
 
+  /// Whether requests that come here are taken apart, for somebody who answers them, or stay as they are.
+  bool takes_requests = false;
   /// Called before anything is sorted: where those who are being started are let go, or failed.
   std::function<void()> follow_starts;
   /// How a peer's process ended, if it was a child of ours; waits a moment for one that is just ending.
@@ -74,6 +83,12 @@ class Requests {
     Content payload;
   };
 
+  /// What waits for an answer here. Throws UsageError for an id that has none, or a callback.
+  [[nodiscard]] const Open& open(const std::string& id) const;
+  /// nullopt: not there.
+  std::optional<Response> hand_out(const std::string& id);
+  /// What was asked of one that has ended meanwhile is not to be mixed up with what its successor is asked.
+  void part_from_predecessor(const std::string& peer);
   void transmit(const std::string& peer, const std::string& id, const Content& payload);
   /// What the bus says of a peer; a second time where one look can't tell.
   [[nodiscard]] transport::PeerFacts look(const std::string& peer);
@@ -93,9 +108,10 @@ class Requests {
   bool wait(Done&& done, os::Deadline deadline);
 
   bus::Member& member_;
+  const bool links_;  // who leaves shows on its link
   std::map<std::string, Open> open_;
   std::deque<std::pair<ResponseCallback, Response>> due_;
-  std::deque<Message> others_;
+  std::deque<Heard> others_;
   std::size_t others_bytes_ = 0;
   std::uint64_t seen_changes_ = 0;
   std::vector<std::string> unfinished_;  // ids of others that were taken

@@ -46,10 +46,10 @@ Client& Service::client() { return core_->client(); }
 const Registry& Service::registry() const { return *core_->setup().registry; }
 
 void Service::send_response(const Request& request, const Content& answer) {
-  core_->send_response(request.from(), wire::response_content(request.id(), answer));
+  core_->send_response(request, answer);
 }
 void Service::send_error(const Request& request, const std::string& text) {
-  core_->send_response(request.from(), wire::error_content(request.id(), text));
+  core_->send_error(request, text);
 }
 
 void Service::terminate(int code) { core_->terminate(code); }

@@ -61,6 +61,13 @@ class Transport {
   virtual ~Transport() = default;
   /// `why` tells about gone and full.
   [[nodiscard]] virtual Sent send(const Message& message, std::string& why) = 0;
+  /// The same of a message whose content stands beside it, for media that need not have it in one piece;
+  /// others put it into the message first.
+  [[nodiscard]] virtual Sent send_in_pieces(Message& message, const wire::ContentPieces& content,
+                                            std::string& why) {
+    message.content = Content::trusted_json(content.joined());
+    return send(message, why);
+  }
   /// Bytes that wait to be sent to one peer, and messages that wait to be sent to all.
   [[nodiscard]] virtual std::size_t queued_bytes(const std::string& peer) const = 0;
   [[nodiscard]] virtual std::size_t queued_messages() const = 0;

@@ -47,10 +47,13 @@ class Writer {
     number(static_cast<std::uint64_t>(text.size()));
     bytes_.append(text);
   }
-  void content(std::string_view json) {
+  /// All of it but what is not copied.
+  void begin_content(const ContentPieces& content) {
     number(static_cast<std::uint8_t>(ContentKind::json));
-    string(json);
+    number(static_cast<std::uint64_t>(content.size()));
+    bytes_.append(content.before);
   }
+  void content(std::string_view json) { begin_content({json, {}, {}}); }
   [[nodiscard]] std::string take() { return std::move(bytes_); }
 
  private:
@@ -129,19 +132,18 @@ class CerealSerializer final : public Serializer {
  public:
   [[nodiscard]] const char* name() const override { return "Cereal"; }
 
-  [[nodiscard]] std::string write(const Message& message) const override {
-    const std::string& json = message.content.json();
+  [[nodiscard]] Written write_in_pieces(const Message& message, const ContentPieces& content) const override {
     constexpr std::size_t kFixed = 6 * sizeof(std::uint64_t) + 2;
-    Writer writer(Record::message,
-                  kFixed + message.id.size() + message.from.size() + message.to.size() + json.size());
+    Writer writer(Record::message, kFixed + message.id.size() + message.from.size() + message.to.size() +
+                                       content.before.size());
     writer.string(message.id);
     writer.string(message.from);
     writer.string(message.to);
     writer.number(message.stamp);
     writer.number(message.stamp_ord);
     writer.number(static_cast<std::uint8_t>(message.broadcast));
-    writer.content(json);
-    return writer.take();
+    writer.begin_content(content);
+    return {writer.take(), content.payload, std::string(content.after)};
   }
 
   [[nodiscard]] Message read(std::string_view bytes, std::string_view receiver) const override {

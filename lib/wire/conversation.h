@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "ipcm/content.h"
 
@@ -23,6 +24,14 @@ struct Conversation {
 
 /// Content that is not one of ours, or no object, is general; this never throws.
 [[nodiscard]] Conversation understand(const Content& content);
+/// The same, for who keeps the content of general messages only: of others the payload is what is left of it.
+/// `requests`: of requests as well as of responses; otherwise a request has no payload here, and stays.
+[[nodiscard]] Conversation take_apart(Content& content, bool requests);
+
+/// What stands before and after a payload that is sent as request or as response.
+[[nodiscard]] std::string request_begin(const std::string& id);
+[[nodiscard]] std::string response_begin(const std::string& id);
+inline constexpr std::string_view kConversationEnd = "}";
 
 [[nodiscard]] Content request_content(const std::string& id, const Content& request);
 [[nodiscard]] Content response_content(const std::string& id, const Content& response);

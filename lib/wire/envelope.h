@@ -4,10 +4,12 @@
 #include <string_view>
 
 #include "ipcm/message.h"
+#include "wire/pieces.h"
 
 namespace ipcm::wire {
 
 /// A message as one JSON object (docs/bus.md, "Messages").
+[[nodiscard]] Written write_envelope(const Message& message, const ContentPieces& content);
 [[nodiscard]] std::string write_envelope(const Message& message);
 
 /// Reads one. What may be missing is made up as the reference does: id, stamp (now), stamp_ord (0), to

@@ -14,7 +14,9 @@ namespace {
 class JsonSerializer final : public Serializer {
  public:
   [[nodiscard]] const char* name() const override { return "JSON"; }
-  [[nodiscard]] std::string write(const Message& message) const override { return write_envelope(message); }
+  [[nodiscard]] Written write_in_pieces(const Message& message, const ContentPieces& content) const override {
+    return write_envelope(message, content);
+  }
   [[nodiscard]] Message read(std::string_view bytes, std::string_view receiver) const override {
     return read_envelope(bytes, receiver);
   }
@@ -46,6 +48,10 @@ constexpr std::pair<const char*, Factory> kSerializers[] = {
 };
 
 }  // namespace
+
+std::string Serializer::write(const Message& message) const {
+  return write_in_pieces(message, {{}, message.content.json(), {}}).take();
+}
 
 std::shared_ptr<const Serializer> make_serializer(const BusInfo& info) {
   std::string known;

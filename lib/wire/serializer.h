@@ -7,6 +7,7 @@
 
 #include "ipcm/bus.h"
 #include "ipcm/message.h"
+#include "wire/pieces.h"
 
 namespace ipcm::wire {
 
@@ -18,7 +19,10 @@ class Serializer {
   [[nodiscard]] virtual const char* name() const = 0;
   /// A whole message. read() makes up what may be missing (wire/envelope.h), and throws ProtocolError for
   /// what is no message.
-  [[nodiscard]] virtual std::string write(const Message& message) const = 0;
+  [[nodiscard]] std::string write(const Message& message) const;
+  /// The same of a message whose content stands beside it; its own is not looked at.
+  [[nodiscard]] virtual Written write_in_pieces(const Message& message,
+                                                const ContentPieces& content) const = 0;
   [[nodiscard]] virtual Message read(std::string_view bytes, std::string_view receiver) const = 0;
   /// Whether bytes that read() refused come from somebody who speaks this serializer all the same, and made
   /// a mistake: then only that message is lost, not the connection it came on.

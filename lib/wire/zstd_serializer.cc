@@ -66,8 +66,8 @@ class ZstdSerializer final : public Serializer {
   ~ZstdSerializer() override { delete idle_.load(); }
 
   [[nodiscard]] const char* name() const override { return "JSON::Zstd"; }
-  [[nodiscard]] std::string write(const Message& message) const override {
-    return compressed(write_envelope(message));
+  [[nodiscard]] Written write_in_pieces(const Message& message, const ContentPieces& content) const override {
+    return {compressed(write_envelope(message, content).take()), {}, {}};
   }
   [[nodiscard]] Message read(std::string_view bytes, std::string_view receiver) const override {
     return with_text(bytes, [&](std::string_view text) { return read_envelope(text, receiver); });

@@ -184,15 +184,19 @@ class ForeignTest:
     def test_our_service_outlives_one_that_asks_and_is_gone(self):
         with self.echo() as service:
             hasty = self.peer("hasty")
-            os.kill(service.pid, signal.SIGSTOP)
-            os.waitid(os.P_PID, service.pid, os.WSTOPPED)
+            # Stopped, it answers for certain after that. Not where it may hold the lock of a file just then, and with it everybody up.
+            stops = self.protocol not in ("SQLite", "JSONFile")
+            if stops:
+                os.kill(service.pid, signal.SIGSTOP)
+                os.waitid(os.P_PID, service.pid, os.WSTOPPED)
             hasty.ask("e", "too late")
             # What it said is out once it does the next thing: it tells what it gets.
             self.ipcm("send", "hasty", '"are you there?"')
             hasty.hear()
             hasty.running.process.signal(signal.SIGKILL)
             hasty.running.finish()
-            os.kill(service.pid, signal.SIGCONT)
+            if stops:
+                os.kill(service.pid, signal.SIGCONT)
             peer = self.peer()
             peer.ask("e", "alive")
             self.assertEqual(peer.hear()["content"]["response"], "alive")

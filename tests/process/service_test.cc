@@ -5,6 +5,7 @@
 #include <deque>
 #include <filesystem>
 
+#include "bus/member.h"
 #include "support/peers.h"
 #include "transport/protocols.h"
 
@@ -476,6 +477,7 @@ TEST_CASE_FIXTURE(Heard, "C9: a terminate message ends the loop after the messag
     // Has all of the batch waiting before it looks.
     tell(self, "ready");
     (void)self.peer("go").ready(kHang);
+    self.client().member().drain();  // a mailbox may not have been looked at since
   };
   options.on_general_message = [](Service& self, const Message& message) {
     if (message.content.json().starts_with('"')) tell(self, message.content);

@@ -103,6 +103,34 @@ TEST_CASE_FIXTURE(Tidy, "conversation: what is said is understood") {
   CHECK_NOTHROW(check_json(error_content("X", "\xff\n").json(), "it"));
 }
 
+TEST_CASE_FIXTURE(Tidy, "conversation: taken apart, what is no general message leaves its payload only") {
+  for (const char* text : {R"({"ipcm_response_id":"X","response":[1,"two"]})",
+                           R"({"response" : [1,"two"] ,"ipcm_response_id":"X", "a":{}})"}) {
+    CAPTURE(std::string(text));
+    Content content = Content::trusted_json(text);
+    const auto said = take_apart(content, false);
+    CHECK(said.meaning == Meaning::response);
+    CHECK(said.payload.json() == R"([1,"two"])");
+    CHECK(content.is_null());
+  }
+  for (const bool requests : {false, true}) {
+    const Content request = request_content("X", Content("hi"));
+    Content content = request;
+    const auto said = take_apart(content, requests);
+    CHECK(said.meaning == Meaning::request);
+    CHECK(said.id == "X");
+    CHECK(said.payload == (requests ? Content("hi") : Content()));
+    CHECK(content == (requests ? Content() : request));
+    for (const char* text : {R"({"a":1})", R"({"terminate":1})", "7"}) {
+      Content general = Content::trusted_json(text);
+      CHECK(take_apart(general, requests).payload.is_null());
+      CHECK(general.json() == text);
+    }
+  }
+  Content bare = Content::trusted_json(R"({"ipcm_response_id":"X","ipcm_error":"e"})");
+  CHECK(take_apart(bare, false).payload.is_null());
+}
+
 TEST_CASE_FIXTURE(Tidy, "conversation: an error without words is an error all the same") {
   // ipcm_error "" would be read as success.
   CHECK_FALSE(understand(error_content("X", "")).error.empty());

@@ -4,6 +4,7 @@
 #include <concepts>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "ipcm/json_archive.h"
 
@@ -49,6 +50,8 @@ class Content {
 
   /// The value as JSON text, pure ASCII.
   [[nodiscard]] const std::string& json() const noexcept { return text_; }
+  /// The same, moved out; what is left is null.
+  [[nodiscard]] std::string take_json() && { return std::exchange(text_, "null"); }
   /// The value as JSON text on one line, with characters instead of escapes: for people and terminals.
   [[nodiscard]] std::string readable() const;
   [[nodiscard]] bool is_null() const noexcept { return text_ == "null"; }

@@ -1,39 +1,55 @@
 #include "transport/connection_unix/connection.h"
 
+#include <algorithm>
+#include <array>
+#include <utility>
+
 #include "os/socket.h"
 
 namespace ipcm::transport {
 
-Connection::Flow Connection::send(std::string_view payload) {
+Connection::Flow Connection::send(const wire::Written& payload) {
   const auto length = wire::frame_header(payload.size());
-  std::string head = std::move(greeting_);
-  greeting_.clear();
-  head.append(length.data(), length.size());
+  const std::string greeting = std::exchange(greeting_, {});
+  const std::array<std::string_view, 5> pieces{greeting, std::string_view(length.data(), length.size()),
+                                               payload.head, payload.body, payload.tail};
+  std::size_t size = 0;
+  for (const std::string_view piece : pieces) size += piece.size();
   std::size_t sent = 0;
   if (queue_.empty()) {
-    const auto result = os::send_some(socket_.get(), head, payload, &sent);
+    const auto result = os::send_some(socket_.get(), pieces, &sent);
     if (result == os::SendResult::closed) return Flow::closed;
-    if (sent == head.size() + payload.size()) return Flow::open;
+    if (sent == size) return Flow::open;
   }
-  head.append(payload);
-  queued_bytes_ += head.size() - sent;
-  if (queue_.empty()) front_sent_ = sent;
-  queue_.push_back(std::move(head));
+  std::string rest;
+  rest.reserve(size - sent);
+  std::size_t skip = sent;
+  for (const std::string_view piece : pieces) {
+    rest.append(piece.substr(std::min(skip, piece.size())));
+    skip -= std::min(skip, piece.size());
+  }
+  queued_bytes_ += rest.size();
+  queue_.push_back(std::move(rest));
   return Flow::open;
 }
 
 Connection::Flow Connection::flush() {
   while (!queue_.empty()) {
+    std::array<std::string_view, os::kMostPieces> pieces;
+    std::size_t count = 0;
+    for (auto waiting = queue_.begin(); waiting != queue_.end() && count < pieces.size(); ++waiting)
+      pieces[count++] = *waiting;
+    pieces[0].remove_prefix(front_sent_);
     std::size_t sent = 0;
     const auto result =
-        os::send_some(socket_.get(), std::string_view(queue_.front()).substr(front_sent_), &sent);
+        os::send_some(socket_.get(), std::span<const std::string_view>(pieces).first(count), &sent);
     if (result == os::SendResult::closed) return Flow::closed;
     if (result == os::SendResult::later) return Flow::open;
-    front_sent_ += sent;
     queued_bytes_ -= sent;
-    if (front_sent_ == queue_.front().size()) {
+    front_sent_ += sent;
+    while (!queue_.empty() && front_sent_ >= queue_.front().size()) {
+      front_sent_ -= queue_.front().size();
       queue_.pop_front();
-      front_sent_ = 0;
     }
   }
   return Flow::open;

@@ -8,6 +8,7 @@
 #include "loop/loop.h"
 #include "os/descriptor.h"
 #include "wire/frame.h"
+#include "wire/pieces.h"
 
 namespace ipcm::transport {
 
@@ -24,7 +25,7 @@ class Connection {
       : socket_(std::move(socket)), greeting_(std::move(greeting)) {}
 
   /// Sends, or queues what the kernel does not take. closed: nothing of it went out.
-  [[nodiscard]] Flow send(std::string_view payload);
+  [[nodiscard]] Flow send(const wire::Written& payload);
   /// Sends on from the queue.
   [[nodiscard]] Flow flush();
   [[nodiscard]] std::size_t queued_bytes() const { return queued_bytes_; }

@@ -126,7 +126,17 @@ void ConnectionUnix::want_events(Connection& connection) const {
 }
 
 Transport::Sent ConnectionUnix::send(const Message& message, std::string& why) {
-  const std::string payload = request_.serializer->write(message);
+  return send_written(message,
+                      request_.serializer->write_in_pieces(message, {{}, message.content.json(), {}}), why);
+}
+
+Transport::Sent ConnectionUnix::send_in_pieces(Message& message, const wire::ContentPieces& content,
+                                               std::string& why) {
+  return send_written(message, request_.serializer->write_in_pieces(message, content), why);
+}
+
+Transport::Sent ConnectionUnix::send_written(const Message& message, const wire::Written& payload,
+                                             std::string& why) {
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));

@@ -21,6 +21,7 @@ class ConnectionUnix final : public DirectoryTransport {
   ~ConnectionUnix() override;
 
   Sent send(const Message& message, std::string& why) override;
+  Sent send_in_pieces(Message& message, const wire::ContentPieces& content, std::string& why) override;
   [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const override;
   [[nodiscard]] std::size_t queued_messages() const override;
   void abandon(const std::string& peer) override;
@@ -33,6 +34,7 @@ class ConnectionUnix final : public DirectoryTransport {
   void close_links() override;
   using Id = std::uint64_t;
 
+  Sent send_written(const Message& message, const wire::Written& payload, std::string& why);
   void accept_all();
   Connection* connect(const std::string& peer, std::string& why);
   Connection& adopt(std::unique_ptr<Connection> connection);

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace ipcm::wire {
+
+/// The JSON text of a content in three pieces that follow one another, so that a large payload is not copied
+/// into what wraps it. Borrowed.
+struct ContentPieces {
+  std::string_view before, payload, after;
+
+  [[nodiscard]] std::size_t size() const { return before.size() + payload.size() + after.size(); }
+  [[nodiscard]] std::string joined() const {
+    std::string text;
+    text.reserve(size());
+    return text.append(before).append(payload).append(after);
+  }
+};
+
+/// A message as bytes, likewise: `body` is borrowed from what was written.
+struct Written {
+  std::string head;
+  std::string_view body;
+  std::string tail;
+
+  [[nodiscard]] std::size_t size() const { return head.size() + body.size() + tail.size(); }
+  /// As one, moved out.
+  [[nodiscard]] std::string take() { return std::move(head.append(body).append(tail)); }
+};
+
+}  // namespace ipcm::wire
