@@ -20,7 +20,7 @@ constexpr std::size_t kLargestInbox = 64UL * 1024 * 1024;
 /// A message counts for more than its text.
 constexpr std::size_t kMessageOverhead = 256;
 
-std::size_t size_of(const Message& message) { return message.content.json().size() + kMessageOverhead; }
+std::size_t size_of(const wire::Heard& message) { return message.size() + kMessageOverhead; }
 
 }  // namespace
 
@@ -111,7 +111,8 @@ void Member::broadcast(const Content& content) {
 }
 
 std::vector<Message> Member::take() {
-  std::vector<Message> taken = take_each();
+  std::vector<Message> taken;
+  for (wire::Heard& heard : take_each()) taken.push_back(std::move(heard).whole());
   if (keeps_messages_)
     for (const Message& message : taken) unfinished_.push_back(message.id);
   return taken;
@@ -123,14 +124,16 @@ void Member::finish(const std::vector<std::string>& ids) {
   if (!ids.empty() && !left_ && born_in_ == os::generation()) transport_->acknowledge(ids);
 }
 
-std::vector<Message> Member::take_each() {
-  std::vector<Message> taken(std::make_move_iterator(inbox_.begin()), std::make_move_iterator(inbox_.end()));
+std::vector<wire::Heard> Member::take_each() {
+  std::vector<wire::Heard> taken(std::make_move_iterator(inbox_.begin()),
+                                 std::make_move_iterator(inbox_.end()));
   inbox_.clear();
   inbox_bytes_ = 0;
   if (std::exchange(paused_, false) && !left_) transport_->receive(true);
-  for (const Message& message : taken) ++statistics_.read[message.from];
+  for (const wire::Heard& heard : taken) ++statistics_.read[heard.message.from];
   // Only a sender with several connections to us can be out of order; sorting keeps the order of equals.
-  const auto earlier = [](const Message& a, const Message& b) {
+  const auto earlier = [](const wire::Heard& one, const wire::Heard& other) {
+    const Message &a = one.message, &b = other.message;
     return a.stamp != b.stamp ? a.stamp < b.stamp : a.stamp_ord < b.stamp_ord;
   };
   if (!std::is_sorted(taken.begin(), taken.end(), earlier))
@@ -154,8 +157,8 @@ void Member::requeue(const std::vector<Message>& messages) {
 }
 
 std::size_t Member::unread() const {
-  return static_cast<std::size_t>(std::count_if(inbox_.begin(), inbox_.end(), [](const Message& message) {
-    return wire::understand(message.content).meaning != wire::Meaning::terminate;
+  return static_cast<std::size_t>(std::count_if(inbox_.begin(), inbox_.end(), [](const wire::Heard& heard) {
+    return heard.said || wire::understand(heard.message.content).meaning != wire::Meaning::terminate;
   }));
 }
 
@@ -205,7 +208,7 @@ void Member::suspend(std::optional<double> expires, os::Deadline flush) {
   left_ = true;
 }
 
-void Member::received(Message message) {
+void Member::heard(wire::Heard message) {
   inbox_bytes_ += size_of(message);
   inbox_.push_back(std::move(message));
   if (paused_ || inbox_bytes_ < kLargestInbox || !transport_) return;

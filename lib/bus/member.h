@@ -50,7 +50,7 @@ class Member final : private transport::Receiver {
   void requeue(const std::vector<Message>& messages);
   void finish_taken();
   /// The same for who deals with each by itself, and tells so by its id.
-  [[nodiscard]] std::vector<Message> take_each();
+  [[nodiscard]] std::vector<wire::Heard> take_each();
   void finish(const std::vector<std::string>& ids);
   /// Whether the medium keeps messages until they were finished; elsewhere nobody needs to tell.
   [[nodiscard]] bool keeps_messages() const { return keeps_messages_; }
@@ -87,7 +87,7 @@ class Member final : private transport::Receiver {
   void expect_usable() const;
 
  private:
-  void received(Message message) override;
+  void heard(wire::Heard message) override;
   void link_lost(const std::string& peer) override;
   void peers_changed() override { ++peer_changes_; }
   void dropped(const std::string& sentence) override;
@@ -105,7 +105,7 @@ class Member final : private transport::Receiver {
   bool keeps_messages_ = false;
   bool paused_ = false;  // what the medium keeps may wait there until this was taken
   std::size_t inbox_bytes_ = 0;
-  std::deque<Message> inbox_;
+  std::deque<wire::Heard> inbox_;
   std::uint64_t peer_changes_ = 0;
   std::vector<std::string> unfinished_;  // ids of what take() gave out last
   Statistics statistics_;

@@ -1,5 +1,6 @@
 #include "os/memory.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace ipcm::os {
@@ -15,6 +16,18 @@ void keep_heap() noexcept {
     return true;
   }();
   (void)done;
+}
+
+std::string copy_of(std::string_view bytes) {
+  constexpr std::size_t kStep = 2048, kRoom = 256;
+  if (bytes.size() <= kStep) return std::string(bytes);
+  std::string copy;
+  // With room behind it: malloc() puts a copy of the copy right there, and sizes in whole pages would put
+  // that in the same place of its page.
+  copy.reserve(bytes.size() + kRoom);
+  for (; !bytes.empty(); bytes.remove_prefix(std::min(kStep, bytes.size())))
+    copy.append(bytes.substr(0, kStep));
+  return copy;
 }
 
 }  // namespace ipcm::os

@@ -193,7 +193,7 @@ void Core::turn() {
       activity.terminated = true;
     }
   }
-  for (Heard& heard : messages) deliver(heard, activity);
+  for (wire::Heard& heard : messages) deliver(heard, activity);
   for (const auto& ended : activity.pids)
     guarded("on_pid", [&] { callbacks.on_pid(self_, ended.pid, ended.wait_status); });
   if (!activity.peer_delta.empty())
@@ -224,9 +224,9 @@ void Core::tell_unhandled(Activity rest) {
   guarded("on_unhandled", [&] { callbacks.on_unhandled(self_, rest); });
 }
 
-void Core::deliver(Heard& heard, Activity& activity) {
+void Core::deliver(wire::Heard& heard, Activity& activity) {
   const Message& message = heard.message;
-  wire::Conversation& said = heard.said;
+  wire::Conversation& said = *heard.said;
   if (said.meaning == wire::Meaning::request) {
     answer(Request(std::move(said.id), message.from, std::move(said.payload)));
     return;

@@ -64,7 +64,7 @@ class Core {
   void arm_interval();
   void arm_watchdog(ready::Announcer& announcer);
   void turn();
-  void deliver(Heard& heard, Activity& activity);
+  void deliver(wire::Heard& heard, Activity& activity);
   void answer(const Request& request);
   void tell_unhandled(Activity rest);
   void forget_ended_workers();

@@ -199,12 +199,14 @@ bool Requests::asks(const std::string& peer) const {
 bool Requests::sort_inbox() {
   std::vector<std::string> finished;  // an answer ends with its request, in this process
   auto messages = member_.take_each();
-  for (Message& message : messages) {
-    const std::size_t size = message.content.json().size() + kMessageOverhead;
-    auto said = wire::take_apart(message.content, takes_requests);
+  for (wire::Heard& heard : messages) {
+    Message& message = heard.message;
+    const std::size_t size = heard.size() + kMessageOverhead;
+    if (!heard.said) heard.said = wire::take_apart(message.content, takes_requests);
+    wire::Conversation& said = *heard.said;
     if (said.meaning != wire::Meaning::response) {
       others_bytes_ += size;
-      others_.push_back({std::move(message), std::move(said)});
+      others_.push_back(std::move(heard));
       continue;
     }
     if (member_.keeps_messages()) finished.push_back(message.id);
@@ -296,13 +298,14 @@ void Requests::run_due() {
 
 void Requests::finish_others() { member_.finish(std::exchange(unfinished_, {})); }
 
-std::vector<Heard> Requests::take_others() {
+std::vector<wire::Heard> Requests::take_others() {
   finish_others();
-  std::vector<Heard> taken(std::make_move_iterator(others_.begin()), std::make_move_iterator(others_.end()));
+  std::vector<wire::Heard> taken(std::make_move_iterator(others_.begin()),
+                                 std::make_move_iterator(others_.end()));
   others_.clear();
   others_bytes_ = 0;
   if (member_.keeps_messages())
-    for (const Heard& heard : taken) unfinished_.push_back(heard.message.id);
+    for (const wire::Heard& heard : taken) unfinished_.push_back(heard.message.id);
   return taken;
 }
 
@@ -311,7 +314,7 @@ std::vector<Message> Requests::messages() {
   member_.drain();
   settle();
   std::vector<Message> taken;
-  for (Heard& heard : take_others()) taken.push_back(std::move(heard.message));
+  for (wire::Heard& heard : take_others()) taken.push_back(std::move(heard).whole());
   return taken;
 }
 

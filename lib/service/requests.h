@@ -15,12 +15,6 @@
 
 namespace ipcm::service {
 
-/// A message that is no answer, and what its content means; see wire::take_apart().
-struct Heard {
-  Message message;
-  wire::Conversation said;
-};
-
 /// The open requests of one member, and what came of them.
 ///
 /// A request is bound to the process that got it. When the way to a peer ends or its process does, what it
@@ -50,7 +44,7 @@ class Requests {
     return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty() || must_look();
   }
   /// What was put aside. Who takes it tells when it is dealt with, at the latest by taking again.
-  [[nodiscard]] std::vector<Heard> take_others();
+  [[nodiscard]] std::vector<wire::Heard> take_others();
   void finish_others();
   /// The same, for who runs no loop: looks for more first.
   [[nodiscard]] std::vector<Message> messages();
@@ -111,7 +105,7 @@ class Requests {
   const bool links_;  // who leaves shows on its link
   std::map<std::string, Open> open_;
   std::deque<std::pair<ResponseCallback, Response>> due_;
-  std::deque<Heard> others_;
+  std::deque<wire::Heard> others_;
   std::size_t others_bytes_ = 0;
   std::uint64_t seen_changes_ = 0;
   std::vector<std::string> unfinished_;  // ids of others that were taken

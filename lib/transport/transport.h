@@ -19,7 +19,9 @@ namespace ipcm::transport {
 class Receiver {
  public:
   virtual ~Receiver() = default;
-  virtual void received(Message message) = 0;
+  virtual void heard(wire::Heard message) = 0;
+  /// The same of a message that nobody has looked into.
+  void received(Message message) { heard({std::move(message)}); }
   /// The way to a peer ended: it left, it died, or it only closed that connection.
   virtual void link_lost(const std::string& peer) = 0;
   /// Somebody may have come or gone: look at peers() again. Only after watch_peers().

@@ -108,13 +108,18 @@ class Reader {
   }
   /// The last field.
   Content content() {
+    const std::string_view text = content_text();
+    if (!is_ascii_json(text)) refuse("its content is not JSON in ASCII");
+    return Content::trusted_json(std::string(text));
+  }
+  /// Not yet checked.
+  std::string_view content_text() {
     const auto kind = number<std::uint8_t>();
     if (kind != static_cast<std::uint8_t>(ContentKind::json))
       refuse("content of kind " + std::to_string(kind) + ", this build reads 1 (JSON)");
     const auto text = string();
     if (at_ != bytes_.size()) refuse(std::to_string(bytes_.size() - at_) + " bytes follow its end");
-    if (!is_ascii_json(text)) refuse("its content is not JSON in ASCII");
-    return Content::trusted_json(std::string(text));
+    return text;
   }
 
  private:
@@ -147,23 +152,10 @@ class CerealSerializer final : public Serializer {
   }
 
   [[nodiscard]] Message read(std::string_view bytes, std::string_view receiver) const override {
-    Reader reader(bytes);
-    reader.expect(Record::message);
-    Message message;
-    message.id = reader.name("its id");
-    message.from = reader.name("its sender");
-    message.to = reader.name("its receiver");
-    message.stamp = reader.number<double>();
-    message.stamp_ord = reader.number<std::uint64_t>();
-    message.broadcast = reader.flag();
-    message.content = reader.content();
-    if (message.from.empty() || message.from == "0") throw ProtocolError("a message without a sender");
-    if (message.content.is_null())
-      throw ProtocolError("a message from '" + message.from + "' without content");
-    if (message.id.empty()) message.id = os::make_uuid();
-    if (message.to.empty()) message.to = receiver;
-    if (!(message.stamp > 0) || !std::isfinite(message.stamp)) message.stamp = os::wall_clock_seconds();
-    return message;
+    return read_as(bytes, receiver, false).message;
+  }
+  [[nodiscard]] Heard hear(std::string_view bytes, std::string_view receiver) const override {
+    return read_as(bytes, receiver, true);
   }
 
   [[nodiscard]] bool is_spoken(std::string_view bytes) const override {
@@ -179,6 +171,30 @@ class CerealSerializer final : public Serializer {
     Reader reader(bytes);
     reader.expect(Record::value);
     return reader.content().json();
+  }
+
+ private:
+  static Heard read_as(std::string_view bytes, std::string_view receiver, bool listening) {
+    Reader reader(bytes);
+    reader.expect(Record::message);
+    Heard heard;
+    Message& message = heard.message;
+    message.id = reader.name("its id");
+    message.from = reader.name("its sender");
+    message.to = reader.name("its receiver");
+    message.stamp = reader.number<double>();
+    message.stamp_ord = reader.number<std::uint64_t>();
+    message.broadcast = reader.flag();
+    Reader unread = reader;
+    if (listening) heard.said = read_own_conversation(reader.content_text());
+    if (!heard.said) message.content = unread.content();
+    if (message.from.empty() || message.from == "0") throw ProtocolError("a message without a sender");
+    if (!heard.said && message.content.is_null())
+      throw ProtocolError("a message from '" + message.from + "' without content");
+    if (message.id.empty()) message.id = os::make_uuid();
+    if (message.to.empty()) message.to = receiver;
+    if (!(message.stamp > 0) || !std::isfinite(message.stamp)) message.stamp = os::wall_clock_seconds();
+    return heard;
   }
 };
 

@@ -1,6 +1,7 @@
 #include "wire/conversation.h"
 
 #include "ipcm/error.h"
+#include "os/memory.h"
 #include "wire/json_check.h"
 #include "wire/json_text.h"
 #include "wire/top_level.h"
@@ -15,33 +16,47 @@ struct Understood {
   std::string_view payload;
 };
 
-/// A request or an answer as we write it: most are. `begin`: up to the id.
-bool understand_own(std::string_view text, std::string_view begin, std::string_view middle,
-                    Understood& understood) {
-  if (!text.starts_with(begin) || !text.ends_with('}')) return false;
+/// `begin`: up to the id.
+std::optional<Conversation> read_own(std::string_view text, Meaning meaning, std::string_view begin,
+                                     std::string_view middle) {
+  if (!text.starts_with(begin) || !text.ends_with('}')) return std::nullopt;
   text.remove_prefix(begin.size());
   text.remove_suffix(1);
   const char* const end = skip_plain(text.data(), text.data() + text.size());
   const auto size = static_cast<std::size_t>(end - text.data());
   const std::string_view id = text.substr(0, size);
   text.remove_prefix(size);
-  if (!text.starts_with(middle) || id.empty() || id == "0") return false;
+  if (!text.starts_with(middle) || id.empty() || id == "0") return std::nullopt;
   text.remove_prefix(middle.size());
   // One value, and no member after it.
-  if (text.empty() || text.front() <= ' ' || text.back() <= ' ' || !is_ascii_json(text, kDeepest - 1))
-    return false;
-  understood.said.id = id;
-  understood.payload = text;
-  return true;
+  constexpr std::size_t kAround = 2;  // the content, and the message
+  if (text.empty() || text.front() <= ' ' || text.back() <= ' ' || !is_ascii_json(text, kDeepest - kAround))
+    return std::nullopt;
+  return Conversation{meaning, std::string(id), Content::trusted_json(os::copy_of(text)), {}};
 }
+
+}  // namespace
+
+Message Heard::whole() && {
+  if (!said || !message.content.is_null()) return std::move(message);
+  if (said->meaning == Meaning::request)
+    message.content = request_content(said->id, said->payload);
+  else if (said->meaning == Meaning::response)
+    message.content = said->error.empty() ? response_content(said->id, said->payload)
+                                          : error_content(said->id, said->error);
+  return std::move(message);
+}
+
+std::optional<Conversation> read_own_conversation(std::string_view content) {
+  auto request = read_own(content, Meaning::request, R"({"ipcm_request_id":")", R"(","request":)");
+  return request ? request
+                 : read_own(content, Meaning::response, R"({"ipcm_response_id":")", R"(","response":)");
+}
+
+namespace {
 
 Understood understand_text(std::string_view text) {
   if (text.empty() || text.front() != '{') return {};
-  Understood own;
-  if (understand_own(text, R"({"ipcm_request_id":")", R"(","request":)", own))
-    return own.said.meaning = Meaning::request, own;
-  if (understand_own(text, R"({"ipcm_response_id":")", R"(","response":)", own))
-    return own.said.meaning = Meaning::response, own;
   std::string request_id, response_id, error;
   std::string_view request, response;
   bool terminate = false;

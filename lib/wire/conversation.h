@@ -1,9 +1,10 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
-#include "ipcm/content.h"
+#include "ipcm/message.h"
 
 namespace ipcm::wire {
 
@@ -22,10 +23,26 @@ struct Conversation {
   std::string error;  ///< of a response that failed; otherwise empty
 };
 
+/// A message that came in, and what it says, once somebody has looked: then the content of a request or a
+/// response is null, and its payload is all that is left of it.
+struct Heard {
+  Message message;
+  std::optional<Conversation> said = {};
+
+  [[nodiscard]] std::size_t size() const {
+    return message.content.json().size() + (said ? said->payload.json().size() : 0);
+  }
+  /// As it was sent.
+  [[nodiscard]] Message whole() &&;
+};
+
+/// A request or a response as we write it ourselves, read in one go. nullopt: it is to be read otherwise.
+[[nodiscard]] std::optional<Conversation> read_own_conversation(std::string_view content);
+
 /// Content that is not one of ours, or no object, is general; this never throws.
 [[nodiscard]] Conversation understand(const Content& content);
-/// The same, for who keeps the content of general messages only: of others the payload is what is left of it.
-/// `requests`: of requests as well as of responses; otherwise a request has no payload here, and stays.
+/// The same, for who keeps the content of general messages only: that of responses, and of `requests` if
+/// asked for, is null then. A request that stays has no payload here.
 [[nodiscard]] Conversation take_apart(Content& content, bool requests);
 
 /// What stands before and after a payload that is sent as request or as response.

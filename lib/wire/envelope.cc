@@ -6,6 +6,7 @@
 
 #include "ipcm/error.h"
 #include "os/clock.h"
+#include "os/memory.h"
 #include "os/random.h"
 #include "wire/json_check.h"
 #include "wire/json_text.h"
@@ -96,7 +97,7 @@ bool take_number(std::string_view& text, Number& number) {
 
 /// A message with its members as write_envelope() puts them, and nothing to be made up: most are. false: it
 /// is to be read member by member; what it means then is the same.
-bool read_own_envelope(std::string_view text, Message& message) {
+bool read_own_envelope(std::string_view text, Message& message, std::optional<Conversation>* said) {
   if (!take(text, R"({"id":")") || !take_plain(text, message.id) || !take(text, R"(,"from":")") ||
       !take_plain(text, message.from) || !take(text, R"(,"to":")") || !take_plain(text, message.to) ||
       !take(text, R"(,"stamp":)"))
@@ -112,19 +113,37 @@ bool read_own_envelope(std::string_view text, Message& message) {
   if (!take(text, R"(,"content":)") || !text.ends_with('}')) return false;
   text.remove_suffix(1);
   if (message.id.empty() || message.from.empty() || message.from == "0" || message.to.empty() ||
-      !std::isfinite(message.stamp) || text.empty() || text == "null" || text.front() <= ' ' ||
-      text.back() <= ' ' || !is_ascii_json(text, kDeepest - 1))
+      !std::isfinite(message.stamp))
     return false;
-  message.content = Content::trusted_json(std::string(text));
+  if (said != nullptr && (*said = read_own_conversation(text))) return true;
+  if (text.empty() || text == "null" || text.front() <= ' ' || text.back() <= ' ' ||
+      !is_ascii_json(text, kDeepest - 1))
+    return false;
+  message.content = Content::trusted_json(os::copy_of(text));
   return true;
 }
 
+/// Member by member.
+Message read_any_envelope(std::string_view text, std::string_view receiver);
+
 }  // namespace
+
+Heard hear_envelope(std::string_view text, std::string_view receiver) {
+  Heard heard;
+  if (read_own_envelope(text, heard.message, &heard.said)) return heard;
+  return {read_any_envelope(text, receiver)};
+}
 
 Message read_envelope(std::string_view text, std::string_view receiver) {
   Message message;
-  if (read_own_envelope(text, message)) return message;
-  message = Message();
+  if (read_own_envelope(text, message, nullptr)) return message;
+  return read_any_envelope(text, receiver);
+}
+
+namespace {
+
+Message read_any_envelope(std::string_view text, std::string_view receiver) {
+  Message message;
   unsigned seen = 0;
   bool has_content = false;
   message.stamp = -1;
@@ -166,6 +185,8 @@ Message read_envelope(std::string_view text, std::string_view receiver) {
   if (!(message.stamp > 0)) message.stamp = os::wall_clock_seconds();
   return message;
 }
+
+}  // namespace
 
 std::string write_hello(std::string_view name) {
   return R"({"hello":)" + json_string(name) + R"(,"ipcm":1})";

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "ipcm/message.h"
+#include "wire/conversation.h"
 #include "wire/pieces.h"
 
 namespace ipcm::wire {
@@ -16,6 +17,9 @@ namespace ipcm::wire {
 /// (`receiver`). Throws ProtocolError for what is no JSON object, or lacks a `from` or a content that is not
 /// null.
 [[nodiscard]] Message read_envelope(std::string_view text, std::string_view receiver);
+
+/// The same, and what the content says if it says it as we do.
+[[nodiscard]] Heard hear_envelope(std::string_view text, std::string_view receiver);
 
 /// The first frame on a connection: who is calling.
 [[nodiscard]] std::string write_hello(std::string_view name);

@@ -20,6 +20,9 @@ class JsonSerializer final : public Serializer {
   [[nodiscard]] Message read(std::string_view bytes, std::string_view receiver) const override {
     return read_envelope(bytes, receiver);
   }
+  [[nodiscard]] Heard hear(std::string_view bytes, std::string_view receiver) const override {
+    return hear_envelope(bytes, receiver);
+  }
   [[nodiscard]] bool is_spoken(std::string_view bytes) const override {
     return bytes.starts_with('{') && bytes.ends_with('}');
   }

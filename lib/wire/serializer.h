@@ -7,6 +7,7 @@
 
 #include "ipcm/bus.h"
 #include "ipcm/message.h"
+#include "wire/conversation.h"
 #include "wire/pieces.h"
 
 namespace ipcm::wire {
@@ -24,6 +25,10 @@ class Serializer {
   [[nodiscard]] virtual Written write_in_pieces(const Message& message,
                                                 const ContentPieces& content) const = 0;
   [[nodiscard]] virtual Message read(std::string_view bytes, std::string_view receiver) const = 0;
+  /// The same, for who wants to know what it says: that may be told at once.
+  [[nodiscard]] virtual Heard hear(std::string_view bytes, std::string_view receiver) const {
+    return {read(bytes, receiver)};
+  }
   /// Whether bytes that read() refused come from somebody who speaks this serializer all the same, and made
   /// a mistake: then only that message is lost, not the connection it came on.
   [[nodiscard]] virtual bool is_spoken(std::string_view bytes) const = 0;

@@ -578,7 +578,7 @@ TEST_CASE_FIXTURE(
   ForeignPeer perl(guard.info(), "perl");
   Forked ours([&](Lines& test) {
     struct Deaf final : transport::Receiver {
-      void received(Message) override {}
+      void heard(wire::Heard) override {}
       void link_lost(const std::string&) override {}
       void peers_changed() override {}
       void dropped(const std::string& sentence) override { told = sentence; }

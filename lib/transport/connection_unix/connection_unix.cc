@@ -212,7 +212,7 @@ bool ConnectionUnix::take_frame(Id id, std::string_view payload) {
     return true;
   }
   try {
-    receiver_.received(request_.serializer->read(payload, request_.name));
+    receiver_.heard(request_.serializer->hear(payload, request_.name));
     return true;
   } catch (const ProtocolError& error) {
     if (is_late_greeting(payload)) return true;

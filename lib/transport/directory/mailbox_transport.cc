@@ -179,7 +179,7 @@ void MailboxTransport::receive(bool on) {
 
 void MailboxTransport::take_payload(std::string_view payload, const std::string& origin) {
   try {
-    receiver_.received(request_.serializer->read(payload, request_.name));
+    receiver_.heard(request_.serializer->hear(payload, request_.name));
   } catch (const ProtocolError& error) {
     receiver_.dropped("a message " + origin + " was dropped: " + error.what());
   }
