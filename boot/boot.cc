@@ -29,7 +29,7 @@ Becomes the service that PARAMS describe, a JSON object:
   name       the service's name on the bus
   class      what it is; --list shows the classes that this binary has
   ipcm_info  the bus: ["PROTOCOL","SERIALIZER","ROUTE"]
-  args       the class's own parameters; others are optional too: watch_pids, interval, intercept_errors,
+  args       the class's own parameters; others are optional too: watch_pids, interval, spin, intercept_errors,
              expose_error_details, redirect, exec
 Once it serves, it writes one line on descriptor N: {"ready":true,"name":"…","pid":123}
 
@@ -160,6 +160,7 @@ struct Begun::State {
     setup->original = std::move(inherited.original);
     setup->redirect_inherited = parameters.redirect.inherited;
     setup->interval = parameters.interval;
+    setup->spin = parameters.spin;
     setup->intercept_errors = parameters.intercept_errors;
     setup->expose_error_details = parameters.expose_error_details;
     setup->registry = &registry;

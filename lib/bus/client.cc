@@ -134,6 +134,11 @@ void Client::suspend(std::chrono::system_clock::time_point expires_at) {
 
 int Client::fd() const { return member().loop().fd(); }
 
+void Client::spin(Duration longest) {
+  if (longest < Duration::zero() || longest > std::chrono::seconds(1))
+    throw UsageError("spin: between 0 and a second, not longer");
+  member().loop().spin(longest);
+}
 void Client::dispatch() {
   member().expect_usable();
   member().loop().drain();

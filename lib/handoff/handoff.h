@@ -39,6 +39,7 @@ struct Parameters {
   BusInfo info;
   std::vector<Pid> watch_pids;
   std::optional<Duration> interval;
+  Duration spin = Duration::zero();
   bool intercept_errors = false;
   bool expose_error_details = false;
   Redirect redirect;

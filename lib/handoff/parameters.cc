@@ -31,11 +31,10 @@ struct RedirectPart {
 
 double to_seconds(Duration span) { return std::chrono::duration<double>(span).count(); }
 
-Duration from_seconds(double seconds) {
-  constexpr double kYear = 366.0 * 24 * 3600;
-  if (!(seconds > 0) || seconds > kYear)
-    throw ProtocolError("parameters: 'interval': expected seconds, more than 0 and at most a year, found " +
-                        std::to_string(seconds));
+Duration from_seconds(const char* key, double seconds, double most, const char* most_in_words) {
+  if (!(seconds > 0) || seconds > most)
+    throw ProtocolError(std::string("parameters: '") + key + "': expected seconds, more than 0 and at most " +
+                        most_in_words + ", found " + std::to_string(seconds));
   return std::max(std::chrono::round<Duration>(std::chrono::duration<double>(seconds)), Duration(1));
 }
 
@@ -50,6 +49,7 @@ struct Document {
     archive.raw(p.info.text());
     if (!p.watch_pids.empty()) archive(cereal::make_nvp("watch_pids", p.watch_pids));
     if (p.interval) archive(cereal::make_nvp("interval", to_seconds(*p.interval)));
+    if (p.spin > Duration::zero()) archive(cereal::make_nvp("spin", to_seconds(p.spin)));
     if (p.intercept_errors) archive(cereal::make_nvp("intercept_errors", p.intercept_errors));
     if (p.expose_error_details) archive(cereal::make_nvp("expose_error_details", p.expose_error_details));
     if (p.redirect != Redirect{}) archive(cereal::make_nvp("redirect", RedirectPart{p.redirect}));
@@ -75,7 +75,11 @@ struct Document {
     archive(optional("watch_pids", p.watch_pids));
     std::optional<double> interval;
     archive(optional("interval", interval));
-    if (interval) p.interval = from_seconds(*interval);
+    constexpr double kYear = 366.0 * 24 * 3600;
+    if (interval) p.interval = from_seconds("interval", *interval, kYear, "a year");
+    std::optional<double> spin;
+    archive(optional("spin", spin));
+    if (spin) p.spin = from_seconds("spin", *spin, 1, "one");
     archive(optional("intercept_errors", p.intercept_errors),
             optional("expose_error_details", p.expose_error_details));
     RedirectPart redirect;

@@ -2,10 +2,13 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <utility>
 #include <vector>
+
+#include "os/process.h"
 
 namespace ipcm {
 
@@ -141,7 +144,10 @@ Watch Loop::at(os::Clock::time_point when, std::function<void()> callback) {
 bool Loop::turn(os::Deadline deadline) {
   constexpr std::size_t kAtOnce = 64;
   std::array<epoll_event, kAtOnce> ready{};
-  const std::size_t count = state_->events.wait(ready, deadline);
+  std::size_t count = 0;
+  if (spin_ > Duration::zero() && found_) count = look_again(ready, deadline);
+  if (count == 0) count = state_->events.wait(ready, deadline);
+  found_ = count > 0;
   if (count == 0) return false;
   ++state_->turns;
   const auto keep = state_;  // a callback may destroy the loop's owner
@@ -153,6 +159,19 @@ bool Loop::turn(os::Deadline deadline) {
       keep->run(id, ready[i].events);
   }
   return true;
+}
+
+std::size_t Loop::look_again(std::span<epoll_event> ready, os::Deadline deadline) const {
+  const auto until = std::min(os::Deadline::after(spin_), deadline);
+  do {
+    if (const std::size_t count = state_->events.wait(ready, os::Deadline::passed())) return count;
+  } while (!until.has_passed());
+  return 0;
+}
+
+void Loop::spin(Duration longest) {
+  // With a single processor whoever is to send something could not run meanwhile.
+  spin_ = os::usable_processors() > 1 ? longest : Duration::zero();
 }
 
 void Loop::nudge() {

@@ -3,8 +3,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <unordered_map>
 
+#include "ipcm/basics.h"
 #include "os/clock.h"
 #include "os/events.h"
 
@@ -68,6 +70,9 @@ class Loop {
     while (turn(os::Deadline::passed())) {
     }
   }
+  /// From now on, after a turn that found something, the next one looks again and again for this long before
+  /// it sleeps. 0: never.
+  void spin(Duration longest);
   /// Makes fd() readable, once: for who has taken something in here that the owner of an outer loop is to
   /// look at.
   void nudge();
@@ -77,8 +82,12 @@ class Loop {
   [[nodiscard]] std::uint64_t turns() const;
 
  private:
+  [[nodiscard]] std::size_t look_again(std::span<epoll_event> ready, os::Deadline deadline) const;
+
   std::shared_ptr<Watch::State> state_;
   Watch nudge_;
+  Duration spin_ = Duration::zero();
+  bool found_ = true;  // something, in the last turn
 };
 
 }  // namespace ipcm

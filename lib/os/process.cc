@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/types.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -156,6 +157,13 @@ std::optional<ExitStatus> peek_exit_status(int pidfd) {
   if (::ioctl(pidfd, kPidfdGetInfo, &record) == 0 && (record.mask & kPidfdInfoExit) != 0)
     return ExitStatus::from_wait_status(record.exit_code);
   return std::nullopt;
+}
+
+unsigned usable_processors() noexcept {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  // A machine with more than a set holds has more than one.
+  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<unsigned>(CPU_COUNT(&set)) : 2;
 }
 
 Pid own_pid() { return ::getpid(); }

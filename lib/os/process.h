@@ -28,6 +28,8 @@ bool signal_process(int pidfd, int signal);
 /// or newer. nullopt: can't be told.
 [[nodiscard]] std::optional<ExitStatus> peek_exit_status(int pidfd);
 
+/// How many this process may run on.
+[[nodiscard]] unsigned usable_processors() noexcept;
 [[nodiscard]] Pid own_pid();
 [[nodiscard]] std::optional<Pid> parent_of(Pid pid);
 /// Whether a process of that number runs; a zombie does not.

@@ -56,6 +56,7 @@ Requests& Core::requests() {
 void Core::join() {
   std::vector<int> signals = {SIGTERM, SIGINT, SIGCHLD};
   for (const auto& [signal, list] : callbacks.on_sig) signals.push_back(signal);
+  loop_->spin(setup_->spin);
   signals_ = std::make_unique<os::SignalReader>(signals);
   signals_watch_ = loop_->watch(signals_->fd(), EPOLLIN, [this](std::uint32_t) { on_signals(); });
   watch_processes();

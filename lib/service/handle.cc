@@ -64,6 +64,7 @@ struct Handle::State {
       facts.name = name;
       throw LaunchError("service '" + name + "' did not start: " + error.what(), facts);
     }
+    loop->spin(options.spin);
     requests = std::make_unique<service::Requests>(client->member());
     requests->follow_starts = [this] { let_go(); };
     requests->child_status = [this](const std::string& peer) -> std::optional<ExitStatus> {

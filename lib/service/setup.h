@@ -20,6 +20,7 @@ struct Setup {
   std::vector<Pid> watch_pids;
   os::UniqueFd leash;  ///< a pidfd of the launcher; may be empty
   std::optional<Duration> interval;
+  Duration spin = Duration::zero();
   bool intercept_errors = false;
   bool expose_error_details = false;
   handoff::OriginalStreams original;   ///< where our streams led before they were redirected

@@ -13,6 +13,8 @@
 namespace ipcm::service {
 namespace {
 
+constexpr Duration kLongestSpin = std::chrono::seconds(1);
+
 bool has_callbacks(const ServiceOptions& options) {
   return options.on_start || options.on_all || options.on_interval || options.on_general_message ||
          options.on_peer_delta || options.on_pid || !options.on_sig.empty() || options.on_unhandled ||
@@ -38,6 +40,8 @@ void check(const std::string& name, const ServiceOptions& options, const BusInfo
     throw UsageError(who + "args go to a class; callbacks take what they need along");
   if (options.interval && *options.interval <= Duration::zero())
     throw UsageError(who + "the interval must be more than zero");
+  if (options.spin < Duration::zero() || options.spin > kLongestSpin)
+    throw UsageError(who + "spin must be between 0 and a second");
   if (options.timeout < Duration::zero()) throw UsageError(who + "the timeout is negative");
   if (!options.exec && !options.allow_threads && os::has_threads())
     throw UsageError(
@@ -118,6 +122,7 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
     parameters.info = info;
     parameters.watch_pids = watched;
     parameters.interval = options.interval;
+    parameters.spin = options.spin;
     parameters.intercept_errors = options.intercept_errors;
     parameters.expose_error_details = options.expose_error_details;
     parameters.redirect.inherited = options.redirect.inherited;
@@ -137,6 +142,7 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
       setup->original = std::move(side.original);
       setup->redirect_inherited = options.redirect.inherited;
       setup->interval = options.interval;
+      setup->spin = options.spin;
       setup->intercept_errors = options.intercept_errors;
       setup->expose_error_details = options.expose_error_details;
       setup->registry = &registry_of(options);

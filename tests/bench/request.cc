@@ -76,7 +76,19 @@ void small() {
     report_race(field.racers,
                 {.question = "request and answer", .variant = std::string("64 B, ") + to_string(placement)});
   }
-  not_built("request and answer", "64 B, free", "ours, with `spin`");
+  Field field;
+  add_floor(field, Placement::anywhere, kSize);
+  auto options = echo_options("JSON");
+  options.spin = std::chrono::microseconds(100);
+  const auto handle = std::make_shared<Handle>(ipcm_service("echo", options));
+  field.services.push_back(handle);
+  field.racers.push_back({"ours, with `spin`",
+                          [handle, content = Content(std::string(kSize, 'x'))] {
+                            (void)handle->sync_request(content, std::chrono::seconds(20));
+                          },
+                          0.4});
+  race(field.racers, 20, 150);
+  report_race(field.racers, {.question = "request and answer", .variant = "64 B, free"});
 }
 
 void large() {

@@ -494,6 +494,22 @@ TEST_CASE_FIXTURE(Heard, "C9: a terminate message ends the loop after the messag
   await_end(handle.child_pid().value());
 }
 
+TEST_CASE_FIXTURE(Heard, "C10: with spin, too, once it has looked again; and it answers") {
+  ServiceOptions options;
+  options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
+  options.spin = 50us;
+  Handle handle = start(options);
+  for (int i = 0; i < 100; ++i) REQUIRE(handle.sync_request(i, kHang).as<int>() == i);
+  await_idle(handle.service_pid().value());
+  CHECK(handle.sync_request("x", kHang).ok());
+  options.spin = 2s;
+  CHECK(contains(thrown_by<UsageError>([&] { (void)ipcm_service("f", options); }).what(), "spin"));
+  CHECK_THROWS_AS(handle.client().spin(2s), UsageError);
+  CHECK_THROWS_AS(handle.client().spin(-1us), UsageError);
+  handle.client().spin(1us);
+  CHECK(handle.sync_request("y", kHang).ok());
+}
+
 TEST_CASE_FIXTURE(Heard, "C10: a service with nothing to do rests") {
   ServiceOptions options;
   options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };

@@ -51,6 +51,7 @@ TEST_CASE_FIXTURE(Tidy, "handoff: parameters with all keys come back as they wer
   parameters.info = {"ConnectionUnix", "JSON", "/run/x"};
   parameters.watch_pids = {1, 4711, 2147483647};
   parameters.interval = 250ms;
+  parameters.spin = 50us;
   parameters.intercept_errors = true;
   parameters.expose_error_details = true;
   parameters.redirect = {"/dev/null", "&2", "/tmp/e"};
@@ -64,6 +65,7 @@ TEST_CASE_FIXTURE(Tidy, "handoff: parameters with all keys come back as they wer
   CHECK(back.info == parameters.info);
   CHECK(back.watch_pids == parameters.watch_pids);
   CHECK(back.interval == parameters.interval);
+  CHECK(back.spin == parameters.spin);
   CHECK(back.intercept_errors);
   CHECK(back.expose_error_details);
   CHECK(back.redirect == parameters.redirect);
@@ -150,6 +152,8 @@ TEST_CASE_FIXTURE(Tidy, "handoff: a wrong type is named by its key") {
   CHECK(contains(refusal(document(R"("watch_pids":7)")), "'watch_pids': expected "));
   CHECK(contains(refusal(document(R"("watch_pids":[1,"x"])")), "'watch_pids[1]': expected an integer"));
   CHECK(contains(refusal(document(R"("interval":"soon")")), "'interval': expected a number"));
+  CHECK(contains(refusal(document(R"("spin":1.5)")), "'spin': expected seconds, more than 0 and at most one"));
+  CHECK(contains(refusal(document(R"("spin":-1)")), "'spin'"));
   CHECK(
       contains(refusal(document(R"("intercept_errors":"maybe")")), "'intercept_errors': expected a boolean"));
   CHECK(contains(refusal(document(R"("redirect":"x")")), "'redirect': expected "));

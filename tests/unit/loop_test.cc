@@ -402,3 +402,29 @@ TEST_CASE_FIXTURE(Tidy, "loop: a forked child can neither run its parent's loop 
   CHECK(loop.turn(Deadline::passed()));
   CHECK(runs == 1);
 }
+
+TEST_CASE_FIXTURE(
+    Tidy, "loop: with spin, what comes is found all the same, deadlines hold, and nothing is run twice") {
+  Loop loop;
+  loop.spin(20ms);
+  const os::Pipe pipe = os::make_pipe();
+  int seen = 0;
+  char byte = 'x';
+  const Watch watch = loop.watch(pipe.read_end.get(), EPOLLIN, [&](std::uint32_t) {
+    ++seen;
+    CHECK(::read(pipe.read_end.get(), &byte, 1) == 1);
+  });
+  CHECK_FALSE(loop.turn(os::Deadline::passed()));
+  for (int i = 1; i <= 3; ++i) {
+    REQUIRE(::write(pipe.write_end.get(), &byte, 1) == 1);
+    CHECK(loop.turn(os::Deadline::after(kHang)));
+    CHECK(seen == i);
+  }
+  const auto start = os::Clock::now();
+  CHECK_FALSE(loop.turn(os::Deadline::at(start + 40ms)));
+  CHECK(os::Clock::now() >= start + 40ms);
+  loop.spin(Duration::zero());
+  REQUIRE(::write(pipe.write_end.get(), &byte, 1) == 1);
+  CHECK(loop.turn(os::Deadline::after(kHang)));
+  CHECK(seen == 4);
+}

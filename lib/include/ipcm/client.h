@@ -93,6 +93,10 @@ class Client {
   [[nodiscard]] int fd() const;
   void dispatch();
 
+  /// Waiting begins with looking again and again for this long, whenever something has just come: see
+  /// ServiceOptions::spin. Throws UsageError beyond a second.
+  void spin(Duration longest);
+
   /// Who is told of bytes and messages that had to be dropped; by default they are counted and nothing more.
   void on_diagnostic(Diagnostics tell);
   [[nodiscard]] std::uint64_t dropped() const;
