@@ -74,7 +74,9 @@ std::string Member::send_in_pieces(std::string_view to, const wire::ContentPiece
   Message message{os::make_uuid(), name(), std::string(to), 0, 0, broadcast, {}};
   stamp(message);
   std::string why;
-  switch (transport_->send_in_pieces(message, content, why)) {
+  const auto sent = transport_->send_in_pieces(message, content, why);
+  sent_at_ = losses_;
+  switch (sent) {
     case transport::Transport::Sent::done:
       break;
     case transport::Transport::Sent::gone:
@@ -86,8 +88,17 @@ std::string Member::send_in_pieces(std::string_view to, const wire::ContentPiece
       if (sending_ == Sending::queues) break;
       // While we wait we also read, or two who send each other much would wait for ever. Who waits for fd()
       // would not learn of what was read then.
-      if (!loop_->run_until([&] { return transport_->queued_bytes(message.to) == 0; },
-                            os::Deadline::after(kSendTime))) {
+      // A way that ends meanwhile takes what waits for it along, and says so.
+      lost_way_ = false;
+      waits_for_ = message.to;
+      const std::uint64_t dropped = dropped_;
+      const bool taken = loop_->run_until([&] { return transport_->queued_bytes(message.to) == 0; },
+                                          os::Deadline::after(kSendTime));
+      waits_for_.clear();
+      if (lost_way_ && dropped_ != dropped)
+        throw PeerGone(message.to, "the message from '" + name() + "' to '" + message.to +
+                                       "' was not taken whole: it went away, or closed the connection");
+      if (!taken) {
         transport_->abandon(message.to);
         throw Timeout("the message from '" + name() + "' to '" + message.to +
                       "' was not taken within 60 s: the receiver does not read; the connection was closed");
@@ -218,6 +229,8 @@ void Member::heard(wire::Heard message) {
 
 void Member::link_lost(const std::string& peer) {
   ++peer_changes_;
+  ++losses_;
+  if (!waits_for_.empty() && peer == waits_for_) lost_way_ = true;
   if (link_lost_) link_lost_(peer);
 }
 

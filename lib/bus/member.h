@@ -74,6 +74,10 @@ class Member final : private transport::Receiver {
   void on_diagnostic(Diagnostics tell) { diagnostics_ = std::move(tell); }
   /// Called inside the loop, when the way to a peer has ended.
   void on_link_lost(std::function<void(const std::string& peer)> tell) { link_lost_ = std::move(tell); }
+  /// How many ways to peers have ended so far, and how many had when the last message was handed over: that
+  /// may have taken a new way.
+  [[nodiscard]] std::uint64_t losses() const { return losses_; }
+  [[nodiscard]] std::uint64_t sent_at() const { return sent_at_; }
   /// Counts changes among the peers, once somebody watches them: who has looked remembers the number.
   [[nodiscard]] std::uint64_t peer_changes() const { return peer_changes_; }
 
@@ -103,7 +107,10 @@ class Member final : private transport::Receiver {
   bool left_ = false;
   bool keeps_statistics_ = true;
   bool keeps_messages_ = false;
-  bool paused_ = false;  // what the medium keeps may wait there until this was taken
+  std::uint64_t losses_ = 0, sent_at_ = 0;
+  std::string waits_for_;  // who is to take what is queued; empty: nobody is waited for
+  bool lost_way_ = false;  // to that one
+  bool paused_ = false;    // what the medium keeps may wait there until this was taken
   std::size_t inbox_bytes_ = 0;
   std::deque<wire::Heard> inbox_;
   std::uint64_t peer_changes_ = 0;

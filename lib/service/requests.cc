@@ -32,8 +32,11 @@ constexpr std::size_t kMessageOverhead = 256;
 
 }  // namespace
 
-Requests::Requests(bus::Member& member) : member_(member), links_(member.transport().keeps_links()) {
-  member_.on_link_lost([this](const std::string& peer) { lost_.insert(peer); });
+Requests::Requests(bus::Member& member) : member_(member) {
+  member_.on_link_lost([this](const std::string& peer) {
+    lost_.insert(peer);
+    if (asks(peer)) lost_at_[peer] = member_.losses();
+  });
 }
 
 Requests::~Requests() { member_.on_link_lost({}); }
@@ -111,6 +114,7 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
   try {
     const std::string begin = wire::request_begin(id);
     (void)member_.send_in_pieces(peer, {begin, payload.json(), wire::kConversationEnd});
+    if (const auto open = open_.find(id); open != open_.end()) open->second.sent_at = member_.sent_at();
   } catch (const PeerGone& gone) {
     const auto status = child_status ? child_status(peer) : std::nullopt;
     if (!status) throw;
@@ -122,7 +126,7 @@ std::string Requests::send(const std::string& peer, const Content& payload, Resp
   member_.expect_usable();
   part_from_predecessor(peer);
   const std::string id = os::make_uuid();
-  open_.emplace(id, Open{peer, std::move(callback), {}});
+  open_.emplace(id, Open{peer, std::move(callback), {}, 0});
   if (const auto held = held_.find(peer); held != held_.end()) {
     held->second.push_back({id, payload});
     return id;
@@ -134,20 +138,15 @@ std::string Requests::send(const std::string& peer, const Content& payload, Resp
     if (!asks(peer)) watched_.erase(peer);
     throw;
   }
-  if (lost_.contains(peer)) {
-    // The way to it was lost just now, and there was another one: this went to whoever is there now.
-    auto latest = open_.extract(id);
-    part_from_predecessor(peer);
-    open_.insert(std::move(latest));
-    (void)watch(peer);
-  }
   return id;
 }
 
 void Requests::part_from_predecessor(const std::string& peer) {
-  // Where there are links, one that has ended has lost its own, and sending finds that out.
+  // What was asked of one that has ended meanwhile fails first. Where a way to it is open, and nothing waits
+  // on it, sending finds out.
   bool ended = lost_.erase(peer) > 0;
-  if (const auto watched = watched_.find(peer); !ended && !links_ && watched != watched_.end())
+  if (const auto watched = watched_.find(peer);
+      !ended && watched != watched_.end() && !member_.transport().has_clear_link(peer))
     ended = watched->second.process && os::has_ended(watched->second.process.get());
   if (ended) look_after(peer);
 }
@@ -184,10 +183,10 @@ void Requests::answer(const std::string& id, Response response) {
   }
 }
 
-void Requests::fail_all(const std::string& peer, const std::exception_ptr& why) {
+void Requests::fail_all(const std::string& peer, const std::exception_ptr& why, std::uint64_t sent_before) {
   std::vector<std::string> ids;
   for (const auto& [id, open] : open_)
-    if (open.peer == peer && !open.response) ids.push_back(id);
+    if (open.peer == peer && !open.response && open.sent_at < sent_before) ids.push_back(id);
   for (const std::string& id : ids) answer(id, Response(id, peer, why));
 }
 
@@ -270,10 +269,22 @@ void Requests::look_after(const std::string& peer) {
     const std::string how = status                                ? "its process " + status->describe()
                             : ended || facts.state == State::dead ? "its process has ended"
                                                                   : "it left the bus";
-    fail_all(peer, std::make_exception_ptr(
-                       PeerGone(peer, "'" + peer + "' went away before it answered: " + how, status)));
+    const auto gone = std::make_exception_ptr(
+        PeerGone(peer, "'" + peer + "' went away before it answered: " + how, status));
+    // What found the way to it lost, and another one to a successor, waits for that one's answer.
+    const auto lost = lost_at_.find(peer);
+    const bool tells = member_.transport().keeps_links() && lost != lost_at_.end();
+    fail_all(peer, gone, has_successor && tells ? lost->second : kAll);
+    watched_.erase(peer);
+    if (asks(peer)) {
+      const State now = watch(peer);
+      if (now == State::absent || now == State::dead) fail_all(peer, gone, kAll);
+    }
   }
-  watched_.erase(peer);
+  if (!asks(peer)) {
+    watched_.erase(peer);
+    lost_at_.erase(peer);
+  }
 }
 
 void Requests::settle() {

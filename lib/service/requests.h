@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -66,6 +68,7 @@ class Requests {
     std::string peer;
     ResponseCallback callback;
     std::optional<Response> response;
+    std::uint64_t sent_at = 0;  // see Member::sent_at()
   };
   struct Watched {
     Pid pid = 0;           // 0: it is not there; awaited until it is, or until its time is up
@@ -94,7 +97,9 @@ class Requests {
   bool sort_inbox();  ///< true: there was something
   void look_after(const std::string& peer);
   void answer(const std::string& id, Response response);
-  void fail_all(const std::string& peer, const std::exception_ptr& why);
+  /// Those that were sent before so many ways had been lost; see Member::sent_at().
+  static constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
+  void fail_all(const std::string& peer, const std::exception_ptr& why, std::uint64_t sent_before = kAll);
   [[nodiscard]] bool asks(const std::string& peer) const;
   void run_due();
   void remember(const std::string& id, const char* what);
@@ -102,7 +107,6 @@ class Requests {
   bool wait(Done&& done, os::Deadline deadline);
 
   bus::Member& member_;
-  const bool links_;  // who leaves shows on its link
   std::map<std::string, Open> open_;
   std::deque<std::pair<ResponseCallback, Response>> due_;
   std::deque<wire::Heard> others_;
@@ -110,7 +114,8 @@ class Requests {
   std::uint64_t seen_changes_ = 0;
   std::vector<std::string> unfinished_;  // ids of others that were taken
   std::map<std::string, Watched> watched_;
-  std::set<std::string> lost_;  // ways or processes that ended since the last look
+  std::map<std::string, std::uint64_t> lost_at_;  // Member::losses() when the way to one we ask was lost last
+  std::set<std::string> lost_;                    // ways or processes that ended since the last look
   std::map<std::string, std::vector<Held>> held_;
   std::deque<std::pair<std::string, const char*>>
       recent_;  // requests that are over, for better words about a late answer

@@ -100,6 +100,9 @@ class Transport {
   /// Whether link_lost() comes for everybody we have sent to, so that nobody needs to watch for their
   /// leaving.
   [[nodiscard]] virtual bool keeps_links() const = 0;
+  /// Whether a connection to a peer is open on which nothing waits: then sending finds out whether it has
+  /// ended, and takes a new one to its successor.
+  [[nodiscard]] virtual bool has_clear_link(const std::string& /*peer*/) const { return false; }
   /// What a predecessor under our name had counted when it left; counting goes on from there.
   [[nodiscard]] virtual Statistics past() const = 0;
   /// What those who have left have counted, by name.

@@ -32,7 +32,7 @@ struct Heard {
   [[nodiscard]] std::size_t size() const {
     return message.content.json().size() + (said ? said->payload.json().size() : 0);
   }
-  /// As it was sent.
+  /// As it was sent. (A request that was taken apart, and was not ours, has its id and its payload only.)
   [[nodiscard]] Message whole() &&;
 };
 

@@ -87,11 +87,14 @@ bool take_plain(std::string_view& text, std::string& into) {
   text.remove_prefix(into.size() + 1);
   return true;
 }
+/// As JSON has them and we write them: digits, and digits after a point.
 template <class Number>
 bool take_number(std::string_view& text, Number& number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc{}) return false;
-  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  const auto taken = text.substr(0, static_cast<std::size_t>(end - text.data()));
+  if (taken.find_first_not_of("0123456789.") != std::string_view::npos || taken.ends_with('.')) return false;
+  text.remove_prefix(taken.size());
   return true;
 }
 

@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -260,6 +261,65 @@ TEST_CASE_FIXTURE(Tidy, "D4: a peer that leaves politely without answering is Pe
   };
   Handle handle = start("e", options);
   CHECK_THROWS_AS((void)handle.sync_request(1).content(), PeerGone);
+}
+
+TEST_CASE_FIXTURE(Tidy, "D4: a peer that leaves while a large request is on its way to it is PeerGone") {
+  Guard guard = spawn_bus();
+  Handle asker = start_on(guard.info(), "asker", echoing());
+  for (int round = 0; round < 3; ++round) {
+    Forked deaf([&](Lines& test) {
+      const Client client = ipcm_connect("deaf", guard.info());
+      test.say("joined");
+      // Something is there; it reads nothing of it.
+      pollfd there{client.fd(), POLLIN, 0};
+      return ::poll(&there, 1, static_cast<int>(std::chrono::milliseconds(kHang).count())) == 1 ? 0 : 1;
+    });
+    CHECK(deaf.hear() == "joined");
+    CHECK_THROWS_AS((void)asker.sync_request("deaf", std::string(4'000'000, 'x'), kHang).content(), PeerGone);
+    CHECK(deaf.wait() == ExitStatus::exited(0));
+  }
+  CHECK_FALSE(asker.have_pending_responses());
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "D4: what a predecessor was asked fails, and what its successor is asked is answered" *
+                      kept_messages(false)) {
+  Guard guard = spawn_bus();
+  Handle asker = start_on(guard.info(), "asker", echoing());
+  for (const bool killed : {true, false}) {
+    CAPTURE(killed);
+    Forked first([&](Lines& test) {
+      const Client client = ipcm_connect("b", guard.info());
+      test.say("joined");
+      test.hear();
+      return 0;
+    });
+    CHECK(first.hear() == "joined");
+    const std::string old = asker.send_request("b", "old");
+    if (killed)
+      first.kill(SIGKILL);
+    else
+      first.say("leave");
+    (void)first.wait();
+    Forked second([&](Lines& test) {
+      Client client = ipcm_connect("b", guard.info());
+      test.say("joined");
+      const auto asked = collect(client, 1)[0];
+      const auto content = asked.content.as<std::map<std::string, Content>>();
+      client.send_message(asked.from,
+                          std::map<std::string, Content>{{"ipcm_response_id", content.at("ipcm_request_id")},
+                                                         {"response", content.at("request")}});
+      test.hear();
+      return 0;
+    });
+    CHECK(second.hear() == "joined");
+    // Nothing of this has been seen by who asks.
+    const std::string latest = asker.send_request("b", "new");
+    CHECK(asker.await_response(latest, kHang).as<std::string>() == "new");
+    CHECK_THROWS_AS((void)asker.await_response(old, kHang).content(), PeerGone);
+    second.say("leave");
+    CHECK(second.wait() == ExitStatus::exited(0));
+  }
 }
 
 TEST_CASE_FIXTURE(Tidy, "D4: a response sent just before the sender was killed is delivered") {

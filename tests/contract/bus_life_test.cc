@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <random>
 
+#include "bus/member.h"
 #include "contract.h"
 #include "os/pipe.h"
 
@@ -95,6 +96,24 @@ TEST_CASE_FIXTURE(Tidy, "A4: the sanity check names each pair whose counts diffe
   }
   CHECK(described(guard.sanity_check()) ==
         std::vector<std::string>{"3 messages from 'a' to 'b' were sent and not read"});
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "A4: a visitor that leaves no counts is no discrepancy, a peer that does not is one") {
+  for (const bool visits : {true, false}) {
+    CAPTURE(visits);
+    const Guard guard = spawn_bus();
+    Client a = ipcm_connect("a", guard.info());
+    Client other = ipcm_connect(visits ? "ipcm-4711" : "ipcm-x", guard.info());
+    other.member().count_statistics(false);
+    other.send_message("a", 1);
+    CHECK(collect(a, 1).size() == 1);
+    a.send_message(visits ? "ipcm-4711" : "ipcm-x", 2);
+    CHECK(collect(other, 1).size() == 1);
+    other.disconnect();
+    a.disconnect();
+    CHECK(guard.sanity_check().empty() == visits);
+  }
 }
 
 TEST_CASE_FIXTURE(Tidy, "A4: a bus with do_sanity_check checks at shutdown") {

@@ -262,3 +262,34 @@ TEST_CASE_FIXTURE(Tidy, "hello: a late greeting is an object with that single ke
   CHECK_FALSE(is_late_hello("hello"));
   CHECK_FALSE(is_late_hello(R"({"x":{"hello":1}})"));
 }
+
+TEST_CASE_FIXTURE(Tidy, "envelope: in our own order of members, too, only what is JSON is taken") {
+  const auto of = [](const std::string& stamp, const std::string& ord, const std::string& content) {
+    return R"({"id":"i","from":"a","to":"b","stamp":)" + stamp + R"(,"stamp_ord":)" + ord + R"(,"content":)" +
+           content + "}";
+  };
+  const std::string request = R"({"ipcm_request_id":"r","request":1})";
+  CHECK(read_envelope(of("1.5", "0", "7"), "me").content.json() == "7");
+  CHECK(hear_envelope(of("1.5", "0", request), "me").said->payload.json() == "1");
+  for (const std::string& text :
+       {of("1.", "0", "7"), of("1.e5", "0", "7"), of("01", "0", "7"), of("1", "00", "7"), of("1", "0.", "7"),
+        of("+1", "0", "7"), of("1", "0", ""), of("1", "0", "7}"), of("1", "0", "7,"),
+        of("1", "0", "7,\"content\":8"), of("1", "0", "null"),
+        of("1", "0", R"({"ipcm_request_id":"r","request":})"),
+        of("1", "0", R"({"ipcm_request_id":"r","request":1})") + "}"}) {
+    CAPTURE(text);
+    CHECK_THROWS_AS((void)read_envelope(text, "me"), ProtocolError);
+    CHECK_THROWS_AS((void)hear_envelope(text, "me"), ProtocolError);
+  }
+  // What has more members is no request as we write it, and is one all the same.
+  for (const char* more :
+       {R"({"ipcm_request_id":"r","request":1,"terminate":1})",
+        R"({"ipcm_request_id":"r","request":1,"request":2})", R"({"ipcm_request_id":"\u0072","request":1})",
+        R"({ "ipcm_request_id":"r","request":1})"}) {
+    CAPTURE(std::string(more));
+    Heard heard = hear_envelope(of("1", "0", more), "me");
+    CHECK_FALSE(heard.said);
+    CHECK(heard.message.content.json() == more);
+    CHECK(understand(heard.message.content).id == "r");
+  }
+}

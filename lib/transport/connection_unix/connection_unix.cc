@@ -140,11 +140,12 @@ Transport::Sent ConnectionUnix::send_written(const Message& message, const wire:
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
-  // A connection that was closed behind our back shows when we send: then there is one more try with a new
-  // one, since the peer may have been replaced under its name.
-  for (int attempt = 0; attempt < 2; ++attempt) {
+  // A connection that was closed behind our back shows when we send: then a new one is tried, since the peer
+  // may have been replaced under its name.
+  for (bool fresh = false; !fresh;) {
     Connection* connection = route_to(message.to);
-    if (connection == nullptr) connection = connect(message.to, why);
+    fresh = connection == nullptr;
+    if (fresh) connection = connect(message.to, why);
     if (connection == nullptr) return Sent::gone;
     if (connection->queued_bytes() > 0 && connection->queued_bytes() + payload.size() > kLargestQueue) {
       why = "it does not read: " + std::to_string(connection->queued_messages()) + " messages, " +

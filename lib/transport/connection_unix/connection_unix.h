@@ -28,6 +28,10 @@ class ConnectionUnix final : public DirectoryTransport {
   void drain() override;
   void receive(bool on) override;
   [[nodiscard]] bool keeps_links() const override { return true; }
+  [[nodiscard]] bool has_clear_link(const std::string& peer) const override {
+    const Connection* connection = route_to(peer);
+    return connection != nullptr && connection->queued_bytes() == 0;
+  }
 
  private:
   void stop_listening() override;

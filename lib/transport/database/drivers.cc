@@ -81,13 +81,19 @@ OwnedSession::OwnedSession(const Driver& driver, const std::map<std::string, std
                            Failure& failure)
     : born_in_(os::generation()) {
   const auto file = parameters.find("file");
-  std::vector<int> before;
-  if (file != parameters.end()) before = os::open_descriptors_of(os::look_at(file->second));
+  const auto opened = [&]() -> std::vector<int> {
+    if (file == parameters.end()) return {};
+    try {
+      return os::open_descriptors_of(os::look_at(file->second));
+    } catch (const SystemError&) {
+      return {};  // no /proc: children keep what they inherit
+    }
+  };
+  const std::vector<int> before = opened();
   session_ = driver.open(parameters, failure);
   if (!session_) return;
   if (session_->socket() >= 0) opened_.emplace_back(session_->socket());
-  if (file == parameters.end()) return;
-  for (const int fd : os::open_descriptors_of(os::look_at(file->second)))
+  for (const int fd : opened())
     if (std::find(before.begin(), before.end(), fd) == before.end()) opened_.emplace_back(fd);
 }
 

@@ -1,6 +1,7 @@
 #include "transport/directory/companion.h"
 
 #include <cerrno>
+#include <charconv>
 #include <utility>
 
 #include "ipcm/error.h"
@@ -30,6 +31,14 @@ Place place_of(const std::string& route) {
 
 std::string companion_of(const std::string& file) { return "." + file + ".ipcm"; }
 
+/// Left by a process that was killed.
+bool is_pin_of_the_dead(const std::string& file) {
+  if (!file.ends_with(kPin) || !file.starts_with('.')) return false;
+  Pid pid = 0;
+  const auto [end, error] = std::from_chars(file.data() + 1, file.data() + file.size(), pid);
+  return error == std::errc{} && *end == '-' && pid > 0 && !os::is_running(pid);
+}
+
 /// nullopt: somebody has just removed it, empty as it was.
 std::optional<os::Directory> open_companion(const std::string& route) {
   const os::FileFacts bus = os::look_at(route);
@@ -43,7 +52,12 @@ std::optional<os::Directory> open_companion(const std::string& route) {
   try {
     const os::Directory parent(place.parent);
     const std::string name = companion_of(place.file);
-    parent.make_directory(name, 0700, true);
+    try {
+      parent.make_directory(name, 0700, true);
+    } catch (const SystemError& error) {
+      if (error.code() == EEXIST && parent.look(name).kind == os::FileKind::none) return std::nullopt;
+      throw;
+    }
     auto opened = os::Directory::below(parent, name);
     if (!opened) return std::nullopt;
     // In a directory that others may write to, anybody could have put one there.
@@ -84,11 +98,12 @@ Companion::Companion(const std::string& route)
     : route_(route),
       directory_(pin_companion(route, pin_)),
       names_(kLongestName),
+      is_pinned_(!pin_.empty()),
       born_in_(os::generation()) {}
 
 Companion::~Companion() {
-  if (pin_.empty() || born_in_ != os::generation()) return;  // or our parent's
-  directory_.remove_file(pin_);
+  if (!is_pinned_ || born_in_ != os::generation()) return;  // or our parent's
+  (void)drop_pin({});
   try {
     const Place place = place_of(route_);
     (void)os::Directory(place.parent).remove_empty_directory(companion_of(place.file));
@@ -145,11 +160,19 @@ bool Companion::holds_lock(const std::string& peer) const {
   return look_at_lock(directory_, lock_of(peer)).held;
 }
 
-bool Companion::is_ours_alone(const std::string& but_for) const {
-  if (born_in_ != os::generation()) return false;
-  for (const std::string& file : directory_.names())
-    if (file != pin_ && file != but_for) return false;
-  return true;
+bool Companion::drop_pin(const std::string& but_for) {
+  if (pin_.empty() || born_in_ != os::generation()) return false;
+  bool alone = true, seen = false;
+  for (const std::string& file : directory_.names()) {
+    if (file == pin_)
+      seen = true;
+    else if (is_pin_of_the_dead(file))
+      directory_.remove_file(file);
+    else if (file != but_for)
+      alone = false;
+  }
+  directory_.remove_file(std::exchange(pin_, {}));
+  return alone && seen;  // not seen: the directory could not be listed
 }
 
 void Companion::release(HeldLock& lock) const noexcept {

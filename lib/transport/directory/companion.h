@@ -58,9 +58,9 @@ class Companion {
   /// Whether a peer holds a lock, so that its death will show in the directory.
   [[nodiscard]] bool holds_lock(const std::string& peer) const;
 
-  /// Nobody else of ours is there, nothing is noted, and there is no other file than this. false in a forked
-  /// child.
-  [[nodiscard]] bool is_ours_alone(const std::string& but_for) const;
+  /// Leaving is next: takes our pin away. Whether nobody else of ours is there then, nothing is noted, and
+  /// there is no other file than this; false on a bus of ours, and in a forked child.
+  bool drop_pin(const std::string& but_for);
 
   /// Lets a name go. If the route is gone, and nobody else is here, the directory goes too.
   void release(HeldLock& lock) const noexcept;
@@ -77,6 +77,7 @@ class Companion {
   std::string pin_;  // before directory_, whose making names it; empty: none is needed
   os::Directory directory_;
   DiskNames names_;
+  bool is_pinned_;
   std::uint32_t born_in_;
 };
 

@@ -17,13 +17,15 @@ constexpr const char* kWhat = "the file of the bus";
 JsonStore::JsonStore(const std::string& route) : route_(route), companion_(route) {}
 
 JsonStore::~JsonStore() {
+  constexpr std::chrono::milliseconds kPatience{100};
   try {
-    if (!companion_.is_ours_alone(kJournal)) return;
-    // Whoever opens the journal holds the lock of the file. With the file gone nobody needs it.
+    // Whoever opens the journal holds the lock of the file; with the file gone nobody needs it. Of two who
+    // leave at once the second finds nobody.
     const os::UniqueFd file = os::open_file(route_, os::Access::write);
-    if (file && !os::lock_whole_file(file.get(), os::LockKind::exclusive, os::Deadline::passed())) return;
-    const os::FileFacts journal = companion_.directory().look(kJournal);
-    if (companion_.is_ours_alone(kJournal) && (!file || journal.size == 0))
+    if (file && !os::lock_whole_file(file.get(), os::LockKind::exclusive, os::Deadline::after(kPatience)))
+      return;
+    if (!companion_.drop_pin(kJournal)) return;
+    if (!file || companion_.directory().look(kJournal).size == 0)
       companion_.directory().remove_file(kJournal);
   } catch (const Error&) {
     // It stays, for who comes next.
