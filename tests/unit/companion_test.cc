@@ -235,3 +235,26 @@ TEST_CASE_FIXTURE(Tidy, "companion: of a bus of ours it stays, and whoever only 
   CHECK(transport::has_route_info(route));
   remove_bus(route);
 }
+
+TEST_CASE_FIXTURE(Tidy, "companion: who could not clear up after the dead leaves what tells of them") {
+  const std::string route = make_bus(directory());
+  const Companion here(route);
+  // It holds no lock any more, and its process has not quite ended.
+  HeldChild dying([&](const auto& stay) { stay(); });
+  REQUIRE(dying.came());
+  here.directory().write_file(".a.lock", R"({"pid":)" + std::to_string(dying.pid()) + R"(,"note":"x"})");
+  CHECK(here.judge("a", dying.pid()).state == State::dead);
+  HeldLock::Attempt attempt;
+  auto lock = here.take("a", "", attempt);
+  REQUIRE(lock);
+  CHECK(attempt.left_by == dying.pid());
+  lock->put_back(attempt.left_by);
+  here.release(*lock);
+  CHECK(here.judge("a", dying.pid()).state == State::dead);
+  lock = here.take("a", "", attempt);
+  REQUIRE(lock);
+  CHECK(attempt.left_by == dying.pid());
+  here.release(*lock);
+  CHECK(dying.end() == 0);
+  remove_bus(route);
+}

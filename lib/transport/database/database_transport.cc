@@ -598,14 +598,19 @@ std::vector<std::string> DatabaseTransport::peers() {
 }
 
 void DatabaseTransport::clear_dead(const PeerRow& row) {
-  // Messages are never thrown away unseen: with some waiting, the row stays as it is, for a successor.
+  // Messages are never thrown away unseen: with some waiting, the row stays as it is, for a successor. Its
+  // lock is not even touched: everybody would be told of that, look, and touch it again.
   try {
+    if (!store_->query(R"(SELECT 1 FROM ipcm_messages WHERE "to" = :id LIMIT 1)", {row.id}, {Column::integer})
+             .empty())
+      return;
     store_->while_nobody_has(row, [&] {
-      store_->execute(
+      const auto changed = store_->execute(
           "UPDATE ipcm_peers SET pid = NULL, active = NULL, suspend_expires = NULL WHERE id = :id AND active "
           "= "
           ":active AND NOT EXISTS (SELECT 1 FROM ipcm_messages m WHERE m.\"to\" = ipcm_peers.id)",
           {row.id, row.active});
+      return changed > 0;
     });
   } catch (const Error&) {
     // Somebody else will.

@@ -172,13 +172,13 @@ void ServerStore::drop_name() noexcept {
   }
 }
 
-void ServerStore::while_nobody_has(const PeerRow& who, const std::function<void()>& what) {
+void ServerStore::while_nobody_has(const PeerRow& who, const std::function<bool()>& what) {
   const Value key = lock_key(who.id);
   if (!lock(key, std::chrono::seconds(0))) return;
   try {
     // It may have been taken up while we looked at it.
     const auto now = rows(&who.id, true);
-    if (!now.empty() && now.front().pid == who.pid && now.front().active == who.active) what();
+    if (!now.empty() && now.front().pid == who.pid && now.front().active == who.active) (void)what();
   } catch (...) {
     unlock(key);
     throw;

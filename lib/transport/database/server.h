@@ -27,7 +27,7 @@ class ServerStore : public Store {
                                transport::HeldLock::Attempt& attempt) final;
   void introduce(const PeerRow& who, const std::string& note) final;
   void drop_name() noexcept final;
-  void while_nobody_has(const PeerRow& who, const std::function<void()>& what) final;
+  void while_nobody_has(const PeerRow& who, const std::function<bool()>& what) final;
   [[nodiscard]] bool is_there() final { return true; }  // its statements tell
   [[nodiscard]] transport::OwnerFacts owner() final;
 

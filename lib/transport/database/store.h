@@ -82,7 +82,7 @@ class Store {
   virtual void introduce(const PeerRow& /*who*/, const std::string& /*note*/) {}
   virtual void drop_name() noexcept = 0;
   /// Runs `what` while nobody can take that name. Does nothing if somebody has it.
-  virtual void while_nobody_has(const PeerRow& who, const std::function<void()>& what) = 0;
+  virtual void while_nobody_has(const PeerRow& who, const std::function<bool()>& what) = 0;
 
   /// Calls `news` whenever messages may have come for that id.
   virtual void watch(Loop& loop, const std::string& id, std::function<void()> news) = 0;

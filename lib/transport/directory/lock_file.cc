@@ -152,6 +152,18 @@ void HeldLock::release(const os::Directory& directory) noexcept {
   fd_.reset();
 }
 
+void HeldLock::put_back(Pid left_by) noexcept {
+  if (!fd_) return;
+  try {
+    os::truncate(fd_.get());
+    os::write_all(fd_.get(), R"({"pid":)" + std::to_string(left_by) + R"(,"note":""})", "lock file");
+  } catch (const Error&) {
+    // An empty one says as much as none.
+  }
+  HeldFiles::instance().erase({device_, inode_});
+  fd_.reset();
+}
+
 LockFacts look_at_lock(const os::Directory& directory, const std::string& file) {
   LockFacts facts;
   const os::FileFacts there = directory.look(file);

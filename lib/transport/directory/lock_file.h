@@ -44,6 +44,9 @@ class HeldLock {
   [[nodiscard]] explicit operator bool() const { return static_cast<bool>(fd_); }
   /// Removes the file, then lets the lock go.
   void release(const os::Directory& directory) noexcept;
+  /// Lets the lock go and leaves the file, as the one who died has left it: for who could not clear up after
+  /// him. Without it others would have his pid alone, and his process may not quite have ended yet.
+  void put_back(Pid left_by) noexcept;
 
  private:
   void write_note(const std::string& note) const;

@@ -101,11 +101,20 @@ class SqliteStore final : public Store {
   void drop_name() noexcept override {
     if (lock_) companion_.release(lock_);
   }
-  void while_nobody_has(const PeerRow& who, const std::function<void()>& what) override {
+  void while_nobody_has(const PeerRow& who, const std::function<bool()>& what) override {
     HeldLock::Attempt attempt;
     auto lock = companion_.take(who.name, "", attempt);
     if (!lock) return;
-    if (who.pid == 0 || Companion::is_leftover(who.pid, attempt)) what();
+    bool cleared = false;
+    try {
+      cleared = (who.pid == 0 || Companion::is_leftover(who.pid, attempt)) && what();
+    } catch (...) {
+      if (attempt.left) lock->put_back(attempt.left_by);
+      companion_.release(*lock);
+      throw;
+    }
+    // What is left of it is all that tells of its death.
+    if (!cleared && attempt.left) lock->put_back(attempt.left_by);
     companion_.release(*lock);
   }
 
