@@ -93,6 +93,22 @@ HeldLock::~HeldLock() {
 
 std::optional<HeldLock> HeldLock::acquire(const os::Directory& directory, const std::string& file,
                                           const std::string& note, Attempt& attempt) {
+  // The kernel tells nobody of an unlock.
+  constexpr int kLooks = 200;
+  constexpr std::chrono::microseconds kPause{500};
+  for (int looks = 0;; ++looks) {
+    auto lock = try_to_acquire(directory, file, note, attempt);
+    if (lock || note == kClearing || attempt.holder == os::own_pid() || looks == kLooks) return lock;
+    const LockFacts facts = look_at_lock(directory, file);
+    // What stands there may still be the word of the one before.
+    const bool told = facts.written_by == facts.pid;
+    if (facts.held && told && facts.note != kClearing) return lock;
+    os::pause(kPause);
+  }
+}
+
+std::optional<HeldLock> HeldLock::try_to_acquire(const os::Directory& directory, const std::string& file,
+                                                 const std::string& note, Attempt& attempt) {
   for (;;) {
     attempt = {};
     const os::FileFacts there = directory.look(file);

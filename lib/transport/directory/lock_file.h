@@ -37,6 +37,9 @@ class HeldLock {
   [[nodiscard]] static std::optional<HeldLock> acquire(const os::Directory& directory,
                                                        const std::string& file, const std::string& note,
                                                        Attempt& attempt);
+  /// The note of who has a lock for a moment only, to clear up after one who died. acquire() waits for such a
+  /// one to be done, a tenth of a second at most.
+  static constexpr const char* kClearing = "(clearing up)";
   /// Takes the place of whoever holds it or held it, without a moment in which nobody does. The one before
   /// still has a lock, on a file that nobody sees any more.
   [[nodiscard]] static HeldLock replace(const os::Directory& directory, const std::string& file,
@@ -49,6 +52,8 @@ class HeldLock {
   void put_back(Pid left_by) noexcept;
 
  private:
+  static std::optional<HeldLock> try_to_acquire(const os::Directory& directory, const std::string& file,
+                                                const std::string& note, Attempt& attempt);
   void write_note(const std::string& note) const;
   os::UniqueFd fd_;
   std::string file_;

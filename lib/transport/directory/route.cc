@@ -165,7 +165,7 @@ void Route::clear_leftovers(const std::string& disk_name) const {
   // Who clears holds the lock meanwhile, so that nobody takes the name in between; who does not get it leaves
   // it alone.
   HeldLock::Attempt attempt;
-  auto lock = HeldLock::acquire(directory_, lock_file_of(disk_name), "", attempt);
+  auto lock = HeldLock::acquire(directory_, lock_file_of(disk_name), HeldLock::kClearing, attempt);
   if (!lock) return;
   if (is_leftover(disk_name, attempt)) remove_all_of(disk_name);
   lock->release(directory_);

@@ -342,7 +342,7 @@ std::vector<std::string> JsonFile::peers() {
         for (const std::string& name : dead) {
           // Who clears holds the lock meanwhile, so that nobody takes the name in between.
           HeldLock::Attempt attempt;
-          auto lock = store_.companion().take(name, "", attempt);
+          auto lock = store_.companion().take(name, HeldLock::kClearing, attempt);
           if (!lock) continue;
           const auto found = document.clients.find(name);
           if (found != document.clients.end()) {

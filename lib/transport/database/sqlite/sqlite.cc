@@ -103,7 +103,7 @@ class SqliteStore final : public Store {
   }
   void while_nobody_has(const PeerRow& who, const std::function<bool()>& what) override {
     HeldLock::Attempt attempt;
-    auto lock = companion_.take(who.name, "", attempt);
+    auto lock = companion_.take(who.name, HeldLock::kClearing, attempt);
     if (!lock) return;
     bool cleared = false;
     try {
