@@ -93,7 +93,8 @@ HeldLock::~HeldLock() {
 
 std::optional<HeldLock> HeldLock::acquire(const os::Directory& directory, const std::string& file,
                                           const std::string& note, Attempt& attempt) {
-  // The kernel tells nobody of an unlock.
+  // In steps, for now: the end of clearing up shows in the directory (IN_CLOSE_WRITE), and could be waited
+  // for there.
   constexpr int kLooks = 200;
   constexpr std::chrono::microseconds kPause{500};
   for (int looks = 0;; ++looks) {
