@@ -130,7 +130,7 @@ struct Begun::State {
       auto environment = boot_twin::keep_environment();
       inherited = handoff::take_inherited(line);
       announcer = ready::Announcer(std::move(inherited.ready), std::move(inherited.real_stderr));
-      const std::string text = handoff::take_parameters(line);
+      const std::string text = handoff::take_parameters(line, inherited.leash);
       parameters = handoff::read_parameters(text);
       if (boot_twin::is_needed(parameters.info))
         return complain(announcer, Exit::bus_unavailable,

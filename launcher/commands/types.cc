@@ -1,7 +1,7 @@
 // ipcm types: asks a boot binary what it can be.
 
 #include "commands/commands.h"
-#include "launch/launch.h"
+#include "launch/boot_binary.h"
 #include "os/spawn.h"
 #include "os/sys.h"
 

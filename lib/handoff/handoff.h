@@ -20,6 +20,7 @@ namespace ipcm::handoff {
 // Beside it go two descriptors that a boot may use or not, named by environment variables:
 //   IPCM_LEASH_FD    a pidfd of the launcher: readable when it has ended
 //   IPCM_ORIG_IO_FDS three numbers: where stdin, stdout, stderr led before they were redirected; "-": nowhere
+//   IPCM_PARAMS_WHOLE set: what comes through a pipe fits into it, and its end may be waited for
 //   IPCM_STDERR_FD   where stderr should lead once ready; until then descriptor 2 is a pipe to the launcher,
 //   who keeps
 //                    the words for the case that the start fails
@@ -28,6 +29,7 @@ inline constexpr int kContractVersion = 1;
 inline constexpr const char* kLeashVariable = "IPCM_LEASH_FD";
 inline constexpr const char* kStderrVariable = "IPCM_STDERR_FD";
 inline constexpr const char* kOriginalVariable = "IPCM_ORIG_IO_FDS";
+inline constexpr const char* kWholeVariable = "IPCM_PARAMS_WHOLE";
 /// One argument can't be longer (MAX_ARG_STRLEN, its NUL included); longer parameters go by memory file.
 inline constexpr std::size_t kLongestArgument = 128UL * 1024 - 1;
 inline constexpr std::size_t kLargestParameters = 256UL * 1024 * 1024;
@@ -74,7 +76,8 @@ struct Inherited {
 };
 /// Throws UsageError for a number that is no open descriptor.
 [[nodiscard]] Inherited take_inherited(const CommandLine& line);
-/// The parameters' text, from wherever the command line says. Throws UsageError, ProtocolError.
-[[nodiscard]] std::string take_parameters(const CommandLine& line);
+/// The parameters' text, from wherever the command line says; waits for it, but not longer than the launcher
+/// lives. Throws UsageError, ProtocolError.
+[[nodiscard]] std::string take_parameters(const CommandLine& line, const os::UniqueFd& leash);
 
 }  // namespace ipcm::handoff

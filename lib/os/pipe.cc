@@ -30,6 +30,13 @@ bool is_readable(int fd) {
   return quiet([&] { return ::poll(&one, 1, 0); }) > 0;
 }
 
+bool await_input(int fd, Input until, int unless) {
+  const short events = until == Input::some ? POLLIN : 0;  // a hang-up is told of in any case
+  std::array<pollfd, 2> two{pollfd{fd, events, 0}, pollfd{unless, POLLIN, 0}};
+  sys("wait for", "input", [&] { return ::poll(two.data(), two.size(), -1); });
+  return two[0].revents != 0;
+}
+
 UniqueFd open_stream(const std::string& where, StreamUse use) {
   std::string path = where;
   int number = -1;
@@ -50,15 +57,17 @@ void fill_standard_streams() noexcept {
 }
 
 ReadResult read_some(int fd, std::string& into, std::size_t most, const char* what) {
-  const std::size_t before = into.size();
-  into.resize(before + most);
-  const ssize_t got = quiet([&] { return ::read(fd, into.data() + before, most); });
-  const int error = errno;
-  into.resize(before + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
-  if (got > 0) return ReadResult::some;
+  // Not into the string: it would have to be made longer, and that is filled with zeros, page after page.
+  constexpr std::size_t kPiece = 16UL * 1024;
+  std::array<char, kPiece> piece;  // NOLINT: filled by the kernel
+  const ssize_t got = quiet([&] { return ::read(fd, piece.data(), std::min(most, piece.size())); });
+  if (got > 0) {
+    into.append(piece.data(), static_cast<std::size_t>(got));
+    return ReadResult::some;
+  }
   if (got == 0) return ReadResult::end;
-  if (error == EAGAIN) return ReadResult::later;
-  throw SystemError(error, std::string("read '") + what + "'");
+  if (errno == EAGAIN) return ReadResult::later;
+  throw SystemError(errno, std::string("read '") + what + "'");
 }
 
 std::string read_until_end(int fd, Deadline deadline, const char* what) {
@@ -105,6 +114,11 @@ int write_everything(int fd, std::string_view bytes) noexcept {
 void write_all(int fd, std::string_view bytes, const char* what) {
   if (const int error = write_everything(fd, bytes); error != 0)
     throw SystemError(error, std::string("write '") + what + "'");
+}
+
+std::size_t try_put(int fd, std::string_view bytes) noexcept {
+  const ssize_t put = quiet([&] { return ::write(fd, bytes.data(), bytes.size()); });
+  return static_cast<std::size_t>(std::max<ssize_t>(put, 0));
 }
 
 bool try_write_all(int fd, std::string_view bytes) noexcept { return write_everything(fd, bytes) == 0; }

@@ -23,6 +23,10 @@ struct Pipe {
 [[nodiscard]] bool has_writer(int read_end);
 
 [[nodiscard]] bool is_readable(int fd);  ///< A read would not block: bytes, or the end.
+/// Waits until there is something to read in a pipe, or until all of it is there and its writers have gone.
+/// false: `unless` became readable first (-1: nothing else is looked at).
+enum class Input { some, all };
+[[nodiscard]] bool await_input(int fd, Input until, int unless);
 
 /// What a standard stream is redirected to: a path, or "&N": what that descriptor of ours leads to (for 0, 1
 /// and 2, /dev/null if it is closed; for others that is an error).
@@ -53,6 +57,8 @@ enum class ReadResult { some, later, end };
 void write_all(int fd, std::string_view bytes, const char* what);
 /// The same without complaint: false if not all went out.
 [[nodiscard]] bool try_write_all(int fd, std::string_view bytes) noexcept;
+/// What goes out at once, on a descriptor that does not block; how many bytes that was.
+[[nodiscard]] std::size_t try_put(int fd, std::string_view bytes) noexcept;
 
 /// An anonymous file in memory with this content, sealed against every change, positioned at its start.
 [[nodiscard]] UniqueFd make_sealed_memory_file(const char* name, std::string_view content);

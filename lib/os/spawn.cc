@@ -1,6 +1,7 @@
 #include "os/spawn.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <stdio_ext.h>
 #include <sys/prctl.h>
@@ -9,11 +10,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <climits>
+#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <type_traits>
 
+#include "os/raw_call.h"
 #include "os/signals.h"
 #include "os/sys.h"
 
@@ -42,33 +47,44 @@ struct ChildPlan {
 };
 static_assert(std::is_trivially_destructible_v<ChildPlan> && std::is_trivially_copyable_v<ChildPlan>);
 
-IPCM_ON_BORROWED_STACK int gave_up(const ChildPlan& plan, SpawnStep step) noexcept {
-  plan.failure->step = step;
-  plan.failure->error = errno;
-  return -1;
+/// Every handler and every ignored signal back to the default, then nothing is blocked any more.
+IPCM_ON_BORROWED_STACK void release_signals() noexcept {
+  // The kernel's own struct sigaction and signal set, all zero: the default action, and no signal.
+  constexpr std::size_t kSetSize = 8;
+  static constexpr std::array<long, 4> kZero{};
+  for (long signal = 1; signal < NSIG; ++signal)
+    (void)raw_call(SYS_rt_sigaction, signal, raw(kZero.data()), 0, kSetSize);  // KILL and STOP refuse
+  (void)raw_call(SYS_rt_sigprocmask, SIG_SETMASK, raw(kZero.data()), 0, kSetSize);
 }
 
-/// Async-signal-safe calls only: no heap, no locks, no exceptions. Returns only on failure.
-IPCM_ON_BORROWED_STACK int walk(const ChildPlan& plan) noexcept {
-  for (std::size_t i = 0; i < plan.fd_count; ++i)
-    if (::dup2(plan.fds[i].from, plan.fds[i].as) < 0)  // clears close-on-exec
-      return gave_up(plan, SpawnStep::pass_descriptors);
+IPCM_ON_BORROWED_STACK void gave_up(const ChildPlan& plan, SpawnStep step, long result) noexcept {
+  plan.failure->step = step;
+  plan.failure->error = static_cast<int>(-result);
+}
+
+/// System calls only: no heap, no locks, no exceptions, no errno. Returns only on failure.
+IPCM_ON_BORROWED_STACK void walk(const ChildPlan& plan) noexcept {
+  for (std::size_t i = 0; i < plan.fd_count; ++i)  // clears close-on-exec
+    if (const long result = raw_call(SYS_dup3, plan.fds[i].from, plan.fds[i].as, 0); result < 0)
+      return gave_up(plan, SpawnStep::pass_descriptors, result);
   for (std::size_t i = 0; i < plan.closed_count; ++i)
-    if (::syscall(SYS_close_range, plan.closed[i].first, plan.closed[i].last, 0) != 0)
-      return gave_up(plan, SpawnStep::pass_descriptors);
-  if (plan.new_session && ::setsid() < 0) return gave_up(plan, SpawnStep::make_session);
-  if (plan.directory != nullptr && ::chdir(plan.directory) != 0)
-    return gave_up(plan, SpawnStep::change_directory);
-  reset_handlers();
-  unblock_signals();
-  ::execve(plan.program, plan.argv, plan.envp);
-  return gave_up(plan, SpawnStep::execute);
+    if (const long result = raw_call(SYS_close_range, plan.closed[i].first, plan.closed[i].last, 0);
+        result < 0)
+      return gave_up(plan, SpawnStep::pass_descriptors, result);
+  if (plan.new_session)
+    if (const long result = raw_call(SYS_setsid); result < 0)
+      return gave_up(plan, SpawnStep::make_session, result);
+  if (plan.directory != nullptr)
+    if (const long result = raw_call(SYS_chdir, raw(plan.directory)); result < 0)
+      return gave_up(plan, SpawnStep::change_directory, result);
+  release_signals();
+  gave_up(plan, SpawnStep::execute, raw_call(SYS_execve, raw(plan.program), raw(plan.argv), raw(plan.envp)));
 }
 
 /// Child side of spawn().
 IPCM_ON_BORROWED_STACK int run_child(void* argument) noexcept {
-  (void)walk(*static_cast<const ChildPlan*>(argument));
-  ::_exit(127);
+  walk(*static_cast<const ChildPlan*>(argument));
+  for (;;) (void)raw_call(SYS_exit_group, 127);
 }
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
@@ -119,6 +135,8 @@ class PreparedPlan {
              &failure};
   }
   [[nodiscard]] ChildPlan& plan() { return plan_; }
+  /// The child has its own table of descriptors.
+  void close_lifted() { lifted_.clear(); }
 
  private:
   std::vector<char*> argv_, envp_;
@@ -130,32 +148,87 @@ class PreparedPlan {
 
 }  // namespace
 
-std::variant<Child, SpawnFailure> spawn(const SpawnRequest& request) {
-  SpawnFailure failure;
-  PreparedPlan prepared(request, failure);
-  constexpr std::size_t kStack = 64UL * 1024;
-  constexpr std::size_t kAlignment = 16;
-  const auto stack = std::make_unique_for_overwrite<std::byte[]>(kStack);
-  const auto top = (reinterpret_cast<std::uintptr_t>(stack.get()) + kStack) & ~(kAlignment - 1);
+/// What a child borrows of us until its exec.
+struct Spawning::Borrowed {
+  explicit Borrowed(SpawnRequest asked) : request(std::move(asked)), prepared(request, failure) {}
 
+  const SpawnRequest request;
+  SpawnFailure failure;
+  PreparedPlan prepared;
+  /// The kernel puts 0 here, and wakes who waits for that, when the child has let go of our memory.
+  std::atomic<std::uint32_t> in_use{0};
+  alignas(16) std::array<std::byte, 16UL * 1024> stack;
+};
+
+Spawning::Spawning(Child child, std::unique_ptr<Borrowed> borrowed)
+    : child_(std::move(child)), borrowed_(std::move(borrowed)) {}
+
+Spawning::Spawning(Spawning&&) noexcept = default;
+
+Spawning& Spawning::operator=(Spawning&& other) noexcept {
+  if (this != &other) {
+    const Spawning old(std::move(*this));
+    child_ = std::move(other.child_);
+    borrowed_ = std::move(other.borrowed_);
+  }
+  return *this;
+}
+
+Spawning::~Spawning() {
+  if (!borrowed_) return;
+  if (child_.is_ours()) {
+    wait();
+  } else {
+    (void)borrowed_.release();  // in a fork of ours: nobody tells here
+  }
+}
+
+std::variant<Spawning, SpawnFailure> Spawning::begin(SpawnRequest request, bool waits) {
+  auto borrowed = std::make_unique<Borrowed>(std::move(request));
+  Borrowed& lent = *borrowed;
+  int flags = CLONE_VM | CLONE_PIDFD | CLONE_CHILD_CLEARTID | SIGCHLD;
+  if (waits || !kRawCallsAreRaw) flags |= CLONE_VFORK;
+  lent.in_use = 1;
   int pidfd = -1;
   Pid pid = -1;
   {
     const SignalsBlocked quiet;  // no handler of ours may run in the child
-    pid = ::clone(&run_child, reinterpret_cast<void*>(top), CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
-                  &prepared.plan(), &pidfd);
+    pid = ::clone(&run_child, lent.stack.data() + lent.stack.size(), flags, &lent.prepared.plan(), &pidfd,
+                  nullptr, &lent.in_use);
     if (pid < 0) return SpawnFailure{SpawnStep::make_process, errno};
   }
-  Child child(pid, UniqueFd(pidfd));  // owned from here: whatever throws below, it is killed and reaped
-  if (failure.step == SpawnStep::none) return child;
-  (void)child.reap(Deadline::never());  // it is past its _exit
+  lent.prepared.close_lifted();
+  return Spawning(Child(pid, UniqueFd(pidfd)), std::move(borrowed));
+}
+
+void Spawning::wait() const noexcept {
+  static_assert(sizeof(borrowed_->in_use) == sizeof(std::uint32_t));
+  while (borrowed_->in_use.load() != 0)
+    (void)::syscall(SYS_futex, &borrowed_->in_use, FUTEX_WAIT, 1, nullptr, nullptr, 0);
+}
+
+std::optional<SpawnFailure> Spawning::await_exec() {
+  if (!borrowed_) return std::nullopt;
+  wait();
+  const SpawnFailure failure = borrowed_->failure;
+  borrowed_.reset();
+  if (failure.step == SpawnStep::none) return std::nullopt;
+  (void)child_.reap(Deadline::never());  // it is past its exit
   return failure;
+}
+
+std::variant<Child, SpawnFailure> spawn(SpawnRequest request) {
+  auto begun = Spawning::begin(std::move(request), true);
+  if (auto* failure = std::get_if<SpawnFailure>(&begun)) return *failure;
+  auto& spawning = std::get<Spawning>(begun);
+  if (const auto failure = spawning.await_exec()) return *failure;
+  return std::move(spawning).take_child();
 }
 
 SpawnFailure become(const SpawnRequest& request) {
   SpawnFailure failure;
   PreparedPlan prepared(request, failure);
-  (void)walk(prepared.plan());
+  walk(prepared.plan());
   return failure;
 }
 

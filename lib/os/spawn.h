@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -39,7 +41,31 @@ struct SpawnFailure {
 
 /// The running child, or which step failed; then it is reaped. Leaves signal mask and handlers of the caller
 /// alone.
-[[nodiscard]] std::variant<Child, SpawnFailure> spawn(const SpawnRequest& request);
+[[nodiscard]] std::variant<Child, SpawnFailure> spawn(SpawnRequest request);
+
+/// A child on its way to its exec, while we go on: the same without CLONE_VFORK. Until then it runs beside us
+/// in our memory, on what this object lends it, with system calls only: not even errno is touched. Destroying
+/// it waits for the exec, which takes the kernel a fraction of a millisecond, and kills the child.
+class Spawning {
+ public:
+  /// `waits`: returns when the exec is over. (So it does where a system call can't be made without errno.)
+  [[nodiscard]] static std::variant<Spawning, SpawnFailure> begin(SpawnRequest request, bool waits = false);
+  Spawning(Spawning&&) noexcept;
+  Spawning& operator=(Spawning&&) noexcept;
+  ~Spawning();
+  [[nodiscard]] Child& child() { return child_; }
+  /// Waits until it has come to its exec; why not, if it failed: then it is reaped.
+  [[nodiscard]] std::optional<SpawnFailure> await_exec();
+  /// After that.
+  [[nodiscard]] Child take_child() && { return std::move(child_); }
+
+ private:
+  struct Borrowed;
+  Spawning(Child child, std::unique_ptr<Borrowed> borrowed);
+  void wait() const noexcept;
+  Child child_;  // behind it in destruction: the memory is ours again before
+  std::unique_ptr<Borrowed> borrowed_;
+};
 
 /// The same without a new process: this one becomes the program. Returns only if that fails.
 [[nodiscard]] SpawnFailure become(const SpawnRequest& request);

@@ -4,6 +4,8 @@
 #include <iterator>
 
 #include "handoff/handoff.h"
+#include "launch/boot_binary.h"
+#include "launch/warm_boots.h"
 #include "os/process.h"
 #include "service/serve.h"
 #include "service/setup.h"
@@ -89,14 +91,16 @@ void plan_streams(launch::Request& request, const Redirect& wanted, const Setup*
     for (std::size_t i = 0; i < request.original.size(); ++i) request.original.at(i) = original_of(i);
 }
 
-}  // namespace
+/// Whose end ends the service.
+std::vector<Pid> watched_pids(const ServiceOptions& options) {
+  if (!options.watch_pids.empty() || options.detached) return options.watch_pids;
+  return {os::own_pid()};
+}
 
-launch::Request plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info,
-                           const Setup* starter) {
-  check(name, options, info);
-  std::vector<Pid> watched = options.watch_pids;
-  if (watched.empty() && !options.detached) watched = {os::own_pid()};
-
+/// What does not depend on which service it becomes.
+launch::Request plan_process(const std::string& name, const ServiceOptions& options,
+                             const Credentials& credentials, const Setup* starter) {
+  const std::vector<Pid> watched = watched_pids(options);
   launch::Request request;
   request.name = name;
   request.leash =
@@ -106,15 +110,26 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
   request.new_session = options.new_session;
   plan_streams(request, options.redirect, starter);
   request.post_fork = options.post_fork;
+  if (!options.exec) return request;
+  request.program = launch::find_boot_binary(name, options.exec->path);
+  request.args = options.exec->args;
+  request.env = options.exec->env;
+  // Never among the parameters, which may be seen in the process list.
+  if (!credentials.user.empty()) request.env.emplace("IPCM_DB_USER", credentials.user);
+  if (!credentials.password.empty()) request.env.emplace("IPCM_DB_PASSWORD", credentials.password);
+  request.directory = options.exec->directory;
+  request.warm = options.exec->warm;
+  return request;
+}
+
+}  // namespace
+
+launch::Request plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info,
+                           const Setup* starter) {
+  check(name, options, info);
+  launch::Request request = plan_process(name, options, info.credentials, starter);
+  const std::vector<Pid> watched = watched_pids(options);
   if (options.exec) {
-    request.program = launch::find_boot_binary(name, options.exec->path);
-    request.args = options.exec->args;
-    request.env = options.exec->env;
-    // Never among the parameters, which may be seen in the process list.
-    if (!info.credentials.user.empty()) request.env.emplace("IPCM_DB_USER", info.credentials.user);
-    if (!info.credentials.password.empty())
-      request.env.emplace("IPCM_DB_PASSWORD", info.credentials.password);
-    request.directory = options.exec->directory;
     request.secret = options.secret;
     handoff::Parameters parameters;
     parameters.name = name;
@@ -160,3 +175,16 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
 }
 
 }  // namespace ipcm::service
+
+namespace ipcm {
+
+void ipcm_warm_up(const ServiceOptions& options) {
+  if (!options.exec || !options.exec->warm)
+    throw UsageError("there is no pool to fill: give options.exec a WarmPool (exec.warm)");
+  const Credentials& credentials =
+      options.ipcm_info ? options.ipcm_info->credentials : options.bus.credentials;
+  const std::string name = options.class_name.empty() ? "(waiting)" : options.class_name;
+  options.exec->warm.boots()->fill(service::plan_process(name, options, credentials, nullptr));
+}
+
+}  // namespace ipcm

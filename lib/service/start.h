@@ -3,7 +3,7 @@
 #include <string>
 
 #include "ipcm/launch.h"
-#include "launch/launch.h"
+#include "launch/request.h"
 
 namespace ipcm::service {
 

@@ -77,6 +77,43 @@ double start_by_fork() {
   return took;
 }
 
+/// A process that waits, and forks one that says its byte when it is asked to.
+class Zygote {
+ public:
+  Zygote() {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+      throw std::runtime_error("socketpair");
+    socket_ = os::UniqueFd(ends[0]);
+    const os::UniqueFd its(ends[1]);
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_adddup2(&actions, its.get(), 3);
+    std::string name = "spawnee", how = "zygote";
+    std::array<char*, 3> argv{name.data(), how.data(), nullptr};
+    if (::posix_spawn(&pid_, spawnee(), &actions, nullptr, argv.data(), environ) != 0)
+      throw std::runtime_error("posix_spawn");
+    ::posix_spawn_file_actions_destroy(&actions);
+  }
+  Zygote(const Zygote&) = delete;
+  Zygote& operator=(const Zygote&) = delete;
+  ~Zygote() {
+    socket_.reset();
+    (void)::waitpid(pid_, nullptr, 0);
+  }
+  double start() {
+    const double begin = now_us();
+    char byte = 0;
+    write_whole(socket_.get(), "x", 1);
+    if (!read_whole(socket_.get(), &byte, 1)) throw std::runtime_error("the zygote's child said nothing");
+    return now_us() - begin;
+  }
+
+ private:
+  pid_t pid_ = -1;
+  os::UniqueFd socket_;
+};
+
 double start_ours(const ServiceOptions& options) {
   const double begin = now_us();
   Handle handle = ipcm_service("started", options);
@@ -93,11 +130,17 @@ void launches() {
   const Guard guard = ipcm_spawn();
   ServiceOptions there = echo_options(), fresh = echo_options();
   there.ipcm_info = guard.info();
-  Samples floor, on_bus, with_bus;
+  ServiceOptions warm = there;
+  warm.exec->warm = WarmPool(2);
+  ipcm_warm_up(warm);
+  Zygote zygote;
+  Samples floor, on_bus, with_bus, forked, from_pool;
   for (int round = 0; round < kRounds; ++round) {
     floor.add(start_floor());
     on_bus.add(start_ours(there));
     with_bus.add(start_ours(fresh));
+    forked.add(zygote.start());
+    from_pool.add(start_ours(warm));
   }
   report({.question = "exec launch", .variant = "call to ready", .who = kFloor, .samples = floor});
   report({.question = "exec launch",
@@ -114,7 +157,15 @@ void launches() {
           .against = kFloor,
           .floor = floor.median(),
           .at_most = 2});
-  not_built("exec launch", "warm, from a pool of pre-started boots", "ours");
+  constexpr const char* kZygote = "floor: fork of a zygote on request";
+  report({.question = "exec launch", .variant = "warm", .who = kZygote, .samples = forked});
+  report({.question = "exec launch",
+          .variant = "warm, from a pool of 2, refilled",
+          .who = "ours",
+          .samples = from_pool,
+          .against = kZygote,
+          .floor = forked.median(),
+          .at_most = 1});
 }
 
 /// Memory that is really there, page by page.

@@ -294,11 +294,11 @@ TEST_CASE_FIXTURE(Tidy, "handoff: stale variables are passed over, a closed read
 TEST_CASE_FIXTURE(Tidy, "handoff: parameters are taken from the line or read to the end of a descriptor") {
   CommandLine line;
   line.params = "{}";
-  CHECK(take_parameters(line) == "{}");
+  CHECK(take_parameters(line, {}) == "{}");
   const std::string large(300'000, 'x');
   CommandLine by_file;
   by_file.params_fd = os::make_sealed_memory_file("params", large).release();
-  CHECK(take_parameters(by_file) == large);
+  CHECK(take_parameters(by_file, {}) == large);
   CHECK_FALSE(os::is_open(*by_file.params_fd));
-  CHECK(contains(error_of<UsageError>([&] { (void)take_parameters(by_file); }), "is not open"));
+  CHECK(contains(error_of<UsageError>([&] { (void)take_parameters(by_file, {}); }), "is not open"));
 }

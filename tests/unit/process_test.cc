@@ -281,6 +281,70 @@ TEST_CASE_FIXTURE(Tidy, "spawn: a failure leaves the caller's signal mask as it 
     CHECK(sigismember(&before, signal) == sigismember(&after, signal));
 }
 
+namespace {
+
+/// A child on its way to its exec, which must have been made.
+Spawning begun(const SpawnRequest& request) {
+  auto result = Spawning::begin(request);
+  REQUIRE(std::holds_alternative<Spawning>(result));
+  return std::get<Spawning>(std::move(result));
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "spawn: children whose exec nobody waits for arrive all the same, many at once") {
+  std::vector<Spawning> all;
+  for (int i = 0; i < 20; ++i) all.push_back(begun(shell("exit " + std::to_string(i))));
+  for (int i = 0; i < 20; ++i) {
+    Spawning& one = all[static_cast<std::size_t>(i)];
+    CHECK_FALSE(one.await_exec());
+    Child child = std::move(one).take_child();
+    CHECK(child.reap(Deadline::after(kHang)) == ExitStatus::exited(i));
+  }
+  CHECK(no_children_left());
+}
+
+TEST_CASE_FIXTURE(Tidy, "spawn: an exec that nobody waited for tells why it failed, and leaves errno alone") {
+  SpawnRequest request = shell("exit 0");
+  request.program = directory() + "/missing";
+  Spawning one = begun(request);
+  errno = EXDEV;  // this thread's, in the memory that the child borrows
+  CHECK(await_end(one.child().pidfd(), Deadline::after(kHang)));
+  CHECK(errno == EXDEV);
+  const auto failure = one.await_exec();
+  REQUIRE(failure);
+  CHECK(failure->step == SpawnStep::execute);
+  CHECK(failure->error == ENOENT);
+  CHECK(no_children_left());
+}
+
+TEST_CASE_FIXTURE(Tidy, "spawn: one that is given up on its way to its exec is gone and reaped") {
+  for (int i = 0; i < 20; ++i) {
+    const Spawning one = begun(shell("kill -STOP $$"));
+    const Spawning two = begun(shell("exit 0"));
+  }
+  CHECK(no_children_left());
+}
+
+TEST_CASE_FIXTURE(Tidy, "spawn: in a fork of its launcher, one on its way is nobody's") {
+  Pipe pipe = make_pipe();
+  SpawnRequest request = shell("read line; exit 5");
+  request.fds.push_back({pipe.read_end.get(), 0});
+  auto one = std::make_unique<Spawning>(begun(request));
+  const pid_t forked = ::fork();
+  if (forked == 0) {
+    one.reset();  // must neither wait nor kill
+    ::_exit(3);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(forked, &status, 0) == forked);
+  CHECK(ExitStatus::from_wait_status(status) == ExitStatus::exited(3));
+  CHECK_FALSE(one->await_exec());
+  write_all(pipe.write_end.get(), "\n", "pipe");
+  Child child = std::move(*one).take_child();
+  CHECK(child.reap(Deadline::after(kHang)) == ExitStatus::exited(5));
+}
+
 TEST_CASE_FIXTURE(Tidy, "spawn: a session of its own is had when it is wanted") {
   SpawnRequest request = shell(
       R"(read pid comm state ppid group session rest < /proc/self/stat; [ $session = $pid ] && echo own || echo caller)");

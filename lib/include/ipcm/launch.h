@@ -11,6 +11,7 @@
 #include "ipcm/content.h"
 #include "ipcm/handle.h"
 #include "ipcm/service.h"
+#include "ipcm/warm_pool.h"
 
 namespace ipcm {
 
@@ -27,6 +28,8 @@ struct Exec {
   std::string directory = {};
   /// For programs that use ipcm::begin(): serve right there, before the rest of their main().
   bool stay_in_begin = false;
+  /// Processes that wait, so that a start needs no exec: WarmPool(4). Default: none.
+  WarmPool warm = {};
 };
 
 /// Where the three standard streams of a service go; empty: where the caller's go. A file's path (appended

@@ -1,0 +1,42 @@
+#include "launch/boot_binary.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "ipcm/error.h"
+#include "launch/explain.h"
+#include "os/clock.h"
+#include "os/directory.h"
+#include "os/sys.h"
+
+namespace ipcm::launch {
+
+std::string find_boot_binary(const std::string& service, const std::string& wanted) {
+  const auto began = os::Clock::now();
+  std::string path = wanted;
+  if (path.empty()) path = os::environment("IPCM_BOOT").value_or("");
+  if (path.empty()) path = IPCM_INSTALLED_BOOT;
+  const auto refuse = [&](int error) {
+    LaunchError::Facts facts;
+    facts.name = service;
+    facts.error = error;
+    facts.elapsed = os::Clock::now() - began;
+    throw LaunchError(
+        started_as(service) + "boot binary '" + path + "': " + os::errno_text(error) + hint_for(error, path),
+        facts);
+  };
+  if (path.find('/') == std::string::npos) {
+    const std::string places = os::environment("PATH").value_or("/usr/local/bin:/usr/bin:/bin");
+    for (std::size_t at = 0; at <= places.size();) {
+      const std::size_t end = std::min(places.find(':', at), places.size());
+      const std::string candidate = (end == at ? std::string(".") : places.substr(at, end - at)) + "/" + path;
+      if (os::why_not_executable(candidate) == 0) return candidate;
+      at = end + 1;
+    }
+    refuse(ENOENT);
+  }
+  if (const int error = os::why_not_executable(path); error != 0) refuse(error);
+  return path;
+}
+
+}  // namespace ipcm::launch

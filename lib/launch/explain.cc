@@ -1,0 +1,73 @@
+#include "launch/explain.h"
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+
+#include "ipcm/error.h"
+#include "os/directory.h"
+#include "os/sys.h"
+
+namespace ipcm::launch {
+
+std::string started_as(const std::string& service) { return "service '" + service + "' did not start: "; }
+
+std::string readable_span(Duration span) {
+  std::array<char, 32> text{};
+  const double ms = std::chrono::duration<double, std::milli>(span).count();
+  if (ms < 1000)
+    std::snprintf(text.data(), text.size(), "%.1f ms", ms);
+  else
+    std::snprintf(text.data(), text.size(), "%.3g s", ms / 1000);
+  return text.data();
+}
+
+/// The last words on one line: for what(), where the whole tail would be too much.
+std::string last_words(const std::string& tail) {
+  constexpr std::size_t kLongest = 300;
+  std::string line;
+  for (const char c : tail) {
+    if (c == '\n')
+      line.append(line.empty() || line.ends_with(" / ") ? "" : " / ");
+    else if (static_cast<unsigned char>(c) >= 0x20)
+      line.push_back(c);
+  }
+  if (line.ends_with(" / ")) line.resize(line.size() - 3);
+  if (line.size() > kLongest) line = "…" + line.substr(line.size() - kLongest);
+  return line;
+}
+
+std::string hint_for(int error, const std::string& program) {
+  switch (error) {
+    case ENOENT:
+      return os::look_at(program).kind == os::FileKind::none
+                 ? "; name the boot binary with exec.path, --boot or $IPCM_BOOT"
+                 : "; the file is there, so its interpreter (the #! line) or its loader is missing";
+    case EACCES:
+      return "; it has no execute permission (chmod +x), or a directory above it can't be entered";
+    case ENOEXEC:
+      return "; it is neither a binary for this machine nor a script with a #! line";
+    case E2BIG:
+      return "; arguments and environment together are too large (see ulimit -s)";
+    default:
+      return "";
+  }
+}
+
+std::string describe(const os::SpawnFailure& failure, const Request& request) {
+  const std::string why = os::errno_text(failure.error);
+  switch (failure.step) {
+    case os::SpawnStep::make_process:
+      return "no process could be made: " + why;
+    case os::SpawnStep::pass_descriptors:
+      return "descriptors could not be passed to it: " + why;
+    case os::SpawnStep::make_session:
+      return "it could not get a session of its own: " + why;
+    case os::SpawnStep::change_directory:
+      return "can't enter its working directory '" + request.directory + "': " + why;
+    default:
+      return "can't execute '" + request.program + "': " + why + hint_for(failure.error, request.program);
+  }
+}
+
+}  // namespace ipcm::launch

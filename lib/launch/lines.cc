@@ -1,0 +1,123 @@
+#include "launch/lines.h"
+
+#include "os/pipe.h"
+#include "os/process.h"
+#include "os/sys.h"
+
+namespace ipcm::launch {
+namespace {
+
+/// Where a boot binary finds its ready pipe.
+constexpr int kChildReadyFd = 3;
+
+bool is_removed_variable(std::string_view entry) {
+  for (const std::string_view name :
+       {std::string_view(handoff::kLeashVariable), std::string_view(handoff::kStderrVariable),
+        std::string_view(handoff::kOriginalVariable), std::string_view(handoff::kWholeVariable),
+        std::string_view("NOTIFY_SOCKET"), std::string_view("WATCHDOG_USEC"),
+        std::string_view("WATCHDOG_PID")})
+    if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') return true;
+  return false;
+}
+
+std::vector<std::string> environment_with(std::map<std::string, std::string> changes) {
+  std::vector<std::string> all;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    if (is_removed_variable(text) || changes.contains(std::string(text.substr(0, text.find('='))))) continue;
+    all.emplace_back(text);
+  }
+  for (const auto& [name, value] : changes) all.push_back(name + "=" + value);
+  return all;
+}
+
+}  // namespace
+
+std::array<os::UniqueFd*, Lines::kCount> Lines::all() {
+  return {&ready, &leash,      &capture,     &real_stderr, &in,
+          &out,   &parameters, &original[0], &original[1], &original[2]};
+}
+
+std::array<int, Lines::kCount> Lines::release() {
+  std::array<int, kCount> numbers{};
+  const auto fds = all();
+  for (std::size_t i = 0; i < kCount; ++i) numbers[i] = fds[i]->release();
+  return numbers;
+}
+
+void Lines::take_up(const std::array<int, kCount>& numbers) {
+  const auto fds = all();
+  for (std::size_t i = 0; i < kCount; ++i) *fds[i] = os::UniqueFd(numbers[i]);
+}
+
+BothEnds open_lines(const Request& request) {
+  BothEnds lines;
+  auto& [childs, ours] = lines;
+  os::Pipe ready = os::make_pipe();
+  childs.ready = std::move(ready.write_end);
+  ours.ready = std::move(ready.read_end);
+  os::set_nonblocking(ours.ready.get());
+  if (!request.redirect.in.empty()) childs.in = os::open_stream(request.redirect.in, os::StreamUse::read);
+  if (!request.redirect.out.empty())
+    childs.out = os::open_stream(request.redirect.out, os::StreamUse::append);
+  childs.real_stderr =
+      os::open_stream(request.redirect.err.empty() ? "&2" : request.redirect.err, os::StreamUse::append);
+  if (request.capture_stderr) {
+    os::Pipe capture = os::make_pipe();
+    childs.capture = std::move(capture.write_end);
+    ours.capture = std::move(capture.read_end);
+    ours.real_stderr = os::duplicate(childs.real_stderr.get());
+  }
+  if (request.leash) {
+    auto self = os::open_process(os::own_pid());
+    if (self) childs.leash = std::move(*self);
+  }
+  for (std::size_t i = 0; i < childs.original.size(); ++i)
+    if (os::is_open(request.original[i])) childs.original[i] = os::duplicate(request.original[i], 3);
+  return lines;
+}
+
+os::SpawnRequest plan_boot(const Request& request, const Lines& lines) {
+  os::SpawnRequest spawn;
+  int next = kChildReadyFd;  // the numbers that the child will see
+  std::map<std::string, std::string> variables = request.env;
+  spawn.program = request.program;
+  spawn.args.push_back(request.program);
+  spawn.args.insert(spawn.args.end(), request.args.begin(), request.args.end());
+  spawn.fds.push_back({lines.ready.get(), next});
+  spawn.args.insert(spawn.args.end(), {"--ready-fd", std::to_string(next++)});
+  if (lines.leash) {
+    spawn.fds.push_back({lines.leash.get(), next});
+    variables[handoff::kLeashVariable] = std::to_string(next++);
+  }
+  if (lines.in) spawn.fds.push_back({lines.in.get(), 0});
+  if (lines.out) spawn.fds.push_back({lines.out.get(), 1});
+  if (lines.capture) {
+    spawn.fds.push_back({lines.capture.get(), 2});
+    spawn.fds.push_back({lines.real_stderr.get(), next});
+    variables[handoff::kStderrVariable] = std::to_string(next++);
+  } else {
+    spawn.fds.push_back({lines.real_stderr.get(), 2});
+  }
+  std::string numbers;
+  for (const os::UniqueFd& stream : lines.original) {
+    if (stream) spawn.fds.push_back({stream.get(), next});
+    numbers.append(numbers.empty() ? "" : ",").append(stream ? std::to_string(next++) : "-");
+  }
+  if (numbers != "-,-,-") variables[handoff::kOriginalVariable] = numbers;
+  if (lines.parameters) {
+    spawn.fds.push_back({lines.parameters.get(), next});
+    spawn.args.insert(spawn.args.end(), {"--params-fd", std::to_string(next++)});
+  } else {
+    spawn.args.push_back(request.parameters);
+  }
+  // The kernel lets who is woken by a write run where the writer runs, once it sleeps; who is woken by a
+  // close runs where there is room.
+  if (request.parameters_come_whole) variables.emplace(handoff::kWholeVariable, "1");
+  spawn.env = environment_with(std::move(variables));
+  spawn.directory = request.directory;
+  spawn.new_session = request.new_session;
+  return spawn;
+}
+
+}  // namespace ipcm::launch

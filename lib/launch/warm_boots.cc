@@ -1,0 +1,184 @@
+#include "launch/warm_boots.h"
+
+#include <algorithm>
+#include <csignal>
+
+#include "launch/explain.h"
+#include "os/directory.h"
+#include "os/sys.h"
+
+namespace ipcm::launch {
+namespace {
+
+/// An empty pipe takes that much at once, if it was not made small for want of pipe memory.
+constexpr std::size_t kLongestParameters = 60UL * 1024;
+/// Started for each that was taken: more would keep a caller waiting who wants one service.
+constexpr std::size_t kRefilledAtOnce = 2;
+
+bool can_wait(const Request& request) {
+  return !request.program.empty() && !request.post_fork && request.capture_stderr &&
+         request.redirect.in.empty() && request.redirect.out.empty() && request.redirect.err.empty() &&
+         request.original == std::array<int, 3>{-1, -1, -1};
+}
+
+Request without_parameters(const Request& request) {
+  Request kind;
+  kind.program = request.program;
+  kind.args = request.args;
+  kind.env = request.env;
+  kind.directory = request.directory;
+  kind.new_session = request.new_session;
+  kind.leash = request.leash;
+  kind.parameters_come_whole = true;
+  return kind;
+}
+
+std::vector<std::string> current_environment() {
+  std::vector<std::string> all;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) all.emplace_back(*entry);
+  return all;
+}
+
+bool is_current(const std::vector<std::string>& environment) {
+  char** entry = environ;
+  for (const std::string& before : environment) {
+    if (entry == nullptr || *entry == nullptr || before != *entry) return false;
+    ++entry;
+  }
+  return entry == nullptr || *entry == nullptr;
+}
+
+}  // namespace
+
+BootKind::BootKind(const Request& request)
+    : request_(without_parameters(request)),
+      environment_(current_environment()),
+      places_(places_now(request.program)) {}
+
+bool BootKind::suits(const Request& request) const {
+  return request.program == request_.program && request.args == request_.args &&
+         request.env == request_.env && request.directory == request_.directory &&
+         request.new_session == request_.new_session && request.leash == request_.leash &&
+         is_current(environment_) && places_ == places_now(request.program);
+}
+
+BootKind::Places BootKind::places_now(const std::string& program) {
+  Places places;
+  const auto file = os::look_at(program);
+  places[0] = {file.device, file.inode, file.modified};
+  const auto here = os::look_at(".");
+  places[1] = {here.device, here.inode, 0};
+  for (int stream = 0; stream <= 2; ++stream) {
+    if (!os::is_open(stream)) continue;
+    const auto facts = os::facts_of(stream);
+    places.at(static_cast<std::size_t>(stream) + 2) = {facts.device, facts.inode, 0};
+  }
+  return places;
+}
+
+WarmBoots::~WarmBoots() { end_all(); }
+
+bool WarmBoots::Waiting::has_ended() { return process.child().try_reap() || process.child().reaped(); }
+
+void WarmBoots::end_all() noexcept {
+  // All at once, then each is waited for.
+  for (Waiting& one : waiting_)
+    if (one.process.child().is_ours()) one.process.child().signal(SIGKILL);
+  waiting_.clear();
+}
+
+void WarmBoots::become(const Request& request) {
+  if (kind_ && born_in_ == os::generation() && kind_->suits(request)) return;
+  end_all();
+  kind_.emplace(request);
+  born_in_ = os::generation();
+}
+
+std::optional<NotStarted> WarmBoots::start_one() {
+  try {
+    BothEnds lines = open_lines(kind_->request());
+    os::Pipe parameters = os::make_pipe();
+    lines.childs.parameters = os::duplicate(parameters.read_end.get());
+    os::set_nonblocking(parameters.write_end.get());
+    auto begun = os::Spawning::begin(plan_boot(kind_->request(), lines.childs));
+    if (const auto* failure = std::get_if<os::SpawnFailure>(&begun))
+      return not_started(*failure, kind_->request());
+    waiting_.push_back(
+        {std::move(std::get<os::Spawning>(begun)), std::move(lines.ours), std::move(parameters)});
+    return std::nullopt;
+  } catch (const SystemError& error) {
+    return NotStarted{LaunchError::Phase::prepare, error.code(), error.what()};
+  }
+}
+
+std::optional<BootProcess> WarmBoots::take(const Request& request) {
+  if (!can_wait(request) || request.parameters.size() > kLongestParameters) return std::nullopt;
+  // Never waited for: another thread is filling it, and a process of our own is there as soon. In a fork of
+  // such a process it stays locked for ever.
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock) return std::nullopt;
+  become(request);
+  while (!waiting_.empty()) {
+    Waiting one = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (one.has_ended() || one.process.await_exec()) continue;
+    if (os::try_put(one.parameters.write_end.get(), request.parameters) != request.parameters.size())
+      continue;
+    return BootProcess{std::move(one.process).take_child(), std::move(one.ends)};
+  }
+  return std::nullopt;
+}
+
+void WarmBoots::refill() noexcept {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock || !kind_ || born_in_ != os::generation()) return;
+  try {
+    for (std::size_t i = 0; i < kRefilledAtOnce && waiting_.size() < most_; ++i)
+      if (start_one()) return;
+  } catch (const std::exception&) {
+    return;
+  }
+}
+
+void WarmBoots::fill(const Request& request) {
+  if (!can_wait(request))
+    throw UsageError(
+        "a pool can't be filled for these options: redirected streams, post_fork and starts that are not "
+        "waited for execute the boot binary each time");
+  const std::lock_guard lock(mutex_);
+  become(request);
+  forget_the_dead();
+  std::optional<NotStarted> failed;
+  while (!failed && waiting_.size() < most_) failed = start_one();
+  for (Waiting& one : waiting_)
+    if (const auto failure = one.process.await_exec()) failed = not_started(*failure, request);
+  forget_the_dead();
+  if (!failed) return;
+  LaunchError::Facts facts;
+  facts.phase = failed->phase;
+  facts.error = failed->error;
+  throw LaunchError("a waiting process of " + request.program + " could not be started: " + failed->what,
+                    facts);
+}
+
+void WarmBoots::forget_the_dead() {
+  std::erase_if(waiting_, [](Waiting& one) { return one.has_ended(); });
+}
+
+std::size_t WarmBoots::waiting() {
+  const std::lock_guard lock(mutex_);
+  if (born_in_ != os::generation()) return 0;
+  forget_the_dead();
+  return waiting_.size();
+}
+
+}  // namespace ipcm::launch
+
+namespace ipcm {
+
+WarmPool::WarmPool(std::size_t processes)
+    : boots_(processes > 0 ? std::make_shared<launch::WarmBoots>(processes) : nullptr) {}
+
+std::size_t WarmPool::waiting() const { return boots_ ? boots_->waiting() : 0; }
+
+}  // namespace ipcm

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace ipcm::os {
+
+// System calls as the kernel has them: no errno, no cancellation, nothing of the C library. For code that
+// runs in a child which borrows our memory: errno there is the parent's.
+
+#if defined(__x86_64__) || defined(__aarch64__)
+/// Whether raw_call() leaves errno alone on this machine.
+inline constexpr bool kRawCallsAreRaw = true;
+#else
+inline constexpr bool kRawCallsAreRaw = false;
+#endif
+
+/// The result, or -errno.
+__attribute__((no_sanitize("address", "undefined"))) inline long raw_call(long number, long a = 0, long b = 0,
+                                                                          long c = 0, long d = 0) noexcept {
+#if defined(__x86_64__)
+  long result = number;
+  register long r10 asm("r10") = d;
+  asm volatile("syscall" : "+a"(result) : "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+  return result;
+#elif defined(__aarch64__)
+  register long x8 asm("x8") = number;
+  register long x0 asm("x0") = a;
+  register long x1 asm("x1") = b;
+  register long x2 asm("x2") = c;
+  register long x3 asm("x3") = d;
+  asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+  return x0;
+#else
+  const long result = ::syscall(number, a, b, c, d);
+  return result < 0 ? -errno : result;
+#endif
+}
+
+/// A pointer as an argument of a system call.
+template <class T>
+[[nodiscard]] long raw(T* pointer) noexcept {
+  return reinterpret_cast<long>(pointer);
+}
+
+}  // namespace ipcm::os

@@ -1,0 +1,279 @@
+// Processes of a boot binary that wait.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+
+#include "support/peers.h"
+
+using namespace ipcm;
+using namespace ipcm::test;
+
+namespace {
+
+ServiceOptions warm_echo(const WarmPool& pool) {
+  ServiceOptions options = exec_echo();
+  options.exec->warm = pool;
+  return options;
+}
+
+std::string answer(Handle& handle) { return handle.sync_request<std::string>("hello", kHang); }
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "B14: a start takes a process that waits, and another comes in its place") {
+  const WarmPool pool(2);
+  const ServiceOptions options = warm_echo(pool);
+  ipcm_warm_up(options);
+  CHECK(pool.waiting() == 2);
+  for (int i = 0; i < 5; ++i) {
+    const auto waiting = own_children();
+    Handle handle = ipcm_service("e", options);
+    CHECK(contains(waiting, *handle.child_pid()));
+    CHECK(handle.service_pid() == handle.child_pid());
+    CHECK(answer(handle) == "hello");
+    CHECK(pool.waiting() == 2);
+    CHECK(handle.shutdown() == ExitStatus::exited(0));
+  }
+  CHECK(own_children().size() == 2);
+}
+
+TEST_CASE_FIXTURE(Tidy, "B14: the first start of a pool executes the binary; the pool fills as it is used") {
+  const WarmPool pool(3);
+  CHECK(pool.waiting() == 0);
+  Handle first = ipcm_service("e", warm_echo(pool));
+  CHECK(pool.waiting() == 2);
+  Handle second = ipcm_service("e", warm_echo(pool));
+  CHECK(pool.waiting() == 3);
+  CHECK(answer(first) == "hello");
+  CHECK(answer(second) == "hello");
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "B14: those that wait end with the last copy of their pool, whatever was started with it") {
+  std::optional<Handle> handle;
+  {
+    const WarmPool pool(2), copy = pool;
+    ipcm_warm_up(warm_echo(copy));
+    handle.emplace(ipcm_service("e", warm_echo(pool)));
+    CHECK(own_children().size() == 3);
+  }
+  CHECK(own_children() == std::vector<Pid>{*handle->child_pid()});
+  CHECK(answer(*handle) == "hello");
+}
+
+TEST_CASE_FIXTURE(Tidy, "B14: a waiting process that was killed is passed over") {
+  const WarmPool pool(2);
+  const ServiceOptions options = warm_echo(pool);
+  ipcm_warm_up(options);
+  const auto waiting = own_children();
+  for (const Pid pid : waiting) {
+    ::kill(pid, SIGKILL);
+    await_end(pid);
+  }
+  CHECK(pool.waiting() == 0);
+  Handle handle = ipcm_service("e", options);
+  CHECK_FALSE(contains(waiting, *handle.child_pid()));
+  CHECK(answer(handle) == "hello");
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "B14: a waiting process that is killed while it starts makes the start fail, with the signal") {
+  const WarmPool pool(1);
+  ServiceOptions options = warm_echo(pool);
+  ipcm_warm_up(options);
+  const Pid waiting = own_children().at(0);
+  ::kill(waiting, SIGSTOP);
+  Guard guard = ipcm_spawn();
+  options.ipcm_info = guard.info();
+  Handle handle = ipcm_service_begin("e", options);
+  CHECK(handle.child_pid() == waiting);
+  ::kill(waiting, SIGKILL);
+  const auto error = thrown_by<LaunchError>([&] { (void)handle.ready(kHang); });
+  CHECK(error.status() == ExitStatus::signalled(SIGKILL));
+  CHECK(contains(error.what(), "SIGKILL"));
+}
+
+TEST_CASE_FIXTURE(Tidy, "B14: what a process can't be given later replaces those that wait") {
+  const WarmPool pool(1);
+  const ServiceOptions options = warm_echo(pool);
+  ServiceOptions other = options;
+  const auto is_replaced = [&](const ServiceOptions& now) {
+    ipcm_warm_up(options);
+    const Pid waiting = own_children().at(0);
+    Handle handle = ipcm_service("e", now);
+    CHECK(answer(handle) == "hello");
+    const auto left = own_children();
+    return handle.child_pid() != waiting && !contains(left, waiting);
+  };
+  CHECK_FALSE(is_replaced(options));
+  SUBCASE("its environment") { other.exec->env["COLOUR"] = "green"; }
+  SUBCASE("its directory") { other.exec->directory = "/"; }
+  SUBCASE("its session") { other.new_session = true; }
+  SUBCASE("that nobody is watched") { other.detached = true; }
+  SUBCASE("our environment") {
+    ipcm_warm_up(options);
+    ::setenv("IPCM_TEST_COLOUR", "green", 1);
+    const Pid waiting = own_children().at(0);
+    Handle handle = ipcm_service("e", options);
+    ::unsetenv("IPCM_TEST_COLOUR");
+    CHECK(handle.child_pid() != waiting);
+    return;
+  }
+  SUBCASE("our stderr") {
+    ipcm_warm_up(options);
+    const Pid waiting = own_children().at(0);
+    const StderrInto file(directory() + "/stderr");
+    Handle handle = ipcm_service("e", options);
+    CHECK(handle.child_pid() != waiting);
+    (void)handle.shutdown();
+    std::filesystem::remove(directory() + "/stderr");
+    return;
+  }
+  SUBCASE("the file of the binary") {
+    const std::string copy = directory() + "/boot";
+    std::filesystem::copy_file(boot_program(), copy);
+    ServiceOptions own = options;
+    own.exec->path = copy;
+    ipcm_warm_up(own);
+    const Pid waiting = own_children().at(0);
+    std::filesystem::rename(copy, copy + ".old");
+    std::filesystem::copy_file(boot_program(), copy);
+    {
+      Handle handle = ipcm_service("e", own);
+      CHECK(handle.child_pid() != waiting);
+      CHECK(answer(handle) == "hello");
+    }
+    std::filesystem::remove(copy);
+    std::filesystem::remove(copy + ".old");
+    return;
+  }
+  CHECK(is_replaced(other));
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "B14: starts that a waiting process is no use for execute the binary, and leave the pool alone") {
+  const WarmPool pool(1);
+  ServiceOptions options = warm_echo(pool);
+  ipcm_warm_up(options);
+  const Pid waiting = own_children().at(0);
+  SUBCASE("redirected") { options.redirect.out = "/dev/null"; }
+  SUBCASE("forked before") {
+    options.post_fork = [] {};
+  }
+  SUBCASE("parameters that no pipe takes at once") {
+    options.args = Content::json(R"({"prefix":")" + std::string(200000, 'x') + "\"}");
+  }
+  SUBCASE("nobody reads its stderr") { options.capture_stderr = false; }
+  Handle handle = ipcm_service("e", options);
+  CHECK(handle.child_pid() != waiting);
+  CHECK(contains(own_children(), waiting));
+  CHECK(answer(handle).ends_with("hello"));
+}
+
+TEST_CASE_FIXTURE(Tidy, "B14: a start that fails in a waiting process says so as any other") {
+  const WarmPool pool(1);
+  ServiceOptions options = warm_echo(pool);
+  ipcm_warm_up(options);
+  options.class_name = "nobody";
+  const auto waiting = own_children();
+  const auto error = thrown_by<LaunchError>([&] { (void)ipcm_service("e", options); });
+  CHECK(error.phase() == LaunchError::Phase::boot);
+  CHECK(error.status() == ExitStatus::exited(127));
+  CHECK(contains(error.what(), "unknown class 'nobody'"));
+  CHECK_FALSE(contains(own_children(), waiting.at(0)));
+}
+
+TEST_CASE_FIXTURE(Tidy, "B14: a pool that can't be filled says why; a start says its own reason") {
+  const WarmPool pool(1);
+  ServiceOptions options = warm_echo(pool);
+  options.exec->path = directory() + "/missing";
+  CHECK(thrown_by<LaunchError>([&] { ipcm_warm_up(options); }).phase() == LaunchError::Phase::prepare);
+  options.exec->path = child_program("odd_boot");
+  options.exec->directory = directory() + "/nowhere";
+  CHECK(contains(thrown_by<LaunchError>([&] { ipcm_warm_up(options); }).what(), "/nowhere"));
+  options = exec_echo();
+  CHECK(contains(thrown_by<UsageError>([&] { ipcm_warm_up(options); }).what(), "WarmPool"));
+  options = warm_echo(pool);
+  options.redirect.out = "/dev/null";
+  CHECK(contains(thrown_by<UsageError>([&] { ipcm_warm_up(options); }).what(), "redirected"));
+  CHECK(pool.waiting() == 0);
+  // It ends at once instead of waiting; the start that finds it dead has the same end, and tells.
+  options = warm_echo(pool);
+  options.exec = Exec{.path = child_program("odd_boot"), .args = {"exit"}, .warm = pool};
+  ipcm_warm_up(options);
+  await_end(own_children().at(0));
+  CHECK(
+      contains(thrown_by<LaunchError>([&] { (void)ipcm_service("e", options); }).what(), "a screw is loose"));
+}
+
+TEST_CASE_FIXTURE(Tidy, "B14: in a forked child a pool is empty, and fills anew") {
+  const WarmPool pool(1);
+  const ServiceOptions options = warm_echo(pool);
+  ipcm_warm_up(options);
+  const auto waiting = own_children();
+  Forked child([&](ipcm::test::Lines& test) {
+    test.say(std::to_string(pool.waiting()));
+    {
+      Handle handle = ipcm_service("e", options);
+      test.say(std::to_string(*handle.child_pid()) + " " + answer(handle));
+    }
+    test.say(std::to_string(pool.waiting()));
+    return 0;
+  });
+  CHECK(child.hear() == "0");
+  CHECK_FALSE(child.hear().starts_with(std::to_string(waiting.at(0)) + " "));
+  CHECK(child.hear() == "1");
+  child.kill(SIGKILL);
+  (void)child.wait();
+  CHECK(pool.waiting() == 1);
+  Handle handle = ipcm_service("e", options);
+  CHECK(handle.child_pid() == waiting.at(0));
+}
+
+TEST_CASE_FIXTURE(Tidy, "B14: those that wait end with a launcher that is killed") {
+  Forked launcher([&](ipcm::test::Lines& test) {
+    const WarmPool pool(2);
+    ipcm_warm_up(warm_echo(pool));
+    for (const Pid pid : own_children()) test.say(std::to_string(pid));
+    (void)test.hear();
+    return 0;
+  });
+  const std::array<Pid, 2> waiting{std::stoi(launcher.hear()), std::stoi(launcher.hear())};
+  launcher.kill(SIGKILL);
+  (void)launcher.wait();
+  for (const Pid pid : waiting) await_end(pid);
+}
+
+TEST_CASE_FIXTURE(Tidy, "B14: inside a service, peers are started from a pool, too") {
+  ServiceOptions options;
+  options.expose_error_details = true;
+  const WarmPool pool(1);
+  options.handle_request = [pool](Service& self, const Request&) -> Answer {
+    const ServiceOptions inner = warm_echo(pool);
+    ipcm_warm_up(inner);
+    const Pid waiting = own_children().at(0);
+    Peer peer = self.ipcm_service("inner", inner);
+    if (peer.child_pid() != waiting || pool.waiting() != 1) return "executed";
+    return peer.sync_request<std::string>("taken from the pool", kHang);
+  };
+  Handle handle = ipcm_service("outer", options);
+  CHECK(handle.sync_request<std::string>(1, kHang) == "taken from the pool");
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "B14: secret parameters do not show, and those that wait are called what they will be") {
+  const WarmPool pool(1);
+  ServiceOptions options = warm_echo(pool);
+  options.secret = true;
+  options.args = Content::json(R"({"prefix":"mellon"})");
+  ipcm_warm_up(options);
+  Handle handle = ipcm_service("e", options);
+  CHECK(contains(command_line(*handle.service_pid()), boot_program()));
+  CHECK_FALSE(contains(command_line(*handle.service_pid()), "mellon"));
+  CHECK(read_file("/proc/" + std::to_string(*handle.service_pid()) + "/comm") == "e\n");
+}
