@@ -81,7 +81,7 @@ Outlook outlook_of(const os::Directory& directory, const std::string& file) {
   if (!facts.held) return Outlook::free;
   // What stands there may still be the word of the one before: who has just got the lock writes his own next.
   const bool told = facts.written_by == facts.pid;
-  return !told || facts.note == HeldLock::kClearing ? Outlook::soon_free : Outlook::taken;
+  return !told || facts.is_held_for_clearing() ? Outlook::soon_free : Outlook::taken;
 }
 
 /// false: the deadline came first.

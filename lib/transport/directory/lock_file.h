@@ -69,6 +69,8 @@ struct LockFacts {
   Pid pid = 0;         ///< who holds it, or who wrote it; 0: not known
   Pid written_by = 0;  ///< as its writer numbers itself, which may be in another pid namespace
   std::string note;
+  /// Not by the peer of that name, which was found dead.
+  [[nodiscard]] bool is_held_for_clearing() const { return held && note == HeldLock::kClearing; }
 };
 [[nodiscard]] LockFacts look_at_lock(const os::Directory& directory, const std::string& file);
 
