@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 
 #include "support/peers.h"
 #include "transport/protocols.h"
@@ -77,6 +78,18 @@ struct LeaveOut {
     return false;
   }
 }
+
+/// A process that joins the bus, and then does `body`.
+[[nodiscard]] inline std::function<int(Lines&)> member(const std::string& name, const std::string& info,
+                                                       std::function<void(Lines&, Client&)> body) {
+  return [=](Lines& test) {
+    Client client = ipcm_connect(name, info);
+    test.say("joined");
+    body(test, client);
+    return 0;
+  };
+}
+inline void stays(Lines& test, Client&) { test.hear(); }
 
 /// A forked service on a new bus of that protocol, or on an existing one.
 [[nodiscard]] inline Handle start(const std::string& name, ServiceOptions options) {
