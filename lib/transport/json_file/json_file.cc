@@ -9,6 +9,7 @@
 #include "os/clock.h"
 #include "os/file_lock.h"
 #include "os/process.h"
+#include "transport/directory/directory_transport.h"
 #include "transport/directory/statistics_file.h"
 #include "transport/json_file/protocol.h"
 #include "wire/envelope.h"
@@ -334,10 +335,7 @@ class JsonFileProtocol final : public FileProtocol {
   [[nodiscard]] const char* summary() const override {
     return "one JSON file, rewritten for each message; slow, easily looked into";
   }
-  [[nodiscard]] std::string why_not_viable() const noexcept override {
-    return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
-                                                                        : "/proc is not mounted";
-  }
+  [[nodiscard]] std::string why_not_viable() const noexcept override { return why_no_short_paths(); }
   [[nodiscard]] bool keeps_messages() const override { return true; }
   [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
                                                 Receiver& receiver) const override {
