@@ -124,28 +124,6 @@ TEST_CASE_FIXTURE(Tidy, "wire: large messages that two members of one process se
   guard.shutdown();
 }
 
-TEST_CASE_FIXTURE(Tidy, "large: messages between ours go whole and in order, whatever their size") {
-  const Guard guard = spawn_bus();
-  Client a = ipcm_connect("a", guard.info());
-  const std::vector<std::size_t> sizes = {1, 3900, 4000, 4080, 4081, 8160, 3, 65536, kMiB, 30 * kMiB, 1, 2};
-  Forked b([&](Lines& test) {
-    Client client = ipcm_connect("b", guard.info());
-    for (const std::size_t size : sizes) client.send_message("a", std::string(size, 'x'));
-    test.say("sent");
-    return 0;
-  });
-  std::size_t next = 0;
-  while (next < sizes.size())
-    for (const Message& message : collect(a, 1)) {
-      const auto text = message.content.as<std::string>();
-      CHECK(text.size() == sizes[next++]);
-      CHECK(text.find_first_not_of('x') == std::string::npos);
-    }
-  CHECK(b.hear() == "sent");
-  CHECK(b.wait() == ExitStatus::exited(0));
-  CHECK(a.dropped() == 0);
-}
-
 TEST_CASE_FIXTURE(Tidy, "large: beyond 64 MiB is refused, by who sends and by who reads") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());

@@ -101,11 +101,4 @@ inline void stays(Lines& test, Client&) { test.hear(); }
   return ipcm_service(name, options);
 }
 
-/// A service that answers each request with itself.
-[[nodiscard]] inline ServiceOptions echoing() {
-  ServiceOptions options;
-  options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
-  return options;
-}
-
 }  // namespace ipcm::test

@@ -1,5 +1,5 @@
 // What UnixSocket and AtomicPipe share: each reader has one mailbox, each sender a queue for each reader.
-// Readers that stall, that die with messages queued for them, and that come and go.
+// Messages of all sizes; readers that stall, that die with messages queued for them, that come and go.
 
 #include <unistd.h>
 
@@ -54,6 +54,31 @@ ServiceOptions flooder() {
 }
 
 }  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "large: messages between ours go whole and in order, whatever their size") {
+  const Guard guard = spawn_bus();
+  Client a = ipcm_connect("a", guard.info());
+  // Around what a part of one protocol, and a datagram of the other, can carry.
+  const std::vector<std::size_t> sizes = {1,     3900,      4000,  4080,     4081,     8160,   3,      65000,
+                                          65300, 65536,     65537, 70000,    3,        212000, 213000, 5,
+                                          kMiB,  30 * kMiB, 1,     5 * kMiB, 5 * kMiB, 2};
+  Forked b([&](Lines& test) {
+    Client client = ipcm_connect("b", guard.info());
+    for (const std::size_t size : sizes) client.send_message("a", std::string(size, 'x'));
+    test.say("sent");
+    return 0;
+  });
+  std::size_t next = 0;
+  while (next < sizes.size())
+    for (const Message& message : collect(a, 1)) {
+      const auto text = message.content.as<std::string>();
+      CHECK(text.size() == sizes[next++]);
+      CHECK(text.find_first_not_of('x') == std::string::npos);
+    }
+  CHECK(b.hear() == "sent");
+  CHECK(b.wait() == ExitStatus::exited(0));
+  CHECK(a.dropped() == 0);
+}
 
 TEST_CASE_FIXTURE(Tidy,
                   "F5: a reader that stops reading: its senders get an error in the end, others nothing") {
