@@ -1,5 +1,6 @@
 #include "os/events.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -125,11 +126,22 @@ bool FileWatch::read() {
 DirectoryWatch::DirectoryWatch(const std::string& path, Of what)
     : fd_(make_watch("directory '" + path + "'")) {
   // IN_CLOSE_WRITE on a lock file is how the death of its holder shows: see transport/directory/lock_file.h.
-  const std::uint32_t events = what == Of::arrivals
-                                   ? IN_CREATE | IN_MOVED_TO | IN_ONLYDIR
-                                   : IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE |
-                                         IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+  constexpr std::uint32_t kChanges = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE |
+                                     IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+  const std::uint32_t events = what == Of::arrivals   ? IN_CREATE | IN_MOVED_TO | IN_ONLYDIR
+                               : what == Of::contents ? kChanges | IN_MODIFY
+                                                      : kChanges;
   sys("watch directory", path, [&] { return ::inotify_add_watch(fd_.get(), path.c_str(), events); });
+}
+
+bool DirectoryWatch::await(Deadline deadline) const {
+  pollfd one{fd_.get(), POLLIN, 0};
+  for (;;) {
+    if (sys("wait for", "changes in a directory", [&] { return ::poll(&one, 1, deadline.poll_timeout()); }) >
+        0)
+      return true;
+    if (deadline.has_passed()) return false;
+  }
 }
 
 void DirectoryWatch::read(const std::function<void(std::string_view name)>& tell) {

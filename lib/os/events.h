@@ -60,11 +60,14 @@ class WakeUp {
 class DirectoryWatch {
  public:
   enum class Of {
-    changes,  ///< all of these
-    arrivals  ///< names that came, made there or moved there
+    changes,   ///< all of these
+    arrivals,  ///< names that came, made there or moved there
+    contents   ///< all of these, and each write to a file there
   };
   /// Throws SystemError; for EMFILE with the kernel setting that limits it.
   explicit DirectoryWatch(const std::string& path, Of what = Of::changes);
+  /// Blocks until there is something to read(). false: the deadline came first.
+  [[nodiscard]] bool await(Deadline deadline) const;
   /// Calls `tell` for each change that waits; the name is empty when changes were lost and all must be looked
   /// at again.
   void read(const std::function<void(std::string_view name)>& tell);

@@ -3,9 +3,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
+#include <sstream>
 
 #include "os/directory.h"
 #include "os/pipe.h"
@@ -22,6 +27,28 @@ bool lock_whole_file(int fd, LockKind kind, Deadline deadline) {
     if (deadline.has_passed()) return false;
     (void)::poll(nullptr, 0, pause);
   }
+}
+
+std::optional<Pid> file_lock_holder(const std::string& path) {
+  struct stat there {};
+  if (::stat(path.c_str(), &there) != 0) return std::nullopt;
+  std::array<char, 64> place{};  // "08:01:4711"
+  (void)std::snprintf(place.data(), place.size(), "%02x:%02x:%llu", major(there.st_dev), minor(there.st_dev),
+                      static_cast<unsigned long long>(there.st_ino));
+  constexpr std::size_t kLargestList = 16UL * 1024 * 1024;
+  const UniqueFd list = open_file("/proc/locks", Access::read);
+  if (!list) return std::nullopt;
+  std::istringstream lines(read_all(list.get(), kLargestList, "list of locks"));
+  // "1: FLOCK  ADVISORY  WRITE 4711 08:01:4711 0 EOF"; who only waits has "->" before the kind.
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string number, kind, strictness, mode, where;
+    Pid pid = 0;
+    if (words >> number >> kind >> strictness >> mode >> pid >> where && kind == "FLOCK" &&
+        where == place.data() && pid > 0)
+      return pid;
+  }
+  return std::nullopt;
 }
 
 UniqueFd open_file(const std::string& path, Access access) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,10 @@ enum class LockKind { shared, exclusive };
 /// false: somebody else has it still, when the deadline comes. The kernel tells nobody of an unlock, and a
 /// wait inside flock() could not be ended; so this looks again after a moment, a few milliseconds at most.
 [[nodiscard]] bool lock_whole_file(int fd, LockKind kind, Deadline deadline);
+
+/// Who has such a lock on that file, as the kernel lists it; nullopt: nobody, somebody in another pid
+/// namespace, or it can't be told.
+[[nodiscard]] std::optional<Pid> file_lock_holder(const std::string& path);
 
 /// For reading; or for both, the file not being made. Empty: it is not there. Throws SystemError.
 enum class Access { read, write };

@@ -159,13 +159,6 @@ std::optional<ExitStatus> peek_exit_status(int pidfd) {
   return std::nullopt;
 }
 
-void pause(Duration span) noexcept {
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(span);
-  timespec left{seconds.count(), (span - seconds).count()};
-  while (::nanosleep(&left, &left) != 0 && errno == EINTR) {
-  }
-}
-
 unsigned usable_processors() noexcept {
   cpu_set_t set;
   CPU_ZERO(&set);

@@ -28,9 +28,6 @@ bool signal_process(int pidfd, int signal);
 /// or newer. nullopt: can't be told.
 [[nodiscard]] std::optional<ExitStatus> peek_exit_status(int pidfd);
 
-/// Sleeps; signals that are handled meanwhile do not end it. Where there is an event to wait for, wait for
-/// that.
-void pause(Duration span) noexcept;
 /// How many this process may run on.
 [[nodiscard]] unsigned usable_processors() noexcept;
 [[nodiscard]] Pid own_pid();

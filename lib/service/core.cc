@@ -315,8 +315,7 @@ void Core::leave() {
   member.leave(os::Deadline::after(kFlushTime));
   if (!orphaned && !member.transport().is_orphaned()) return;
   // The owner was killed: who leaves last takes the bus away. Others who leave now may have a file there for
-  // a moment, or hold the lock of a dead peer that they clear away, which then looks alive: so it takes more
-  // than one attempt.
+  // a moment: so it takes more than one attempt.
   constexpr int kAttempts = 100;
   for (int i = 0; i < kAttempts; ++i)
     if (member.transport().peers().empty() &&

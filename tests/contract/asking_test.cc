@@ -232,12 +232,7 @@ TEST_CASE_FIXTURE(Tidy, "D4: a service that is killed while we wait is PeerGone,
 TEST_CASE_FIXTURE(Tidy, "D4: every open request to a peer that dies ends, and those to others go on") {
   Guard guard = spawn_bus();
   Handle echo = start_on(guard.info(), "echo", echoing());
-  Forked mute([&](Lines& test) {
-    const Client client = ipcm_connect("mute", guard.info());
-    test.say("joined");
-    test.hear();
-    return 0;
-  });
+  Forked mute(member("mute", guard.info().text(), stays));
   CHECK(mute.hear() == "joined");
   std::vector<std::string> ended;
   for (int i = 0; i < 3; ++i)
@@ -288,12 +283,7 @@ TEST_CASE_FIXTURE(Tidy,
   Handle asker = start_on(guard.info(), "asker", echoing());
   for (const bool killed : {true, false}) {
     CAPTURE(killed);
-    Forked first([&](Lines& test) {
-      const Client client = ipcm_connect("b", guard.info());
-      test.say("joined");
-      test.hear();
-      return 0;
-    });
+    Forked first(member("b", guard.info().text(), stays));
     CHECK(first.hear() == "joined");
     const std::string old = asker.send_request("b", "old");
     if (killed)

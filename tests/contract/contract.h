@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 
 #include "support/peers.h"
 #include "transport/protocols.h"
@@ -78,6 +79,18 @@ struct LeaveOut {
   }
 }
 
+/// A process that joins the bus, and then does `body`.
+[[nodiscard]] inline std::function<int(Lines&)> member(const std::string& name, const std::string& info,
+                                                       std::function<void(Lines&, Client&)> body) {
+  return [=](Lines& test) {
+    Client client = ipcm_connect(name, info);
+    test.say("joined");
+    body(test, client);
+    return 0;
+  };
+}
+inline void stays(Lines& test, Client&) { test.hear(); }
+
 /// A forked service on a new bus of that protocol, or on an existing one.
 [[nodiscard]] inline Handle start(const std::string& name, ServiceOptions options) {
   options.bus = bus_options();
@@ -86,13 +99,6 @@ struct LeaveOut {
 [[nodiscard]] inline Handle start_on(const BusInfo& bus, const std::string& name, ServiceOptions options) {
   options.ipcm_info = bus;
   return ipcm_service(name, options);
-}
-
-/// A service that answers each request with itself.
-[[nodiscard]] inline ServiceOptions echoing() {
-  ServiceOptions options;
-  options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
-  return options;
 }
 
 }  // namespace ipcm::test

@@ -12,6 +12,7 @@
 #include "os/directory.h"
 #include "transport/directory/companion.h"
 #include "transport/json_file/document.h"
+#include "transport/json_file/json_file.h"
 
 using namespace ipcm;
 using namespace ipcm::test;
@@ -253,6 +254,47 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: somebody who keeps the file locked does not s
   other.say("write");
   CHECK(collect_contents(a, 1) == Strings{"1"});
   CHECK(other.wait() == ExitStatus::exited(0));
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "JSONFile: while somebody keeps the file locked, asking who is there fails and says who") {
+  struct Deaf final : transport::Receiver {
+    void heard(wire::Heard) override {}
+    void link_lost(const std::string&) override {}
+    void peers_changed() override {}
+    void dropped(const std::string&) override {}
+  } deaf;
+  const Guard guard = spawn();
+  const std::string route = guard.info().route;
+  const Client a = ipcm_connect("a", guard.info());
+  Loop loop;
+  transport::JoinRequest request;
+  request.info = guard.info();
+  request.anonymous = true;
+  request.serializer = wire::make_serializer(request.info);
+  transport::JsonFile visitor(request, loop, deaf, 50ms);
+  Forked other([&](Lines& test) {
+    const os::UniqueFd file(::open(route.c_str(), O_RDWR | O_CLOEXEC));
+    (void)::flock(file.get(), LOCK_EX);
+    test.say("locked");
+    test.hear();
+    return 0;
+  });
+  CHECK(other.hear() == "locked");
+  for (const bool one : {true, false}) {
+    const std::string told = thrown_by<BusError>([&] {
+                               if (one)
+                                 (void)visitor.look("a");
+                               else
+                                 (void)visitor.peers();
+                             }).what();
+    CHECK(contains(told, route));
+    CHECK(contains(told, "process " + std::to_string(other.pid()) + ", which does not let it go"));
+  }
+  other.say("let go");
+  CHECK(other.wait() == ExitStatus::exited(0));
+  CHECK(visitor.look("a").state == transport::PeerFacts::State::active);
+  CHECK(visitor.peers() == Strings{"a"});
 }
 
 TEST_CASE_FIXTURE(Tidy, "F5: one that does not read is bounded, and has room again once it has") {

@@ -11,16 +11,6 @@
 using namespace ipcm;
 using namespace ipcm::test;
 
-namespace {
-
-ServiceOptions echoing() {
-  ServiceOptions options;
-  options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
-  return options;
-}
-
-}  // namespace
-
 TEST_CASE_FIXTURE(Tidy, "F1: when the owner is killed every service ends, and the last one removes the bus") {
   for (const bool exec : {true, false}) {
     CAPTURE(exec);

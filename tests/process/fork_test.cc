@@ -14,12 +14,6 @@ using namespace ipcm::test;
 
 namespace {
 
-ServiceOptions echoing() {
-  ServiceOptions options;
-  options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
-  return options;
-}
-
 /// Tells by a file that a destructor or exit handler ran, and in which process; only while a test asks for
 /// it.
 std::string mark_file;

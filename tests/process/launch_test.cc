@@ -15,12 +15,6 @@ using namespace ipcm::test;
 
 namespace {
 
-ServiceOptions echoing() {
-  ServiceOptions options;
-  options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
-  return options;
-}
-
 struct Prefix {
   std::string prefix;
   template <class Archive>

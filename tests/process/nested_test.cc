@@ -12,12 +12,6 @@ using namespace ipcm::test;
 
 namespace {
 
-ServiceOptions echoing() {
-  ServiceOptions options;
-  options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
-  return options;
-}
-
 ServiceOptions failing() {
   ServiceOptions options = exec_echo();
   options.exec = Exec{.path = child_program("odd_boot"), .args = {"exit"}};

@@ -13,12 +13,6 @@ using namespace ipcm::test;
 
 namespace {
 
-ServiceOptions echoing() {
-  ServiceOptions options;
-  options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
-  return options;
-}
-
 ServiceOptions never_answering() {
   ServiceOptions options;
   options.handle_request = [](Service&, const Request&) -> Answer { return later; };

@@ -114,6 +114,13 @@ template <class E, class Call>
   std::abort();
 }
 
+/// A service that answers each request with itself.
+[[nodiscard]] inline ServiceOptions echoing() {
+  ServiceOptions options;
+  options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
+  return options;
+}
+
 }  // namespace ipcm::test
 
 namespace doctest {

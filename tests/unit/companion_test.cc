@@ -130,6 +130,26 @@ TEST_CASE_FIXTURE(Tidy,
   remove_bus(route);
 }
 
+TEST_CASE_FIXTURE(Tidy, "companion: who is being cleared up after is dead, though its lock is held") {
+  const std::string route = make_bus(directory());
+  const Companion here(route);
+  HeldChild dying([](const auto& stay) { stay(); });
+  HeldChild clearer([&](const auto& stay) {
+    const Companion there(route);
+    HeldLock::Attempt attempt;
+    auto lock = there.take("a", HeldLock::kClearing, attempt);
+    stay();
+    there.release(*lock);
+  });
+  REQUIRE((dying.came() && clearer.came()));
+  CHECK(here.judge("a", dying.pid()).state == State::dead);
+  CHECK(here.judge("a", dying.pid()).pid == dying.pid());
+  CHECK(here.judge("a", std::nullopt, 1000.5).state == State::dead);
+  CHECK(clearer.end() == 0);
+  CHECK(here.judge("a", dying.pid()).state == State::active);
+  remove_bus(route);
+}
+
 TEST_CASE_FIXTURE(Tidy, "companion: a recycled pid is not taken for a live peer") {
   const std::string route = make_bus(directory());
   const Companion here(route);

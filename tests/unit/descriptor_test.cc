@@ -315,6 +315,21 @@ TEST_CASE_FIXTURE(Tidy, "events: a directory tells who came, went, and was close
   CHECK_THROWS_AS(DirectoryWatch(directory() + "/none"), SystemError);
 }
 
+TEST_CASE_FIXTURE(Tidy, "events: a directory tells of each write, if that is wanted, and can be waited for") {
+  test::write_file(directory() + "/a", "x");
+  DirectoryWatch watch(directory(), DirectoryWatch::Of::contents), of_changes(directory());
+  CHECK_FALSE(watch.await(Deadline::passed()));
+  const UniqueFd open(::open((directory() + "/a").c_str(), O_WRONLY | O_CLOEXEC));
+  REQUIRE(::write(open.get(), "y", 1) == 1);
+  CHECK(watch.await(Deadline::after(kHang)));
+  std::string told;
+  watch.read([&](std::string_view name) { told.append(name); });
+  CHECK(told == "a");
+  CHECK_FALSE(watch.await(Deadline::after(std::chrono::milliseconds(1))));
+  CHECK_FALSE(of_changes.await(Deadline::passed()));
+  ::unlink((directory() + "/a").c_str());
+}
+
 TEST_CASE_FIXTURE(Tidy, "events: a directory that goes itself means: look at everything") {
   const std::string below = directory() + "/d";
   REQUIRE(::mkdir(below.c_str(), 0700) == 0);

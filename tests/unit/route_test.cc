@@ -1,9 +1,12 @@
 #include "transport/directory/route.h"
 
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +29,7 @@ using ipcm::test::contains;
 using ipcm::test::error_of;
 using ipcm::test::HeldChild;
 using ipcm::test::in_child;
+using ipcm::test::kHang;
 using ipcm::test::Tidy;
 using os::FileKind;
 using State = PeerFacts::State;
@@ -53,6 +57,33 @@ std::vector<std::string> names_of(Route& route) {
   for (const auto& listed : route.list()) names.push_back(listed.name);
   return names;
 }
+
+/// For the holder of a lock: tells when somebody has read who holds it, so that what happens then is news.
+class Onlooker {
+ public:
+  explicit Onlooker(const std::string& directory) : fd_(::inotify_init1(IN_CLOEXEC)) {
+    (void)::inotify_add_watch(fd_.get(), directory.c_str(), IN_OPEN | IN_ACCESS | IN_DELETE);
+  }
+  /// Blocks until a file there was read, or removed, so many times since the last call.
+  void await(std::uint32_t what, int times) {
+    while (times > 0) {
+      alignas(inotify_event) std::array<char, 4096> buffer{};
+      const ssize_t got = ::read(fd_.get(), buffer.data(), buffer.size());
+      if (got <= 0) throw SystemError(errno, "read changes");
+      for (std::size_t at = 0; at < static_cast<std::size_t>(got);) {
+        inotify_event event{};
+        std::memcpy(&event, buffer.data() + at, sizeof event);
+        if ((event.mask & what) != 0) --times;
+        at += sizeof event + event.len;
+      }
+    }
+  }
+  /// Who does not get a lock looks who has it; once it watches the directory it looks again, and waits.
+  void await_waiter() { await(IN_ACCESS, 2); }
+
+ private:
+  os::UniqueFd fd_;
+};
 
 /// A pid that nothing runs under.
 Pid dead_pid() {
@@ -240,6 +271,84 @@ TEST_CASE_FIXTURE(Tidy, "held lock: when its holder is killed it is free, and te
   CHECK(here.read_file(".x.lock") ==
         R"({"pid":)" + std::to_string(::getpid()) + R"(,"note":"m"})");  // nothing of the old one
   lock->release(here);
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "held lock: who clears up is waited for, until it is done, however far the deadline") {
+  const os::Directory here(directory());
+  bool puts_back = false, dies = false;
+  SUBCASE("and has cleared") {}
+  SUBCASE("and puts back what it could not clear") { puts_back = true; }
+  SUBCASE("and dies over it") { dies = true; }
+  test::write_file(directory() + "/.x.lock", R"({"pid":4000000,"note":"n"})");
+  HeldChild holder([&](const auto& stay) {
+    const os::Directory there(directory());
+    HeldLock::Attempt attempt;
+    auto lock = HeldLock::acquire(there, ".x.lock", HeldLock::kClearing, attempt);
+    Onlooker onlooker(directory());
+    stay();
+    onlooker.await_waiter();
+    if (dies) ::_exit(0);
+    if (puts_back)
+      lock->put_back(attempt.left_by);
+    else
+      lock->release(there);
+    onlooker.await(IN_DELETE, puts_back ? 1 : 2);  // its end would be an event too
+  });
+  REQUIRE(holder.came());
+  holder.go();
+  const auto began = os::Clock::now();
+  HeldLock::Attempt attempt;
+  auto lock = HeldLock::acquire(here, ".x.lock", "m", attempt, kHang);
+  CHECK(os::Clock::now() - began < kHang);
+  REQUIRE(lock);
+  CHECK(attempt.left == (puts_back || dies));
+  CHECK(attempt.left_by == (puts_back ? 4000000 : dies ? holder.pid() : 0));
+  CHECK(look_at_lock(here, ".x.lock").held);
+  lock->release(here);
+  CHECK(holder.end() == 0);
+}
+
+TEST_CASE_FIXTURE(Tidy, "held lock: who has just got it is waited for until it says that it stays") {
+  const os::Directory here(directory());
+  const std::string path = directory() + "/.x.lock";
+  test::write_file(path, R"({"pid":4000000,"note":"n"})");
+  HeldChild holder([&](const auto& stay) {
+    const os::UniqueFd own(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (os::try_lock(own.get()) != os::LockAttempt::taken) return;
+    Onlooker onlooker(directory());
+    stay();
+    onlooker.await_waiter();
+    const std::string note = R"({"pid":)" + std::to_string(::getpid()) + R"(,"note":"stays"})";
+    (void)!::pwrite(own.get(), note.data(), note.size(), 0);
+    onlooker.await(IN_DELETE, 1);
+  });
+  REQUIRE(holder.came());
+  holder.go();
+  const auto began = os::Clock::now();
+  HeldLock::Attempt attempt;
+  CHECK_FALSE(HeldLock::acquire(here, ".x.lock", "m", attempt, kHang));
+  CHECK(os::Clock::now() - began < kHang);
+  CHECK(attempt.holder == holder.pid());
+  CHECK(look_at_lock(here, ".x.lock").note == "stays");
+  ::unlink(path.c_str());
+  CHECK(holder.end() == 0);
+}
+
+TEST_CASE_FIXTURE(Tidy, "held lock: who clears up for too long has it") {
+  const os::Directory here(directory());
+  HeldChild holder([&](const auto& stay) {
+    const os::Directory there(directory());
+    HeldLock::Attempt attempt;
+    auto lock = HeldLock::acquire(there, ".x.lock", HeldLock::kClearing, attempt);
+    stay();
+    lock->release(there);
+  });
+  REQUIRE(holder.came());
+  HeldLock::Attempt attempt;
+  CHECK_FALSE(HeldLock::acquire(here, ".x.lock", "m", attempt));
+  CHECK(attempt.holder == holder.pid());
+  CHECK(holder.end() == 0);
 }
 
 TEST_CASE_FIXTURE(Tidy, "held lock: the death of its holder shows in the directory") {

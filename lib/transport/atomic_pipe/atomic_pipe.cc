@@ -220,30 +220,11 @@ bool AtomicPipe::is_elsewhere(Pid pid) {
   });
 }
 
-namespace {
-
-class AtomicPipeProtocol final : public DirectoryProtocol {
- public:
-  [[nodiscard]] const char* name() const override { return "AtomicPipe"; }
-  [[nodiscard]] const char* summary() const override {
-    return "named pipes in a directory; without sockets, no broker";
-  }
-  [[nodiscard]] std::string why_not_viable() const noexcept override {
-    // Pipes are reached through the directory's descriptor, so that the length of a path does not matter.
-    return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
-                                                                        : "/proc is not mounted";
-  }
-  [[nodiscard]] bool keeps_messages() const override { return false; }
-  [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
-                                                Receiver& receiver) const override {
-    return std::make_unique<AtomicPipe>(request, loop, receiver);
-  }
-};
-
-}  // namespace
-
 const Protocol& atomic_pipe_protocol() {
-  static const AtomicPipeProtocol protocol;
+  static const DirectoryProtocolOf<AtomicPipe> protocol(
+      {.name = "AtomicPipe",
+       .summary = "named pipes in a directory; without sockets, no broker",
+       .keeps_messages = false});
   return protocol;
 }
 

@@ -20,6 +20,10 @@ class StoreError : public BusError {
  public:
   StoreError(Failure::Kind kind, const std::string& what) : BusError(what), kind_(kind) {}
   [[nodiscard]] Failure::Kind kind() const noexcept { return kind_; }
+  /// Its tables, or the server.
+  [[nodiscard]] bool bus_is_gone() const noexcept {
+    return kind_ == Failure::Kind::missing || kind_ == Failure::Kind::lost;
+  }
 
  private:
   Failure::Kind kind_;
@@ -52,6 +56,12 @@ struct PeerRow {
   bool dies_unseen = false;    ///< no lock of its tells of its death: watch its process
 };
 
+/// Whether a peer in that state is one of the bus, and can be sent to.
+[[nodiscard]] inline bool is_there(transport::PeerFacts::State state) {
+  using State = transport::PeerFacts::State;
+  return state == State::active || state == State::present || state == State::suspended;
+}
+
 /// One connection to the tables of a bus, and what there is beside them: who is alive, and how one is woken.
 /// Throws StoreError.
 class Store {
@@ -74,6 +84,10 @@ class Store {
   [[nodiscard]] virtual std::string id_of(const std::string& name) const { return name; }
   /// All rows, or that of one id. Without `judged`, only what the table says.
   [[nodiscard]] virtual std::vector<PeerRow> rows(const std::string* id, bool judged = true) = 0;
+  [[nodiscard]] std::optional<PeerRow> row(const std::string& id) {
+    auto found = rows(&id);
+    return found.empty() ? std::nullopt : std::optional<PeerRow>(std::move(found.front()));
+  }
 
   /// The lock that says that a peer lives. false: a live process has it.
   [[nodiscard]] virtual bool take_name(const PeerRow& who, const std::string& note,

@@ -134,7 +134,10 @@ PeerFacts Companion::judge(const std::string& peer, std::optional<Pid> noted,
   PeerFacts facts;
   const LockFacts lock = look_at_lock(directory_, lock_of(peer));
   facts.pid = noted.value_or(lock.held ? lock.pid : 0);
-  if (lock.held) {
+  if (lock.is_held_for_clearing()) {
+    facts.pid = noted.value_or(0);
+    facts.state = PeerFacts::State::dead;
+  } else if (lock.held) {
     facts.class_name = lock.note;
     facts.state = noted ? PeerFacts::State::active : PeerFacts::State::present;
   } else if (!noted) {

@@ -198,6 +198,11 @@ OwnerFacts owner_by_lock(const std::string& directory, const std::string& file) 
   return {facts.exists, facts.held, facts.pid};
 }
 
+std::string why_no_short_paths() noexcept {
+  return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
+                                                                      : "/proc is not mounted";
+}
+
 std::string DirectoryProtocol::make_route(const SpawnOptions& options) const {
   if (!options.route.empty()) {
     if (os::look_at(options.route).kind != os::FileKind::directory)

@@ -74,13 +74,40 @@ class DirectoryTransport : public Transport {
   ForeignWatch foreign_;
 };
 
+/// Null where a directory can be reached through its descriptor, so that the length of its path does not
+/// matter.
+[[nodiscard]] std::string why_no_short_paths() noexcept;
+
 /// The part of a Protocol that is the same for all directories.
 class DirectoryProtocol : public Protocol {
  public:
+  [[nodiscard]] std::string why_not_viable() const noexcept override { return why_no_short_paths(); }
   [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;
   bool remove_route(const BusInfo& info) const noexcept final;
   [[nodiscard]] std::unique_ptr<Ownership> own(const BusInfo& info) const final;
   [[nodiscard]] OwnerFacts owner(const BusInfo& info) const final;
+};
+
+/// All of it, for a Transport that is made of a JoinRequest, a Loop and a Receiver.
+template <class Member>
+class DirectoryProtocolOf final : public DirectoryProtocol {
+ public:
+  struct Traits {
+    const char* name;
+    const char* summary;  ///< for people
+    bool keeps_messages;
+  };
+  explicit DirectoryProtocolOf(const Traits& traits) : traits_(traits) {}
+  [[nodiscard]] const char* name() const override { return traits_.name; }
+  [[nodiscard]] const char* summary() const override { return traits_.summary; }
+  [[nodiscard]] bool keeps_messages() const override { return traits_.keeps_messages; }
+  [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
+                                                Receiver& receiver) const override {
+    return std::make_unique<Member>(request, loop, receiver);
+  }
+
+ private:
+  Traits traits_;
 };
 
 /// Ownership as a lock file in a directory (Route::kOwnerFile, or another).

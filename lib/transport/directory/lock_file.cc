@@ -5,6 +5,8 @@
 #include <set>
 #include <utility>
 
+#include "os/clock.h"
+#include "os/events.h"
 #include "os/pipe.h"
 #include "os/process.h"
 #include "os/random.h"
@@ -72,6 +74,25 @@ void read_note(int fd, LockFacts& facts) {
   }
 }
 
+enum class Outlook { free, soon_free, taken };
+
+Outlook outlook_of(const os::Directory& directory, const std::string& file) {
+  const LockFacts facts = look_at_lock(directory, file);
+  if (!facts.held) return Outlook::free;
+  // What stands there may still be the word of the one before: who has just got the lock writes his own next.
+  const bool told = facts.written_by == facts.pid;
+  return !told || facts.is_held_for_clearing() ? Outlook::soon_free : Outlook::taken;
+}
+
+/// false: the deadline came first.
+bool await_change_of(const std::string& file, os::DirectoryWatch& watch, os::Deadline deadline) {
+  for (bool changed = false; !changed;) {
+    if (!watch.await(deadline)) return false;
+    watch.read([&](std::string_view name) { changed = changed || name.empty() || name == file; });
+  }
+  return true;
+}
+
 }  // namespace
 
 HeldLock::HeldLock(HeldLock&& other) noexcept = default;
@@ -92,20 +113,25 @@ HeldLock::~HeldLock() {
 }
 
 std::optional<HeldLock> HeldLock::acquire(const os::Directory& directory, const std::string& file,
-                                          const std::string& note, Attempt& attempt) {
-  // In steps, for now: the end of clearing up shows in the directory (IN_CLOSE_WRITE), and could be waited
-  // for there.
-  constexpr int kLooks = 200;
-  constexpr std::chrono::microseconds kPause{500};
-  for (int looks = 0;; ++looks) {
-    auto lock = try_to_acquire(directory, file, note, attempt);
-    if (lock || note == kClearing || attempt.holder == os::own_pid() || looks == kLooks) return lock;
-    const LockFacts facts = look_at_lock(directory, file);
-    // What stands there may still be the word of the one before.
-    const bool told = facts.written_by == facts.pid;
-    if (facts.held && told && facts.note != kClearing) return lock;
-    os::pause(kPause);
-  }
+                                          const std::string& note, Attempt& attempt, Duration patience) {
+  auto lock = try_to_acquire(directory, file, note, attempt);
+  const auto is_decided = [&] {
+    return lock || attempt.holder == os::own_pid() || outlook_of(directory, file) == Outlook::taken;
+  };
+  if (note == kClearing || is_decided()) return lock;
+  const auto deadline = os::Deadline::after(patience);
+  // Before the next look: whatever happens after that look is told.
+  os::DirectoryWatch watch(directory.short_path("."), os::DirectoryWatch::Of::contents);
+  do {
+    // Only looking, and not trying: a try that fails closes the file after writing, which is told to
+    // everybody who waits, and to us.
+    while (outlook_of(directory, file) == Outlook::soon_free) {
+      // Is it told at all? Not if the holder's child has inherited the open file; so a last try.
+      if (!await_change_of(file, watch, deadline)) return try_to_acquire(directory, file, note, attempt);
+    }
+    lock = try_to_acquire(directory, file, note, attempt);
+  } while (!is_decided() && !deadline.has_passed());
+  return lock;
 }
 
 std::optional<HeldLock> HeldLock::try_to_acquire(const os::Directory& directory, const std::string& file,

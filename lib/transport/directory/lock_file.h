@@ -33,13 +33,15 @@ class HeldLock {
     bool left = false;  ///< The file was there, and nobody held it: its writer died.
     Pid left_by = 0;    ///< That writer; 0: it died before it had written its pid.
   };
-  /// nullopt: a live process has it. `note` is for whoever looks at the lock.
+  /// The note of who has a lock for a moment only, to clear up after one who died.
+  static constexpr const char* kClearing = "(clearing up)";
+  static constexpr Duration kPatience = std::chrono::milliseconds(100);
+  /// nullopt: a live process has it. `note` is for whoever looks at the lock. Who is clearing up is waited
+  /// for, so long at most, unless one wants to clear up oneself: its end shows in the directory. Throws
+  /// SystemError.
   [[nodiscard]] static std::optional<HeldLock> acquire(const os::Directory& directory,
                                                        const std::string& file, const std::string& note,
-                                                       Attempt& attempt);
-  /// The note of who has a lock for a moment only, to clear up after one who died. acquire() waits for such a
-  /// one to be done, a tenth of a second at most.
-  static constexpr const char* kClearing = "(clearing up)";
+                                                       Attempt& attempt, Duration patience = kPatience);
   /// Takes the place of whoever holds it or held it, without a moment in which nobody does. The one before
   /// still has a lock, on a file that nobody sees any more.
   [[nodiscard]] static HeldLock replace(const os::Directory& directory, const std::string& file,
@@ -67,6 +69,8 @@ struct LockFacts {
   Pid pid = 0;         ///< who holds it, or who wrote it; 0: not known
   Pid written_by = 0;  ///< as its writer numbers itself, which may be in another pid namespace
   std::string note;
+  /// Not by the peer of that name, which was found dead.
+  [[nodiscard]] bool is_held_for_clearing() const { return held && note == HeldLock::kClearing; }
 };
 [[nodiscard]] LockFacts look_at_lock(const os::Directory& directory, const std::string& file);
 

@@ -65,7 +65,10 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock) const {
   const bool ours = lock.held || (lock.exists && (!pid || *pid == lock.pid));
   if (has_lock != nullptr) *has_lock = ours;
   facts.pid = pid.value_or(ours ? lock.pid : 0);
-  if (ours) {
+  if (lock.is_held_for_clearing()) {
+    facts.pid = pid.value_or(0);
+    facts.state = PeerFacts::State::dead;
+  } else if (ours) {
     facts.class_name = lock.note;
     facts.state = !lock.held ? PeerFacts::State::dead
                   : pid      ? PeerFacts::State::active

@@ -2,13 +2,14 @@
 
 #include <sys/epoll.h>
 
-#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include "ipcm/error.h"
 #include "os/clock.h"
+#include "os/file_lock.h"
 #include "os/process.h"
+#include "transport/directory/directory_transport.h"
 #include "transport/directory/statistics_file.h"
 #include "transport/json_file/protocol.h"
 #include "wire/envelope.h"
@@ -17,9 +18,7 @@
 namespace ipcm::transport {
 namespace {
 
-/// Somebody who has the file locked longer than this has stopped.
-constexpr auto kLockTime = std::chrono::seconds(30);
-/// Leaving without a word does not wait as long.
+/// Leaving without a word does not wait as long as other things.
 constexpr auto kSilentTime = std::chrono::seconds(1);
 /// Inside the loop nobody waits for the lock; it is tried again after this.
 constexpr auto kRetry = std::chrono::milliseconds(2);
@@ -28,49 +27,23 @@ constexpr std::size_t kLargestMailbox = 16UL * 1024 * 1024;
 
 }  // namespace
 
-JsonFile::JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver)
-    : request_(request), loop_(loop), receiver_(receiver), store_(request.info.route), foreign_(loop, [this] {
-        receiver_.peers_changed();
-      }) {
+JsonFile::JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver, Duration patience)
+    : request_(request),
+      loop_(loop),
+      receiver_(receiver),
+      patience_(patience),
+      store_(request.info.route),
+      mailbox_(request.name, receiver),
+      presence_(store_.companion(), loop, receiver) {
   if (request.anonymous) return;
   HeldLock::Attempt attempt;
   auto lock = store_.companion().take(request_.name, request_.class_name, attempt);
   if (!lock) throw NameTaken(request_.name, attempt.holder, request_.info.route);
   lock_ = std::move(*lock);
   try {
-    // Before we are listed: no first message can be missed.
-    file_watch_ = std::make_unique<os::FileWatch>(request_.info.route);
-    changing_ = loop_.watch(file_watch_->fd(), EPOLLIN, [this](std::uint32_t) { on_change(); });
-    const bool left = attempt.left;
-    const Pid left_by = attempt.left_by;
+    watch_file();  // before we are listed: no first message can be missed
     change([&](JsonDocument& document) {
-      const auto found = document.clients.find(request_.name);
-      if (found != document.clients.end()) {
-        const JsonClient before = JsonClient::parse(found->second);
-        const auto began = os::start_time(os::own_pid());
-        // A program that became another one by exec gets what it had put back for that.
-        const bool was_us =
-            before.pid == os::own_pid() && began && before.since && std::abs(*began - *before.since) < 0.02;
-        const bool expired = !before.pid && before.suspend_expires.value_or(1e300) < os::wall_clock_seconds();
-        HeldLock::Attempt asked;
-        asked.left = left;
-        asked.left_by = left_by;
-        const bool leftover = before.pid && Companion::is_leftover(*before.pid, asked);
-        if (!leftover && !expired && before.pid)
-          throw NameTaken(request_.name, *before.pid, request_.info.route);
-        if (!leftover && !expired && !request_.reconnect)
-          throw NameTaken("the name '" + request_.name +
-                          "' is that of a suspended peer; take it up with ipcm_reconnect");
-        if (!was_us && (expired || !request_.reconnect)) {
-          document.messages.erase(request_.name);
-          document.stats.erase(request_.name);
-        }
-      }
-      if (const auto stats = document.stats.find(request_.name); stats != document.stats.end())
-        past_ = read_statistics(stats->second);
-      document.clients[request_.name] =
-          JsonClient{os::own_pid(), std::nullopt, os::start_time(os::own_pid())}.text();
-      document.messages.try_emplace(request_.name, "[]");
+      claim(document, attempt);
       return true;
     });
   } catch (...) {
@@ -78,6 +51,32 @@ JsonFile::JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver)
     throw;
   }
   joined_ = true;
+}
+
+void JsonFile::claim(JsonDocument& document, const HeldLock::Attempt& attempt) {
+  const auto found = document.clients.find(request_.name);
+  if (found != document.clients.end()) {
+    const JsonClient before = JsonClient::parse(found->second);
+    const auto began = os::start_time(os::own_pid());
+    // A program that became another one by exec gets what it had put back for that.
+    const bool was_us =
+        before.pid == os::own_pid() && began && before.since && std::abs(*began - *before.since) < 0.02;
+    const bool expired = !before.pid && before.suspend_expires.value_or(1e300) < os::wall_clock_seconds();
+    const bool leftover = before.pid && Companion::is_leftover(*before.pid, attempt);
+    if (!leftover && !expired && before.pid) throw NameTaken(request_.name, *before.pid, request_.info.route);
+    if (!leftover && !expired && !request_.reconnect)
+      throw NameTaken("the name '" + request_.name +
+                      "' is that of a suspended peer; take it up with ipcm_reconnect");
+    if (!was_us && (expired || !request_.reconnect)) {
+      document.messages.erase(request_.name);
+      document.stats.erase(request_.name);
+    }
+  }
+  if (const auto stats = document.stats.find(request_.name); stats != document.stats.end())
+    past_ = read_statistics(stats->second);
+  document.clients[request_.name] =
+      JsonClient{os::own_pid(), std::nullopt, os::start_time(os::own_pid())}.text();
+  document.messages.try_emplace(request_.name, "[]");
 }
 
 JsonFile::~JsonFile() {
@@ -97,51 +96,91 @@ JsonFile::~JsonFile() {
 
 void JsonFile::forget_place(JsonDocument& document) const {
   document.clients.erase(request_.name);
-  const auto mailbox = document.messages.find(request_.name);
-  if (mailbox == document.messages.end()) return;
-  std::vector<std::string_view> kept;
-  for (const std::string_view element : elements_of(mailbox->second))
-    if (put_back_.contains(key_of_message(element))) kept.push_back(element);
-  if (kept.empty()) {
-    document.messages.erase(mailbox);
-    return;
-  }
-  std::string text = array_of(kept);
-  mailbox->second = std::move(text);
+  mailbox_.empty(document);
+}
+
+// ---- the document
+
+bool JsonFile::read_if_there(const std::function<void(const JsonDocument&)>& look) {
+  return was_done(store_.read(look, limit()));
+}
+
+bool JsonFile::change_if_there(const std::function<bool(JsonDocument&)>& change) {
+  return was_done(store_.change(change, limit()));
+}
+
+bool JsonFile::was_done(JsonStore::Result result) const {
+  if (result == JsonStore::Result::busy) throw BusError(who_locks());
+  return result == JsonStore::Result::done;
 }
 
 void JsonFile::read(const std::function<void(const JsonDocument&)>& look) {
-  switch (store_.read(look, os::Deadline::after(kLockTime))) {
-    case JsonStore::Result::done:
-      return;
-    case JsonStore::Result::gone:
-      throw BusError("the bus at '" + request_.info.route + "' was taken down");
-    case JsonStore::Result::busy:
-      fail_locked();
-  }
-}
-
-void JsonFile::fail_locked() const {
-  throw BusError("the bus at '" + request_.info.route + "' is locked by somebody who does not let it go");
+  if (!read_if_there(look)) fail_gone();
 }
 
 void JsonFile::change(const std::function<bool(JsonDocument&)>& change) {
-  switch (store_.change(change, os::Deadline::after(kLockTime))) {
-    case JsonStore::Result::done:
-      return;
-    case JsonStore::Result::gone:
-      throw BusError("the bus at '" + request_.info.route + "' was taken down");
-    case JsonStore::Result::busy:
-      fail_locked();
+  if (!change_if_there(change)) fail_gone();
+}
+
+void JsonFile::fail_gone() const {
+  throw BusError("the bus at '" + request_.info.route + "' was taken down");
+}
+
+std::string JsonFile::who_locks() const {
+  const std::string bus = "the bus at '" + request_.info.route + "' is locked by ";
+  // A lock may outlast who took it, in a child that has inherited the open file.
+  const auto holder = os::file_lock_holder(request_.info.route);
+  if (holder && os::is_running(*holder))
+    return bus + "process " + std::to_string(*holder) + ", which does not let it go: let it go on, or end it";
+  return bus + "somebody who does not let it go; /proc/locks tells who";
+}
+
+void JsonFile::watch_file() {
+  if (file_watch_) return;
+  file_watch_ = std::make_unique<os::FileWatch>(request_.info.route);
+  changing_ = loop_.watch(file_watch_->fd(), EPOLLIN, [this](std::uint32_t) { on_change(); });
+}
+
+void JsonFile::on_change() {
+  if (file_watch_->read()) stale_ = true;
+  if (receiving_ || presence_.watches()) take_in(Hurry::no_wait);
+}
+
+void JsonFile::look_later(std::chrono::milliseconds after) {
+  later_ = loop_.at(os::Clock::now() + after, [this] { take_in(Hurry::no_wait); });
+}
+
+void JsonFile::take_in(Hurry hurry) {
+  if (file_watch_ && file_watch_->read()) stale_ = true;
+  if (!stale_) return;
+  stale_ = false;
+  const auto deadline = hurry == Hurry::wait ? limit() : os::Deadline::passed();
+  const auto look = [&](const JsonDocument& document) {
+    presence_.note(document, JsonPresence::Tell::receiver);
+    if (!receiving_ && hurry == Hurry::no_wait)
+      stale_ = true;  // receive(true) looks again
+    else if (joined_)
+      mailbox_.hand_out(document);
+  };
+  try {
+    switch (store_.read(look, deadline)) {
+      case JsonStore::Result::done:
+        acknowledge(mailbox_.take_broken());
+        return;
+      case JsonStore::Result::gone:
+        if (presence_.watches()) receiver_.peers_changed();
+        return;
+      case JsonStore::Result::busy:
+        stale_ = true;
+        look_later(kRetry);
+        return;
+    }
+  } catch (const ProtocolError& error) {
+    receiver_.dropped(std::string("the bus can't be read: ") + error.what());
   }
 }
 
-PeerFacts JsonFile::judge(const JsonDocument& document, const std::string& peer) const {
-  const auto found = document.clients.find(peer);
-  if (found == document.clients.end()) return {};
-  const JsonClient client = JsonClient::parse(found->second);
-  return store_.companion().judge(peer, client.pid, client.suspend_expires);
-}
+// ---- messages
 
 Transport::Sent JsonFile::send(const Message& message, std::string& why) {
   const std::string text = wire::write_envelope(message);
@@ -150,7 +189,7 @@ Transport::Sent JsonFile::send(const Message& message, std::string& why) {
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
   Sent sent = Sent::gone;
   const auto put = [&](JsonDocument& document) {
-    const PeerFacts::State state = judge(document, message.to).state;
+    const PeerFacts::State state = presence_.judge(document, message.to).state;
     if (state == PeerFacts::State::absent || state == PeerFacts::State::dead) {
       why = state == PeerFacts::State::dead ? "its process is gone"
                                             : "no such peer on the bus " + request_.info.route;
@@ -167,93 +206,17 @@ Transport::Sent JsonFile::send(const Message& message, std::string& why) {
     sent = Sent::done;
     return true;
   };
-  switch (store_.change(put, os::Deadline::after(kLockTime))) {
+  switch (store_.change(put, limit())) {
     case JsonStore::Result::done:
       return sent;
     case JsonStore::Result::gone:
       why = "the bus was taken down";
       return Sent::gone;
     case JsonStore::Result::busy:
-      why = "the file of the bus is locked by somebody who does not let it go";
+      why = who_locks();
       return Sent::full;
   }
   return sent;
-}
-
-void JsonFile::on_change() {
-  if (file_watch_->read()) stale_ = true;
-  if (receiving_ || watches_peers_) take_in(Hurry::no_wait);
-}
-
-void JsonFile::look_later(std::chrono::milliseconds after) {
-  later_ = loop_.at(os::Clock::now() + after, [this] { take_in(Hurry::no_wait); });
-}
-
-void JsonFile::take_in(Hurry hurry) {
-  if (file_watch_ && file_watch_->read()) stale_ = true;
-  if (!stale_) return;
-  stale_ = false;
-  const auto limit = hurry == Hurry::wait ? os::Deadline::after(kLockTime) : os::Deadline::passed();
-  const auto look = [&](const JsonDocument& document) {
-    note_clients(document);
-    if (receiving_ || hurry == Hurry::wait)
-      hand_out(document);
-    else
-      stale_ = true;  // receive(true) looks again
-  };
-  try {
-    switch (store_.read(look, limit)) {
-      case JsonStore::Result::done:
-        acknowledge(std::exchange(broken_, {}));
-        return;
-      case JsonStore::Result::gone:
-        if (watches_peers_) receiver_.peers_changed();
-        return;
-      case JsonStore::Result::busy:
-        stale_ = true;
-        look_later(kRetry);
-        return;
-    }
-  } catch (const ProtocolError& error) {
-    receiver_.dropped(std::string("the bus can't be read: ") + error.what());
-  }
-}
-
-void JsonFile::hand_out(const JsonDocument& document) {
-  if (!joined_) return;
-  const auto mailbox = document.messages.find(request_.name);
-  if (mailbox == document.messages.end()) return;
-  std::unordered_map<std::string, std::size_t> seen;
-  std::vector<Message> fresh;
-  for (const std::string_view element : elements_of(mailbox->second)) {
-    const std::string key = key_of_message(element);
-    if (++seen[key] <= handed_out_[key]) continue;
-    if (keeps_requeued_ && put_back_.contains(key)) continue;
-    put_back_.erase(key);
-    ++handed_out_[key];
-    try {
-      Message message = wire::read_envelope(element, request_.name);
-      if (message.id != key) keys_[message.id] = key;
-      fresh.push_back(std::move(message));
-    } catch (const ProtocolError& error) {
-      broken_.push_back(key);
-      receiver_.dropped(std::string("a message was dropped: ") + error.what());
-    }
-  }
-  for (Message& message : fresh) receiver_.received(std::move(message));
-}
-
-void JsonFile::note_clients(const JsonDocument& document) {
-  if (!watches_peers_) return;
-  std::vector<ForeignWatch::Peer> foreign;
-  for (const auto& [name, raw] : document.clients) {
-    const JsonClient client = JsonClient::parse(raw);
-    if (client.pid && !store_.companion().holds_lock(name)) foreign.push_back({name, *client.pid});
-  }
-  foreign_.follow(foreign);
-  if (clients_ == document.clients) return;
-  clients_ = document.clients;
-  receiver_.peers_changed();
 }
 
 void JsonFile::drain() {
@@ -274,124 +237,46 @@ void JsonFile::requeue(const std::vector<Message>& messages) {
     return;
   }
   change([&](JsonDocument& document) {
-    std::string& mailbox = document.messages.try_emplace(request_.name, "[]").first->second;
-    const std::string before = mailbox;
-    mailbox = "[]";
-    for (const Message& message : messages) append_element(mailbox, wire::write_envelope(message));
-    for (const std::string_view element : elements_of(before)) append_element(mailbox, element);
+    mailbox_.put_back(document, messages);
     return true;
   });
-  for (const Message& message : messages) put_back_.insert(message.id);
+  mailbox_.note_put_back(messages);
   stale_ = true;
 }
 
 void JsonFile::acknowledge(const std::vector<std::string>& ids) {
   if (!joined_) return;
-  std::unordered_map<std::string, std::size_t> done;
-  for (const std::string& id : ids) {
-    std::string key = id;
-    if (const auto made_up = keys_.find(id); made_up != keys_.end()) {
-      key = std::move(made_up->second);
-      keys_.erase(made_up);
-    }
-    const auto out = handed_out_.find(key);
-    if (out != handed_out_.end() && out->second > done[key]) ++done[key];
-  }
-  std::erase_if(done, [](const auto& entry) { return entry.second == 0; });
+  const auto done = mailbox_.finished(ids);
   if (done.empty()) return;
-  const auto remove = [&](JsonDocument& document) {
-    const auto mailbox = document.messages.find(request_.name);
-    if (mailbox == document.messages.end()) return false;
-    std::vector<std::string_view> rest;
-    auto left = done;
-    for (const std::string_view element : elements_of(mailbox->second)) {
-      const std::string key = key_of_message(element);
-      if (const auto count = left.find(key); count != left.end() && count->second > 0)
-        --count->second;
-      else
-        rest.push_back(element);
-    }
-    std::string text = array_of(rest);
-    mailbox->second = std::move(text);
-    return true;
-  };
-  if (store_.change(remove, os::Deadline::after(kLockTime)) == JsonStore::Result::busy) fail_locked();
-  for (const auto& [key, count] : done)
-    if ((handed_out_[key] -= count) == 0) handed_out_.erase(key);
+  (void)change_if_there([&](JsonDocument& document) { return mailbox_.remove(document, done); });
+  mailbox_.forget(done);
 }
 
+// ---- peers
+
 std::vector<std::string> JsonFile::peers() {
-  std::vector<std::string> names, dead;
-  if (store_.read(
-          [&](const JsonDocument& document) {
-            for (const auto& [name, raw] : document.clients) {
-              if (joined_ && name == request_.name) continue;
-              if (judge(document, name).state != PeerFacts::State::dead)
-                names.push_back(name);
-              else if (const auto unread = document.messages.find(name);
-                       unread == document.messages.end() || elements_of(unread->second).empty())
-                dead.push_back(name);  // messages are never thrown away unseen: they wait for a successor
-            }
-          },
-          os::Deadline::after(kLockTime)) != JsonStore::Result::done)
-    return {};
-  if (dead.empty()) return names;
-  (void)store_.change(
-      [&](JsonDocument& document) {
-        bool changed = false;
-        for (const std::string& name : dead) {
-          // Who clears holds the lock meanwhile, so that nobody takes the name in between.
-          HeldLock::Attempt attempt;
-          auto lock = store_.companion().take(name, HeldLock::kClearing, attempt);
-          if (!lock) continue;
-          const auto found = document.clients.find(name);
-          if (found != document.clients.end()) {
-            const JsonClient client = JsonClient::parse(found->second);
-            const bool expired =
-                !client.pid && client.suspend_expires.value_or(1e300) < os::wall_clock_seconds();
-            if (expired || (client.pid && Companion::is_leftover(*client.pid, attempt))) {
-              document.clients.erase(name);
-              document.messages.erase(name);
-              document.stats.erase(name);
-              changed = true;
-            }
-          }
-          store_.companion().release(*lock);
-        }
-        return changed;
-      },
-      os::Deadline::after(kLockTime));
-  return names;
+  JsonPresence::Listed listed;
+  const std::string us = joined_ ? request_.name : std::string();
+  (void)read_if_there([&](const JsonDocument& document) { listed = presence_.list(document, us); });
+  // If somebody keeps the document locked now, the dead stay for another time.
+  if (!listed.dead.empty())
+    (void)store_.change([&](JsonDocument& document) { return presence_.clear(document, listed.dead); },
+                        limit());
+  return listed.names;
 }
 
 PeerFacts JsonFile::look(const std::string& peer) {
   PeerFacts facts;
-  (void)store_.read([&](const JsonDocument& document) { facts = judge(document, peer); },
-                    os::Deadline::after(kLockTime));
+  (void)read_if_there([&](const JsonDocument& document) { facts = presence_.judge(document, peer); });
   return facts;
 }
 
 void JsonFile::watch_peers() {
-  if (watches_peers_) return;
-  watches_peers_ = true;
-  if (!file_watch_) {
-    file_watch_ = std::make_unique<os::FileWatch>(request_.info.route);
-    changing_ = loop_.watch(file_watch_->fd(), EPOLLIN, [this](std::uint32_t) { on_change(); });
-  }
-  presence_watch_ = std::make_unique<os::DirectoryWatch>(store_.companion().directory().short_path("."));
-  presence_ = loop_.watch(presence_watch_->fd(), EPOLLIN, [this](std::uint32_t) {
-    bool changed = false;
-    presence_watch_->read([&](std::string_view file) {
-      changed = changed || (file != JsonStore::kJournal && Companion::is_news(file));
-    });
-    if (changed) receiver_.peers_changed();
-  });
+  if (presence_.watches()) return;
+  watch_file();
+  presence_.watch();
   (void)store_.read(
-      [&](const JsonDocument& document) {
-        clients_ = document.clients;
-        note_clients(document);
-      },
-      os::Deadline::after(kLockTime));
+      [&](const JsonDocument& document) { presence_.note(document, JsonPresence::Tell::nobody); }, limit());
 }
 
 std::map<std::string, Statistics> JsonFile::all_statistics() {
@@ -402,6 +287,8 @@ std::map<std::string, Statistics> JsonFile::all_statistics() {
   return all;
 }
 
+// ---- leaving
+
 void JsonFile::leave(const Statistics& statistics) {
   const bool counted = !statistics.sent.empty() || !statistics.read.empty();
   if (!joined_ && !(request_.anonymous && counted)) return;
@@ -410,12 +297,14 @@ void JsonFile::leave(const Statistics& statistics) {
   try {
     (void)store_.change(
         [&](JsonDocument& document) {
-          hand_out(document);  // what has come up to now; who sends from now on is told that we are gone
+          if (joined_)
+            mailbox_.hand_out(
+                document);  // what has come up to now; who sends from now on is told that we are gone
           if (counted) document.stats[request_.name] = write_statistics(statistics);
           if (joined_) forget_place(document);
           return true;
         },
-        os::Deadline::after(kLockTime));
+        limit());
   } catch (const Error& error) {
     receiver_.dropped(std::string("the bus was left, and could not be told so: ") + error.what());
   }
@@ -446,10 +335,7 @@ class JsonFileProtocol final : public FileProtocol {
   [[nodiscard]] const char* summary() const override {
     return "one JSON file, rewritten for each message; slow, easily looked into";
   }
-  [[nodiscard]] std::string why_not_viable() const noexcept override {
-    return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
-                                                                        : "/proc is not mounted";
-  }
+  [[nodiscard]] std::string why_not_viable() const noexcept override { return why_no_short_paths(); }
   [[nodiscard]] bool keeps_messages() const override { return true; }
   [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
                                                 Receiver& receiver) const override {

@@ -1,26 +1,28 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "os/events.h"
-#include "transport/directory/foreign_watch.h"
+#include "transport/json_file/mailbox.h"
+#include "transport/json_file/presence.h"
 #include "transport/json_file/store.h"
 #include "transport/transport.h"
 
 namespace ipcm::transport {
 
-// A member of a bus that is one JSON document (document.h, store.h; docs/bus.md). Its messages stay in the
-// document until they were dealt with; which of them were handed out is known here only, so that a successor
-// finds those of a reader that died. The same id may be there more than once: copies are counted.
+// A member of a bus that is one JSON document (document.h, store.h; docs/bus.md): when it is read and
+// changed, and how one joins and leaves. mailbox.h has the messages, presence.h the peers.
 
 class JsonFile final : public Transport {
  public:
-  JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver);
+  /// Somebody who has the file locked longer than this has stopped.
+  static constexpr Duration kPatience = std::chrono::seconds(30);
+
+  JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver, Duration patience = kPatience);
   ~JsonFile() override;
   JsonFile(const JsonFile&) = delete;
   JsonFile& operator=(const JsonFile&) = delete;
@@ -32,7 +34,7 @@ class JsonFile final : public Transport {
   void drain() override;
   void receive(bool on) override;
   void requeue(const std::vector<Message>& messages) override;
-  void keep_requeued() override { keeps_requeued_ = true; }
+  void keep_requeued() override { mailbox_.keep_put_back(); }
   void acknowledge(const std::vector<std::string>& ids) override;
   std::vector<std::string> peers() override;
   PeerFacts look(const std::string& peer) override;
@@ -46,21 +48,28 @@ class JsonFile final : public Transport {
 
  private:
   enum class Hurry { no_wait, wait };
+  void claim(JsonDocument& document, const HeldLock::Attempt& attempt);
+  void watch_file();
   void on_change();
   void look_later(std::chrono::milliseconds after);
   void take_in(Hurry hurry);
-  void hand_out(const JsonDocument& document);
-  void note_clients(const JsonDocument& document);
-  [[nodiscard]] PeerFacts judge(const JsonDocument& document, const std::string& peer) const;
-  /// Throws where the document can't be had.
+  [[nodiscard]] os::Deadline limit() const { return os::Deadline::after(patience_); }
+  /// false: the bus was taken down. Throws BusError where somebody else keeps the document locked.
+  bool read_if_there(const std::function<void(const JsonDocument&)>& look);
+  bool change_if_there(const std::function<bool(JsonDocument&)>& change);
+  /// Throws BusError also where the bus was taken down.
   void read(const std::function<void(const JsonDocument&)>& look);
   void change(const std::function<bool(JsonDocument&)>& change);
-  [[noreturn]] void fail_locked() const;
+  bool was_done(JsonStore::Result result) const;
+  [[noreturn]] void fail_gone() const;
+  /// What is told of a document that cannot be had.
+  [[nodiscard]] std::string who_locks() const;
   void forget_place(JsonDocument& document) const;
 
   JoinRequest request_;
   Loop& loop_;
   Receiver& receiver_;
+  Duration patience_;
   JsonStore store_;
   HeldLock lock_;
   std::unique_ptr<os::FileWatch> file_watch_;
@@ -69,17 +78,9 @@ class JsonFile final : public Transport {
   bool receiving_ = true;
   bool stale_ = true;  // the document may have changed since we looked
   Statistics past_;
-  std::vector<Message> kept_;                                // put back by an anonymous member
-  std::unordered_map<std::string, std::size_t> handed_out_;  // copies, by key_of_message()
-  std::unordered_map<std::string, std::string> keys_;        // of messages without an id, by the one made up
-  std::vector<std::string> broken_;                          // keys of what is no message, to be removed
-  std::unordered_set<std::string> put_back_;                 // keys of what was put back and not read again
-  bool keeps_requeued_ = false;
-  std::map<std::string, std::string> clients_;  // as last seen
-  bool watches_peers_ = false;
-  std::unique_ptr<os::DirectoryWatch> presence_watch_;
-  Watch presence_;
-  ForeignWatch foreign_;
+  std::vector<Message> kept_;  // put back by an anonymous member
+  JsonMailbox mailbox_;
+  JsonPresence presence_;
 };
 
 }  // namespace ipcm::transport

@@ -195,29 +195,11 @@ void MessageFiles::close_links() {
   mailbox_.reset();
 }
 
-namespace {
-
-class MessageFilesProtocol final : public DirectoryProtocol {
- public:
-  [[nodiscard]] const char* name() const override { return "MessageFiles"; }
-  [[nodiscard]] const char* summary() const override {
-    return "a file for each message; they wait for who is away";
-  }
-  [[nodiscard]] std::string why_not_viable() const noexcept override {
-    return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
-                                                                        : "/proc is not mounted";
-  }
-  [[nodiscard]] bool keeps_messages() const override { return true; }
-  [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
-                                                Receiver& receiver) const override {
-    return std::make_unique<MessageFiles>(request, loop, receiver);
-  }
-};
-
-}  // namespace
-
 const Protocol& message_files_protocol() {
-  static const MessageFilesProtocol protocol;
+  static const DirectoryProtocolOf<MessageFiles> protocol(
+      {.name = "MessageFiles",
+       .summary = "a file for each message; they wait for who is away",
+       .keeps_messages = true});
   return protocol;
 }
 

@@ -131,30 +131,11 @@ void UnixSocket::take_datagram(const os::Datagram& datagram) {
   if (!payload.empty()) take_payload(payload, origin);
 }
 
-namespace {
-
-class UnixSocketProtocol final : public DirectoryProtocol {
- public:
-  [[nodiscard]] const char* name() const override { return "UnixSocket"; }
-  [[nodiscard]] const char* summary() const override {
-    return "datagram sockets in a directory; simple, no broker";
-  }
-  [[nodiscard]] std::string why_not_viable() const noexcept override {
-    // Sockets are reached through the directory's descriptor, so that the length of a path does not matter.
-    return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
-                                                                        : "/proc is not mounted";
-  }
-  [[nodiscard]] bool keeps_messages() const override { return false; }
-  [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
-                                                Receiver& receiver) const override {
-    return std::make_unique<UnixSocket>(request, loop, receiver);
-  }
-};
-
-}  // namespace
-
 const Protocol& unix_socket_protocol() {
-  static const UnixSocketProtocol protocol;
+  static const DirectoryProtocolOf<UnixSocket> protocol(
+      {.name = "UnixSocket",
+       .summary = "datagram sockets in a directory; simple, no broker",
+       .keeps_messages = false});
   return protocol;
 }
 

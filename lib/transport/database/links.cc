@@ -1,0 +1,35 @@
+#include "transport/database/links.h"
+
+#include <utility>
+
+#include "os/process.h"
+
+namespace ipcm::database {
+
+void Links::open(const std::string& peer, const PeerRow& row) {
+  Link link{row.pid, {}};
+  if (row.facts.state == transport::PeerFacts::State::active && row.facts.pid > 0)
+    if (auto process = os::open_process(row.facts.pid)) link.process = std::move(*process);
+  links_.insert_or_assign(peer, std::move(link));
+}
+
+bool Links::is_known_alive(const std::string& peer) const {
+  const auto link = links_.find(peer);
+  return link != links_.end() && link->second.process && !os::has_ended(link->second.process.get());
+}
+
+std::vector<std::string> Links::close_all_but(const std::map<std::string, Pid>& there) {
+  std::vector<std::string> closed;
+  for (auto link = links_.begin(); link != links_.end();) {
+    const auto now = there.find(link->first);
+    if (now != there.end() && now->second == link->second.pid) {
+      ++link;
+      continue;
+    }
+    closed.push_back(link->first);
+    link = links_.erase(link);
+  }
+  return closed;
+}
+
+}  // namespace ipcm::database

@@ -1,0 +1,62 @@
+#include "transport/database/message_rows.h"
+
+#include <algorithm>
+
+#include "os/clock.h"
+#include "os/random.h"
+
+namespace ipcm::database {
+namespace {
+
+/// Rows that one statement names.
+constexpr std::size_t kRowsAtOnce = 200;
+
+}  // namespace
+
+bool insert_message(Store& store, const MessageRow& message) {
+  // One statement, so that nobody can leave between our look and our message.
+  const Dialect& sql = store.dialect();
+  static thread_local std::string text;
+  text.assign(R"(INSERT INTO ipcm_messages(id, "to", "from", stamp, content, broadcast) SELECT )")
+      .append(sql.id_parameter)
+      .append(", p.id, :from, ")
+      .append(sql.stamp_parameter)
+      .append(", ")
+      .append(sql.content_parameter)
+      .append(", ")
+      .append(sql.broadcast_parameter)
+      .append(
+          " FROM ipcm_peers p WHERE p.id = :to AND p.active IS NOT NULL AND (p.suspend_expires IS NULL OR "
+          "p.suspend_expires >= :now)");
+  Values values;
+  values.reserve(7);
+  values.emplace_back(sql.id_is_uuid && !is_uuid(message.id) ? os::make_uuid() : message.id);
+  values.emplace_back(store.id_of(message.from));
+  values.emplace_back(message.stamp);
+  values.emplace_back(std::in_place_type<Blob>, message.payload);
+  values.emplace_back(std::int64_t{message.broadcast ? 1 : 0});
+  values.emplace_back(message.to);
+  values.emplace_back(os::wall_clock_seconds());
+  return store.execute(text, values) > 0;
+}
+
+void remove_messages(Store& store, const std::vector<std::string>& ids) {
+  for (std::size_t at = 0; at < ids.size(); at += kRowsAtOnce) {
+    Values some;
+    for (std::size_t i = at; i < std::min(ids.size(), at + kRowsAtOnce); ++i) some.emplace_back(ids[i]);
+    store.execute("DELETE FROM ipcm_messages WHERE id IN (" + placeholders(some.size()) + ")", some);
+  }
+}
+
+bool is_uuid(const std::string& text) {
+  constexpr std::string_view kForm = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+  if (text.size() != kForm.size()) return false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+    if (kForm[i] == '-' ? c != '-' : !digit) return false;
+  }
+  return true;
+}
+
+}  // namespace ipcm::database

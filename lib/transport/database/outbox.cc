@@ -1,0 +1,162 @@
+#include "transport/database/outbox.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "ipcm/error.h"
+#include "transport/database/message_rows.h"
+#include "transport/database/patience.h"
+#include "wire/frame.h"
+
+namespace ipcm::database {
+namespace {
+
+using transport::PeerFacts;
+using State = PeerFacts::State;
+using Kind = Failure::Kind;
+
+/// Waiting for one peer in our own queue, at most.
+constexpr std::size_t kLargestQueue = wire::kLargestFrame;
+
+}  // namespace
+
+Outbox::Outgoing Outbox::prepare(const Message& message) {
+  Outgoing out{message.id, message.to, request_.serializer->write_value(message.content.json()), 0,
+               message.broadcast};
+  if (out.payload.size() > wire::kLargestFrame)
+    throw ProtocolError("a message of " + std::to_string(out.payload.size()) + " bytes to '" + message.to +
+                        "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
+  if (std::string limit; !store_.can_hold(out.payload, limit))
+    throw ProtocolError("a message of " + std::to_string(out.payload.size()) + " bytes to '" + message.to +
+                        "' is larger than " + limit);
+  // There is no column for stamp_ord: so stamps rise by the least that a double can.
+  out.stamp = last_stamp_ =
+      std::max(message.stamp, std::nextafter(last_stamp_, std::numeric_limits<double>::infinity()));
+  return out;
+}
+
+Outbox::Sent Outbox::send(Outgoing message, std::string& why) {
+  if (queue_.empty()) {
+    const Patience patience(store_, kSending);
+    switch (try_send(message, why)) {
+      case Attempt::done:
+        return Sent::done;
+      case Attempt::gone:
+        return Sent::gone;
+      case Attempt::full:
+        return Sent::full;
+      case Attempt::busy:
+        break;
+    }
+  } else if (queued_bytes(message.to) + message.payload.size() > kLargestQueue) {
+    why = "the database is locked by somebody else, and " + std::to_string(queue_.size()) +
+          " messages wait for that already";
+    return Sent::full;
+  }
+  queue_.push_back(std::move(message));
+  calls_.try_again_later();
+  return Sent::queued;
+}
+
+Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
+  try {
+    const std::string to = store_.id_of(message.to);
+    // Whoever leaves changes its row, which the statement itself looks at; so that only a death needs a look
+    // before, and not even that while its process is known to run.
+    const bool known = links_.is_known_alive(message.to);
+    if (!known) {
+      const auto row = store_.row(to);
+      const PeerFacts facts = row ? row->facts : PeerFacts{};
+      if (!is_there(facts.state)) {
+        why = facts.state == State::dead ? "its process is gone"
+              : row                      ? "it has left the bus at " + store_.where()
+                                         : "no such peer on the bus at " + store_.where();
+        return Attempt::gone;
+      }
+      calls_.watch_rows();
+      links_.open(message.to, *row);
+    }
+    if (!has_room(to, message.payload.size(), why)) return Attempt::full;
+    if (insert(message, to)) {
+      store_.sent();
+      return Attempt::done;
+    }
+    links_.close(message.to);
+    if (known) return try_send(message, why);  // which looks, and so can tell
+    why = "it has left the bus at " + store_.where();
+    return Attempt::gone;
+  } catch (const StoreError& error) {
+    if (error.kind() == Kind::busy) return Attempt::busy;
+    if (!error.bus_is_gone()) throw;
+    calls_.bus_is_gone(error.what());
+    why = error.what();
+    return Attempt::gone;
+  }
+}
+
+bool Outbox::insert(const Outgoing& message, const std::string& to) {
+  const MessageRow row{message.id, request_.name, to, message.stamp, message.broadcast, message.payload};
+  try {
+    return insert_message(store_, row);
+  } catch (const StoreError& error) {
+    if (error.kind() != Kind::conflict || place_.exists()) throw;
+    // Tables that the reference made want a row for each sender, and we have none: we only visit.
+    place_.let_exist();
+    return insert_message(store_, row);
+  }
+}
+
+bool Outbox::has_room(const std::string& id, std::size_t size, std::string& why) {
+  // Counting is worth a statement now and then only: half of the room that is left can be used without.
+  if (const auto known = room_.find(id);
+      known != room_.end() && known->second.messages > 0 && known->second.bytes >= size) {
+    --known->second.messages;
+    known->second.bytes -= size;
+    return true;
+  }
+  const auto rows = store_.query(
+      R"(SELECT COUNT(*), COALESCE(SUM(size), 0) FROM (SELECT LENGTH(content) AS size FROM ipcm_messages )"
+      R"(WHERE "to" = :to LIMIT :most) AS waiting)",
+      {id, kMostMessages}, {Column::integer, Column::integer});
+  const std::int64_t messages = integer_of(rows.at(0).at(0)).value_or(0);
+  const std::int64_t bytes = integer_of(rows.at(0).at(1)).value_or(0);
+  // The first one always goes, whatever its size.
+  if (messages >= kMostMessages || (messages > 0 && bytes + static_cast<std::int64_t>(size) > kMostBytes)) {
+    room_.erase(id);
+    why = "it does not read: " + std::to_string(messages) + " messages, " + std::to_string(bytes) +
+          " bytes, or more wait for it already";
+    return false;
+  }
+  room_[id] = {static_cast<std::size_t>((kMostMessages - messages) / 2),
+               static_cast<std::size_t>(std::max<std::int64_t>(kMostBytes - bytes, 0) / 2)};
+  return true;
+}
+
+std::size_t Outbox::queued_bytes(const std::string& peer) const {
+  std::size_t bytes = 0;
+  for (const Outgoing& one : queue_)
+    if (one.to == peer) bytes += one.payload.size();
+  return bytes;
+}
+
+void Outbox::abandon(const std::string& peer) {
+  std::erase_if(queue_, [&](const Outgoing& one) { return one.to == peer; });
+}
+
+void Outbox::flush() {
+  while (!queue_.empty()) {
+    std::string why;
+    const Attempt attempt = try_send(queue_.front(), why);
+    if (attempt == Attempt::busy) {
+      calls_.try_again_later();
+      return;
+    }
+    const std::string to = queue_.front().to;
+    queue_.pop_front();
+    if (attempt != Attempt::done) receiver_.dropped("a message to '" + to + "' was not delivered: " + why);
+  }
+}
+
+}  // namespace ipcm::database

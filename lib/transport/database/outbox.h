@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "transport/database/links.h"
+#include "transport/database/place.h"
+#include "transport/database/store.h"
+#include "transport/transport.h"
+
+namespace ipcm::database {
+
+/// Kept for one receiver at most; more are refused.
+inline constexpr std::int64_t kMostMessages = 100'000, kMostBytes = 128L * 1024 * 1024;
+
+/// What one member sends: rows for others, in order, which wait here while somebody else has the database
+/// locked.
+class Outbox {
+ public:
+  using Sent = transport::Transport::Sent;
+  struct Outgoing {
+    std::string id, to, payload;
+    double stamp;
+    bool broadcast;
+  };
+  struct Calls {
+    std::function<void()> watch_rows;       ///< somebody is sent to: his leaving matters
+    std::function<void()> try_again_later;  ///< flush() is to be called
+    std::function<void(const std::string& why)> bus_is_gone;
+  };
+  /// All must outlive it.
+  Outbox(Store& store, Place& place, Links& links, const transport::JoinRequest& request,
+         transport::Receiver& receiver, Calls calls)
+      : store_(store),
+        place_(place),
+        links_(links),
+        request_(request),
+        receiver_(receiver),
+        calls_(std::move(calls)) {}
+
+  /// Throws ProtocolError for what is too large.
+  [[nodiscard]] Outgoing prepare(const Message& message);
+  [[nodiscard]] Sent send(Outgoing message, std::string& why);
+  /// Sends what waits, as far as that goes now.
+  void flush();
+  [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const;
+  [[nodiscard]] std::size_t queued_messages() const { return queue_.size(); }
+  void abandon(const std::string& peer);
+
+ private:
+  enum class Attempt { done, gone, full, busy };
+  [[nodiscard]] Attempt try_send(const Outgoing& message, std::string& why);
+  [[nodiscard]] bool insert(const Outgoing& message, const std::string& to);
+  [[nodiscard]] bool has_room(const std::string& id, std::size_t size, std::string& why);
+
+  Store& store_;
+  Place& place_;
+  Links& links_;
+  const transport::JoinRequest& request_;
+  transport::Receiver& receiver_;
+  Calls calls_;
+  double last_stamp_ = 0;
+  std::deque<Outgoing> queue_;
+  struct Room {
+    std::size_t messages = 0, bytes = 0;
+  };
+  std::map<std::string, Room> room_;  // what may be sent before it is counted again, by id
+};
+
+}  // namespace ipcm::database

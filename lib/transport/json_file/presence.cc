@@ -1,0 +1,86 @@
+#include "transport/json_file/presence.h"
+
+#include <sys/epoll.h>
+
+#include "ipcm/error.h"
+#include "os/clock.h"
+#include "transport/json_file/store.h"
+
+namespace ipcm::transport {
+
+JsonPresence::JsonPresence(const Companion& companion, Loop& loop, Receiver& receiver)
+    : companion_(companion),
+      loop_(loop),
+      receiver_(receiver),
+      foreign_(loop, [this] { receiver_.peers_changed(); }) {}
+
+PeerFacts JsonPresence::judge(const JsonDocument& document, const std::string& peer) const {
+  const auto found = document.clients.find(peer);
+  if (found == document.clients.end()) return {};
+  const JsonClient client = JsonClient::parse(found->second);
+  return companion_.judge(peer, client.pid, client.suspend_expires);
+}
+
+JsonPresence::Listed JsonPresence::list(const JsonDocument& document, const std::string& but_for) const {
+  Listed listed;
+  for (const auto& [name, raw] : document.clients) {
+    if (name == but_for) continue;
+    if (judge(document, name).state != PeerFacts::State::dead)
+      listed.names.push_back(name);
+    else if (const auto unread = document.messages.find(name);
+             unread == document.messages.end() || elements_of(unread->second).empty())
+      listed.dead.push_back(name);  // messages are never thrown away unseen: they wait for a successor
+  }
+  return listed;
+}
+
+bool JsonPresence::clear(JsonDocument& document, const std::vector<std::string>& dead) const {
+  bool changed = false;
+  for (const std::string& name : dead) {
+    // Who clears holds the lock meanwhile, so that nobody takes the name in between.
+    HeldLock::Attempt attempt;
+    auto lock = companion_.take(name, HeldLock::kClearing, attempt);
+    if (!lock) continue;
+    const auto found = document.clients.find(name);
+    if (found != document.clients.end()) {
+      const JsonClient client = JsonClient::parse(found->second);
+      const bool expired = !client.pid && client.suspend_expires.value_or(1e300) < os::wall_clock_seconds();
+      if (expired || (client.pid && Companion::is_leftover(*client.pid, attempt))) {
+        document.clients.erase(name);
+        document.messages.erase(name);
+        document.stats.erase(name);
+        changed = true;
+      }
+    }
+    companion_.release(*lock);
+  }
+  return changed;
+}
+
+void JsonPresence::watch() {
+  if (watches_) return;
+  watches_ = true;
+  directory_ = std::make_unique<os::DirectoryWatch>(companion_.directory().short_path("."));
+  watching_ = loop_.watch(directory_->fd(), EPOLLIN, [this](std::uint32_t) {
+    bool changed = false;
+    directory_->read([&](std::string_view file) {
+      changed = changed || (file != JsonStore::kJournal && Companion::is_news(file));
+    });
+    if (changed) receiver_.peers_changed();
+  });
+}
+
+void JsonPresence::note(const JsonDocument& document, Tell tell) {
+  if (!watches_) return;
+  std::vector<ForeignWatch::Peer> foreign;
+  for (const auto& [name, raw] : document.clients) {
+    const JsonClient client = JsonClient::parse(raw);
+    if (client.pid && !companion_.holds_lock(name)) foreign.push_back({name, *client.pid});
+  }
+  foreign_.follow(foreign);
+  if (clients_ == document.clients) return;
+  clients_ = document.clients;
+  if (tell == Tell::receiver) receiver_.peers_changed();
+}
+
+}  // namespace ipcm::transport

@@ -1,0 +1,101 @@
+#pragma once
+
+// Peers of UnixSocket as the reference makes them, and datagrams that only ours send.
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "foreign.h"
+#include "os/descriptor.h"
+
+namespace ipcm::test {
+
+/// Bytes that a datagram carries, and the reference reads.
+inline constexpr std::size_t kLargest = 65536;
+inline constexpr std::size_t kMiB = 1024UL * 1024;
+
+[[nodiscard]] inline sockaddr_un address_in(const BusInfo& bus, const std::string& name) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = bus.route + "/" + name;
+  REQUIRE(path.size() < sizeof address.sun_path);
+  path.copy(&address.sun_path[0], path.size());
+  return address;
+}
+
+/// A sender as the reference's is: an unbound socket, connected.
+class Raw {
+ public:
+  Raw(const BusInfo& bus, const std::string& peer)
+      : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    const auto address = address_in(bus, peer);
+    REQUIRE(::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  }
+  void send(const std::string& bytes, const std::vector<int>& descriptors = {}) {
+    iovec piece{const_cast<char*>(bytes.data()), bytes.size()};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(8 * sizeof(int))> control{};
+    if (!descriptors.empty()) {
+      message.msg_control = control.data();
+      message.msg_controllen = CMSG_SPACE(descriptors.size() * sizeof(int));
+      cmsghdr* head = CMSG_FIRSTHDR(&message);
+      head->cmsg_level = SOL_SOCKET;
+      head->cmsg_type = SCM_RIGHTS;
+      head->cmsg_len = CMSG_LEN(descriptors.size() * sizeof(int));
+      std::memcpy(CMSG_DATA(head), descriptors.data(), descriptors.size() * sizeof(int));
+    }
+    REQUIRE(::sendmsg(socket_.get(), &message, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
+  }
+
+ private:
+  os::UniqueFd socket_;
+};
+
+/// A reader as the reference's is.
+class ForeignPeer {
+ public:
+  ForeignPeer(const BusInfo& bus, const std::string& name)
+      : bus_(bus), name_(name), socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    const auto address = address_in(bus, name);
+    REQUIRE(::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    announce_foreign(bus, name, ::getpid());
+  }
+  ForeignPeer(ForeignPeer&&) = default;
+  ~ForeignPeer() {
+    if (socket_) remove_foreign(bus_, name_);
+  }
+  /// The next datagram, through the reference's 65536 bytes.
+  std::string hear() {
+    REQUIRE(readable(socket_.get()));
+    std::string bytes(kLargest, '\0');
+    const auto got = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
+    REQUIRE(got >= 0);
+    bytes.resize(static_cast<std::size_t>(got));
+    return bytes;
+  }
+  [[nodiscard]] bool heard_nothing() const {
+    char byte = 0;
+    return ::recv(socket_.get(), &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0;
+  }
+
+ private:
+  BusInfo bus_;
+  std::string name_;
+  os::UniqueFd socket_;
+};
+
+[[nodiscard]] inline std::string large_note(std::uint64_t size) {
+  std::string note("\0ipcm\1", 6);
+  for (int shift = 56; shift >= 0; shift -= 8) note.push_back(static_cast<char>(size >> shift & 0xff));
+  return note;
+}
+
+}  // namespace ipcm::test
