@@ -25,7 +25,7 @@ std::string answer(Handle& handle) { return handle.sync_request<std::string>("he
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "B14: a start takes a process that waits, and another comes in its place") {
+TEST_CASE_FIXTURE(Tidy, "warm: a start takes a process that waits, and another comes in its place") {
   const WarmPool pool(2);
   const ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -42,7 +42,7 @@ TEST_CASE_FIXTURE(Tidy, "B14: a start takes a process that waits, and another co
   CHECK(own_children().size() == 2);
 }
 
-TEST_CASE_FIXTURE(Tidy, "B14: the first start of a pool executes the binary; the pool fills as it is used") {
+TEST_CASE_FIXTURE(Tidy, "warm: the first start of a pool executes the binary; the pool fills as it is used") {
   const WarmPool pool(3);
   CHECK(pool.waiting() == 0);
   Handle first = ipcm_service("e", warm_echo(pool));
@@ -53,8 +53,8 @@ TEST_CASE_FIXTURE(Tidy, "B14: the first start of a pool executes the binary; the
   CHECK(answer(second) == "hello");
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "B14: those that wait end with the last copy of their pool, whatever was started with it") {
+TEST_CASE_FIXTURE(
+    Tidy, "warm: those that wait end with the last copy of their pool, whatever was started with it") {
   std::optional<Handle> handle;
   {
     const WarmPool pool(2), copy = pool;
@@ -66,7 +66,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(answer(*handle) == "hello");
 }
 
-TEST_CASE_FIXTURE(Tidy, "B14: a waiting process that was killed is passed over") {
+TEST_CASE_FIXTURE(Tidy, "warm: a waiting process that was killed is passed over") {
   const WarmPool pool(2);
   const ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -82,7 +82,7 @@ TEST_CASE_FIXTURE(Tidy, "B14: a waiting process that was killed is passed over")
 }
 
 TEST_CASE_FIXTURE(
-    Tidy, "B14: a waiting process that is killed while it starts makes the start fail, with the signal") {
+    Tidy, "warm: a waiting process that is killed while it starts makes the start fail, with the signal") {
   const WarmPool pool(1);
   ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -98,7 +98,7 @@ TEST_CASE_FIXTURE(
   CHECK(contains(error.what(), "SIGKILL"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "B14: what a process can't be given later replaces those that wait") {
+TEST_CASE_FIXTURE(Tidy, "warm: what a process can't be given later replaces those that wait") {
   const WarmPool pool(1);
   const ServiceOptions options = warm_echo(pool);
   ServiceOptions other = options;
@@ -156,7 +156,7 @@ TEST_CASE_FIXTURE(Tidy, "B14: what a process can't be given later replaces those
 }
 
 TEST_CASE_FIXTURE(
-    Tidy, "B14: starts that a waiting process is no use for execute the binary, and leave the pool alone") {
+    Tidy, "warm: starts that a waiting process is no use for execute the binary, and leave the pool alone") {
   const WarmPool pool(1);
   ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -175,7 +175,7 @@ TEST_CASE_FIXTURE(
   CHECK(answer(handle).ends_with("hello"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "B14: a start that fails in a waiting process says so as any other") {
+TEST_CASE_FIXTURE(Tidy, "warm: a start that fails in a waiting process says so as any other") {
   const WarmPool pool(1);
   ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -188,7 +188,7 @@ TEST_CASE_FIXTURE(Tidy, "B14: a start that fails in a waiting process says so as
   CHECK_FALSE(contains(own_children(), waiting.at(0)));
 }
 
-TEST_CASE_FIXTURE(Tidy, "B14: a pool that can't be filled says why; a start says its own reason") {
+TEST_CASE_FIXTURE(Tidy, "warm: a pool that can't be filled says why; a start says its own reason") {
   const WarmPool pool(1);
   ServiceOptions options = warm_echo(pool);
   options.exec->path = directory() + "/missing";
@@ -211,7 +211,7 @@ TEST_CASE_FIXTURE(Tidy, "B14: a pool that can't be filled says why; a start says
       contains(thrown_by<LaunchError>([&] { (void)ipcm_service("e", options); }).what(), "a screw is loose"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "B14: in a forked child a pool is empty, and fills anew") {
+TEST_CASE_FIXTURE(Tidy, "warm: in a forked child a pool is empty, and fills anew") {
   const WarmPool pool(1);
   const ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -235,7 +235,7 @@ TEST_CASE_FIXTURE(Tidy, "B14: in a forked child a pool is empty, and fills anew"
   CHECK(handle.child_pid() == waiting.at(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "B14: those that wait end with a launcher that is killed") {
+TEST_CASE_FIXTURE(Tidy, "warm: those that wait end with a launcher that is killed") {
   Forked launcher([&](ipcm::test::Lines& test) {
     const WarmPool pool(2);
     ipcm_warm_up(warm_echo(pool));
@@ -249,7 +249,7 @@ TEST_CASE_FIXTURE(Tidy, "B14: those that wait end with a launcher that is killed
   for (const Pid pid : waiting) await_end(pid);
 }
 
-TEST_CASE_FIXTURE(Tidy, "B14: inside a service, peers are started from a pool, too") {
+TEST_CASE_FIXTURE(Tidy, "warm: inside a service, peers are started from a pool, too") {
   ServiceOptions options;
   options.expose_error_details = true;
   const WarmPool pool(1);
@@ -266,7 +266,7 @@ TEST_CASE_FIXTURE(Tidy, "B14: inside a service, peers are started from a pool, t
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "B14: secret parameters do not show, and those that wait are called what they will be") {
+                  "warm: secret parameters do not show, and those that wait are called what they will be") {
   const WarmPool pool(1);
   ServiceOptions options = warm_echo(pool);
   options.secret = true;
