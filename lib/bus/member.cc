@@ -30,7 +30,6 @@ Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop
       sending_(sending),
       protocol_(transport::find_protocol(request.info.protocol)),
       born_in_(os::generation()) {
-  os::keep_heap();
   request_.serializer = wire::make_serializer(request.info);
   transport_ = protocol_.join(request_, *loop_, *this);
   statistics_ = transport_->past();
@@ -71,6 +70,7 @@ std::string Member::send(std::string_view to, const Content& content, bool broad
 
 std::string Member::send_in_pieces(std::string_view to, const wire::ContentPieces& content, bool broadcast) {
   expect_usable();
+  os::keep_heap();  // not at the start: a service that is asked nothing needs none
   Message message{os::make_uuid(), name(), std::string(to), 0, 0, broadcast, {}};
   stamp(message);
   std::string why;
@@ -220,6 +220,7 @@ void Member::suspend(std::optional<double> expires, os::Deadline flush) {
 }
 
 void Member::heard(wire::Heard message) {
+  os::keep_heap();
   inbox_bytes_ += size_of(message);
   inbox_.push_back(std::move(message));
   if (paused_ || inbox_bytes_ < kLargestInbox || !transport_) return;

@@ -19,19 +19,19 @@ int descriptor_number(const std::string& option, std::string_view text) {
 }
 
 os::UniqueFd take(const std::string& what, int number) {
-  if (!os::is_open(number))
+  if (!os::set_close_on_exec(number))
     throw UsageError(what + ": descriptor " + std::to_string(number) + " is not open");
-  os::set_close_on_exec(number);
   return os::UniqueFd(number);
 }
 
 /// For the optional ones: a stale variable that somebody inherited is no reason to fail.
-os::UniqueFd take_if_open(const char* variable, std::string_view text) {
+os::UniqueFd take_if_open(std::string_view text) {
   int number = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end != text.data() + text.size() || number < 3 || !os::is_open(number))
+  if (error != std::errc{} || end != text.data() + text.size() || number < 3 ||
+      !os::set_close_on_exec(number))
     return {};
-  return take(variable, number);
+  return os::UniqueFd(number);
 }
 
 std::string take_variable(const char* variable) {
@@ -40,9 +40,7 @@ std::string take_variable(const char* variable) {
   return value;
 }
 
-os::UniqueFd take_from_environment(const char* variable) {
-  return take_if_open(variable, take_variable(variable));
-}
+os::UniqueFd take_from_environment(const char* variable) { return take_if_open(take_variable(variable)); }
 
 OriginalStreams take_original_streams() {
   OriginalStreams streams;
@@ -50,7 +48,7 @@ OriginalStreams take_original_streams() {
   std::size_t at = 0;
   for (os::UniqueFd& stream : streams) {
     const std::size_t end = std::min(list.find(',', at), list.size());
-    if (at < end) stream = take_if_open(kOriginalVariable, std::string_view(list).substr(at, end - at));
+    if (at < end) stream = take_if_open(std::string_view(list).substr(at, end - at));
     at = std::min(end + 1, list.size());
   }
   return streams;

@@ -77,10 +77,11 @@ void replace_standard_stream(int fd, int target) {
       "dup2 onto", [&] { return std::to_string(target); }, [&] { return ::dup2(fd, target); });
 }
 
-void set_close_on_exec(int fd) {
-  sys(
-      "set close-on-exec on descriptor", [&] { return std::to_string(fd); },
-      [&] { return ::fcntl(fd, F_SETFD, FD_CLOEXEC); });
+bool set_close_on_exec(int fd) noexcept {
+  const int saved = errno;
+  const bool open = ::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+  errno = saved;
+  return open;
 }
 
 namespace {

@@ -67,9 +67,8 @@ class UniqueFd {
 [[nodiscard]] UniqueFd duplicate(int fd, int least = 0);
 /// Makes `target` mean what `fd` means. For the three standard streams: the copy stays open over exec.
 void replace_standard_stream(int fd, int target);
-/// Marks a descriptor that came from outside as not to be inherited further. Throws SystemError if it is not
-/// open.
-void set_close_on_exec(int fd);
+/// Marks a descriptor that came from outside as not to be inherited further. False: it is not open.
+[[nodiscard]] bool set_close_on_exec(int fd) noexcept;
 void set_nonblocking(int fd);
 void set_blocking(int fd);
 [[nodiscard]] bool is_open(int fd) noexcept;

@@ -27,6 +27,10 @@ class HeldFiles {
     static HeldFiles all;
     return all;
   }
+  bool any() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return !current().empty();
+  }
   bool contains(const FileId& id) {
     const std::lock_guard<std::mutex> guard(mutex_);
     return current().contains(id);
@@ -138,7 +142,9 @@ std::optional<HeldLock> HeldLock::try_to_acquire(const os::Directory& directory,
                                                  const std::string& note, Attempt& attempt) {
   for (;;) {
     attempt = {};
-    const os::FileFacts there = directory.look(file);
+    // A record lock does not keep out its own process; one that holds none (a service that starts) need not
+    // look.
+    const os::FileFacts there = HeldFiles::instance().any() ? directory.look(file) : os::FileFacts{};
     if (there.kind != os::FileKind::none && HeldFiles::instance().contains(id_of(there))) {
       attempt.holder = os::own_pid();
       return std::nullopt;

@@ -14,18 +14,25 @@
 namespace ipcm::transport {
 namespace {
 
+/// Opens, and looks at what is open; at the name only where that fails, for the reason.
 os::Directory open_route(const std::string& path) {
-  const os::FileFacts facts = os::look_at(path);
-  if (facts.kind == os::FileKind::none)
-    throw BusError("there is no bus at '" + path + "': no such directory; its owner may have taken it down");
-  if (facts.kind != os::FileKind::directory)
-    throw BusError("there is no bus at '" + path + "': it is no directory, as this protocol wants it");
-  if (facts.owner != os::own_user() && os::own_user() != 0)
-    throw BusError("the bus at '" + path + "' belongs to user " + std::to_string(facts.owner) +
-                   ", not to us");
+  const auto check_owner = [&](const os::FileFacts& facts) {
+    if (facts.owner != os::own_user() && os::own_user() != 0)
+      throw BusError("the bus at '" + path + "' belongs to user " + std::to_string(facts.owner) +
+                     ", not to us");
+  };
   try {
-    return os::Directory(path);
+    os::Directory route(path);
+    check_owner(route.facts());
+    return route;
   } catch (const SystemError& error) {
+    const os::FileFacts facts = os::look_at(path);
+    if (facts.kind == os::FileKind::none)
+      throw BusError("there is no bus at '" + path +
+                     "': no such directory; its owner may have taken it down");
+    if (facts.kind != os::FileKind::directory)
+      throw BusError("there is no bus at '" + path + "': it is no directory, as this protocol wants it");
+    check_owner(facts);
     throw BusError(std::string("the bus can't be joined: ") + error.what());
   }
 }
@@ -204,7 +211,7 @@ Route::Seat Route::claim(const std::string& name, const std::string& note, bool 
       remove_all_of(seat.disk_name, !was_us);
     }
   }
-  directory_.remove_file(seat.disk_name + ".suspend");
+  if (traits_.keeps_messages) directory_.remove_file(seat.disk_name + ".suspend");
   seat.lock = std::move(*lock);
   return seat;
 }
