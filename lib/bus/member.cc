@@ -19,6 +19,8 @@ constexpr auto kSendTime = std::chrono::seconds(60);
 constexpr std::size_t kLargestInbox = 64UL * 1024 * 1024;
 /// A message counts for more than its text.
 constexpr std::size_t kMessageOverhead = 256;
+/// What is larger gains nothing by going out with others, and would be copied for that.
+constexpr std::size_t kLargestGathered = 8UL * 1024;
 
 std::size_t size_of(const wire::Heard& message) { return message.size() + kMessageOverhead; }
 
@@ -66,52 +68,121 @@ void Member::stamp(Message& message) {
 
 std::string Member::send(std::string_view to, const Content& content, bool broadcast) {
   if (content.is_null()) throw UsageError("a message to '" + std::string(to) + "' may not be null");
-  return send_in_pieces(to, {{}, content.json(), {}}, broadcast);
+  const bool gather = batches_ > 0 && !broadcast && content.json().size() <= kLargestGathered;
+  return transmit(to, {{}, content.json(), {}}, broadcast, gather ? When::with_others : When::now);
 }
 
 std::string Member::send_in_pieces(std::string_view to, const wire::ContentPieces& content, bool broadcast) {
+  return transmit(to, content, broadcast, When::now);
+}
+
+std::string Member::transmit(std::string_view to, const wire::ContentPieces& content, bool broadcast,
+                             When when) {
+  using Sent = transport::Transport::Sent;
   expect_usable();
+  if (batches_ > 0 && when == When::now) send_batch_to(std::string(to));
   Message message{os::make_uuid(), name(), std::string(to), 0, 0, broadcast, {}};
   stamp(message);
   std::string why;
-  const auto sent = transport_->send_in_pieces(message, content, why);
+  const Sent sent = when == When::now ? transport_->send_in_pieces(message, content, why)
+                                      : transport_->gather(message, content, why);
   sent_at_ = losses_;
+  settle(message.to, sent, why, 1);
+  ++statistics_.sent[message.to];
+  if (sent == Sent::ripe) send_batch_to(message.to);
+  return std::move(message.id);
+}
+
+void Member::settle(const std::string& to, transport::Transport::Sent sent, const std::string& why,
+                    std::size_t messages) {
+  const auto sentence = [&] {
+    return (messages == 1 ? "the message" : "the batch of " + std::to_string(messages) + " messages") +
+           " from '" + name() + "' to '" + to + "' ";
+  };
   switch (sent) {
     case transport::Transport::Sent::done:
-      break;
+    case transport::Transport::Sent::gathered:
+    case transport::Transport::Sent::ripe:
+      return;
     case transport::Transport::Sent::gone:
-      throw PeerGone(message.to,
-                     "the message from '" + name() + "' to '" + message.to + "' can't be sent: " + why);
+      throw PeerGone(to, sentence() + "can't be sent: " + why);
     case transport::Transport::Sent::full:
-      throw Error("the message from '" + name() + "' to '" + message.to + "' can't be sent: " + why);
+      throw Error(sentence() + "can't be sent: " + why);
     case transport::Transport::Sent::queued:
-      if (sending_ == Sending::queues) break;
+      if (sending_ == Sending::queues) return;
       // While we wait we also read, or two who send each other much would wait for ever. Who waits for fd()
       // would not learn of what was read then.
       // A way that ends meanwhile takes what waits for it along, and says so.
       lost_way_ = false;
-      waits_for_ = message.to;
+      waits_for_ = to;
       const std::uint64_t dropped = dropped_;
-      const bool taken = loop_->run_until([&] { return transport_->queued_bytes(message.to) == 0; },
-                                          os::Deadline::after(kSendTime));
+      const bool taken =
+          loop_->run_until([&] { return transport_->queued_bytes(to) == 0; }, os::Deadline::after(kSendTime));
       waits_for_.clear();
       if (lost_way_ && dropped_ != dropped)
-        throw PeerGone(message.to, "the message from '" + name() + "' to '" + message.to +
-                                       "' was not taken whole: it went away, or closed the connection");
+        throw PeerGone(to, sentence() + "was not taken whole: it went away, or closed the connection");
       if (!taken) {
-        transport_->abandon(message.to);
-        throw Timeout("the message from '" + name() + "' to '" + message.to +
-                      "' was not taken within 60 s: the receiver does not read; the connection was closed");
+        transport_->abandon(to);
+        throw Timeout(sentence() +
+                      "was not taken within 60 s: the receiver does not read; the connection was closed");
       }
       if (has_messages()) loop_->nudge();
   }
-  ++statistics_.sent[message.to];
-  return message.id;
+}
+
+void Member::send_gathered(const transport::Transport::Gathered& batch) {
+  try {
+    std::string why;
+    const auto sent = transport_->send_gathered(batch.peer, why);
+    sent_at_ = losses_;
+    settle(batch.peer, sent, why, batch.messages);
+  } catch (...) {
+    // Counted when they were gathered.
+    if (auto& count = statistics_.sent[batch.peer]; count >= batch.messages) count -= batch.messages;
+    throw;
+  }
+}
+
+void Member::send_batch_to(const std::string& to) {
+  for (const auto& batch : transport_->gathered())
+    if (batch.peer == to) send_gathered(batch);
+}
+
+template <class Failed>
+void Member::send_all_gathered(Failed&& failed) {
+  for (const auto& batch : transport_->gathered()) {
+    try {
+      send_gathered(batch);
+    } catch (const std::exception& error) {
+      failed(error);
+    }
+  }
+}
+
+void Member::send_batch() {
+  if (batches_ == 0) return;
+  expect_usable();
+  std::exception_ptr first;
+  send_all_gathered([&](const std::exception&) {
+    if (!first) first = std::current_exception();
+  });
+  if (first) std::rethrow_exception(first);
+}
+
+void Member::end_batch() noexcept {
+  try {
+    if (!left_ && born_in_ == os::generation())
+      send_all_gathered([this](const std::exception& error) { dropped(error.what()); });
+  } catch (const std::exception&) {
+    // A destructor is behind this: what is left to say found nobody who could take it.
+  }
+  --batches_;
 }
 
 void Member::broadcast(const Content& content) {
   expect_usable();
   if (content.is_null()) throw UsageError("a broadcast may not be null");
+  send_batch();  // what it throws is not about those who vanish from the broadcast
   for (const std::string& peer : transport_->peers()) {
     try {
       send(peer, content, true);
@@ -179,6 +250,7 @@ void Member::drain() {
 
 template <class Condition>
 bool Member::await_change(Condition&& condition, os::Deadline deadline) {
+  send_batch();
   transport_->watch_peers();  // before the first look, so that no change is missed
   for (;;) {
     const std::uint64_t seen = peer_changes_;
@@ -205,6 +277,8 @@ bool Member::await_gone(const std::string& peer, os::Deadline deadline) {
 
 void Member::leave(os::Deadline flush) {
   if (left_ || born_in_ != os::generation()) return;
+  sending_ = Sending::queues;  // what is queued is waited for below, of all peers at once
+  if (batches_ > 0) send_all_gathered([this](const std::exception& error) { dropped(error.what()); });
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
   finish_taken();
   left_ = true;
@@ -213,6 +287,7 @@ void Member::leave(os::Deadline flush) {
 
 void Member::suspend(std::optional<double> expires, os::Deadline flush) {
   expect_usable();
+  send_batch();
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
   finish_taken();
   transport_->suspend(keeps_statistics_ ? statistics_ : Statistics{}, expires);

@@ -38,9 +38,18 @@ class Member final : private transport::Receiver {
 
   /// Throws PeerGone, Timeout (a guest), Error (a host's queue is full). Returns the message's id.
   std::string send(std::string_view to, const Content& content, bool broadcast = false);
-  /// The same of content in pieces, which is known not to be null.
+  /// The same of content in pieces, which is known not to be null; at once, also inside a batch.
   std::string send_in_pieces(std::string_view to, const wire::ContentPieces& content, bool broadcast = false);
   void broadcast(const Content& content);
+
+  /// Up to as many end_batch(), what send() is given may be gathered, for several to go out together. What is
+  /// to arrive before somebody can be waited for is sent with send_batch().
+  void begin_batch() { ++batches_; }
+  /// Sends what is gathered, as send_batch() does. Does not throw: messages that could not be sent are told
+  /// of as dropped. Nothing in a forked process, and after leave().
+  void end_batch() noexcept;
+  /// Throws what send() does, naming the first peer that it failed for, when those for all others are out.
+  void send_batch();
 
   [[nodiscard]] bool has_messages() const { return !inbox_.empty(); }
   /// All that has been taken in, in order; does not look for more. Who takes tells when it is dealt with:
@@ -96,6 +105,16 @@ class Member final : private transport::Receiver {
   void peers_changed() override { ++peer_changes_; }
   void dropped(const std::string& sentence) override;
   void stamp(Message& message);
+  enum class When { now, with_others };
+  std::string transmit(std::string_view to, const wire::ContentPieces& content, bool broadcast, When when);
+  /// `messages` that were handed over, and what came of it: throws if they can't be sent, and waits where a
+  /// guest has to.
+  void settle(const std::string& to, transport::Transport::Sent sent, const std::string& why,
+              std::size_t messages);
+  void send_gathered(const transport::Transport::Gathered& batch);
+  void send_batch_to(const std::string& to);
+  template <class Failed>
+  void send_all_gathered(Failed&& failed);
   template <class Condition>
   bool await_change(Condition&& condition, os::Deadline deadline);
 
@@ -105,6 +124,7 @@ class Member final : private transport::Receiver {
   const transport::Protocol& protocol_;
   std::uint32_t born_in_;
   bool left_ = false;
+  unsigned batches_ = 0;
   bool keeps_statistics_ = true;
   bool keeps_messages_ = false;
   std::uint64_t losses_ = 0, sent_at_ = 0;
