@@ -1,7 +1,7 @@
 #include "bus/member.h"
 
 #include <algorithm>
-#include <cmath>
+#include <ratio>
 
 #include "ipcm/error.h"
 #include "os/descriptor.h"
@@ -17,6 +17,8 @@ namespace {
 constexpr auto kSendTime = std::chrono::seconds(60);
 /// Taken in for somebody who does not take it from us, before those who send have to wait.
 constexpr std::size_t kLargestInbox = 64UL * 1024 * 1024;
+/// Messages that room is kept for.
+constexpr std::size_t kLargestKeptInbox = 4096;
 /// A message counts for more than its text.
 constexpr std::size_t kMessageOverhead = 256;
 /// What is larger gains nothing by going out with others, and would be copied for that.
@@ -55,13 +57,14 @@ void Member::expect_usable() const {
   if (left_) throw UsageError("the client '" + name() + "' has left the bus");
 }
 
-void Member::stamp(Message& message) {
+void Member::stamp(Message& message, std::chrono::system_clock::time_point now) {
   // As coarse as it is written, or two messages with different stamps here would have the same one on the
   // wire, and might change places at a reader who sorts by it. Never backwards, whatever the clock does.
-  constexpr double kTicksPerSecond = 1e5;
-  const double now = std::floor(os::wall_clock_seconds() * kTicksPerSecond) / kTicksPerSecond;
-  last_ord_ = now > last_stamp_ ? 0 : last_ord_ + 1;
-  last_stamp_ = std::max(last_stamp_, now);
+  using Ticks = std::chrono::duration<std::int64_t, std::ratio<1, 100'000>>;
+  const auto ticks = std::chrono::floor<Ticks>(now.time_since_epoch()).count();
+  const double seconds = static_cast<double>(ticks) / static_cast<double>(Ticks::period::den);
+  last_ord_ = seconds > last_stamp_ ? 0 : last_ord_ + 1;
+  last_stamp_ = std::max(last_stamp_, seconds);
   message.stamp = last_stamp_;
   message.stamp_ord = last_ord_;
 }
@@ -81,8 +84,9 @@ std::string Member::transmit(std::string_view to, const wire::ContentPieces& con
   using Sent = transport::Transport::Sent;
   expect_usable();
   if (batches_ > 0 && when == When::now) send_batch_to(std::string(to));
-  Message message{os::make_uuid(), name(), std::string(to), 0, 0, broadcast, {}};
-  stamp(message);
+  const auto now = std::chrono::system_clock::now();
+  Message message{os::make_uuid(now), name(), std::string(to), 0, 0, broadcast, {}};
+  stamp(message, now);
   std::string why;
   const Sent sent = when == When::now ? transport_->send_in_pieces(message, content, why)
                                       : transport_->gather(message, content, why);
@@ -193,8 +197,14 @@ void Member::broadcast(const Content& content) {
 }
 
 std::vector<Message> Member::take() {
+  prepare_inbox();
   std::vector<Message> taken;
-  for (wire::Heard& heard : take_each()) taken.push_back(std::move(heard).whole());
+  taken.reserve(inbox_.size());
+  for (wire::Heard& heard : inbox_)
+    taken.push_back(heard.said ? std::move(heard).whole() : std::move(heard.message));
+  // The next ones come to the same place, unless that was a flood.
+  if (inbox_.capacity() > kLargestKeptInbox) inbox_ = {};
+  inbox_.clear();
   if (keeps_messages_)
     for (const Message& message : taken) unfinished_.push_back(message.id);
   return taken;
@@ -207,20 +217,30 @@ void Member::finish(const std::vector<std::string>& ids) {
 }
 
 std::vector<wire::Heard> Member::take_each() {
-  std::vector<wire::Heard> taken(std::make_move_iterator(inbox_.begin()),
-                                 std::make_move_iterator(inbox_.end()));
-  inbox_.clear();
+  prepare_inbox();
+  return std::exchange(inbox_, {});
+}
+
+void Member::prepare_inbox() {
   inbox_bytes_ = 0;
   if (std::exchange(paused_, false) && !left_) transport_->receive(true);
-  for (const wire::Heard& heard : taken) ++statistics_.read[heard.message.from];
-  // Only a sender with several connections to us can be out of order; sorting keeps the order of equals.
   const auto earlier = [](const wire::Heard& one, const wire::Heard& other) {
     const Message &a = one.message, &b = other.message;
     return a.stamp != b.stamp ? a.stamp < b.stamp : a.stamp_ord < b.stamp_ord;
   };
-  if (!std::is_sorted(taken.begin(), taken.end(), earlier))
-    std::stable_sort(taken.begin(), taken.end(), earlier);
-  return taken;
+  // Mostly they are many of one sender, in order.
+  bool in_order = true;
+  const wire::Heard* before = nullptr;
+  std::uint64_t* count = nullptr;
+  for (const wire::Heard& heard : inbox_) {
+    if (before == nullptr || before->message.from != heard.message.from)
+      count = &statistics_.read[heard.message.from];
+    ++*count;
+    if (before != nullptr && earlier(heard, *before)) in_order = false;
+    before = &heard;
+  }
+  // Only a sender with several connections to us can be out of order; sorting keeps the order of equals.
+  if (!in_order) std::stable_sort(inbox_.begin(), inbox_.end(), earlier);
 }
 
 void Member::requeue(const std::vector<Message>& messages) {

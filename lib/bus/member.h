@@ -1,6 +1,6 @@
 #pragma once
 
-#include <deque>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -104,7 +104,9 @@ class Member final : private transport::Receiver {
   void link_lost(const std::string& peer) override;
   void peers_changed() override { ++peer_changes_; }
   void dropped(const std::string& sentence) override;
-  void stamp(Message& message);
+  void stamp(Message& message, std::chrono::system_clock::time_point now);
+  /// What is in the inbox is about to be taken: in order, and counted.
+  void prepare_inbox();
   enum class When { now, with_others };
   std::string transmit(std::string_view to, const wire::ContentPieces& content, bool broadcast, When when);
   /// `messages` that were handed over, and what came of it: throws if they can't be sent, and waits where a
@@ -132,7 +134,7 @@ class Member final : private transport::Receiver {
   bool lost_way_ = false;  // to that one
   bool paused_ = false;    // what the medium keeps may wait there until this was taken
   std::size_t inbox_bytes_ = 0;
-  std::deque<wire::Heard> inbox_;
+  std::vector<wire::Heard> inbox_;
   std::uint64_t peer_changes_ = 0;
   std::vector<std::string> unfinished_;  // ids of what take() gave out last
   Statistics statistics_;

@@ -81,4 +81,8 @@ Connection::Piece Connection::read_piece(std::size_t least, std::size_t& got) {
   return got < room.size() ? Piece::last : Piece::some;
 }
 
+std::size_t Connection::waiting(Piece piece) const {
+  return piece == Piece::last ? 0 : os::bytes_waiting(socket_.get());
+}
+
 }  // namespace ipcm::transport

@@ -35,8 +35,8 @@ class Connection {
   /// Those that were sent as one count until all of them are out.
   [[nodiscard]] std::size_t queued_messages() const { return queued_messages_; }
 
-  /// Reads what is there, at most `most` bytes unless it is 0, and calls `frame(payload)` for each whole
-  /// frame; false from it ends the reading.
+  /// Reads at most about `most` bytes; 0: all that is there now, and not what a quick sender adds meanwhile.
+  /// Calls `frame(payload)` for each whole frame; false from it ends the reading.
   template <class Frame>
   [[nodiscard]] Flow receive(std::size_t most, Frame&& frame) {
     constexpr std::size_t kPiece = 64UL * 1024, kLargePiece = 1024UL * 1024;
@@ -47,6 +47,7 @@ class Connection {
       if (result == Piece::later) return Flow::open;
       if (result == Piece::end) return Flow::closed;
       total += got;
+      if (most == 0) most = total + waiting(result) + 1;  // one more: to see that nothing is left
       std::string_view payload;
       for (;;) {
         const auto next = reader_.next(payload);
@@ -65,6 +66,8 @@ class Connection {
  private:
   Flow send_pieces(std::span<const std::string_view> pieces, std::size_t messages);
   enum class Piece { some, last, later, end };
+  /// After a piece.
+  [[nodiscard]] std::size_t waiting(Piece piece) const;
   Piece read_piece(std::size_t least, std::size_t& got);
 
   os::UniqueFd socket_;

@@ -179,12 +179,14 @@ Transport::Sent ConnectionUnix::put_on_route(const std::string& peer, std::size_
 
 Transport::Sent ConnectionUnix::gather(Message& message, const wire::ContentPieces& content,
                                        std::string& why) {
-  // Who is not there, or does not read, is told of now, as without a batch.
-  const Connection* connection = route_to(message.to);
-  if (connection == nullptr) connection = connect(message.to, why);
-  if (connection == nullptr) return Sent::gone;
   Batch& batch = batches_[message.to];
-  if (!has_room(*connection, batch.frames.size() + content.size(), why)) return Sent::full;
+  if (batch.messages == 0) {
+    // Who is not there, or does not read, is told of now, as without a batch.
+    const Connection* connection = route_to(message.to);
+    if (connection == nullptr) connection = connect(message.to, why);
+    if (connection == nullptr) return batches_.erase(message.to), Sent::gone;
+    if (!has_room(*connection, kLargestBatch, why)) return Sent::full;
+  }
   const std::size_t begin = batch.frames.size();
   batch.frames.append(wire::kFrameHeader, '\0');
   request_.serializer->append(batch.frames, message, content);
@@ -234,7 +236,8 @@ void ConnectionUnix::read(Id id, std::size_t most) {
   if (found == connections_.end()) return;
   Connection& connection = *found->second;
   const std::string who = connection.peer.empty() ? "a caller" : "'" + connection.peer + "'";
-  switch (connection.receive(most, [&](std::string_view payload) { return take_frame(id, payload); })) {
+  switch (connection.receive(most,
+                             [&](std::string_view payload) { return take_frame(id, connection, payload); })) {
     case Connection::Flow::open:
       return;
     case Connection::Flow::closed:
@@ -250,8 +253,7 @@ void ConnectionUnix::read(Id id, std::size_t most) {
   }
 }
 
-bool ConnectionUnix::take_frame(Id id, std::string_view payload) {
-  Connection& connection = *connections_.at(id);
+bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view payload) {
   if (connection.peer.empty()) {
     try {
       greeted(id, connection, wire::read_hello(request_.serializer->read_value(payload)));

@@ -51,7 +51,7 @@ class ConnectionUnix final : public DirectoryTransport {
   Connection& adopt(std::unique_ptr<Connection> connection);
   void on_ready(Id id, std::uint32_t events);
   void read(Id id, std::size_t most);
-  bool take_frame(Id id, std::string_view payload);
+  bool take_frame(Id id, Connection& connection, std::string_view payload);
   [[nodiscard]] bool is_late_greeting(std::string_view payload) const;
   void greeted(Id id, Connection& connection, std::string name);
   void close(Id id, const std::string& why);
