@@ -97,23 +97,30 @@ std::string Member::transmit(std::string_view to, const wire::ContentPieces& con
   return std::move(message.id);
 }
 
+std::string Member::subject(const std::string& to, std::size_t messages) const {
+  return (messages == 1 ? "the message" : "the batch of " + std::to_string(messages) + " messages") +
+         " from '" + name() + "' to '" + to + "' ";
+}
+
+PeerGone Member::not_taken_whole(const std::string& to, std::size_t messages) const {
+  return PeerGone(to, subject(to, messages) + "was not taken whole: it went away, or closed the connection");
+}
+
 void Member::settle(const std::string& to, transport::Transport::Sent sent, const std::string& why,
                     std::size_t messages) {
-  const auto sentence = [&] {
-    return (messages == 1 ? "the message" : "the batch of " + std::to_string(messages) + " messages") +
-           " from '" + name() + "' to '" + to + "' ";
-  };
   switch (sent) {
     case transport::Transport::Sent::done:
     case transport::Transport::Sent::gathered:
     case transport::Transport::Sent::ripe:
       return;
     case transport::Transport::Sent::gone:
-      throw PeerGone(to, sentence() + "can't be sent: " + why);
+      throw PeerGone(to, subject(to, messages) + "can't be sent: " + why);
     case transport::Transport::Sent::full:
-      throw Error(sentence() + "can't be sent: " + why);
+      throw Error(subject(to, messages) + "can't be sent: " + why);
     case transport::Transport::Sent::queued:
       if (sending_ == Sending::queues) return;
+      // Whom we wait for may wait for others, and they for what is gathered.
+      if (batches_ > 0) hand_over_all();
       // While we wait we also read, or two who send each other much would wait for ever. Who waits for fd()
       // would not learn of what was read then.
       // A way that ends meanwhile takes what waits for it along, and says so.
@@ -123,40 +130,57 @@ void Member::settle(const std::string& to, transport::Transport::Sent sent, cons
       const bool taken =
           loop_->run_until([&] { return transport_->queued_bytes(to) == 0; }, os::Deadline::after(kSendTime));
       waits_for_.clear();
-      if (lost_way_ && dropped_ != dropped)
-        throw PeerGone(to, sentence() + "was not taken whole: it went away, or closed the connection");
+      if (lost_way_ && dropped_ != dropped) throw not_taken_whole(to, messages);
       if (!taken) {
         transport_->abandon(to);
-        throw Timeout(sentence() +
+        throw Timeout(subject(to, messages) +
                       "was not taken within 60 s: the receiver does not read; the connection was closed");
       }
       if (has_messages()) loop_->nudge();
   }
 }
 
-void Member::send_gathered(const transport::Transport::Gathered& batch) {
+Member::HandedOver Member::hand_over(const transport::Transport::Gathered& batch) {
+  HandedOver handed{batch, transport::Transport::Sent::full, {}, dropped_};
   try {
-    std::string why;
-    const auto sent = transport_->send_gathered(batch.peer, why);
-    sent_at_ = losses_;
-    settle(batch.peer, sent, why, batch.messages);
+    handed.sent = transport_->send_gathered(batch.peer, handed.why);
+  } catch (const Error& error) {
+    handed.why = error.what();
+  }
+  sent_at_ = losses_;
+  return handed;
+}
+
+void Member::hand_over_all() {
+  for (const auto& batch : transport_->gathered()) handed_over_.push_back(hand_over(batch));
+}
+
+void Member::settle(const HandedOver& handed) {
+  const auto& [peer, messages] = handed.batch;
+  try {
+    if (handed.lost) throw not_taken_whole(peer, messages);
+    settle(peer, handed.sent, handed.why, messages);
   } catch (...) {
     // Counted when they were gathered.
-    if (auto& count = statistics_.sent[batch.peer]; count >= batch.messages) count -= batch.messages;
+    if (auto& count = statistics_.sent[peer]; count >= messages) count -= messages;
     throw;
   }
 }
 
 void Member::send_batch_to(const std::string& to) {
   for (const auto& batch : transport_->gathered())
-    if (batch.peer == to) send_gathered(batch);
+    if (batch.peer == to) settle(hand_over(batch));
 }
 
 template <class Failed>
 void Member::send_all_gathered(Failed&& failed) {
-  for (const auto& batch : transport_->gathered()) {
+  hand_over_all();
+  while (!handed_over_.empty()) {
     try {
-      send_gathered(batch);
+      // It stays where link_lost() finds it until its turn to be waited for.
+      const HandedOver handed = std::move(handed_over_.front());
+      handed_over_.erase(handed_over_.begin());
+      settle(handed);
     } catch (const std::exception& error) {
       failed(error);
     }
@@ -326,6 +350,10 @@ void Member::link_lost(const std::string& peer) {
   ++peer_changes_;
   ++losses_;
   if (!waits_for_.empty() && peer == waits_for_) lost_way_ = true;
+  for (HandedOver& handed : handed_over_)
+    if (handed.batch.peer == peer && handed.sent == transport::Transport::Sent::queued &&
+        handed.dropped != dropped_)
+      handed.lost = true;
   if (link_lost_) link_lost_(peer);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ipcm/client.h"
+#include "ipcm/error.h"
 #include "ipcm/message.h"
 #include "loop/loop.h"
 #include "os/clock.h"
@@ -111,9 +112,21 @@ class Member final : private transport::Receiver {
   std::string transmit(std::string_view to, const wire::ContentPieces& content, bool broadcast, When when);
   /// `messages` that were handed over, and what came of it: throws if they can't be sent, and waits where a
   /// guest has to.
+  [[nodiscard]] std::string subject(const std::string& to, std::size_t messages) const;
+  [[nodiscard]] PeerGone not_taken_whole(const std::string& to, std::size_t messages) const;
   void settle(const std::string& to, transport::Transport::Sent sent, const std::string& why,
               std::size_t messages);
-  void send_gathered(const transport::Transport::Gathered& batch);
+  /// A batch that the transport has been given, and what came of it is still to be said.
+  struct HandedOver {
+    transport::Transport::Gathered batch;
+    transport::Transport::Sent sent;
+    std::string why;
+    std::uint64_t dropped;  // see dropped_, at that time
+    bool lost = false;      // its way has ended before it was taken
+  };
+  [[nodiscard]] HandedOver hand_over(const transport::Transport::Gathered& batch);
+  void hand_over_all();
+  void settle(const HandedOver& handed);
   void send_batch_to(const std::string& to);
   template <class Failed>
   void send_all_gathered(Failed&& failed);
@@ -127,6 +140,7 @@ class Member final : private transport::Receiver {
   std::uint32_t born_in_;
   bool left_ = false;
   unsigned batches_ = 0;
+  std::vector<HandedOver> handed_over_;
   bool keeps_statistics_ = true;
   bool keeps_messages_ = false;
   std::uint64_t losses_ = 0, sent_at_ = 0;

@@ -1,6 +1,10 @@
 // Client::batch(): many messages with one call. Where a protocol gains nothing by it, all must be as without.
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <csignal>
 
 #include "contract.h"
@@ -324,6 +328,41 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(a.pending_sends() == 0);
   CHECK(collect(a, many).size() == many);
   CHECK(b.wait() == ExitStatus::exited(0));
+}
+
+TEST_CASE_FIXTURE(Tidy, "A16: while a batch waits for a slow reader, what others were sent is out" *
+                            needs_processes()) {
+  const Guard guard = spawn_bus();
+  Client a = ipcm_connect("a", guard.info());
+  const std::size_t many = keeps_messages() ? 100 : 2000;
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  const auto [heard, tell] = ends;  // plain numbers: what a UniqueFd owns is closed by a fork
+  // b reads nothing before c has got what was sent to it first.
+  Forked b([&, end = heard](Lines& test) {
+    Client client = ipcm_connect("b", guard.info());
+    test.say("joined");
+    char byte = 0;
+    if (::read(end, &byte, 1) != 1) return 1;
+    return collect(client, many).size() == many ? 0 : 2;
+  });
+  Forked c([&, end = tell](Lines& test) {
+    Client client = ipcm_connect("c", guard.info());
+    test.say("joined");
+    (void)collect(client, 1);
+    return ::write(end, "x", 1) == 1 ? 0 : 1;
+  });
+  ::close(heard);
+  ::close(tell);
+  CHECK(b.hear() == "joined");
+  CHECK(c.hear() == "joined");
+  Batch batch = a.batch();
+  a.send_message("c", "first");
+  for (std::size_t i = 0; i < many; ++i) a.send_message("b", std::string(1000, 'a'));
+  batch.flush();
+  CHECK(c.wait() == ExitStatus::exited(0));
+  CHECK(b.wait() == ExitStatus::exited(0));
+  CHECK(a.statistics().sent == std::map<std::string, std::uint64_t>{{"b", many}, {"c", 1}});
 }
 
 TEST_CASE_FIXTURE(Tidy, "A16: a service's queue for one who does not read has its limit also in a batch" *

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "ipcm/error.h"
 #include "os/events.h"
@@ -179,17 +180,24 @@ Transport::Sent ConnectionUnix::put_on_route(const std::string& peer, std::size_
 
 Transport::Sent ConnectionUnix::gather(Message& message, const wire::ContentPieces& content,
                                        std::string& why) {
-  Batch& batch = batches_[message.to];
-  if (batch.messages == 0) {
+  auto found = batches_.find(message.to);
+  if (found == batches_.end()) {
     // Who is not there, or does not read, is told of now, as without a batch.
     const Connection* connection = route_to(message.to);
     if (connection == nullptr) connection = connect(message.to, why);
-    if (connection == nullptr) return batches_.erase(message.to), Sent::gone;
+    if (connection == nullptr) return Sent::gone;
     if (!has_room(*connection, kLargestBatch, why)) return Sent::full;
+    found = batches_.emplace(message.to, Batch{std::exchange(spare_, {}), 0}).first;
   }
+  Batch& batch = found->second;
   const std::size_t begin = batch.frames.size();
   batch.frames.append(wire::kFrameHeader, '\0');
-  request_.serializer->append(batch.frames, message, content);
+  try {
+    request_.serializer->append(batch.frames, message, content);
+  } catch (...) {
+    batch.frames.resize(begin);  // a name that can't be written
+    throw;
+  }
   const auto header = wire::frame_header(batch.frames.size() - begin - wire::kFrameHeader);
   std::copy(header.begin(), header.end(), batch.frames.begin() + static_cast<std::ptrdiff_t>(begin));
   ++batch.messages;
@@ -204,15 +212,15 @@ std::vector<Transport::Gathered> ConnectionUnix::gathered() const {
 }
 
 Transport::Sent ConnectionUnix::send_gathered(const std::string& peer, std::string& why) {
-  const auto found = batches_.find(peer);
-  if (found == batches_.end() || found->second.messages == 0) return Sent::done;
-  Batch& batch = found->second;
+  auto taken = batches_.extract(peer);
+  if (taken.empty()) return Sent::done;
+  Batch& batch = taken.mapped();
   // It had room when it was gathered.
   const Sent sent = put_on_route(peer, 0, why, [&](Connection& connection) {
     return connection.send_frames(batch.frames, batch.messages);
   });
   batch.frames.clear();
-  batch.messages = 0;
+  spare_ = std::move(batch.frames);
   return sent;
 }
 

@@ -70,7 +70,8 @@ class ConnectionUnix final : public DirectoryTransport {
     std::string frames;
     std::size_t messages = 0;
   };
-  std::unordered_map<std::string, Batch> batches_;  // by peer; empty ones keep their memory
+  std::unordered_map<std::string, Batch> batches_;  // by peer
+  std::string spare_;                               // memory of one that was sent, for the next
   bool receiving_ = true;
 };
 
