@@ -8,6 +8,7 @@
 #include <csignal>
 
 #include "contract.h"
+#include "os/random.h"
 
 using namespace ipcm;
 using namespace ipcm::test;
@@ -372,7 +373,13 @@ TEST_CASE_FIXTURE(Tidy, "A16: a service's queue for one who does not read has it
   ServiceOptions pouring;
   pouring.handle_request = [](Service& self, const Request&) -> Answer {
     const Batch batch = self.client().batch();
-    const std::string piece(4000, 'x');
+    // Letters that do not shrink: the limit is one of bytes as they are sent.
+    std::string piece(4000, ' ');
+    for (std::size_t i = 0; i < piece.size(); i += 8)
+      for (std::uint64_t bits = os::random_bits(), k = 0; k < 8; ++k, bits >>= 8U)
+        piece[i + k] = static_cast<char>('!' + bits % 91);
+    std::replace(piece.begin(), piece.end(), '"', ' ');
+    std::replace(piece.begin(), piece.end(), '\\', ' ');
     constexpr int kFarTooMany = 40'000;  // 160 MB
     std::string why;
     for (int sent = 0; sent < kFarTooMany; ++sent)
@@ -386,5 +393,5 @@ TEST_CASE_FIXTURE(Tidy, "A16: a service's queue for one who does not read has it
   const int sent = std::stoi(answer[0]);
   constexpr int kLimit = 64 * 1024 * 1024 / 4000;
   CHECK(sent > kLimit * 9 / 10);
-  CHECK(sent < kLimit * 11 / 10);
+  CHECK(sent < kLimit * 13 / 10);  // letters of 91 kinds: JSON::Zstd saves a fifth at most
 }
