@@ -1,5 +1,7 @@
 #include "ipcm/client.h"
 
+#include <utility>
+
 #include "bus/member.h"
 #include "ipcm/error.h"
 #include "wire/conversation.h"
@@ -40,6 +42,22 @@ bool Client::try_message(std::string_view to, const Content& content, std::strin
   }
 }
 
+Batch Client::batch() {
+  member().expect_usable();
+  return Batch(member());
+}
+
+Batch::Batch(bus::Member& member) : member_(&member) { member_->begin_batch(); }
+Batch::Batch(Batch&& other) noexcept : member_(std::exchange(other.member_, nullptr)) {}
+Batch::~Batch() {
+  if (member_ != nullptr) member_->end_batch();
+}
+void Batch::flush() {
+  if (member_ == nullptr) throw UsageError("this batch was moved away");
+  member_->expect_usable();
+  member_->send_batch();
+}
+
 void Client::broadcast(const Content& content) { member().broadcast(content); }
 
 std::vector<Message> Client::get_messages() {
@@ -51,10 +69,13 @@ std::vector<Message> Client::get_messages() {
 
 std::vector<Message> Client::wait_for_messages(Duration limit) {
   member().expect_usable();
+  member().send_batch();
   member().finish_taken();
   member().drain();  // what was put back wakes nobody
-  member().loop().run_until([&] { return member().has_messages(); }, os::Deadline::limit(limit));
-  member().drain();
+  if (!member().has_messages()) {
+    member().loop().run_until([&] { return member().has_messages(); }, os::Deadline::limit(limit));
+    member().drain();
+  }
   return member().take();
 }
 

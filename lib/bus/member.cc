@@ -1,7 +1,7 @@
 #include "bus/member.h"
 
 #include <algorithm>
-#include <cmath>
+#include <ratio>
 
 #include "ipcm/error.h"
 #include "os/descriptor.h"
@@ -17,8 +17,12 @@ namespace {
 constexpr auto kSendTime = std::chrono::seconds(60);
 /// Taken in for somebody who does not take it from us, before those who send have to wait.
 constexpr std::size_t kLargestInbox = 64UL * 1024 * 1024;
+/// Messages that room is kept for.
+constexpr std::size_t kLargestKeptInbox = 4096;
 /// A message counts for more than its text.
 constexpr std::size_t kMessageOverhead = 256;
+/// What is larger gains nothing by going out with others, and would be copied for that.
+constexpr std::size_t kLargestGathered = 8UL * 1024;
 
 std::size_t size_of(const wire::Heard& message) { return message.size() + kMessageOverhead; }
 
@@ -52,66 +56,161 @@ void Member::expect_usable() const {
   if (left_) throw UsageError("the client '" + name() + "' has left the bus");
 }
 
-void Member::stamp(Message& message) {
+void Member::stamp(Message& message, std::chrono::system_clock::time_point now) {
   // As coarse as it is written, or two messages with different stamps here would have the same one on the
   // wire, and might change places at a reader who sorts by it. Never backwards, whatever the clock does.
-  constexpr double kTicksPerSecond = 1e5;
-  const double now = std::floor(os::wall_clock_seconds() * kTicksPerSecond) / kTicksPerSecond;
-  last_ord_ = now > last_stamp_ ? 0 : last_ord_ + 1;
-  last_stamp_ = std::max(last_stamp_, now);
+  using Ticks = std::chrono::duration<std::int64_t, std::ratio<1, 100'000>>;
+  const auto ticks = std::chrono::floor<Ticks>(now.time_since_epoch()).count();
+  const double seconds = static_cast<double>(ticks) / static_cast<double>(Ticks::period::den);
+  last_ord_ = seconds > last_stamp_ ? 0 : last_ord_ + 1;
+  last_stamp_ = std::max(last_stamp_, seconds);
   message.stamp = last_stamp_;
   message.stamp_ord = last_ord_;
 }
 
 std::string Member::send(std::string_view to, const Content& content, bool broadcast) {
   if (content.is_null()) throw UsageError("a message to '" + std::string(to) + "' may not be null");
-  return send_in_pieces(to, {{}, content.json(), {}}, broadcast);
+  const bool gather = batches_ > 0 && !broadcast && content.json().size() <= kLargestGathered;
+  return transmit(to, {{}, content.json(), {}}, broadcast, gather ? When::with_others : When::now);
 }
 
 std::string Member::send_in_pieces(std::string_view to, const wire::ContentPieces& content, bool broadcast) {
+  return transmit(to, content, broadcast, When::now);
+}
+
+std::string Member::transmit(std::string_view to, const wire::ContentPieces& content, bool broadcast,
+                             When when) {
+  using Sent = transport::Transport::Sent;
   expect_usable();
   os::keep_heap();  // not at the start: a service that is asked nothing needs none
-  Message message{os::make_uuid(), name(), std::string(to), 0, 0, broadcast, {}};
-  stamp(message);
+  if (batches_ > 0 && when == When::now) send_batch_to(std::string(to));
+  const auto now = std::chrono::system_clock::now();
+  Message message{os::make_uuid(now), name(), std::string(to), 0, 0, broadcast, {}};
+  stamp(message, now);
   std::string why;
-  const auto sent = transport_->send_in_pieces(message, content, why);
+  const Sent sent = when == When::now ? transport_->send_in_pieces(message, content, why)
+                                      : transport_->gather(message, content, why);
   sent_at_ = losses_;
+  settle(message.to, sent, why, 1);
+  ++statistics_.sent[message.to];
+  if (sent == Sent::ripe) send_batch_to(message.to);
+  return std::move(message.id);
+}
+
+std::string Member::subject(const std::string& to, std::size_t messages) const {
+  return (messages == 1 ? "the message" : "the batch of " + std::to_string(messages) + " messages") +
+         " from '" + name() + "' to '" + to + "' ";
+}
+
+PeerGone Member::not_taken_whole(const std::string& to, std::size_t messages) const {
+  return PeerGone(to, subject(to, messages) + "was not taken whole: it went away, or closed the connection");
+}
+
+void Member::settle(const std::string& to, transport::Transport::Sent sent, const std::string& why,
+                    std::size_t messages) {
   switch (sent) {
     case transport::Transport::Sent::done:
-      break;
+    case transport::Transport::Sent::gathered:
+    case transport::Transport::Sent::ripe:
+      return;
     case transport::Transport::Sent::gone:
-      throw PeerGone(message.to,
-                     "the message from '" + name() + "' to '" + message.to + "' can't be sent: " + why);
+      throw PeerGone(to, subject(to, messages) + "can't be sent: " + why);
     case transport::Transport::Sent::full:
-      throw Error("the message from '" + name() + "' to '" + message.to + "' can't be sent: " + why);
+      throw Error(subject(to, messages) + "can't be sent: " + why);
     case transport::Transport::Sent::queued:
-      if (sending_ == Sending::queues) break;
+      if (sending_ == Sending::queues) return;
+      // Whom we wait for may wait for others, and they for what is gathered.
+      if (batches_ > 0) hand_over_all();
       // While we wait we also read, or two who send each other much would wait for ever. Who waits for fd()
       // would not learn of what was read then.
       // A way that ends meanwhile takes what waits for it along, and says so.
       lost_way_ = false;
-      waits_for_ = message.to;
+      waits_for_ = to;
       const std::uint64_t dropped = dropped_;
-      const bool taken = loop_->run_until([&] { return transport_->queued_bytes(message.to) == 0; },
-                                          os::Deadline::after(kSendTime));
+      const bool taken =
+          loop_->run_until([&] { return transport_->queued_bytes(to) == 0; }, os::Deadline::after(kSendTime));
       waits_for_.clear();
-      if (lost_way_ && dropped_ != dropped)
-        throw PeerGone(message.to, "the message from '" + name() + "' to '" + message.to +
-                                       "' was not taken whole: it went away, or closed the connection");
+      if (lost_way_ && dropped_ != dropped) throw not_taken_whole(to, messages);
       if (!taken) {
-        transport_->abandon(message.to);
-        throw Timeout("the message from '" + name() + "' to '" + message.to +
-                      "' was not taken within 60 s: the receiver does not read; the connection was closed");
+        transport_->abandon(to);
+        throw Timeout(subject(to, messages) +
+                      "was not taken within 60 s: the receiver does not read; the connection was closed");
       }
       if (has_messages()) loop_->nudge();
   }
-  ++statistics_.sent[message.to];
-  return message.id;
+}
+
+Member::HandedOver Member::hand_over(const transport::Transport::Gathered& batch) {
+  HandedOver handed{batch, transport::Transport::Sent::full, {}, dropped_};
+  try {
+    handed.sent = transport_->send_gathered(batch.peer, handed.why);
+  } catch (const Error& error) {
+    handed.why = error.what();
+  }
+  sent_at_ = losses_;
+  return handed;
+}
+
+void Member::hand_over_all() {
+  for (const auto& batch : transport_->gathered()) handed_over_.push_back(hand_over(batch));
+}
+
+void Member::settle(const HandedOver& handed) {
+  const auto& [peer, messages] = handed.batch;
+  try {
+    if (handed.lost) throw not_taken_whole(peer, messages);
+    settle(peer, handed.sent, handed.why, messages);
+  } catch (...) {
+    // Counted when they were gathered.
+    if (auto& count = statistics_.sent[peer]; count >= messages) count -= messages;
+    throw;
+  }
+}
+
+void Member::send_batch_to(const std::string& to) {
+  for (const auto& batch : transport_->gathered())
+    if (batch.peer == to) settle(hand_over(batch));
+}
+
+template <class Failed>
+void Member::send_all_gathered(Failed&& failed) {
+  hand_over_all();
+  while (!handed_over_.empty()) {
+    try {
+      // It stays where link_lost() finds it until its turn to be waited for.
+      const HandedOver handed = std::move(handed_over_.front());
+      handed_over_.erase(handed_over_.begin());
+      settle(handed);
+    } catch (const std::exception& error) {
+      failed(error);
+    }
+  }
+}
+
+void Member::send_batch() {
+  if (batches_ == 0) return;
+  expect_usable();
+  std::exception_ptr first;
+  send_all_gathered([&](const std::exception&) {
+    if (!first) first = std::current_exception();
+  });
+  if (first) std::rethrow_exception(first);
+}
+
+void Member::end_batch() noexcept {
+  try {
+    if (!left_ && born_in_ == os::generation())
+      send_all_gathered([this](const std::exception& error) { dropped(error.what()); });
+  } catch (const std::exception&) {
+    // A destructor is behind this: what is left to say found nobody who could take it.
+  }
+  --batches_;
 }
 
 void Member::broadcast(const Content& content) {
   expect_usable();
   if (content.is_null()) throw UsageError("a broadcast may not be null");
+  send_batch();  // what it throws is not about those who vanish from the broadcast
   for (const std::string& peer : transport_->peers()) {
     try {
       send(peer, content, true);
@@ -122,8 +221,14 @@ void Member::broadcast(const Content& content) {
 }
 
 std::vector<Message> Member::take() {
+  prepare_inbox();
   std::vector<Message> taken;
-  for (wire::Heard& heard : take_each()) taken.push_back(std::move(heard).whole());
+  taken.reserve(inbox_.size());
+  for (wire::Heard& heard : inbox_)
+    taken.push_back(heard.said ? std::move(heard).whole() : std::move(heard.message));
+  // The next ones come to the same place, unless that was a flood.
+  if (inbox_.capacity() > kLargestKeptInbox) inbox_ = {};
+  inbox_.clear();
   if (keeps_messages_)
     for (const Message& message : taken) unfinished_.push_back(message.id);
   return taken;
@@ -136,20 +241,30 @@ void Member::finish(const std::vector<std::string>& ids) {
 }
 
 std::vector<wire::Heard> Member::take_each() {
-  std::vector<wire::Heard> taken(std::make_move_iterator(inbox_.begin()),
-                                 std::make_move_iterator(inbox_.end()));
-  inbox_.clear();
+  prepare_inbox();
+  return std::exchange(inbox_, {});
+}
+
+void Member::prepare_inbox() {
   inbox_bytes_ = 0;
   if (std::exchange(paused_, false) && !left_) transport_->receive(true);
-  for (const wire::Heard& heard : taken) ++statistics_.read[heard.message.from];
-  // Only a sender with several connections to us can be out of order; sorting keeps the order of equals.
   const auto earlier = [](const wire::Heard& one, const wire::Heard& other) {
     const Message &a = one.message, &b = other.message;
     return a.stamp != b.stamp ? a.stamp < b.stamp : a.stamp_ord < b.stamp_ord;
   };
-  if (!std::is_sorted(taken.begin(), taken.end(), earlier))
-    std::stable_sort(taken.begin(), taken.end(), earlier);
-  return taken;
+  // Mostly they are many of one sender, in order.
+  bool in_order = true;
+  const wire::Heard* before = nullptr;
+  std::uint64_t* count = nullptr;
+  for (const wire::Heard& heard : inbox_) {
+    if (before == nullptr || before->message.from != heard.message.from)
+      count = &statistics_.read[heard.message.from];
+    ++*count;
+    if (before != nullptr && earlier(heard, *before)) in_order = false;
+    before = &heard;
+  }
+  // Only a sender with several connections to us can be out of order; sorting keeps the order of equals.
+  if (!in_order) std::stable_sort(inbox_.begin(), inbox_.end(), earlier);
 }
 
 void Member::requeue(const std::vector<Message>& messages) {
@@ -179,6 +294,7 @@ void Member::drain() {
 
 template <class Condition>
 bool Member::await_change(Condition&& condition, os::Deadline deadline) {
+  send_batch();
   transport_->watch_peers();  // before the first look, so that no change is missed
   for (;;) {
     const std::uint64_t seen = peer_changes_;
@@ -205,6 +321,8 @@ bool Member::await_gone(const std::string& peer, os::Deadline deadline) {
 
 void Member::leave(os::Deadline flush) {
   if (left_ || born_in_ != os::generation()) return;
+  sending_ = Sending::queues;  // what is queued is waited for below, of all peers at once
+  if (batches_ > 0) send_all_gathered([this](const std::exception& error) { dropped(error.what()); });
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
   finish_taken();
   left_ = true;
@@ -213,6 +331,7 @@ void Member::leave(os::Deadline flush) {
 
 void Member::suspend(std::optional<double> expires, os::Deadline flush) {
   expect_usable();
+  send_batch();
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
   finish_taken();
   transport_->suspend(keeps_statistics_ ? statistics_ : Statistics{}, expires);
@@ -232,6 +351,10 @@ void Member::link_lost(const std::string& peer) {
   ++peer_changes_;
   ++losses_;
   if (!waits_for_.empty() && peer == waits_for_) lost_way_ = true;
+  for (HandedOver& handed : handed_over_)
+    if (handed.batch.peer == peer && handed.sent == transport::Transport::Sent::queued &&
+        handed.dropped != dropped_)
+      handed.lost = true;
   if (link_lost_) link_lost_(peer);
 }
 

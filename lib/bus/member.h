@@ -1,6 +1,6 @@
 #pragma once
 
-#include <deque>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ipcm/client.h"
+#include "ipcm/error.h"
 #include "ipcm/message.h"
 #include "loop/loop.h"
 #include "os/clock.h"
@@ -38,9 +39,18 @@ class Member final : private transport::Receiver {
 
   /// Throws PeerGone, Timeout (a guest), Error (a host's queue is full). Returns the message's id.
   std::string send(std::string_view to, const Content& content, bool broadcast = false);
-  /// The same of content in pieces, which is known not to be null.
+  /// The same of content in pieces, which is known not to be null; at once, also inside a batch.
   std::string send_in_pieces(std::string_view to, const wire::ContentPieces& content, bool broadcast = false);
   void broadcast(const Content& content);
+
+  /// Up to as many end_batch(), what send() is given may be gathered, for several to go out together. What is
+  /// to arrive before somebody can be waited for is sent with send_batch().
+  void begin_batch() { ++batches_; }
+  /// Sends what is gathered, as send_batch() does. Does not throw: messages that could not be sent are told
+  /// of as dropped. Nothing in a forked process, and after leave().
+  void end_batch() noexcept;
+  /// Throws what send() does, naming the first peer that it failed for, when those for all others are out.
+  void send_batch();
 
   [[nodiscard]] bool has_messages() const { return !inbox_.empty(); }
   /// All that has been taken in, in order; does not look for more. Who takes tells when it is dealt with:
@@ -95,7 +105,31 @@ class Member final : private transport::Receiver {
   void link_lost(const std::string& peer) override;
   void peers_changed() override { ++peer_changes_; }
   void dropped(const std::string& sentence) override;
-  void stamp(Message& message);
+  void stamp(Message& message, std::chrono::system_clock::time_point now);
+  /// What is in the inbox is about to be taken: in order, and counted.
+  void prepare_inbox();
+  enum class When { now, with_others };
+  std::string transmit(std::string_view to, const wire::ContentPieces& content, bool broadcast, When when);
+  /// `messages` that were handed over, and what came of it: throws if they can't be sent, and waits where a
+  /// guest has to.
+  [[nodiscard]] std::string subject(const std::string& to, std::size_t messages) const;
+  [[nodiscard]] PeerGone not_taken_whole(const std::string& to, std::size_t messages) const;
+  void settle(const std::string& to, transport::Transport::Sent sent, const std::string& why,
+              std::size_t messages);
+  /// A batch that the transport has been given, and what came of it is still to be said.
+  struct HandedOver {
+    transport::Transport::Gathered batch;
+    transport::Transport::Sent sent;
+    std::string why;
+    std::uint64_t dropped;  // see dropped_, at that time
+    bool lost = false;      // its way has ended before it was taken
+  };
+  [[nodiscard]] HandedOver hand_over(const transport::Transport::Gathered& batch);
+  void hand_over_all();
+  void settle(const HandedOver& handed);
+  void send_batch_to(const std::string& to);
+  template <class Failed>
+  void send_all_gathered(Failed&& failed);
   template <class Condition>
   bool await_change(Condition&& condition, os::Deadline deadline);
 
@@ -105,6 +139,8 @@ class Member final : private transport::Receiver {
   const transport::Protocol& protocol_;
   std::uint32_t born_in_;
   bool left_ = false;
+  unsigned batches_ = 0;
+  std::vector<HandedOver> handed_over_;
   bool keeps_statistics_ = true;
   bool keeps_messages_ = false;
   std::uint64_t losses_ = 0, sent_at_ = 0;
@@ -112,7 +148,7 @@ class Member final : private transport::Receiver {
   bool lost_way_ = false;  // to that one
   bool paused_ = false;    // what the medium keeps may wait there until this was taken
   std::size_t inbox_bytes_ = 0;
-  std::deque<wire::Heard> inbox_;
+  std::vector<wire::Heard> inbox_;
   std::uint64_t peer_changes_ = 0;
   std::vector<std::string> unfinished_;  // ids of what take() gave out last
   Statistics statistics_;

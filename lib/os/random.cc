@@ -43,10 +43,11 @@ std::string random_name(std::size_t length) {
   return name;
 }
 
-std::string make_uuid() {
-  using std::chrono::duration_cast;
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const auto ms = static_cast<std::uint64_t>(duration_cast<std::chrono::milliseconds>(now).count());
+std::string make_uuid() { return make_uuid(std::chrono::system_clock::now()); }
+
+std::string make_uuid(std::chrono::system_clock::time_point now) {
+  const auto ms = static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count());
   const std::uint64_t a = random_bits(), b = random_bits();
   const std::uint64_t high = (ms << 16U) | 0x7000U | (a & 0x0FFFU);
   const std::uint64_t low = (b & 0x3FFFFFFFFFFFFFFFU) | 0x8000000000000000U;

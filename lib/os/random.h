@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -11,5 +12,7 @@ namespace ipcm::os {
 [[nodiscard]] std::string random_name(std::size_t length);
 /// Upper-case UUID version 7 (RFC 9562): rises with time, to the millisecond.
 [[nodiscard]] std::string make_uuid();
+/// The same for who has asked for the time already.
+[[nodiscard]] std::string make_uuid(std::chrono::system_clock::time_point now);
 
 }  // namespace ipcm::os

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -135,6 +136,11 @@ ReadResult receive_some(int socket, std::span<char> into, std::size_t* got) {
   if (taken == 0 || errno == ECONNRESET) return ReadResult::end;
   if (errno == EAGAIN) return ReadResult::later;
   throw SystemError(errno, "receive on socket");
+}
+
+std::size_t bytes_waiting(int socket) noexcept {
+  int count = 0;
+  return ::ioctl(socket, FIONREAD, &count) == 0 && count > 0 ? static_cast<std::size_t>(count) : 0;
 }
 
 UniqueFd bind_datagrams_at(const Directory& directory, const std::string& name) {

@@ -46,6 +46,9 @@ inline constexpr std::size_t kMostPieces = 64;
 /// Reads at most into.size() bytes; `got` tells how many. A reset connection is `end`.
 [[nodiscard]] ReadResult receive_some(int socket, std::span<char> into, std::size_t* got);
 
+/// How many bytes have arrived on a stream and were not read.
+[[nodiscard]] std::size_t bytes_waiting(int socket) noexcept;
+
 // ---- datagrams between members of a bus
 
 /// A datagram socket bound at `directory`/`name`, non-blocking. Each datagram that it gets comes with who

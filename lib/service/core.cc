@@ -277,7 +277,8 @@ void Core::send_response(const Request& request, const Content& answer) {
 }
 
 void Core::send_error(const Request& request, const std::string& text) {
-  (void)client().member().send(request.from(), wire::error_content(request.id(), text));
+  const Content content = wire::error_content(request.id(), text);
+  (void)client().member().send_in_pieces(request.from(), {{}, content.json(), {}});
 }
 
 void Core::terminate(int code) {

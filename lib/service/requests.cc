@@ -362,6 +362,7 @@ std::optional<Response> Requests::hand_out(const std::string& id) {
 /// fd().
 template <class Done>
 bool Requests::wait(Done&& done, os::Deadline deadline) {
+  member_.send_batch();  // it may be what is waited for
   const bool reached = member_.loop().run_until(
       [&] {
         settle();
@@ -392,6 +393,7 @@ Response Requests::await(const std::string& id, os::Deadline deadline) {
 }
 
 Response Requests::ask(const std::string& peer, const Content& payload, os::Deadline deadline) {
+  member_.send_batch();  // before there is a request that would stay open
   const std::string id = send(peer, payload, {});
   try {
     return await(id, deadline);

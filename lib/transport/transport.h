@@ -54,10 +54,12 @@ struct PeerFacts {
 class Transport {
  public:
   enum class Sent {
-    done,    ///< the medium has it
-    queued,  ///< behind others; goes out as the loop runs
-    gone,    ///< no such peer, or it died
-    full,    ///< the queue for that peer is at its limit
+    done,      ///< the medium has it
+    gathered,  ///< it goes out with others, by send_gathered()
+    ripe,      ///< the same, and that is to be next: there is enough of it
+    queued,    ///< behind others; goes out as the loop runs
+    gone,      ///< no such peer, or it died
+    full,      ///< the queue for that peer is at its limit
   };
 
   virtual ~Transport() = default;
@@ -69,6 +71,21 @@ class Transport {
                                             std::string& why) {
     message.content = Content::trusted_json(content.joined());
     return send(message, why);
+  }
+  /// The same of a message that may wait for others, which then go out together: until send_gathered(), which
+  /// has to come before anything else is sent to that peer. Where nothing is gained by that, it is sent now.
+  [[nodiscard]] virtual Sent gather(Message& message, const wire::ContentPieces& content, std::string& why) {
+    return send_in_pieces(message, content, why);
+  }
+  /// What waits for that: no peer with nothing.
+  struct Gathered {
+    std::string peer;
+    std::size_t messages = 0;
+  };
+  [[nodiscard]] virtual std::vector<Gathered> gathered() const { return {}; }
+  /// Sends what is gathered for a peer, all of it; gone: none of it. Nothing is gathered for it then.
+  [[nodiscard]] virtual Sent send_gathered(const std::string& /*peer*/, std::string& /*why*/) {
+    return Sent::done;
   }
   /// Bytes that wait to be sent to one peer, and messages that wait to be sent to all.
   [[nodiscard]] virtual std::size_t queued_bytes(const std::string& peer) const = 0;

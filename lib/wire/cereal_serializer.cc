@@ -24,28 +24,39 @@ enum class ContentKind : std::uint8_t { json = 1 };
 template <class Number>
 using Bits = std::conditional_t<sizeof(Number) == 8, std::uint64_t, std::uint8_t>;
 
+/// A number as it stands in bytes of that order.
+template <class Bits>
+Bits in_order(Bits bits, std::endian order) {
+  if constexpr (sizeof bits > 1)
+    if (order != std::endian::native) return __builtin_bswap64(bits);
+  return bits;
+}
+
 class Writer {
  public:
-  Writer(Record record, std::size_t size) {
-    bytes_.reserve(size + 2 + 3);
-    bytes_.push_back(kMagic);
-    bytes_.push_back(kVersion);
-    number(kLittleEndian);
-    number(static_cast<std::uint8_t>(record));
+  /// Behind what `into` has, which is borrowed.
+  Writer(std::string& into, Record record) : bytes_(into) {
+    const std::array<char, 4> begin{kMagic, kVersion, kLittleEndian, static_cast<char>(record)};
+    bytes_.append(begin.data(), begin.size());
   }
   template <class Number>
   void number(Number value) {
-    auto bits = std::bit_cast<Bits<Number>>(value);
+    const auto bits = in_order(std::bit_cast<Bits<Number>>(value), std::endian::little);
     std::array<char, sizeof bits> bytes;  // NOLINT: filled below
-    for (char& byte : bytes) {
-      byte = static_cast<char>(bits & 0xFFU);
-      if constexpr (sizeof bits > 1) bits >>= 8U;
-    }
+    std::memcpy(bytes.data(), &bits, sizeof bits);
     bytes_.append(bytes.data(), bytes.size());
   }
   void string(std::string_view text) {
     number(static_cast<std::uint64_t>(text.size()));
     bytes_.append(text);
+  }
+  void head(const Message& message) {
+    string(message.id);
+    string(message.from);
+    string(message.to);
+    number(message.stamp);
+    number(message.stamp_ord);
+    number(static_cast<std::uint8_t>(message.broadcast));
   }
   /// All of it but what is not copied.
   void begin_content(const ContentPieces& content) {
@@ -53,11 +64,9 @@ class Writer {
     number(static_cast<std::uint64_t>(content.size()));
     bytes_.append(content.before);
   }
-  void content(std::string_view json) { begin_content({json, {}, {}}); }
-  [[nodiscard]] std::string take() { return std::move(bytes_); }
 
  private:
-  std::string bytes_;
+  std::string& bytes_;
 };
 
 /// Nothing is believed: each length is held against what is left.
@@ -75,14 +84,11 @@ class Reader {
   }
   template <class Number>
   Number number() {
-    Bits<Number> bits = 0;
+    Bits<Number> bits;  // NOLINT: filled below
     if (bytes_.size() - at_ < sizeof bits) refuse_end();
-    for (std::size_t i = 0; i < sizeof bits; ++i) {
-      const std::size_t place = at_ + (little_endian_ ? sizeof bits - 1 - i : i);
-      if constexpr (sizeof bits > 1) bits <<= 8U;
-      bits = static_cast<Bits<Number>>(bits | static_cast<std::uint8_t>(bytes_[place]));
-    }
+    std::memcpy(&bits, bytes_.data() + at_, sizeof bits);
     at_ += sizeof bits;
+    bits = in_order(bits, little_endian_ ? std::endian::little : std::endian::big);
     return std::bit_cast<Number>(bits);
   }
   std::string_view string() {
@@ -92,10 +98,17 @@ class Reader {
     at_ += text.size();
     return text;
   }
-  std::string name(const char* which) {
-    const auto text = string();
-    if (!is_utf8(text)) refuse(std::string(which) + " is not UTF-8");
-    return std::string(text);
+  /// The beginning of a message: its names, which are to be UTF-8.
+  Message names() {
+    const std::size_t begin = at_;
+    const std::string_view id = string(), from = string(), to = string();
+    // Mostly all of it is ASCII, their lengths too: one look instead of three.
+    if (!is_ascii(bytes_.substr(begin, at_ - begin))) {
+      if (!is_utf8(id)) refuse("its id is not UTF-8");
+      if (!is_utf8(from)) refuse("its sender is not UTF-8");
+      if (!is_utf8(to)) refuse("its receiver is not UTF-8");
+    }
+    return {std::string(id), std::string(from), std::string(to), 0, 0, false, {}};
   }
   bool flag() {
     const auto value = number<std::uint8_t>();
@@ -106,13 +119,11 @@ class Reader {
     if (number<std::uint8_t>() != static_cast<std::uint8_t>(wanted))
       refuse(wanted == Record::message ? "no message" : "no value by itself");
   }
-  /// The last field.
-  Content content() {
-    const std::string_view text = content_text();
+  static Content checked(std::string_view text) {
     if (!is_ascii_json(text)) refuse("its content is not JSON in ASCII");
     return Content::trusted_json(std::string(text));
   }
-  /// Not yet checked.
+  /// The last field. Not yet checked.
   std::string_view content_text() {
     const auto kind = number<std::uint8_t>();
     if (kind != static_cast<std::uint8_t>(ContentKind::json))
@@ -138,17 +149,19 @@ class CerealSerializer final : public Serializer {
   [[nodiscard]] const char* name() const override { return "Cereal"; }
 
   [[nodiscard]] Written write_in_pieces(const Message& message, const ContentPieces& content) const override {
-    constexpr std::size_t kFixed = 6 * sizeof(std::uint64_t) + 2;
-    Writer writer(Record::message, kFixed + message.id.size() + message.from.size() + message.to.size() +
-                                       content.before.size());
-    writer.string(message.id);
-    writer.string(message.from);
-    writer.string(message.to);
-    writer.number(message.stamp);
-    writer.number(message.stamp_ord);
-    writer.number(static_cast<std::uint8_t>(message.broadcast));
+    Written written{{}, content.payload, std::string(content.after)};
+    written.head.reserve(kFixed + message.id.size() + message.from.size() + message.to.size() +
+                         content.before.size());
+    Writer writer(written.head, Record::message);
+    writer.head(message);
     writer.begin_content(content);
-    return {writer.take(), content.payload, std::string(content.after)};
+    return written;
+  }
+  void append(std::string& into, const Message& message, const ContentPieces& content) const override {
+    Writer writer(into, Record::message);
+    writer.head(message);
+    writer.begin_content(content);
+    into.append(content.payload).append(content.after);
   }
 
   [[nodiscard]] Message read(std::string_view bytes, std::string_view receiver) const override {
@@ -163,31 +176,32 @@ class CerealSerializer final : public Serializer {
   }
 
   [[nodiscard]] std::string write_value(std::string_view json) const override {
-    Writer writer(Record::value, sizeof(std::uint64_t) + json.size());
-    writer.content(json);
-    return writer.take();
+    std::string bytes;
+    bytes.reserve(kFixed + json.size());
+    Writer(bytes, Record::value).begin_content({json, {}, {}});
+    return bytes;
   }
   [[nodiscard]] std::string read_value(std::string_view bytes) const override {
     Reader reader(bytes);
     reader.expect(Record::value);
-    return reader.content().json();
+    return Reader::checked(reader.content_text()).take_json();
   }
 
  private:
+  /// At most what is around the strings.
+  static constexpr std::size_t kFixed = 6 * sizeof(std::uint64_t) + 6;
+
   static Heard read_as(std::string_view bytes, std::string_view receiver, bool listening) {
     Reader reader(bytes);
     reader.expect(Record::message);
-    Heard heard;
+    Heard heard{reader.names()};
     Message& message = heard.message;
-    message.id = reader.name("its id");
-    message.from = reader.name("its sender");
-    message.to = reader.name("its receiver");
     message.stamp = reader.number<double>();
     message.stamp_ord = reader.number<std::uint64_t>();
     message.broadcast = reader.flag();
-    Reader unread = reader;
-    if (listening) heard.said = read_own_conversation(reader.content_text());
-    if (!heard.said) message.content = unread.content();
+    const std::string_view content = reader.content_text();
+    if (listening) heard.said = read_own_conversation(content);
+    if (!heard.said) message.content = Reader::checked(content);
     if (message.from.empty() || message.from == "0") throw ProtocolError("a message without a sender");
     if (!heard.said && message.content.is_null())
       throw ProtocolError("a message from '" + message.from + "' without content");

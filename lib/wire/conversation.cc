@@ -48,6 +48,7 @@ Message Heard::whole() && {
 }
 
 std::optional<Conversation> read_own_conversation(std::string_view content) {
+  if (!content.starts_with(R"({"ipcm_re)")) return std::nullopt;  // most that is neither is told by this
   auto request = read_own(content, Meaning::request, R"({"ipcm_request_id":")", R"(","request":)");
   return request ? request
                  : read_own(content, Meaning::response, R"({"ipcm_response_id":")", R"(","response":)");

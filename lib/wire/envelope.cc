@@ -1,8 +1,10 @@
 #include "wire/envelope.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 #include "ipcm/error.h"
 #include "os/clock.h"
@@ -50,11 +52,10 @@ std::string write_envelope(const Message& message) {
   return write_envelope(message, {{}, message.content.json(), {}}).take();
 }
 
-Written write_envelope(const Message& message, const ContentPieces& content) {
-  constexpr std::size_t kRest = 200;
-  Written written;
-  std::string& text = written.head;
-  text.reserve(message.from.size() + message.to.size() + content.before.size() + kRest);
+namespace {
+
+/// Up to the content.
+void append_head(std::string& text, const Message& message) {
   text.append(R"({"id":)");
   append_json_string(text, message.id);  // that of somebody else may hold anything
   text.append(R"(,"from":)");
@@ -63,9 +64,27 @@ Written write_envelope(const Message& message, const ContentPieces& content) {
   append_json_string(text, message.to);
   text.append(R"(,"stamp":)");
   append_stamp(text, message.stamp);
-  text.append(R"(,"stamp_ord":)").append(std::to_string(message.stamp_ord));
+  text.append(R"(,"stamp_ord":)");
+  std::array<char, 24> digits;  // NOLINT: filled below
+  text.append(digits.data(),
+              std::to_chars(digits.data(), digits.data() + digits.size(), message.stamp_ord).ptr);
   if (message.broadcast) text.append(R"(,"broadcast":1)");
-  text.append(R"(,"content":)").append(content.before);
+  text.append(R"(,"content":)");
+}
+
+}  // namespace
+
+void append_envelope(std::string& into, const Message& message, const ContentPieces& content) {
+  append_head(into, message);
+  into.append(content.before).append(content.payload).append(content.after).push_back('}');
+}
+
+Written write_envelope(const Message& message, const ContentPieces& content) {
+  constexpr std::size_t kRest = 200;
+  Written written;
+  written.head.reserve(message.from.size() + message.to.size() + content.before.size() + kRest);
+  append_head(written.head, message);
+  written.head.append(content.before);
   written.body = content.payload;
   written.tail.append(content.after).push_back('}');
   return written;
@@ -73,10 +92,12 @@ Written write_envelope(const Message& message, const ContentPieces& content) {
 
 namespace {
 
-/// Cuts `word` from the front.
-bool take(std::string_view& text, std::string_view word) {
-  if (!text.starts_with(word)) return false;
-  text.remove_prefix(word.size());
+/// Cuts `word` from the front. Its length is known when this is compiled, which spares a call for each.
+template <std::size_t kSize>
+bool take(std::string_view& text, const char (&word)[kSize]) {
+  constexpr std::size_t kLength = kSize - 1;  // without its NUL
+  if (text.size() < kLength || std::memcmp(text.data(), word, kLength) != 0) return false;
+  text.remove_prefix(kLength);
   return true;
 }
 /// What stands before the quote that comes next, if it stands there as it is.
@@ -93,7 +114,8 @@ bool take_number(std::string_view& text, Number& number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc{}) return false;
   const auto taken = text.substr(0, static_cast<std::size_t>(end - text.data()));
-  if (taken.find_first_not_of("0123456789.") != std::string_view::npos || taken.ends_with('.')) return false;
+  const auto is_plain = [](char c) { return (c >= '0' && c <= '9') || c == '.'; };
+  if (!std::all_of(taken.begin(), taken.end(), is_plain) || taken.ends_with('.')) return false;
   text.remove_prefix(taken.size());
   return true;
 }

@@ -12,6 +12,8 @@ namespace ipcm::wire {
 /// A message as one JSON object (docs/bus.md, "Messages").
 [[nodiscard]] Written write_envelope(const Message& message, const ContentPieces& content);
 [[nodiscard]] std::string write_envelope(const Message& message);
+/// The same, behind what `into` has.
+void append_envelope(std::string& into, const Message& message, const ContentPieces& content);
 
 /// Reads one. What may be missing is made up as the reference does: id, stamp (now), stamp_ord (0), to
 /// (`receiver`). Throws ProtocolError for what is no JSON object, or lacks a `from` or a content that is not

@@ -17,6 +17,9 @@ class JsonSerializer final : public Serializer {
   [[nodiscard]] Written write_in_pieces(const Message& message, const ContentPieces& content) const override {
     return write_envelope(message, content);
   }
+  void append(std::string& into, const Message& message, const ContentPieces& content) const override {
+    append_envelope(into, message, content);
+  }
   [[nodiscard]] Message read(std::string_view bytes, std::string_view receiver) const override {
     return read_envelope(bytes, receiver);
   }

@@ -24,6 +24,11 @@ class Serializer {
   /// The same of a message whose content stands beside it; its own is not looked at.
   [[nodiscard]] virtual Written write_in_pieces(const Message& message,
                                                 const ContentPieces& content) const = 0;
+  /// The same, behind what `into` has already: for who puts several messages together.
+  virtual void append(std::string& into, const Message& message, const ContentPieces& content) const {
+    const Written written = write_in_pieces(message, content);
+    into.append(written.head).append(written.body).append(written.tail);
+  }
   [[nodiscard]] virtual Message read(std::string_view bytes, std::string_view receiver) const = 0;
   /// The same, for who wants to know what it says: that may be told at once.
   [[nodiscard]] virtual Heard hear(std::string_view bytes, std::string_view receiver) const {

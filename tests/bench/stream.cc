@@ -17,12 +17,16 @@ constexpr int kRounds = 3;
 /// Messages a second, from the first to the last one received.
 double rate(std::size_t count, double begin) { return static_cast<double>(count) / (now_us() - begin) * 1e6; }
 
-double by_ours(const std::string& serializer, Placement placement, std::size_t count) {
+enum class Sending { each, batch };
+
+double by_ours(const std::string& serializer, Placement placement, Sending sending, std::size_t count) {
   SpawnOptions options;
   options.serializer = serializer;
   const Guard guard = ipcm_spawn(options);
   Client sink = ipcm_connect("sink", guard.info());
-  Process source({"source", guard.info().text(), std::to_string(count)}, placement, Side::answers);
+  Process source(
+      {"source", guard.info().text(), std::to_string(count), sending == Sending::batch ? "batch" : "each"},
+      placement, Side::answers);
   pin(placement, Side::asks);
   source.start();
   std::size_t got = sink.wait_for_messages(std::chrono::seconds(20)).size();
@@ -34,12 +38,17 @@ double by_ours(const std::string& serializer, Placement placement, std::size_t c
   return per_second;
 }
 
-void source_ours(const std::string& info, std::size_t count) {
+void source_ours(const std::string& info, std::size_t count, bool batched) {
   Client client = ipcm_connect("source", info);
   ready();
   await_start();
   const Content content(std::string(kSize, 'x'));
-  for (std::size_t i = 0; i < count; ++i) client.send_message("sink", content);
+  if (batched) {
+    const Batch batch = client.batch();
+    for (std::size_t i = 0; i < count; ++i) client.send_message("sink", content);
+  } else {
+    for (std::size_t i = 0; i < count; ++i) client.send_message("sink", content);
+  }
   client.disconnect();
 }
 
@@ -81,16 +90,18 @@ double by_zeromq(Placement placement, std::size_t count) {
 #endif
 
 void one_way() {
-  constexpr std::size_t kOurs = 60000, kTheirs = 600000;
+  constexpr std::size_t kEach = 60000, kMany = 600000;
   const Placement placement = Placement::anywhere;
-  Samples floor, json, cereal, theirs;
+  Samples floor, json, cereal, json_each, cereal_each, theirs;
   for (int round = 0; round < kRounds; ++round) {
-    floor.add(by_floor(placement, kTheirs));
+    floor.add(by_floor(placement, kMany));
 #ifdef BENCH_HAS_ZEROMQ
-    theirs.add(by_zeromq(placement, kTheirs));
+    theirs.add(by_zeromq(placement, kMany));
 #endif
-    json.add(by_ours("JSON", placement, kOurs));
-    cereal.add(by_ours("Cereal", placement, kOurs));
+    json.add(by_ours("JSON", placement, Sending::batch, kMany));
+    cereal.add(by_ours("Cereal", placement, Sending::batch, kMany));
+    json_each.add(by_ours("JSON", placement, Sending::each, kEach));
+    cereal_each.add(by_ours("Cereal", placement, Sending::each, kEach));
   }
   const Figure common{.question = "one-way messages", .variant = "64 B, free", .unit = "/s"};
   const auto tell = [&](const char* who, const Samples& samples, std::optional<double> at_least) {
@@ -109,8 +120,10 @@ void one_way() {
     tell("ZeroMQ PUSH/PULL", theirs, {});
   else
     skipped("one-way messages", "64 B, free", "ZeroMQ was not found");
-  tell("ours, JSON", json, 0.3);
-  tell("ours, Cereal", cereal, 1);
+  tell("ours, JSON, in a batch", json, 0.3);
+  tell("ours, Cereal, in a batch", cereal, 1);
+  tell("ours, JSON, each by itself", json_each, {});
+  tell("ours, Cereal, each by itself", cereal_each, {});
 }
 
 }  // namespace
@@ -119,7 +132,10 @@ int main(int argc, char** argv) {
   return run(
       argc, argv, {{"one-way", [](const auto&) { one_way(); }}},
       {
-          {"source", [](const auto& words) { source_ours(words.at(0), std::stoul(words.at(1))); }},
+          {"source",
+           [](const auto& words) {
+             source_ours(words.at(0), std::stoul(words.at(1)), words.at(2) == "batch");
+           }},
           {"floor",
            [](const auto& words) {
              const auto socket = connect_at(words.at(0));

@@ -25,6 +25,41 @@ struct Statistics {
   std::map<std::string, std::uint64_t> read;
 };
 
+/// While it lives, what Client::send_message() and try_message() are given may be gathered, peer by peer, so
+/// that many small messages cost one system call:
+///
+///   auto batch = client.batch();
+///   for (const Reading& reading : readings) client.send_message("sink", reading);
+///   batch.flush();  // throws what send_message() would
+///
+/// It goes out with flush(), at the end of this object, before anything waits or asks (wait_for_messages(),
+/// sync_request()), and when 64 KiB are gathered for one peer. What is sent otherwise goes out at once,
+/// behind what is gathered for that peer: requests, answers, broadcasts, messages of more than 8 KiB. Nothing
+/// goes out by itself meanwhile. Order is kept. On protocols that gain nothing by it (all but ConnectionUnix)
+/// each message goes out at once, as without.
+///
+/// A peer that is not there shows when send_message() is called; one that has gone since, when the batch goes
+/// out: flush(), or the call that sends it, throws PeerGone and says how many messages that were. The end of
+/// the object does not throw: messages that could not be sent are counted as dropped() and told to
+/// on_diagnostic(). It blocks as long as flush() does: while the receiver's socket is full, at most 60 s.
+/// Call flush() where a lost message matters.
+///
+/// May be nested: each end sends everything. Must end before its Client (which may be moved) is destroyed;
+/// inert in a forked child, where what was gathered stays the parent's.
+class Batch {
+ public:
+  Batch(Batch&& other) noexcept;
+  Batch& operator=(Batch&&) = delete;
+  ~Batch();
+  /// Sends what is gathered, for all peers. If it fails for one, those of the others are out all the same.
+  void flush();
+
+ private:
+  friend class Client;
+  explicit Batch(bus::Member& member);
+  bus::Member* member_;
+};
+
 /// A named connection to a bus.
 ///
 /// A move-only value that belongs to one thread at a time. Nothing runs behind its back: sockets are served
@@ -45,6 +80,8 @@ class Client {
   std::string send_message(std::string_view to, const Content& content);
   /// The same without throwing for a peer that can't be reached: false, and the reason.
   bool try_message(std::string_view to, const Content& content, std::string* why = nullptr);
+  /// From now on, and as long as the result lives, messages are gathered and sent together; see Batch.
+  [[nodiscard]] Batch batch();
   /// To every other peer. Peers that vanish meanwhile are passed over.
   void broadcast(const Content& content);
 

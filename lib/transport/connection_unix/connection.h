@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -26,13 +27,16 @@ class Connection {
 
   /// Sends, or queues what the kernel does not take. closed: nothing of it went out.
   [[nodiscard]] Flow send(const wire::Written& payload);
+  /// The same of several messages that are frames already.
+  [[nodiscard]] Flow send_frames(std::string_view frames, std::size_t messages);
   /// Sends on from the queue.
   [[nodiscard]] Flow flush();
   [[nodiscard]] std::size_t queued_bytes() const { return queued_bytes_; }
-  [[nodiscard]] std::size_t queued_messages() const { return queue_.size(); }
+  /// Those that were sent as one count until all of them are out.
+  [[nodiscard]] std::size_t queued_messages() const { return queued_messages_; }
 
-  /// Reads what is there, at most `most` bytes unless it is 0, and calls `frame(payload)` for each whole
-  /// frame; false from it ends the reading.
+  /// Reads at most about `most` bytes; 0: all that is there now, and not what a quick sender adds meanwhile.
+  /// Calls `frame(payload)` for each whole frame; false from it ends the reading.
   template <class Frame>
   [[nodiscard]] Flow receive(std::size_t most, Frame&& frame) {
     constexpr std::size_t kPiece = 64UL * 1024, kLargePiece = 1024UL * 1024;
@@ -43,6 +47,7 @@ class Connection {
       if (result == Piece::later) return Flow::open;
       if (result == Piece::end) return Flow::closed;
       total += got;
+      if (most == 0) most = total + waiting(result) + 1;  // one more: to see that nothing is left
       std::string_view payload;
       for (;;) {
         const auto next = reader_.next(payload);
@@ -59,15 +64,22 @@ class Connection {
   [[nodiscard]] int fd() const { return socket_.get(); }
 
  private:
+  Flow send_pieces(std::span<const std::string_view> pieces, std::size_t messages);
   enum class Piece { some, last, later, end };
+  /// After a piece.
+  [[nodiscard]] std::size_t waiting(Piece piece) const;
   Piece read_piece(std::size_t least, std::size_t& got);
 
   os::UniqueFd socket_;
   std::string greeting_;
   wire::FrameReader reader_;
-  std::deque<std::string> queue_;
+  struct Waiting {
+    std::string bytes;
+    std::size_t messages;
+  };
+  std::deque<Waiting> queue_;
   std::size_t front_sent_ = 0;  // of the queue's first
-  std::size_t queued_bytes_ = 0;
+  std::size_t queued_bytes_ = 0, queued_messages_ = 0;
 
  public:
   std::string peer;  ///< Empty: it has not said who it is.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "ipcm/error.h"
 #include "os/events.h"
@@ -22,6 +23,8 @@ constexpr std::size_t kLargestQueue = wire::kLargestFrame;
 constexpr auto kGreetingTime = std::chrono::seconds(10);
 /// Waiting for room in a listener's queue.
 constexpr auto kConnectTime = std::chrono::seconds(5);
+/// Gathered for one peer, before that is sent.
+constexpr std::size_t kLargestBatch = 64UL * 1024;
 /// Read from one connection before the others get their turn.
 constexpr std::size_t kFairShare = 4UL * 1024 * 1024;
 
@@ -140,29 +143,85 @@ Transport::Sent ConnectionUnix::send_written(const Message& message, const wire:
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
+  return put_on_route(message.to, payload.size(), why,
+                      [&](Connection& connection) { return connection.send(payload); });
+}
+
+bool ConnectionUnix::has_room(const Connection& connection, std::size_t size, std::string& why) {
+  if (connection.queued_bytes() == 0 || connection.queued_bytes() + size <= kLargestQueue) return true;
+  why = "it does not read: " + std::to_string(connection.queued_messages()) + " messages, " +
+        std::to_string(connection.queued_bytes()) + " bytes wait for it already";
+  return false;
+}
+
+template <class Put>
+Transport::Sent ConnectionUnix::put_on_route(const std::string& peer, std::size_t size, std::string& why,
+                                             Put&& put) {
   // A connection that was closed behind our back shows when we send: then a new one is tried, since the peer
   // may have been replaced under its name.
   for (bool fresh = false; !fresh;) {
-    Connection* connection = route_to(message.to);
+    Connection* connection = route_to(peer);
     fresh = connection == nullptr;
-    if (fresh) connection = connect(message.to, why);
+    if (fresh) connection = connect(peer, why);
     if (connection == nullptr) return Sent::gone;
-    if (connection->queued_bytes() > 0 && connection->queued_bytes() + payload.size() > kLargestQueue) {
-      why = "it does not read: " + std::to_string(connection->queued_messages()) + " messages, " +
-            std::to_string(connection->queued_bytes()) + " bytes wait for it already";
-      return Sent::full;
-    }
+    if (!has_room(*connection, size, why)) return Sent::full;
     const bool waited = connection->queued_bytes() > 0;
-    if (connection->send(payload) == Connection::Flow::open) {
+    if (put(*connection) == Connection::Flow::open) {
       if (!waited && connection->queued_bytes() > 0) want_events(*connection);
       return connection->queued_bytes() > 0 ? Sent::queued : Sent::done;
     }
-    const Id id = by_peer_.at(message.to);
+    const Id id = by_peer_.at(peer);
     read(id, 0);  // what it said before it went
     close(id, "");
   }
   why = "it closes every connection";
   return Sent::gone;
+}
+
+Transport::Sent ConnectionUnix::gather(Message& message, const wire::ContentPieces& content,
+                                       std::string& why) {
+  auto found = batches_.find(message.to);
+  if (found == batches_.end()) {
+    // Who is not there, or does not read, is told of now, as without a batch.
+    const Connection* connection = route_to(message.to);
+    if (connection == nullptr) connection = connect(message.to, why);
+    if (connection == nullptr) return Sent::gone;
+    if (!has_room(*connection, kLargestBatch, why)) return Sent::full;
+    found = batches_.emplace(message.to, Batch{std::exchange(spare_, {}), 0}).first;
+  }
+  Batch& batch = found->second;
+  const std::size_t begin = batch.frames.size();
+  batch.frames.append(wire::kFrameHeader, '\0');
+  try {
+    request_.serializer->append(batch.frames, message, content);
+  } catch (...) {
+    batch.frames.resize(begin);  // a name that can't be written
+    throw;
+  }
+  const auto header = wire::frame_header(batch.frames.size() - begin - wire::kFrameHeader);
+  std::copy(header.begin(), header.end(), batch.frames.begin() + static_cast<std::ptrdiff_t>(begin));
+  ++batch.messages;
+  return batch.frames.size() < kLargestBatch ? Sent::gathered : Sent::ripe;
+}
+
+std::vector<Transport::Gathered> ConnectionUnix::gathered() const {
+  std::vector<Gathered> all;
+  for (const auto& [peer, batch] : batches_)
+    if (batch.messages > 0) all.push_back({peer, batch.messages});
+  return all;
+}
+
+Transport::Sent ConnectionUnix::send_gathered(const std::string& peer, std::string& why) {
+  auto taken = batches_.extract(peer);
+  if (taken.empty()) return Sent::done;
+  Batch& batch = taken.mapped();
+  // It had room when it was gathered.
+  const Sent sent = put_on_route(peer, 0, why, [&](Connection& connection) {
+    return connection.send_frames(batch.frames, batch.messages);
+  });
+  batch.frames.clear();
+  spare_ = std::move(batch.frames);
+  return sent;
 }
 
 void ConnectionUnix::on_ready(Id id, std::uint32_t events) {
@@ -185,7 +244,8 @@ void ConnectionUnix::read(Id id, std::size_t most) {
   if (found == connections_.end()) return;
   Connection& connection = *found->second;
   const std::string who = connection.peer.empty() ? "a caller" : "'" + connection.peer + "'";
-  switch (connection.receive(most, [&](std::string_view payload) { return take_frame(id, payload); })) {
+  switch (connection.receive(most,
+                             [&](std::string_view payload) { return take_frame(id, connection, payload); })) {
     case Connection::Flow::open:
       return;
     case Connection::Flow::closed:
@@ -201,8 +261,7 @@ void ConnectionUnix::read(Id id, std::size_t most) {
   }
 }
 
-bool ConnectionUnix::take_frame(Id id, std::string_view payload) {
-  Connection& connection = *connections_.at(id);
+bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view payload) {
   if (connection.peer.empty()) {
     try {
       greeted(id, connection, wire::read_hello(request_.serializer->read_value(payload)));

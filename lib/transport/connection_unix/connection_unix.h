@@ -22,6 +22,9 @@ class ConnectionUnix final : public DirectoryTransport {
 
   Sent send(const Message& message, std::string& why) override;
   Sent send_in_pieces(Message& message, const wire::ContentPieces& content, std::string& why) override;
+  Sent gather(Message& message, const wire::ContentPieces& content, std::string& why) override;
+  [[nodiscard]] std::vector<Gathered> gathered() const override;
+  Sent send_gathered(const std::string& peer, std::string& why) override;
   [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const override;
   [[nodiscard]] std::size_t queued_messages() const override;
   void abandon(const std::string& peer) override;
@@ -39,12 +42,16 @@ class ConnectionUnix final : public DirectoryTransport {
   using Id = std::uint64_t;
 
   Sent send_written(const Message& message, const wire::Written& payload, std::string& why);
+  /// `put(connection)` on the way to that peer, or on a new one if that has ended.
+  template <class Put>
+  Sent put_on_route(const std::string& peer, std::size_t size, std::string& why, Put&& put);
+  [[nodiscard]] static bool has_room(const Connection& connection, std::size_t size, std::string& why);
   void accept_all();
   Connection* connect(const std::string& peer, std::string& why);
   Connection& adopt(std::unique_ptr<Connection> connection);
   void on_ready(Id id, std::uint32_t events);
   void read(Id id, std::size_t most);
-  bool take_frame(Id id, std::string_view payload);
+  bool take_frame(Id id, Connection& connection, std::string_view payload);
   [[nodiscard]] bool is_late_greeting(std::string_view payload) const;
   void greeted(Id id, Connection& connection, std::string name);
   void close(Id id, const std::string& why);
@@ -57,6 +64,14 @@ class ConnectionUnix final : public DirectoryTransport {
   Id last_id_ = 0;
   std::unordered_map<Id, std::unique_ptr<Connection>> connections_;
   std::unordered_map<std::string, Id> by_peer_;  // the one to send on
+  /// Frames that are to go out together. Not part of a connection: if that ends first, they take the next
+  /// one, as single messages would.
+  struct Batch {
+    std::string frames;
+    std::size_t messages = 0;
+  };
+  std::unordered_map<std::string, Batch> batches_;  // by peer
+  std::string spare_;                               // memory of one that was sent, for the next
   bool receiving_ = true;
 };
 
