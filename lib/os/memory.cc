@@ -18,8 +18,14 @@ void keep_heap() noexcept {
   (void)done;
 }
 
+namespace {
+
+constexpr std::size_t kStep = 2048;
+
+}  // namespace
+
 std::string copy_of(std::string_view bytes) {
-  constexpr std::size_t kStep = 2048, kRoom = 256;
+  constexpr std::size_t kRoom = 256;
   if (bytes.size() <= kStep) return std::string(bytes);
   std::string copy;
   // With room behind it: malloc() puts a copy of the copy right there, and sizes in whole pages would put
@@ -28,6 +34,14 @@ std::string copy_of(std::string_view bytes) {
   for (; !bytes.empty(); bytes.remove_prefix(std::min(kStep, bytes.size())))
     copy.append(bytes.substr(0, kStep));
   return copy;
+}
+
+void copy_to(char* into, std::string_view bytes) noexcept {
+  while (!bytes.empty()) {
+    const std::size_t step = bytes.copy(into, kStep);
+    into += step;
+    bytes.remove_prefix(step);
+  }
 }
 
 }  // namespace ipcm::os

@@ -80,9 +80,12 @@ std::optional<UniqueFd> accept_from(int listener, UniqueFd& reserve, bool* refus
   if (fd >= 0) return UniqueFd(fd);
   if (errno == EMFILE || errno == ENFILE) {
     reserve.reset();
-    { const UniqueFd unwanted(take()); }
+    {
+      // The kernel looks for a number first: perhaps nobody waits.
+      const UniqueFd unwanted(take());
+      *refused = static_cast<bool>(unwanted);
+    }
     reserve = make_reserve();
-    *refused = true;
   }
   return std::nullopt;
 }
@@ -100,14 +103,9 @@ SendResult send_some(int socket, std::string_view bytes, std::size_t* sent) {
   return send_some(socket, {&bytes, 1}, sent);
 }
 
-SendResult send_some(int socket, std::span<const std::string_view> given, std::size_t* sent) {
-  std::array<iovec, kMostPieces> pieces;  // NOLINT: filled below
-  std::size_t count = 0;
-  for (const std::string_view piece : given.first(std::min(given.size(), kMostPieces)))
-    if (!piece.empty()) pieces[count++] = {const_cast<char*>(piece.data()), piece.size()};
-  msghdr message{};
-  message.msg_iov = pieces.data();
-  message.msg_iovlen = count;
+namespace {
+
+SendResult send_some(int socket, const msghdr& message, std::size_t* sent) {
   *sent = 0;
   const ssize_t put = quiet([&] { return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT); });
   if (put >= 0) {
@@ -126,9 +124,51 @@ SendResult send_some(int socket, std::span<const std::string_view> given, std::s
   }
 }
 
-ReadResult receive_some(int socket, std::span<char> into, std::size_t* got) {
+/// Room for one descriptor, or a few, beside the bytes.
+template <std::size_t kMost>
+class Rights {
+ public:
+  void attach(msghdr& message, std::span<const int> descriptors) {
+    message.msg_control = bytes_.data();
+    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+    cmsghdr* head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    std::memcpy(CMSG_DATA(head), descriptors.data(), descriptors.size_bytes());
+  }
+
+ private:
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMost * sizeof(int))> bytes_{};
+};
+
+}  // namespace
+
+SendResult send_some(int socket, std::span<const std::string_view> given, std::size_t* sent) {
+  std::array<iovec, kMostPieces> pieces;  // NOLINT: filled below
+  std::size_t count = 0;
+  for (const std::string_view piece : given.first(std::min(given.size(), kMostPieces)))
+    if (!piece.empty()) pieces[count++] = {const_cast<char*>(piece.data()), piece.size()};
+  msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = count;
+  return send_some(socket, message, sent);
+}
+
+SendResult send_some(int socket, std::string_view bytes, int descriptor, std::size_t* sent) {
+  iovec piece{const_cast<char*>(bytes.data()), bytes.size()};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  Rights<1> rights;
+  rights.attach(message, {&descriptor, 1});
+  return send_some(socket, message, sent);
+}
+
+namespace {
+
+ReadResult meaning_of(ssize_t taken, std::size_t* got) {
   *got = 0;
-  const ssize_t taken = quiet([&] { return ::recv(socket, into.data(), into.size(), MSG_DONTWAIT); });
   if (taken > 0) {
     *got = static_cast<std::size_t>(taken);
     return ReadResult::some;
@@ -136,6 +176,35 @@ ReadResult receive_some(int socket, std::span<char> into, std::size_t* got) {
   if (taken == 0 || errno == ECONNRESET) return ReadResult::end;
   if (errno == EAGAIN) return ReadResult::later;
   throw SystemError(errno, "receive on socket");
+}
+
+}  // namespace
+
+ReadResult receive_some(int socket, std::span<char> into, std::size_t* got) {
+  return meaning_of(quiet([&] { return ::recv(socket, into.data(), into.size(), MSG_DONTWAIT); }), got);
+}
+
+ReadResult receive_some(int socket, std::span<char> into, std::size_t* got, Passed& passed) {
+  iovec piece{into.data(), into.size()};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control;  // NOLINT: filled by the kernel
+  message.msg_control = control.data();
+  message.msg_controllen = CMSG_LEN(sizeof(int));  // CMSG_SPACE would have room for two
+  const auto result =
+      meaning_of(quiet([&] { return ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC); }), got);
+  if (result != ReadResult::some) return result;
+  const cmsghdr* const head = CMSG_FIRSTHDR(&message);
+  if (head != nullptr && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS &&
+      head->cmsg_len >= CMSG_LEN(sizeof(int))) {
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(head), sizeof fd);
+    passed = {UniqueFd(fd)};
+  } else if ((message.msg_flags & MSG_CTRUNC) != 0) {
+    passed = {{}, true};
+  }
+  return result;
 }
 
 std::size_t bytes_waiting(int socket) noexcept {
@@ -194,16 +263,8 @@ PutResult put_datagram(int socket, std::string_view bytes, std::span<const int> 
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(kDescriptorsAtOnce * sizeof(int))> control{};
-  if (!descriptors.empty()) {
-    message.msg_control = control.data();
-    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
-    cmsghdr* head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(descriptors.size_bytes());
-    std::memcpy(CMSG_DATA(head), descriptors.data(), descriptors.size_bytes());
-  }
+  Rights<kDescriptorsAtOnce> rights;
+  if (!descriptors.empty()) rights.attach(message, descriptors);
   if (quiet([&] { return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT); }) >= 0)
     return PutResult::done;
   switch (errno) {

@@ -43,8 +43,18 @@ enum class SendResult { some, later, closed };
 /// The same for pieces in one call, as if they were one; of more than kMostPieces the rest is left.
 inline constexpr std::size_t kMostPieces = 64;
 [[nodiscard]] SendResult send_some(int socket, std::span<const std::string_view> pieces, std::size_t* sent);
+/// The same, and a copy of `descriptor` with the first byte.
+[[nodiscard]] SendResult send_some(int socket, std::string_view bytes, int descriptor, std::size_t* sent);
 /// Reads at most into.size() bytes; `got` tells how many. A reset connection is `end`.
 [[nodiscard]] ReadResult receive_some(int socket, std::span<char> into, std::size_t* got);
+/// A descriptor that came with bytes of a stream.
+struct Passed {
+  UniqueFd descriptor;  ///< Close-on-exec.
+  bool lost = false;    ///< One was sent, and this process has no number left for it.
+};
+/// The same for who expects descriptors; without it, the kernel closes what comes. `passed` changes only when
+/// one comes, always the last: no read goes beyond the bytes that it was sent with.
+[[nodiscard]] ReadResult receive_some(int socket, std::span<char> into, std::size_t* got, Passed& passed);
 
 /// How many bytes have arrived on a stream and were not read.
 [[nodiscard]] std::size_t bytes_waiting(int socket) noexcept;

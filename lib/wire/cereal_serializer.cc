@@ -123,12 +123,20 @@ class Reader {
     if (!is_ascii_json(text)) refuse("its content is not JSON in ASCII");
     return Content::trusted_json(std::string(text));
   }
-  /// The last field. Not yet checked.
-  std::string_view content_text() {
+  /// Up to its text, the last field, whose size is returned.
+  std::uint64_t begin_content() {
     const auto kind = number<std::uint8_t>();
     if (kind != static_cast<std::uint8_t>(ContentKind::json))
       refuse("content of kind " + std::to_string(kind) + ", this build reads 1 (JSON)");
-    const auto text = string();
+    return number<std::uint64_t>();
+  }
+  [[nodiscard]] std::string_view rest() const { return bytes_.substr(at_); }
+  /// Not yet checked.
+  std::string_view content_text() {
+    const std::uint64_t size = begin_content();
+    if (size > bytes_.size() - at_) refuse_end();
+    const auto text = bytes_.substr(at_, static_cast<std::size_t>(size));
+    at_ += text.size();
     if (at_ != bytes_.size()) refuse(std::to_string(bytes_.size() - at_) + " bytes follow its end");
     return text;
   }
@@ -171,6 +179,25 @@ class CerealSerializer final : public Serializer {
     return read_as(bytes, receiver, true);
   }
 
+  [[nodiscard]] Heard hear_in_pieces(std::string_view head, std::string body, std::string_view tail,
+                                     std::string_view receiver) const override {
+    if (head.empty()) return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
+    Reader reader(head);
+    Heard heard = read_envelope_of(reader);
+    const std::uint64_t size = reader.begin_content();
+    const std::string_view before = reader.rest();
+    const bool is_whole = size == before.size() + body.size() + tail.size();
+    if (is_whole && before.empty() && tail.empty() && is_payload(body)) {
+      heard.message.content = Content::trusted_json(std::move(body));
+    } else if (is_whole) {
+      heard.said = read_own_conversation(before, body, tail);
+    }
+    if (!heard.said && heard.message.content.is_null())
+      return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
+    complete(heard, receiver);
+    return heard;
+  }
+
   [[nodiscard]] bool is_spoken(std::string_view bytes) const override {
     return bytes.size() >= 2 && bytes[0] == kMagic && bytes[1] == kVersion;
   }
@@ -193,22 +220,31 @@ class CerealSerializer final : public Serializer {
 
   static Heard read_as(std::string_view bytes, std::string_view receiver, bool listening) {
     Reader reader(bytes);
+    Heard heard = read_envelope_of(reader);
+    const std::string_view content = reader.content_text();
+    if (listening) heard.said = read_own_conversation(content);
+    if (!heard.said) heard.message.content = Reader::checked(content);
+    complete(heard, receiver);
+    return heard;
+  }
+  /// All but the content.
+  static Heard read_envelope_of(Reader& reader) {
     reader.expect(Record::message);
     Heard heard{reader.names()};
     Message& message = heard.message;
     message.stamp = reader.number<double>();
     message.stamp_ord = reader.number<std::uint64_t>();
     message.broadcast = reader.flag();
-    const std::string_view content = reader.content_text();
-    if (listening) heard.said = read_own_conversation(content);
-    if (!heard.said) message.content = Reader::checked(content);
+    return heard;
+  }
+  static void complete(Heard& heard, std::string_view receiver) {
+    Message& message = heard.message;
     if (message.from.empty() || message.from == "0") throw ProtocolError("a message without a sender");
     if (!heard.said && message.content.is_null())
       throw ProtocolError("a message from '" + message.from + "' without content");
     if (message.id.empty()) message.id = os::make_uuid();
     if (message.to.empty()) message.to = receiver;
     if (!(message.stamp > 0) || !std::isfinite(message.stamp)) message.stamp = os::wall_clock_seconds();
-    return heard;
   }
 };
 

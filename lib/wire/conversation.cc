@@ -28,14 +28,26 @@ std::optional<Conversation> read_own(std::string_view text, Meaning meaning, std
   text.remove_prefix(size);
   if (!text.starts_with(middle) || id.empty() || id == "0") return std::nullopt;
   text.remove_prefix(middle.size());
-  // One value, and no member after it.
-  constexpr std::size_t kAround = 2;  // the content, and the message
-  if (text.empty() || text.front() <= ' ' || text.back() <= ' ' || !is_ascii_json(text, kDeepest - kAround))
-    return std::nullopt;
+  if (!is_payload(text)) return std::nullopt;  // one value, and no member after it
   return Conversation{meaning, std::string(id), Content::trusted_json(os::copy_of(text)), {}};
 }
 
 }  // namespace
+
+bool is_payload(std::string_view text) noexcept {
+  constexpr std::size_t kAround = 2;  // the content, and the message
+  return !text.empty() && text.front() > ' ' && text.back() > ' ' && is_ascii_json(text, kDeepest - kAround);
+}
+
+std::optional<Conversation> read_own_conversation(std::string_view before, std::string& payload,
+                                                  std::string_view after) {
+  std::string around;
+  around.reserve(before.size() + kPayloadStandIn.size() + after.size());
+  auto said = read_own_conversation(around.append(before).append(kPayloadStandIn).append(after));
+  if (!said || said->payload.json() != kPayloadStandIn || !is_payload(payload)) return std::nullopt;
+  said->payload = Content::trusted_json(std::move(payload));
+  return said;
+}
 
 Message Heard::whole() && {
   if (!said || !message.content.is_null()) return std::move(message);

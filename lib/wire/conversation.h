@@ -39,6 +39,16 @@ struct Heard {
 /// A request or a response as we write it ourselves, read in one go. nullopt: it is to be read otherwise.
 [[nodiscard]] std::optional<Conversation> read_own_conversation(std::string_view content);
 
+/// The same of a content in three pieces, of which the payload is one: it becomes that without being copied.
+/// nullopt: it is to be read otherwise, and `payload` is as before.
+[[nodiscard]] std::optional<Conversation> read_own_conversation(std::string_view before, std::string& payload,
+                                                                std::string_view after);
+/// Where the payload is checked by itself: one value in ASCII, with nothing around it, that can stand in the
+/// content of a message.
+[[nodiscard]] bool is_payload(std::string_view text) noexcept;
+/// Stands where a payload is, for reading what is around it.
+inline constexpr std::string_view kPayloadStandIn = "0";
+
 /// Content that is not one of ours, or no object, is general; this never throws.
 [[nodiscard]] Conversation understand(const Content& content);
 /// The same, for who keeps the content of general messages only: that of responses, and of `requests` if

@@ -159,6 +159,19 @@ Heard hear_envelope(std::string_view text, std::string_view receiver) {
   return {read_any_envelope(text, receiver)};
 }
 
+std::optional<Heard> hear_envelope(std::string_view head, std::string& body, std::string_view tail,
+                                   std::string_view receiver) {
+  if (!head.ends_with(':') || !tail.starts_with('}')) return std::nullopt;
+  std::string rest;
+  rest.reserve(head.size() + kPayloadStandIn.size() + tail.size());
+  auto heard = hear_envelope(rest.append(head).append(kPayloadStandIn).append(tail), receiver);
+  Content& content = heard.said ? heard.said->payload : heard.message.content;
+  if (content.json() != kPayloadStandIn || !is_payload(body) || (!heard.said && body == "null"))
+    return std::nullopt;
+  content = Content::trusted_json(std::move(body));
+  return heard;
+}
+
 Message read_envelope(std::string_view text, std::string_view receiver) {
   Message message;
   if (read_own_envelope(text, message, nullptr)) return message;
@@ -214,20 +227,22 @@ Message read_any_envelope(std::string_view text, std::string_view receiver) {
 }  // namespace
 
 std::string write_hello(std::string_view name) {
-  return R"({"hello":)" + json_string(name) + R"(,"ipcm":1})";
+  return R"({"hello":)" + json_string(name) + R"(,"ipcm":)" + std::to_string(kSharesMemory) + "}";
 }
 
-std::string read_hello(std::string_view text) {
-  std::string name;
+Hello read_hello(std::string_view text) {
+  Hello hello;
   for_each_member(text, "a greeting",
                   [&](std::string_view key, MemberKind kind, std::string_view raw, std::string_view decoded) {
-                    if (key == "hello" && kind == MemberKind::string) name = decoded;
+                    if (key == "hello" && kind == MemberKind::string) hello.name = decoded;
                     if (key == "hello" && kind == MemberKind::other)
-                      name = raw;  // Perl sends the name 7 as a number
+                      hello.name = raw;  // Perl sends the name 7 as a number
+                    if (key == "ipcm" && kind == MemberKind::other)
+                      hello.version = number_or<unsigned>(raw, 0);
                     return true;
                   });
-  if (name.empty()) throw ProtocolError("a greeting without a name (key 'hello')");
-  return name;
+  if (hello.name.empty()) throw ProtocolError("a greeting without a name (key 'hello')");
+  return hello;
 }
 
 bool is_late_hello(std::string_view text) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,10 +24,22 @@ void append_envelope(std::string& into, const Message& message, const ContentPie
 /// The same, and what the content says if it says it as we do.
 [[nodiscard]] Heard hear_envelope(std::string_view text, std::string_view receiver);
 
+/// The same of a message in three pieces, as write_envelope() has made them, without putting it together:
+/// `body` becomes what its content or its payload says, and is checked by itself. nullopt: it is to be read
+/// as a whole, and `body` is as before.
+[[nodiscard]] std::optional<Heard> hear_envelope(std::string_view head, std::string& body,
+                                                 std::string_view tail, std::string_view receiver);
+
 /// The first frame on a connection: who is calling.
 [[nodiscard]] std::string write_hello(std::string_view name);
+struct Hello {
+  std::string name;
+  unsigned version = 0;  ///< of what we add to the protocol (docs/bus.md); 0: of none of ours
+};
 /// Throws ProtocolError unless it is an object with a non-empty string `hello`; other keys are passed over.
-[[nodiscard]] std::string read_hello(std::string_view text);
+[[nodiscard]] Hello read_hello(std::string_view text);
+/// Since this version, a peer takes messages in shared memory.
+inline constexpr unsigned kSharesMemory = 2;
 /// A hello that comes again later: an object with that single key.
 [[nodiscard]] bool is_late_hello(std::string_view text);
 

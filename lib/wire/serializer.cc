@@ -26,6 +26,11 @@ class JsonSerializer final : public Serializer {
   [[nodiscard]] Heard hear(std::string_view bytes, std::string_view receiver) const override {
     return hear_envelope(bytes, receiver);
   }
+  [[nodiscard]] Heard hear_in_pieces(std::string_view head, std::string body, std::string_view tail,
+                                     std::string_view receiver) const override {
+    if (auto heard = hear_envelope(head, body, tail, receiver)) return std::move(*heard);
+    return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
+  }
   [[nodiscard]] bool is_spoken(std::string_view bytes) const override {
     return bytes.starts_with('{') && bytes.ends_with('}');
   }
@@ -57,6 +62,12 @@ constexpr std::pair<const char*, Factory> kSerializers[] = {
 
 std::string Serializer::write(const Message& message) const {
   return write_in_pieces(message, {{}, message.content.json(), {}}).take();
+}
+
+Heard Serializer::hear_in_pieces(std::string_view head, std::string body, std::string_view tail,
+                                 std::string_view receiver) const {
+  if (!head.empty()) body.insert(0, head);
+  return hear(body.append(tail), receiver);
 }
 
 std::shared_ptr<const Serializer> make_serializer(const BusInfo& info) {

@@ -34,6 +34,9 @@ class Serializer {
   [[nodiscard]] virtual Heard hear(std::string_view bytes, std::string_view receiver) const {
     return {read(bytes, receiver)};
   }
+  /// The same of one that came in three pieces, as write_in_pieces() has made them; the body is large.
+  [[nodiscard]] virtual Heard hear_in_pieces(std::string_view head, std::string body, std::string_view tail,
+                                             std::string_view receiver) const;
   /// Whether bytes that read() refused come from somebody who speaks this serializer all the same, and made
   /// a mistake: then only that message is lost, not the connection it came on.
   [[nodiscard]] virtual bool is_spoken(std::string_view bytes) const = 0;

@@ -2,7 +2,12 @@
 
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 namespace ipcm::wire {
 namespace {
@@ -44,6 +49,47 @@ const char* skip_blocks(const char* at, const char* end, Found found) noexcept {
   return at;
 }
 
+#if defined(__x86_64__)
+
+/// skip_plain() past whole blocks, for processors that compare 32 bytes at once. Written out, since GCC takes
+/// vectors of its own apart where they are wider than what all processors have; and without a loop in the
+/// loop, which takes twice as long.
+[[gnu::target("avx2")]] const char* skip_plain_wide(const char* at, const char* end) noexcept {
+  constexpr std::ptrdiff_t kBlock = 4 * sizeof(__m256i);
+  const __m256i space = _mm256_set1_epi8(' '), quote = _mm256_set1_epi8('"'),
+                backslash = _mm256_set1_epi8('\\');
+  for (; end - at >= kBlock; at += kBlock) {
+    const auto* const block = reinterpret_cast<const __m256i*>(at);
+    const __m256i a = _mm256_loadu_si256(block), b = _mm256_loadu_si256(block + 1),
+                  c = _mm256_loadu_si256(block + 2), d = _mm256_loadu_si256(block + 3);
+    // As signed numbers, what is not ASCII is less than a space, too.
+    const __m256i least = _mm256_min_epi8(_mm256_min_epi8(a, b), _mm256_min_epi8(c, d));
+    const __m256i quotes =
+        _mm256_or_si256(_mm256_or_si256(_mm256_cmpeq_epi8(a, quote), _mm256_cmpeq_epi8(b, quote)),
+                        _mm256_or_si256(_mm256_cmpeq_epi8(c, quote), _mm256_cmpeq_epi8(d, quote)));
+    const __m256i backslashes =
+        _mm256_or_si256(_mm256_or_si256(_mm256_cmpeq_epi8(a, backslash), _mm256_cmpeq_epi8(b, backslash)),
+                        _mm256_or_si256(_mm256_cmpeq_epi8(c, backslash), _mm256_cmpeq_epi8(d, backslash)));
+    const __m256i found =
+        _mm256_or_si256(_mm256_or_si256(quotes, backslashes), _mm256_cmpgt_epi8(space, least));
+    if (_mm256_movemask_epi8(found) != 0) break;
+  }
+  return at;
+}
+
+/// It asks for what is worth it only.
+const char* skip_plain_in_long(const char* at, const char* end) noexcept {
+  constexpr std::ptrdiff_t kLong = 1024;
+  static const bool is_wide = __builtin_cpu_supports("avx2") != 0;
+  return end - at >= kLong && is_wide ? skip_plain_wide(at, end) : at;
+}
+
+#else
+
+const char* skip_plain_in_long(const char* at, const char*) noexcept { return at; }
+
+#endif
+
 }  // namespace
 
 const char* skip_ascii(const char* at, const char* end) noexcept {
@@ -53,6 +99,7 @@ const char* skip_ascii(const char* at, const char* end) noexcept {
 }
 
 const char* skip_plain(const char* at, const char* end) noexcept {
+  at = skip_plain_in_long(at, end);
   // As signed numbers, what is not ASCII is less than a space, too.
   at = skip_blocks(at, end, [](Bytes bytes) { return (bytes < 0x20) | (bytes == '"') | (bytes == '\\'); });
   return skip(

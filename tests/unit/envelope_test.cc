@@ -237,10 +237,10 @@ TEST_CASE_FIXTURE(Tidy,
 }
 
 TEST_CASE_FIXTURE(Tidy, "hello: a greeting names who is calling") {
-  CHECK(read_hello(R"({"hello":"service_parent_15745"})") == "service_parent_15745");
-  CHECK(read_hello(R"({"hello":7})") == "7");
-  CHECK(read_hello(R"({"x":[{"hello":"b"}],"hello":"a","ipcm":1})") == "a");
-  CHECK(read_hello(write_hello("a\"ü")) == "a\"ü");
+  CHECK(read_hello(R"({"hello":"service_parent_15745"})").name == "service_parent_15745");
+  CHECK(read_hello(R"({"hello":7})").name == "7");
+  CHECK(read_hello(R"({"x":[{"hello":"b"}],"hello":"a","ipcm":1})").name == "a");
+  CHECK(read_hello(write_hello("a\"ü")).name == "a\"ü");
   CHECK(is_ascii(write_hello("ü")));
 }
 

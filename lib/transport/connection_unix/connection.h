@@ -2,13 +2,17 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "loop/loop.h"
 #include "os/descriptor.h"
+#include "os/socket.h"
+#include "transport/connection_unix/shared_memory.h"
 #include "wire/frame.h"
+#include "wire/memory_frame.h"
 #include "wire/pieces.h"
 
 namespace ipcm::transport {
@@ -29,8 +33,19 @@ class Connection {
   [[nodiscard]] Flow send(const wire::Written& payload);
   /// The same of several messages that are frames already.
   [[nodiscard]] Flow send_frames(std::string_view frames, std::size_t messages);
+  /// What of a message can be in shared memory: some serializers write it in one piece.
+  [[nodiscard]] static std::string_view large_part(const wire::Written& payload) {
+    return payload.body.empty() ? std::string_view(payload.head) : payload.body;
+  }
+  /// The same through memory that the peer has mapped. nullopt: it has to go through the socket.
+  [[nodiscard]] std::optional<Flow> send_in_memory(const wire::Written& payload);
+  /// Tells the peer something about shared memory, and passes it a descriptor (-1: none). false: a descriptor
+  /// can't be passed now, since what waits in the queue has to go first. What goes wrong otherwise shows with
+  /// the next message.
+  bool tell(const wire::MemoryFrame& frame, int descriptor = -1);
   /// Sends on from the queue.
   [[nodiscard]] Flow flush();
+  /// What stands in shared memory counts, while the peer has not been told where.
   [[nodiscard]] std::size_t queued_bytes() const { return queued_bytes_; }
   /// Those that were sent as one count until all of them are out.
   [[nodiscard]] std::size_t queued_messages() const { return queued_messages_; }
@@ -55,6 +70,7 @@ class Connection {
         if (next == wire::FrameReader::Next::more) break;
         if (!frame(payload)) return Flow::garbage;
       }
+      if (told_that_we_do && !reader_.in_mid_frame()) passed = {};  // nobody has asked for it
       if (result == Piece::last) return Flow::open;
     }
     return Flow::open;
@@ -64,26 +80,38 @@ class Connection {
   [[nodiscard]] int fd() const { return socket_.get(); }
 
  private:
-  Flow send_pieces(std::span<const std::string_view> pieces, std::size_t messages);
+  Flow send_pieces(std::span<const std::string_view> pieces, std::size_t messages, std::size_t in_memory);
   enum class Piece { some, last, later, end };
   /// After a piece.
   [[nodiscard]] std::size_t waiting(Piece piece) const;
   Piece read_piece(std::size_t least, std::size_t& got);
+  /// A frame whose payload is these; `in_memory`: what it stands for beside them.
+  Flow send_frame(std::string_view head, std::string_view body, std::string_view tail, std::size_t in_memory);
 
+  struct Queued {
+    std::string bytes;
+    std::size_t messages = 0;   // that end with these bytes
+    std::size_t in_memory = 0;  // what they stand for beside them
+  };
   os::UniqueFd socket_;
   std::string greeting_;
   wire::FrameReader reader_;
-  struct Waiting {
-    std::string bytes;
-    std::size_t messages;
-  };
-  std::deque<Waiting> queue_;
+  std::deque<Queued> queue_;
   std::size_t front_sent_ = 0;  // of the queue's first
   std::size_t queued_bytes_ = 0, queued_messages_ = 0;
 
  public:
   std::string peer;  ///< Empty: it has not said who it is.
   bool opened_by_us = false;
+
+  // Shared memory: what was agreed on, each way.
+  bool peer_understands = false;       ///< It has said so, if only in its greeting.
+  bool told_that_we_do = false;        ///< Then descriptors may come.
+  os::Passed passed;                   ///< The one that came last.
+  std::optional<MemoryWriter> writer;  ///< The peer was passed its file.
+  bool writer_is_mapped = false;       ///< And has it.
+  std::optional<MemoryReader> reader;
+
   Watch watch;  // after the socket: it is to end first
   Watch greeting_deadline;
 };

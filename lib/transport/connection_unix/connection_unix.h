@@ -7,11 +7,19 @@
 
 #include "transport/connection_unix/connection.h"
 #include "transport/directory/directory_transport.h"
+#include "wire/envelope.h"
 
 namespace ipcm::transport {
 
 // Every member listens at ROUTE/N. Who has something to say to a peer connects to it, greets with its own
 // name, and both use that connection from then on, each way. See docs/bus.md for the bytes.
+//
+// Large messages between two of ours go through memory that they share (shared_memory.h). They come to that
+// step by step, and each step needs the one before, so that a peer that does not know of it, or has no
+// descriptor left, never meets anything but plain messages:
+//   who has opened the connection has said in its greeting that it understands; who has accepted it says so
+//   when a large message has come through the socket; who has something large for one that understands
+//   passes it a memory file, and sends that message through the socket; the other has mapped it, and says so.
 //
 // Names: a connection is known by an id inside callbacks, since any callback may close any connection.
 
@@ -52,8 +60,12 @@ class ConnectionUnix final : public DirectoryTransport {
   void on_ready(Id id, std::uint32_t events);
   void read(Id id, std::size_t most);
   bool take_frame(Id id, Connection& connection, std::string_view payload);
+  bool take_memory_frame(Connection& connection, const wire::MemoryFrame& frame);
+  bool map_memory(Connection& connection, std::uint64_t size);
+  Connection::Flow send_large(Connection& connection, const wire::Written& payload);
+  void rest_after(Duration time);
   [[nodiscard]] bool is_late_greeting(std::string_view payload) const;
-  void greeted(Id id, Connection& connection, std::string name);
+  void greeted(Id id, Connection& connection, wire::Hello hello);
   void close(Id id, const std::string& why);
   [[nodiscard]] Connection* route_to(const std::string& peer) const;
   void want_events(Connection& connection) const;
@@ -73,6 +85,8 @@ class ConnectionUnix final : public DirectoryTransport {
   std::unordered_map<std::string, Batch> batches_;  // by peer
   std::string spare_;                               // memory of one that was sent, for the next
   bool receiving_ = true;
+  Watch rest_;
+  bool rest_is_due_ = false;
 };
 
 }  // namespace ipcm::transport

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace ipcm::wire {
+
+// Frames by which two of ours agree on memory that they share, and tell of messages in it (docs/bus.md,
+// "Shared memory"). All begin with NUL "ipcm" and their kind, which no message does.
+
+inline constexpr std::string_view kMemoryMark("\0ipcm", 5);
+
+/// The longest, but for what it carries of a message.
+inline constexpr std::size_t kMemoryFrameFixed = 26;
+
+struct MemoryFrame {
+  enum class Kind : std::uint8_t {
+    understood = 2,  ///< whoever has accepted the connection takes messages in memory, too
+    file = 3,        ///< a memory file comes with it; `size` bytes of it are for messages
+    mapped = 4,      ///< its receiver has it, and reads messages there from now on
+    message = 5,     ///< `head`, `size` bytes of the file, which begin at `offset`, `tail`
+  };
+  Kind kind = Kind::understood;
+  std::uint64_t offset = 0, size = 0;
+  std::string_view head = {}, tail = {};  ///< borrowed
+};
+
+/// The payload of the frame, without its tail.
+[[nodiscard]] std::string write_memory_frame(const MemoryFrame& frame);
+/// nullopt: something else. Throws ProtocolError for one that is damaged, or that this build does not know.
+[[nodiscard]] std::optional<MemoryFrame> read_memory_frame(std::string_view payload);
+
+}  // namespace ipcm::wire

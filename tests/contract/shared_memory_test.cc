@@ -1,0 +1,576 @@
+// ConnectionUnix: large messages between ours in memory that they share; who does not know of that meets
+// nothing of it, and what no honest peer would share costs its connection only.
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstring>
+#include <functional>
+
+#include "foreign.h"
+#include "os/pipe.h"
+#include "os/process.h"
+#include "os/shared_memory.h"
+#include "os/socket.h"
+#include "transport/connection_unix/shared_memory.h"
+#include "wire/serializer.h"
+
+using namespace ipcm;
+using namespace ipcm::test;
+using transport::kSharedMemory, transport::kSharedMemoryHead, transport::kSmallestInMemory;
+
+namespace {
+
+constexpr std::size_t kMiB = 1024UL * 1024;
+const std::string kMark("\0ipcm", 5);
+
+std::string big_endian(std::uint64_t value, int bytes) {
+  std::string text;
+  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8)
+    text.push_back(static_cast<char>(value >> shift & 0xff));
+  return text;
+}
+std::string frame(const std::string& payload) { return big_endian(payload.size(), 4) + payload; }
+
+const std::string kHello = frame(R"({"hello":"raw","ipcm":2})");
+const std::string kForeignHello = frame(R"({"hello":"raw"})");
+const std::string kUnderstood = kMark + "\2", kMapped = kMark + "\4";
+std::string file_note(std::uint64_t size) { return kMark + "\3" + big_endian(size, 8); }
+std::string place_note(std::uint64_t offset, std::uint64_t size, const std::string& head,
+                       const std::string& tail) {
+  return kMark + "\5" + big_endian(offset, 8) + big_endian(size, 8) + big_endian(head.size(), 4) + head +
+         tail;
+}
+
+sockaddr_un address_in(const BusInfo& bus, const std::string& name) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = bus.route + "/" + name;
+  REQUIRE(path.size() < sizeof address.sun_path);
+  path.copy(&address.sun_path[0], path.size());
+  return address;
+}
+
+/// A stream socket whose user knows the frames, and may lie.
+class Raw {
+ public:
+  Raw(const BusInfo& bus, const std::string& peer) : Raw(os::UniqueFd(make())) {
+    const auto address = address_in(bus, peer);
+    REQUIRE(::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  }
+  explicit Raw(os::UniqueFd socket) : socket_(std::move(socket)) {}
+  static int make() { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); }
+
+  /// A client in this process is served meanwhile.
+  void send(std::string_view bytes, Client* meanwhile = nullptr) {
+    while (!bytes.empty()) {
+      const auto now = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (now > 0) bytes.remove_prefix(static_cast<std::size_t>(now));
+      if (now < 0 && errno != EAGAIN) return;  // hung up on: that is for the test to judge
+      if (now < 0 && meanwhile != nullptr) meanwhile->dispatch();
+      if (now < 0 && meanwhile == nullptr) await(POLLOUT);
+    }
+  }
+  void send(std::string_view bytes, const os::UniqueFd& descriptor) {
+    std::size_t sent = 0;
+    REQUIRE(os::send_some(socket_.get(), bytes, descriptor.get(), &sent) == os::SendResult::some);
+    REQUIRE(sent == bytes.size());
+  }
+  /// The payload of the next frame. A client in this process is served meanwhile.
+  std::string hear(Client* meanwhile = nullptr) {
+    std::string length = take(4, meanwhile);
+    std::size_t size = 0;
+    for (const char byte : length) size = size << 8 | static_cast<unsigned char>(byte);
+    return take(size, meanwhile);
+  }
+  [[nodiscard]] bool hung_up() {
+    for (;;) {
+      pollfd wait{socket_.get(), POLLIN, 0};
+      if (::poll(&wait, 1, os::Deadline::after(kHang).poll_timeout()) <= 0) return false;
+      std::array<char, 4096> ignored{};
+      if (::recv(socket_.get(), ignored.data(), ignored.size(), 0) <= 0) return true;
+    }
+  }
+
+ private:
+  void await(short events) const {
+    pollfd wait{socket_.get(), events, 0};
+    REQUIRE(::poll(&wait, 1, os::Deadline::after(kHang).poll_timeout()) > 0);
+  }
+  std::string take(std::size_t size, Client* meanwhile) {
+    std::string bytes(size, '\0');
+    const auto deadline = os::Deadline::after(kHang);
+    for (std::size_t at = 0; at < size;) {
+      const auto got = ::recv(socket_.get(), bytes.data() + at, size - at, MSG_DONTWAIT);
+      REQUIRE(got != 0);
+      if (got > 0) at += static_cast<std::size_t>(got);
+      if (got < 0 && meanwhile != nullptr) meanwhile->dispatch();
+      if (got < 0 && meanwhile == nullptr) await(POLLIN);
+      REQUIRE_FALSE(deadline.has_passed());
+    }
+    return bytes;
+  }
+  os::UniqueFd socket_;
+};
+
+/// A message to `target`, all of it but its content, which is to stand between the two.
+struct Around {
+  std::string head, tail;
+};
+Around around_content() {
+  const std::string whole = wire_message(R"("from":"raw","content":0)");
+  return {whole.substr(0, whole.size() - 2), "}"};
+}
+std::string plain_message(const std::string& content) {
+  const Around around = around_content();
+  return frame(around.head + content + around.tail);
+}
+std::string text_of(std::size_t size, char letter = 'x') { return "\"" + std::string(size, letter) + "\""; }
+
+/// The first eight bytes of a memory file.
+std::uint64_t number_in(const os::UniqueFd& file) {
+  std::uint64_t number = 0;
+  REQUIRE(::pread(file.get(), &number, sizeof number, 0) == sizeof number);
+  return number;
+}
+
+/// Memory files of ours that a process has open, to send through: their memory, in bytes.
+std::vector<std::size_t> memory_files_of(const std::string& process) {
+  std::vector<std::size_t> all;
+  const std::string folder = "/proc/" + process + "/fd";
+  for (const std::string& name : names_in(folder)) {
+    std::error_code none;
+    const auto target = std::filesystem::read_symlink(folder + "/" + name, none);
+    if (!contains(target.string(), "ipcm messages")) continue;
+    struct stat facts {};
+    REQUIRE(::stat((folder + "/" + name).c_str(), &facts) == 0);
+    all.push_back(static_cast<std::size_t>(facts.st_blocks) * 512);
+  }
+  return all;
+}
+/// How many messages have gone through the only one of these.
+std::uint64_t taken_from(const std::string& process) {
+  const std::string folder = "/proc/" + process + "/fd";
+  for (const std::string& name : names_in(folder)) {
+    std::error_code none;
+    const auto target = std::filesystem::read_symlink(folder + "/" + name, none);
+    if (contains(target.string(), "ipcm messages"))
+      return number_in(os::UniqueFd(::open((folder + "/" + name).c_str(), O_RDONLY | O_CLOEXEC)));
+  }
+  return 0;
+}
+std::size_t maps_of(const std::string& process) {
+  const std::string text = read_file("/proc/" + process + "/maps");
+  std::size_t count = 0;
+  for (std::size_t at = 0; (at = text.find("ipcm messages", at)) != std::string::npos; ++at) ++count;
+  return count;
+}
+
+/// A client makes its timer when it needs one for the first time.
+std::vector<std::string> but_for_timers(std::vector<std::string> descriptors) {
+  std::erase_if(descriptors, [](const std::string& one) { return contains(one, "timerfd"); });
+  return descriptors;
+}
+
+/// Sends and answers until both ways are in memory.
+void prime(Handle& handle) {
+  for (int i = 0; i < 3; ++i)
+    REQUIRE(handle.sync_request(std::string(kMiB, 'p'), kHang).as<std::string>().size() == kMiB);
+}
+/// Large, and the socket takes it while nobody reads.
+constexpr std::size_t kModest = 100000;
+/// The same, from one client to another of this process.
+void prime(Client& from, Client& to, const std::string& name) {
+  for (int i = 0; i < 3; ++i) {
+    from.send_message(name, std::string(kModest, 'p'));
+    REQUIRE(collect(to, 1).size() == 1);
+    serve_until_silent(from);
+    serve_until_silent(to);
+    serve_until_silent(from);
+  }
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "memory: requests and answers of any size are whole, and large ones go through it") {
+  for (const char* serializer : {"JSON", "Cereal", "JSON::Zstd"}) {
+    if (!contains(wire::known_serializers(), std::string(serializer))) continue;
+    CAPTURE(serializer);
+    ServiceOptions options = echoing();
+    options.bus.protocols = {"ConnectionUnix"};
+    options.bus.serializer = serializer;
+    Handle handle = ipcm_service("target", options);
+    char letter = 'a';
+    for (const std::size_t size :
+         {std::size_t{1}, 2 * kMiB, kSmallestInMemory, kSmallestInMemory - 2, 3 * kMiB, std::size_t{7},
+          20 * kMiB, kMiB, 40 * kMiB, kSmallestInMemory + 1, std::size_t{0}, 5 * kMiB}) {
+      CAPTURE(size);
+      // What does not compress, so that it is as large with each serializer.
+      std::string text(size, letter++);
+      std::uint32_t random = 1;
+      for (char& c : text) c = static_cast<char>('0' + ((random = random * 1664525 + 1013904223) >> 26));
+      for (char& c : text)
+        if (c == '\\') c = 'B';
+      const std::string back = handle.sync_request(text, kHang).as<std::string>();
+      CHECK(back.size() == size);
+      CHECK((back == text));
+    }
+    CHECK(memory_files_of("self").size() == 1);
+    CHECK(memory_files_of(std::to_string(*handle.service_pid())).size() == 1);
+    // All that are large, but for those before both had mapped it.
+    CHECK(taken_from("self") >= 4);
+    CHECK(taken_from(std::to_string(*handle.service_pid())) >= 4);
+    CHECK(handle.client().dropped() == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "memory: messages keep their order among small ones, also when there is no room left") {
+  const Guard guard = spawn_bus();
+  Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
+  prime(a, b, "b");
+  REQUIRE(memory_files_of("self").size() == 1);
+  // The last large ones find 8 MiB unread, and go through the socket.
+  std::vector<std::size_t> sizes;
+  for (std::size_t i = 0; i < 7; ++i) sizes.insert(sizes.end(), {kMiB + 140000 + i, i});
+  sizes.insert(sizes.end(), {kModest * 3 / 2, 5, 6});
+  for (std::uint64_t round = 1; round <= 20; ++round) {
+    const auto taken = taken_from("self");
+    for (const std::size_t size : sizes) a.send_message("b", std::string(size, 'x'));
+    CHECK(taken_from("self") == taken);
+    const auto got = collect(b, sizes.size());
+    REQUIRE(got.size() == sizes.size());
+    for (std::size_t i = 0; i < sizes.size(); ++i) CHECK(got[i].content.as<std::string>().size() == sizes[i]);
+    CHECK(taken_from("self") == taken + 7);
+  }
+  CHECK(b.dropped() == 0);
+}
+
+TEST_CASE_FIXTURE(Tidy, "memory: a caller that does not know of it gets plain frames, however large") {
+  Handle handle = start("target", echoing());
+  Raw raw(handle.info(), "target");
+  raw.send(kForeignHello);
+  const std::string text = text_of(2 * kMiB);
+  for (int i = 0; i < 4; ++i) {
+    raw.send(plain_message(R"({"ipcm_request_id":"01A2050B-0000-7000-8000-000000000003","request":)" + text +
+                           "}"));
+    const std::string answer = raw.hear();
+    CHECK(answer.starts_with('{'));
+    CHECK(contains(answer, text));
+  }
+  CHECK(memory_files_of(std::to_string(*handle.service_pid())).empty());
+}
+
+TEST_CASE_FIXTURE(Tidy, "memory: a peer that does not know of it gets plain frames from who calls it") {
+  const Guard guard = spawn_bus();
+  const os::UniqueFd listener(Raw::make());
+  const auto address = address_in(guard.info(), "foreign");
+  REQUIRE(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  REQUIRE(::listen(listener.get(), 1) == 0);
+  announce_foreign(guard.info(), "foreign", ::getpid());
+  const std::string text(2 * kMiB, 'x');
+  Forked a([&](Lines& test) {
+    Client client = ipcm_connect("a", guard.info());
+    for (int i = 0; i < 4; ++i) {
+      client.send_message("foreign", text);
+      if (collect(client, 1).size() != 1) return 1;
+    }
+    test.say(std::to_string(memory_files_of("self").size()));
+    return 0;
+  });
+  Raw raw(os::UniqueFd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+  CHECK(raw.hear() == R"({"hello":"a","ipcm":2})");
+  for (int i = 0; i < 4; ++i) {
+    const std::string heard = raw.hear();
+    CHECK(heard.starts_with('{'));
+    CHECK(contains(heard, text));
+    raw.send(plain_message(text_of(kMiB)));
+  }
+  CHECK(a.hear() == "0");
+  CHECK(a.wait() == ExitStatus::exited(0));
+  remove_foreign(guard.info(), "foreign");
+}
+
+TEST_CASE_FIXTURE(Tidy, "memory: the bytes by which two agree on it, and talk") {
+  const Guard guard = spawn_bus();
+  Client target = ipcm_connect("target", guard.info());
+  Raw raw(guard.info(), "target");
+  raw.send(kHello);
+  raw.send(plain_message(text_of(kSmallestInMemory)), &target);
+  CHECK(raw.hear(&target) == kUnderstood);
+  const auto file = os::make_shared_memory_file("test", kSharedMemoryHead + 8 * kMiB);
+  raw.send(frame(file_note(8 * kMiB)), file);
+  CHECK(raw.hear(&target) == kMapped);
+  CHECK(collect(target, 1).size() == 1);
+
+  const os::Mapping memory(file.get(), 0, kSharedMemoryHead + 8 * kMiB, os::Mapping::Access::read_write);
+  const std::string text = text_of(kMiB, 'y');
+  const Around around = around_content();
+  text.copy(memory.bytes().data() + kSharedMemoryHead + 4096, text.size());
+  for (std::uint64_t i = 1; i <= 3; ++i) {
+    raw.send(frame(place_note(4096, text.size(), around.head, around.tail)));
+    CHECK(collect_contents(target, 1)[0] == text);
+    CHECK(number_in(file) == i);
+  }
+  // A whole message, as well.
+  const std::string whole = around.head + text + around.tail;
+  whole.copy(memory.bytes().data() + kSharedMemoryHead + 4 * kMiB, whole.size());
+  raw.send(frame(place_note(4 * kMiB, whole.size(), "", "")));
+  CHECK(collect_contents(target, 1)[0] == text);
+
+  // Now the other way: the first one through the socket, behind the file.
+  target.send_message("raw", std::string(kModest, 'z'));
+  CHECK(raw.hear(&target) == file_note(kSharedMemory));
+  CHECK(contains(raw.hear(&target), std::string(kModest, 'z')));
+  target.send_message("raw", std::string(kModest, 'z'));
+  CHECK(contains(raw.hear(&target), std::string(kModest, 'z')));  // nobody has mapped it yet
+  raw.send(frame(kMapped));
+  serve_until_silent(target);
+  target.send_message("raw", std::string(kModest, 'z'));
+  const std::string heard = raw.hear();
+  CHECK(heard.size() < 1000);
+  CHECK(heard.starts_with(kMark + "\5" + big_endian(0, 8) + big_endian(kModest + 2, 8)));
+  CHECK(target.dropped() == 0);
+}
+
+namespace {
+
+struct Lie {
+  std::string what;
+  std::function<void(Raw&)> tell;
+};
+
+std::vector<Lie> all_lies() {
+  constexpr std::size_t kSize = 2 * kMiB;
+  const auto good = [] { return os::make_shared_memory_file("test", kSharedMemoryHead + kSize); };
+  const auto share = [](std::uint64_t says, const std::function<os::UniqueFd()>& file) {
+    return [=](Raw& raw) { raw.send(frame(file_note(says)), file()); };
+  };
+  const auto point = [=](std::uint64_t offset, std::uint64_t size) {
+    return [=](Raw& raw) {
+      raw.send(frame(file_note(kSize)), good());
+      raw.send(frame(place_note(offset, size, around_content().head, "}")));
+    };
+  };
+  const auto say = [](const std::string& bytes) { return [=](Raw& raw) { raw.send(frame(bytes)); }; };
+  return {
+      {"a file without seals", share(kSize,
+                                     [] {
+                                       os::UniqueFd file(::memfd_create("test", MFD_CLOEXEC));
+                                       REQUIRE(::ftruncate(file.get(), kSharedMemoryHead + kSize) == 0);
+                                       return file;
+                                     })},
+      {"a file that could still shrink",
+       share(kSize,
+             [] {
+               os::UniqueFd file(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+               REQUIRE(::ftruncate(file.get(), kSharedMemoryHead + kSize) == 0);
+               REQUIRE(::fcntl(file.get(), F_ADD_SEALS, F_SEAL_GROW) == 0);
+               return file;
+             })},
+      {"a file smaller than it says", share(kSize + 4096, good)},
+      {"a file larger than it says", share(kSize - 4096, good)},
+      {"a file of nothing", share(0, good)},
+      {"a file beyond any limit", share(~std::uint64_t{0}, good)},
+      {"a file one page too large",
+       share(kSharedMemory + 4096,
+             [] { return os::make_shared_memory_file("test", kSharedMemoryHead + kSharedMemory + 4096); })},
+      {"a pipe", share(kSize, [] { return os::make_pipe().read_end; })},
+      {"a directory", share(kSize, [] { return os::UniqueFd(::open("/", O_RDONLY | O_CLOEXEC)); })},
+      {"no descriptor", say(file_note(kSize))},
+      {"a descriptor that came before, with something else",
+       [=](Raw& raw) {
+         raw.send(plain_message("1"), good());
+         raw.send(frame(file_note(kSize)));
+       }},
+      {"a second file",
+       [=](Raw& raw) {
+         raw.send(frame(file_note(kSize)), good());
+         raw.send(frame(file_note(kSize)), good());
+       }},
+      {"a message before any file", say(place_note(0, 10, around_content().head, "}"))},
+      {"a place beyond the end", point(kSize + 4096, 10)},
+      {"a place across the end", point(kSize - 10, 11)},
+      {"a size beyond any limit", point(10, ~std::uint64_t{0})},
+      {"an offset beyond any limit", point(~std::uint64_t{0} - 5, 10)},
+      {"a head longer than its frame",
+       [=](Raw& raw) {
+         raw.send(frame(file_note(kSize)), good());
+         raw.send(frame(kMark + "\5" + big_endian(0, 8) + big_endian(10, 8) + big_endian(1000, 4) + "{}"));
+       }},
+      {"that it has mapped what nobody gave it", say(kMapped)},
+      {"a kind that does not exist", say(kMark + "\x7f")},
+      {"the mark, and no more", say(kMark)},
+      {"more than there should be", say(kMapped + "x")},
+  };
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "memory: what no honest peer would share costs its connection, and nothing else") {
+  Handle handle = start("target", echoing());
+  const Pid pid = handle.service_pid().value();
+  CHECK(handle.sync_request(0, kHang).ok());
+  const auto descriptors = descriptors_of(pid).size();
+  const auto maps = maps_of(std::to_string(pid));
+  for (const Lie& lie : all_lies()) {
+    CAPTURE(lie.what);
+    Raw raw(handle.info(), "target");
+    raw.send(kHello + plain_message(text_of(kSmallestInMemory)));
+    CHECK(raw.hear() == kUnderstood);
+    lie.tell(raw);
+    CHECK(raw.hung_up());
+    CHECK(handle.sync_request(lie.what, kHang).as<std::string>() == lie.what);
+    await_idle(pid);
+    CHECK(descriptors_of(pid).size() == descriptors);
+    CHECK(maps_of(std::to_string(pid)) == maps);
+  }
+}
+
+TEST_CASE_FIXTURE(Tidy, "memory: who has not said that it knows of it is cut off when it talks of it") {
+  const Guard guard = spawn_bus();
+  Client target = ipcm_connect("target", guard.info());
+  for (const std::string& hello : {kHello, kForeignHello}) {
+    Raw raw(guard.info(), "target");
+    raw.send(hello);
+    // Before anybody has asked for it.
+    raw.send(frame(file_note(2 * kMiB)), os::make_shared_memory_file("test", kSharedMemoryHead + 2 * kMiB));
+    serve_until_silent(target);
+    CHECK(raw.hung_up());
+    CHECK(target.get_messages().empty());
+  }
+  CHECK(maps_of("self") == 0);
+}
+
+TEST_CASE_FIXTURE(Tidy, "memory: what is no message in it is dropped alone") {
+  const Guard guard = spawn_bus();
+  Client target = ipcm_connect("target", guard.info());
+  Raw raw(guard.info(), "target");
+  raw.send(kHello);
+  raw.send(plain_message(text_of(kSmallestInMemory)), &target);
+  CHECK(raw.hear(&target) == kUnderstood);
+  const auto file = os::make_shared_memory_file("test", kSharedMemoryHead + 2 * kMiB);
+  raw.send(frame(file_note(2 * kMiB)), file);
+  CHECK(raw.hear(&target) == kMapped);
+  CHECK(collect(target, 1).size() == 1);
+  const os::Mapping memory(file.get(), kSharedMemoryHead, 2 * kMiB, os::Mapping::Access::read_write);
+  const Around around = around_content();
+  const auto put = [&](const std::string& body, const std::string& head, const std::string& tail) {
+    body.copy(memory.bytes().data(), body.size());
+    raw.send(frame(place_note(0, body.size(), head, tail)));
+    serve_until_silent(target);
+  };
+  std::uint64_t dropped = 0;
+  for (const char* body : {"\"not ended", "1,\"content\":2", "null", "{\"a\":}", "\"\xc3\xa4", "", "[1,2"}) {
+    CAPTURE(std::string(body));
+    put(body, around.head, around.tail);
+    CHECK(target.dropped() == ++dropped);
+    CHECK(target.get_messages().empty());
+  }
+  put("2", R"({"content":)", "}");  // from nobody
+  CHECK(target.dropped() == ++dropped);
+  put(" [1, 2] ", around.head, around.tail);  // odd, and a message
+  CHECK(collect(target, 1)[0].content.as<std::vector<int>>() == std::vector<int>{1, 2});
+  put("3", around.head.substr(0, around.head.size() - 1), R"(:4,"content":5})");  // not what it seems
+  CHECK(target.dropped() == ++dropped);
+  put("3", around.head, around.tail);
+  CHECK(collect_contents(target, 1)[0] == "3");
+}
+
+TEST_CASE_FIXTURE(Tidy, "memory: what a sender has said before it was killed is read, and nothing stays") {
+  const Guard guard = spawn_bus();
+  Client a = ipcm_connect("a", guard.info());
+  Forked b([&](Lines& test) {
+    Client client = ipcm_connect("b", guard.info());
+    for (int i = 0; i < 3; ++i) {
+      client.send_message("a", std::string(kMiB, 'p'));
+      if (collect(client, 1).size() != 1) return 1;
+    }
+    test.say("primed");
+    for (const char letter : {'x', 'y', 'z'}) client.send_message("a", std::string(2 * kMiB, letter));
+    test.say(std::to_string(memory_files_of("self").at(0) / kMiB));
+    test.hear();
+    return 0;
+  });
+  const auto descriptors = but_for_timers(open_descriptors());
+  for (int i = 0; i < 3; ++i) {
+    CHECK(collect(a, 1).size() == 1);
+    a.send_message("b", "on");
+  }
+  CHECK(b.hear() == "primed");
+  CHECK(std::stoul(b.hear()) >= 6);
+  b.kill(SIGKILL);
+  b.await_end();
+  const auto contents = collect_contents(a, 3);
+  REQUIRE(contents.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) CHECK((contents[i] == text_of(2 * kMiB, "xyz"[i])));
+  (void)b.wait();
+  serve_until_silent(a);
+  CHECK(maps_of("self") == 0);
+  CHECK(but_for_timers(open_descriptors()) == descriptors);
+}
+
+TEST_CASE_FIXTURE(Tidy, "memory: a receiver without descriptors left gets all of it through the socket") {
+  Handle handle = [&] {
+    ServiceOptions options = echoing();
+    options.handle_request = [](Service&, const Request& request) -> Answer {
+      rlimit tight{};
+      if (request.raw().json() == "1" && ::getrlimit(RLIMIT_NOFILE, &tight) == 0) {
+        tight.rlim_cur = static_cast<rlim_t>(os::duplicate(0).get());
+        (void)::setrlimit(RLIMIT_NOFILE, &tight);
+      }
+      return request.raw();
+    };
+    return start("target", options);
+  }();
+  CHECK(handle.sync_request(1, kHang).ok());
+  for (int i = 0; i < 4; ++i) {
+    const std::string text(kMiB, static_cast<char>('a' + i));
+    CHECK((handle.sync_request(text, kHang).as<std::string>() == text));
+  }
+  const std::string pid = std::to_string(*handle.service_pid());
+  CHECK(maps_of(pid) == 0);
+}
+
+TEST_CASE_FIXTURE(Tidy, "memory: it is given back when nothing large has come for a while, and taken again") {
+  const Guard guard = spawn_bus();
+  Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
+  for (int round = 0; round < 2; ++round) {
+    prime(a, b, "b");
+    a.send_message("b", std::string(16 * kMiB, 'x'));
+    CHECK(collect_contents(b, 1)[0] == text_of(16 * kMiB));
+    REQUIRE(memory_files_of("self").size() == 1);
+    CHECK(memory_files_of("self")[0] >= 16 * kMiB);
+    // Nothing but the time that has come makes it readable.
+    const auto deadline = os::Deadline::after(kHang);
+    while (memory_files_of("self")[0] > 64 * 1024 && !deadline.has_passed()) {
+      REQUIRE(readable(a.fd()));
+      a.dispatch();
+    }
+    CHECK(memory_files_of("self")[0] <= 64 * 1024);
+  }
+  // And then there is rest.
+  pollfd look{a.fd(), POLLIN, 0};
+  CHECK(::poll(&look, 1, 0) == 0);
+}
+
+TEST_CASE_FIXTURE(Tidy, "memory: a forked child has none of it, and the parent keeps it") {
+  Handle handle = start("target", echoing());
+  prime(handle);
+  REQUIRE(maps_of("self") > 0);
+  Forked child([&](Lines& test) {
+    test.say(std::to_string(maps_of("self")) + " " + std::to_string(memory_files_of("self").size()));
+    return 0;
+  });
+  CHECK(child.hear() == "0 0");
+  CHECK(child.wait() == ExitStatus::exited(0));
+  prime(handle);
+}
