@@ -103,6 +103,15 @@ void print_line(const std::string& line) {
     throw OutputLost(errno);
 }
 
+void print_answer(const Response& response) {
+  const Content& content = response.content();
+  if (content.is_bytes())
+    throw ProtocolError("the answer of '" + response.from() + "' is no JSON but " +
+                        std::to_string(content.as_bytes().size()) +
+                        " bytes, which are not printed; a program can ask for them");
+  print_line(content.readable());
+}
+
 void flush_output() {
   if (std::fflush(stdout) != 0) throw OutputLost(errno);
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "exit_status.h"
+#include "ipcm/requester.h"
 #include "options.h"
 
 namespace ipcm::launcher {
@@ -28,6 +29,8 @@ class OutputLost : public Error {
 void tell(const Options& options, const std::string& sentence);
 /// A line on stdout. Throws OutputLost.
 void print_line(const std::string& line);
+/// An answer as a line of JSON. Throws what it failed with, and ProtocolError if it is bytes.
+void print_answer(const Response& response);
 /// What was printed gets out. Throws OutputLost.
 void flush_output();
 

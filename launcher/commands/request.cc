@@ -30,7 +30,7 @@ int request(const Options& options) {
   for (const Content& content : contents) {
     const Response response =
         requests.ask(options.name, content, os::Deadline::limit(options.limit(kNoLimit)));
-    print_line(response.content().readable());
+    print_answer(response);
   }
   return number(Status::done);
 }

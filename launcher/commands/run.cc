@@ -116,7 +116,7 @@ class Run {
       bytes_ -= slots_.front()->bytes;
       slots_.pop_front();
       if (response.ok()) {
-        print_line(response.content().readable());
+        print_answer(response);
         ++answered_;
         continue;
       }

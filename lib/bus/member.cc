@@ -70,8 +70,8 @@ void Member::stamp(Message& message, std::chrono::system_clock::time_point now) 
 
 std::string Member::send(std::string_view to, const Content& content, bool broadcast) {
   if (content.is_null()) throw UsageError("a message to '" + std::string(to) + "' may not be null");
-  const bool gather = batches_ > 0 && !broadcast && content.json().size() <= kLargestGathered;
-  return transmit(to, {{}, content.json(), {}}, broadcast, gather ? When::with_others : When::now);
+  const bool gather = batches_ > 0 && !broadcast && content.size() <= kLargestGathered;
+  return transmit(to, wire::ContentPieces::of(content), broadcast, gather ? When::with_others : When::now);
 }
 
 std::string Member::send_in_pieces(std::string_view to, const wire::ContentPieces& content, bool broadcast) {

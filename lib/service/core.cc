@@ -272,8 +272,8 @@ void Core::answer(const Request& request) {
 }
 
 void Core::send_response(const Request& request, const Content& answer) {
-  const std::string begin = wire::response_begin(request.id());
-  (void)client().member().send_in_pieces(request.from(), {begin, answer.json(), wire::kConversationEnd});
+  std::string begin = wire::response_begin(request.id());
+  (void)client().member().send_in_pieces(request.from(), wire::in_conversation(begin, answer));
 }
 
 void Core::send_error(const Request& request, const std::string& text) {

@@ -112,8 +112,8 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
     throw PeerGone(peer, "'" + peer + "' can't be asked: its process has ended");
   }
   try {
-    const std::string begin = wire::request_begin(id);
-    (void)member_.send_in_pieces(peer, {begin, payload.json(), wire::kConversationEnd});
+    std::string begin = wire::request_begin(id);
+    (void)member_.send_in_pieces(peer, wire::in_conversation(begin, payload));
     if (const auto open = open_.find(id); open != open_.end()) open->second.sent_at = member_.sent_at();
   } catch (const PeerGone& gone) {
     const auto status = child_status ? child_status(peer) : std::nullopt;

@@ -69,7 +69,7 @@ class Transport {
   /// others put it into the message first.
   [[nodiscard]] virtual Sent send_in_pieces(Message& message, const wire::ContentPieces& content,
                                             std::string& why) {
-    message.content = Content::trusted_json(content.joined());
+    message.content = content.content();
     return send(message, why);
   }
   /// The same of a message that may wait for others, which then go out together: until send_gathered(), which

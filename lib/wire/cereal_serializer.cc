@@ -8,6 +8,7 @@
 
 #include "ipcm/error.h"
 #include "os/clock.h"
+#include "os/memory.h"
 #include "os/random.h"
 #include "wire/json_check.h"
 #include "wire/json_text.h"
@@ -19,7 +20,7 @@ constexpr char kMagic = '\xCE';
 constexpr char kVersion = 1;
 constexpr std::uint8_t kLittleEndian = 1;
 enum class Record : std::uint8_t { message = 1, value = 2 };
-enum class ContentKind : std::uint8_t { json = 1 };
+enum class ContentKind : std::uint8_t { json = 1, bytes = 2 };
 
 template <class Number>
 using Bits = std::conditional_t<sizeof(Number) == 8, std::uint64_t, std::uint8_t>;
@@ -60,6 +61,11 @@ class Writer {
   }
   /// All of it but what is not copied.
   void begin_content(const ContentPieces& content) {
+    if (content.is_bytes) {
+      number(static_cast<std::uint8_t>(ContentKind::bytes));
+      string(content.before);
+      return;
+    }
     number(static_cast<std::uint8_t>(ContentKind::json));
     number(static_cast<std::uint64_t>(content.size()));
     bytes_.append(content.before);
@@ -72,6 +78,9 @@ class Writer {
 /// Nothing is believed: each length is held against what is left.
 class Reader {
  public:
+  [[noreturn]] static void refuse(const std::string& why) {
+    throw ProtocolError("a message can't be read as Cereal: " + why);
+  }
   explicit Reader(std::string_view bytes) : bytes_(bytes) {
     if (bytes.empty() || bytes[0] != kMagic) refuse("it does not begin with the byte CE");
     if (bytes.size() < 2) refuse_end();
@@ -123,28 +132,28 @@ class Reader {
     if (!is_ascii_json(text)) refuse("its content is not JSON in ASCII");
     return Content::trusted_json(std::string(text));
   }
-  /// Up to its text, the last field, whose size is returned.
-  std::uint64_t begin_content() {
+  ContentKind kind() {
     const auto kind = number<std::uint8_t>();
-    if (kind != static_cast<std::uint8_t>(ContentKind::json))
-      refuse("content of kind " + std::to_string(kind) + ", this build reads 1 (JSON)");
-    return number<std::uint64_t>();
+    if (kind != static_cast<std::uint8_t>(ContentKind::json) &&
+        kind != static_cast<std::uint8_t>(ContentKind::bytes))
+      refuse("content of kind " + std::to_string(kind) + ", this build reads 1 (JSON) and 2 (bytes)");
+    return static_cast<ContentKind>(kind);
+  }
+  /// What is around bytes, behind which they are the rest. A string, here or further on.
+  [[nodiscard]] bool has_string() const {
+    Reader ahead = *this;
+    return bytes_.size() - at_ >= sizeof(std::uint64_t) &&
+           ahead.number<std::uint64_t>() <= bytes_.size() - at_ - sizeof(std::uint64_t);
   }
   [[nodiscard]] std::string_view rest() const { return bytes_.substr(at_); }
-  /// Not yet checked.
+  /// Of JSON, behind its kind; the last field. Not yet checked.
   std::string_view content_text() {
-    const std::uint64_t size = begin_content();
-    if (size > bytes_.size() - at_) refuse_end();
-    const auto text = bytes_.substr(at_, static_cast<std::size_t>(size));
-    at_ += text.size();
+    const auto text = string();
     if (at_ != bytes_.size()) refuse(std::to_string(bytes_.size() - at_) + " bytes follow its end");
     return text;
   }
 
  private:
-  [[noreturn]] static void refuse(const std::string& why) {
-    throw ProtocolError("a message can't be read as Cereal: " + why);
-  }
   [[noreturn]] static void refuse_end() { refuse("it ends too early"); }
 
   std::string_view bytes_;
@@ -184,7 +193,18 @@ class CerealSerializer final : public Serializer {
     if (head.empty()) return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
     Reader reader(head);
     Heard heard = read_envelope_of(reader);
-    const std::uint64_t size = reader.begin_content();
+    if (reader.kind() == ContentKind::bytes) {
+      if (!tail.empty() || !reader.has_string())
+        return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
+      const std::string_view around = reader.string();
+      if (!reader.rest().empty()) body.insert(0, reader.rest());
+      hear_bytes(heard, around, std::move(body));
+      complete(heard, receiver);
+      return heard;
+    }
+    if (reader.rest().size() < sizeof(std::uint64_t))
+      return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
+    const auto size = reader.number<std::uint64_t>();
     const std::string_view before = reader.rest();
     const bool is_whole = size == before.size() + body.size() + tail.size();
     if (is_whole && before.empty() && tail.empty() && is_payload(body)) {
@@ -211,7 +231,24 @@ class CerealSerializer final : public Serializer {
   [[nodiscard]] std::string read_value(std::string_view bytes) const override {
     Reader reader(bytes);
     reader.expect(Record::value);
+    if (reader.kind() != ContentKind::json) Reader::refuse("bytes, where a JSON value is expected");
     return Reader::checked(reader.content_text()).take_json();
+  }
+
+  [[nodiscard]] bool carries_bytes() const override { return true; }
+  [[nodiscard]] std::string write_content(const Content& content) const override {
+    if (!content.is_bytes()) return write_value(content.json());
+    const auto pieces = ContentPieces::of(content);
+    std::string bytes;
+    bytes.reserve(kFixed + content.size());
+    Writer(bytes, Record::value).begin_content(pieces);
+    return std::move(bytes.append(pieces.payload));
+  }
+  [[nodiscard]] Content read_content(std::string_view bytes) const override {
+    Reader reader(bytes);
+    reader.expect(Record::value);
+    if (reader.kind() == ContentKind::json) return Reader::checked(reader.content_text());
+    return read_bytes(reader);
   }
 
  private:
@@ -221,11 +258,35 @@ class CerealSerializer final : public Serializer {
   static Heard read_as(std::string_view bytes, std::string_view receiver, bool listening) {
     Reader reader(bytes);
     Heard heard = read_envelope_of(reader);
-    const std::string_view content = reader.content_text();
-    if (listening) heard.said = read_own_conversation(content);
-    if (!heard.said) heard.message.content = Reader::checked(content);
+    if (reader.kind() == ContentKind::bytes) {
+      if (listening) {
+        const std::string_view around = reader.string();
+        hear_bytes(heard, around, os::copy_of(reader.rest()));
+      } else {
+        heard.message.content = read_bytes(reader);
+      }
+    } else {
+      const std::string_view content = reader.content_text();
+      if (listening) heard.said = read_own_conversation(content);
+      if (!heard.said) heard.message.content = Reader::checked(content);
+    }
     complete(heard, receiver);
     return heard;
+  }
+  /// Behind their kind, up to the end.
+  static Content read_bytes(Reader& reader) {
+    const std::string_view around = reader.string();
+    if (!around.empty()) (void)conversation_of(around);
+    return Content::bytes_within(os::copy_of(reader.rest()), around);
+  }
+  static void hear_bytes(Heard& heard, std::string_view around, std::string bytes) {
+    if (!around.empty()) heard.said = conversation_of(around);
+    (heard.said ? heard.said->payload : heard.message.content) = Content::bytes(std::move(bytes));
+  }
+  static Conversation conversation_of(std::string_view around) {
+    auto said = read_around_bytes(around);
+    if (!said) Reader::refuse("what is around its bytes is no request or response with null in their place");
+    return std::move(*said);
   }
   /// All but the content.
   static Heard read_envelope_of(Reader& reader) {

@@ -1,5 +1,6 @@
 #include "ipcm/content.h"
 
+#include "ipcm/error.h"
 #include "wire/json_text.h"
 
 namespace ipcm {
@@ -24,6 +25,41 @@ Content Content::trusted_json(std::string text) {
   return content;
 }
 
-std::string Content::readable() const { return wire::to_readable(text_); }
+Content Content::bytes(std::string bytes) { return bytes_within(std::move(bytes), {}); }
+
+Content Content::bytes_within(std::string bytes, std::string_view around) {
+  Content content;
+  content.text_ = std::move(bytes);
+  content.text_.append(around);
+  content.around_ = around.size();
+  content.is_bytes_ = true;
+  return content;
+}
+
+std::string Content::take_bytes() && {
+  expect_bytes();
+  text_.resize(bytes_size());
+  around_ = 0;
+  is_bytes_ = false;
+  return std::exchange(text_, "null");
+}
+
+std::string Content::readable() const { return wire::to_readable(json()); }
+
+void Content::throw_no_bytes() const {
+  throw UsageError("this content is JSON text and no bytes: json() or as<T>() give it, is_bytes() tells");
+}
+
+void Content::throw_no_json() const {
+  throw UsageError(
+      "this content is " + std::to_string(bytes_size()) +
+      " bytes and no JSON text: as_bytes() gives them, is_bytes() tells. To have them in JSON, put "
+      "them into a string, say as base64");
+}
+
+void Content::refuse_bytes(const std::string& what) const {
+  throw ProtocolError(what + ": " + std::to_string(bytes_size()) +
+                      " bytes, where a JSON value is expected; as_bytes() gives them");
+}
 
 }  // namespace ipcm

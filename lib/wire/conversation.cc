@@ -106,13 +106,36 @@ Understood understand_text(std::string_view text) {
 
 }  // namespace
 
+std::optional<Conversation> read_around_bytes(std::string_view around) {
+  if (auto said = read_own_conversation(around))
+    return said->payload.is_null() ? std::move(said) : std::nullopt;
+  if (!is_ascii_json(around)) return std::nullopt;
+  auto [said, payload] = understand_text(around);
+  const bool has_payload = said.meaning == Meaning::request || said.meaning == Meaning::response;
+  if (!has_payload || !said.error.empty() || payload != "null") return std::nullopt;
+  return std::move(said);
+}
+
 Conversation understand(const Content& content) {
+  if (content.is_bytes()) {
+    auto said = read_around_bytes(content.around_bytes());
+    if (!said) return {};
+    said->payload = Content::bytes(os::copy_of(content.as_bytes()));
+    return std::move(*said);
+  }
   auto [said, payload] = understand_text(content.json());
   if (!payload.empty()) said.payload = Content::trusted_json(std::string(payload));
   return std::move(said);
 }
 
 Conversation take_apart(Content& content, bool requests) {
+  if (content.is_bytes()) {
+    auto said = read_around_bytes(content.around_bytes());
+    if (!said) return {};
+    if (said->meaning == Meaning::response || requests)
+      said->payload = Content::bytes(std::move(content).take_bytes());
+    return std::move(*said);
+  }
   auto [said, payload] = understand_text(content.json());
   if (said.meaning != Meaning::response && !(requests && said.meaning == Meaning::request))
     return std::move(said);
@@ -139,12 +162,20 @@ std::string response_begin(const std::string& id) {
   return std::move(text.append(R"(,"response":)"));
 }
 
+ContentPieces in_conversation(std::string& begin, const Content& payload) {
+  if (!payload.is_bytes()) return {begin, payload.json(), kConversationEnd};
+  begin.append("null").append(kConversationEnd);
+  return {begin, payload.as_bytes(), {}, true};
+}
+
 Content request_content(const std::string& id, const Content& request) {
-  return Content::trusted_json(request_begin(id).append(request.json()).append(kConversationEnd));
+  std::string begin = request_begin(id);
+  return in_conversation(begin, request).content();
 }
 
 Content response_content(const std::string& id, const Content& response) {
-  return Content::trusted_json(response_begin(id).append(response.json()).append(kConversationEnd));
+  std::string begin = response_begin(id);
+  return in_conversation(begin, response).content();
 }
 
 Content error_content(const std::string& id, const std::string& given) {

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "ipcm/message.h"
+#include "wire/pieces.h"
 
 namespace ipcm::wire {
 
@@ -13,6 +14,8 @@ namespace ipcm::wire {
 //   {"ipcm_request_id": ID, "request": any}
 //   {"ipcm_response_id": ID, "response": any}              and "ipcm_error": TEXT if it failed
 //   {"terminate": 1}
+// A request or response that is bytes has null in their place, and the bytes beside it (docs/bus.md,
+// `Cereal`).
 
 enum class Meaning { general, request, response, terminate };
 
@@ -30,7 +33,7 @@ struct Heard {
   std::optional<Conversation> said = {};
 
   [[nodiscard]] std::size_t size() const {
-    return message.content.json().size() + (said ? said->payload.json().size() : 0);
+    return message.content.size() + (said ? said->payload.size() : 0);
   }
   /// As it was sent. (A request that was taken apart, and was not ours, has its id and its payload only.)
   [[nodiscard]] Message whole() &&;
@@ -59,6 +62,13 @@ inline constexpr std::string_view kPayloadStandIn = "0";
 [[nodiscard]] std::string request_begin(const std::string& id);
 [[nodiscard]] std::string response_begin(const std::string& id);
 inline constexpr std::string_view kConversationEnd = "}";
+
+/// A payload between these. `begin` is borrowed, and completed for bytes.
+[[nodiscard]] ContentPieces in_conversation(std::string& begin, const Content& payload);
+
+/// What is said by JSON text that came with bytes: a request or a response, whose payload they are to become;
+/// here it is null. nullopt: neither, or something else is in their place.
+[[nodiscard]] std::optional<Conversation> read_around_bytes(std::string_view around);
 
 [[nodiscard]] Content request_content(const std::string& id, const Content& request);
 [[nodiscard]] Content response_content(const std::string& id, const Content& response);

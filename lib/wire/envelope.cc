@@ -49,7 +49,14 @@ void append_stamp(std::string& into, double stamp) {
 }  // namespace
 
 std::string write_envelope(const Message& message) {
-  return write_envelope(message, {{}, message.content.json(), {}}).take();
+  return write_envelope(message, ContentPieces::of(message.content)).take();
+}
+
+void refuse_bytes() {
+  throw UsageError(
+      "bytes can't be sent on this bus, whose messages are JSON text: make it with the serializer Cereal "
+      "(and "
+      "not as a JSONFile), or put them into a string, say as base64");
 }
 
 namespace {
@@ -75,12 +82,14 @@ void append_head(std::string& text, const Message& message) {
 }  // namespace
 
 void append_envelope(std::string& into, const Message& message, const ContentPieces& content) {
+  if (content.is_bytes) refuse_bytes();
   append_head(into, message);
   into.append(content.before).append(content.payload).append(content.after).push_back('}');
 }
 
 Written write_envelope(const Message& message, const ContentPieces& content) {
   constexpr std::size_t kRest = 200;
+  if (content.is_bytes) refuse_bytes();
   Written written;
   written.head.reserve(message.from.size() + message.to.size() + content.before.size() + kRest);
   append_head(written.head, message);

@@ -16,6 +16,9 @@ namespace ipcm::wire {
 /// The same, behind what `into` has.
 void append_envelope(std::string& into, const Message& message, const ContentPieces& content);
 
+/// What all of these throw where the content is bytes: a UsageError that says what to do.
+[[noreturn]] void refuse_bytes();
+
 /// Reads one. What may be missing is made up as the reference does: id, stamp (now), stamp_ord (0), to
 /// (`receiver`). Throws ProtocolError for what is no JSON object, or lacks a `from` or a content that is not
 /// null.

@@ -61,7 +61,16 @@ constexpr std::pair<const char*, Factory> kSerializers[] = {
 }  // namespace
 
 std::string Serializer::write(const Message& message) const {
-  return write_in_pieces(message, {{}, message.content.json(), {}}).take();
+  return write_in_pieces(message, ContentPieces::of(message.content)).take();
+}
+
+std::string Serializer::write_content(const Content& content) const {
+  if (content.is_bytes()) refuse_bytes();
+  return write_value(content.json());
+}
+
+Content Serializer::read_content(std::string_view bytes) const {
+  return Content::trusted_json(read_value(bytes));  // which has checked it
 }
 
 Heard Serializer::hear_in_pieces(std::string_view head, std::string body, std::string_view tail,

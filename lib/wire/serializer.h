@@ -44,6 +44,12 @@ class Serializer {
   /// text given and returned is pure ASCII. read_value() throws ProtocolError.
   [[nodiscard]] virtual std::string write_value(std::string_view json) const = 0;
   [[nodiscard]] virtual std::string read_value(std::string_view bytes) const = 0;
+
+  /// Whether content may be bytes. Where not, who writes them gets a UsageError (refuse_bytes()).
+  [[nodiscard]] virtual bool carries_bytes() const { return false; }
+  /// The content of a message by itself; it is never null. read_content() throws ProtocolError.
+  [[nodiscard]] virtual std::string write_content(const Content& content) const;
+  [[nodiscard]] virtual Content read_content(std::string_view bytes) const;
 };
 
 /// The serializer that an info string names, with its options. Throws BusError that lists the known ones, or

@@ -19,6 +19,7 @@ class Speaker final : public ipcm::Service {
   ipcm::Answer handle_request(const ipcm::Request& request) override {
     const auto words = request.as<std::string>();
     if (words == "environment") return std::getenv("IPCM_ORIG_IO_FDS") == nullptr ? "clean" : "left behind";
+    if (words == "bytes") return ipcm::Content::bytes("not JSON");
     if (words == "end") {
       terminate(5);
       return "ending";

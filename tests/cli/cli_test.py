@@ -234,6 +234,13 @@ class ServiceTroubleTest(TidyTest):
         self.assertIn("no luck today", result.err)
         self.assertIn("request 2", result.err)
 
+    def test_an_answer_that_is_bytes_is_refused_as_no_json(self):
+        boot = os.path.join(os.environ["IPCM_TEST_CHILDREN"], "self_boot")
+        words = ["--serializer", "Cereal", "--boot", boot]
+        result = self.ipcm("run", "speaker", *words, '"environment"', '"bytes"', status=USAGE)
+        self.assertEqual(len(result.answers), 1)
+        self.assert_told(result, "'speaker'", "no JSON but 8 bytes")
+
     def test_a_service_that_kills_itself_when_asked_is_gone(self):
         result = self.ipcm("run", "echo", "--boot", self.fake_boot("dies"), "1", status=GONE)
         self.assertEqual(result.out, "")

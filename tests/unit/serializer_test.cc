@@ -75,6 +75,7 @@ bool is_read(const Serializer& serializer, std::string_view bytes) {
     const Message got = serializer.read(bytes, "me");
     // Whoever gets it may rely on it.
     CHECK_FALSE(got.from.empty());
+    if (got.content.is_bytes()) return true;
     CHECK(is_ascii_json(got.content.json()));
     (void)got.content.readable();
     (void)make("JSON")->write(got);
@@ -279,8 +280,8 @@ TEST_CASE_FIXTURE(
   other[2] = 9;
   CHECK(contains(refusal(other), "byte order 9"));
   other = bytes;
-  other[other.size() - 3 - 8 - 1] = 2;
-  CHECK(contains(refusal(other), "kind 2"));
+  other[other.size() - 3 - 8 - 1] = 3;
+  CHECK(contains(refusal(other), "kind 3"));
   CHECK(contains(refusal(serializer->write_value("1")), "no message"));
   CHECK(contains(error_of([&] { (void)serializer->read_value(bytes); }), "no value"));
 }

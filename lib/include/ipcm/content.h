@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <concepts>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,11 +28,14 @@ concept Payload = !std::same_as<std::remove_cvref_t<T>, Content> && !is_duration
                   cereal::traits::is_output_serializable<std::remove_cvref_t<T>, JsonWriter>::value;
 }  // namespace detail
 
-/// One JSON value, kept as text: what requests, answers, messages and service arguments are made of.
+/// One JSON value, kept as text, or bytes as they are: what requests, answers and messages are made of.
 ///
-/// Made from any C++ value that cereal can serialise (a std::string becomes a JSON string), or from JSON text
-/// with Content::json(). Whoever passes it on never looks inside; as<T>() does, once, when somebody asks. A
-/// value type: copies are independent, and there is nothing to release.
+/// Made from any C++ value that cereal can serialise (a std::string becomes a JSON string), from JSON text
+/// with Content::json(), or with Content::bytes(). Whoever passes it on never looks inside; as<T>() does,
+/// once, when somebody asks. A value type: copies are independent, and there is nothing to release.
+///
+/// Bytes need a bus with the serializer Cereal (and not JSONFile, which holds JSON): elsewhere who sends them
+/// is refused with a UsageError. They are no arguments of services, and stand in no larger structure.
 class Content {
  public:
   Content() : text_("null") {}
@@ -47,17 +52,45 @@ class Content {
   [[nodiscard]] static Content json(std::string_view text);
   /// From JSON text that is known to be valid and pure ASCII; nothing is looked at.
   [[nodiscard]] static Content trusted_json(std::string text);
+  /// Any bytes, none included. They are not looked at, and arrive as they are.
+  [[nodiscard]] static Content bytes(std::string bytes);
 
-  /// The value as JSON text, pure ASCII.
-  [[nodiscard]] const std::string& json() const noexcept { return text_; }
+  [[nodiscard]] bool is_bytes() const noexcept { return is_bytes_; }
+  /// The bytes, borrowed from this. Throws UsageError if it is JSON: is_bytes() tells.
+  [[nodiscard]] std::string_view as_bytes() const {
+    expect_bytes();
+    return std::string_view(text_).substr(0, bytes_size());
+  }
   /// The same, moved out; what is left is null.
-  [[nodiscard]] std::string take_json() && { return std::exchange(text_, "null"); }
-  /// The value as JSON text on one line, with characters instead of escapes: for people and terminals.
-  [[nodiscard]] std::string readable() const;
-  [[nodiscard]] bool is_null() const noexcept { return text_ == "null"; }
+  [[nodiscard]] std::string take_bytes() &&;
 
-  /// The value as a T. Throws ProtocolError that names the place where it does not fit. Unknown keys are
-  /// ignored.
+  /// The value as JSON text, pure ASCII. Throws UsageError if it is bytes: is_bytes() tells.
+  [[nodiscard]] const std::string& json() const {
+    expect_json();
+    return text_;
+  }
+  /// The same, moved out; what is left is null.
+  [[nodiscard]] std::string take_json() && {
+    expect_json();
+    return std::exchange(text_, "null");
+  }
+  /// The value as JSON text on one line, with characters instead of escapes: for people and terminals.
+  /// Throws UsageError if it is bytes.
+  [[nodiscard]] std::string readable() const;
+  [[nodiscard]] bool is_null() const noexcept { return !is_bytes_ && text_ == "null"; }
+  /// Of the JSON text, or of the bytes (and of what is around them).
+  [[nodiscard]] std::size_t size() const noexcept { return text_.size(); }
+
+  /// For who passes messages on: bytes that travel as a request or a response, and the JSON text around them,
+  /// which has null in their place (docs/bus.md). It is trusted.
+  [[nodiscard]] static Content bytes_within(std::string bytes, std::string_view around);
+  /// Empty: there is nothing around it. Borrowed.
+  [[nodiscard]] std::string_view around_bytes() const noexcept {
+    return is_bytes_ ? std::string_view(text_).substr(bytes_size()) : std::string_view();
+  }
+
+  /// The value as a T. Throws ProtocolError that names the place where it does not fit, also for bytes.
+  /// Unknown keys are ignored.
   template <class T>
   [[nodiscard]] T as(std::string what = "content") const {
     return read<T>(std::move(what), JsonReader::UnknownKeys::ignored);
@@ -68,7 +101,8 @@ class Content {
     return read<T>(std::move(what), JsonReader::UnknownKeys::refused);
   }
 
-  /// The same text, to the byte. Different spellings of one value are different.
+  /// The same text, or the same bytes, to the byte. Different spellings of one value are different, and bytes
+  /// are no text.
   friend bool operator==(const Content&, const Content&) = default;
 
  private:
@@ -80,13 +114,30 @@ class Content {
   }
   template <class T>
   T read(std::string what, JsonReader::UnknownKeys unknown_keys) const {
+    if (is_bytes_) refuse_bytes(what);
     T value{};
     JsonReader reader(text_, std::move(what), unknown_keys);
     reader(value);
     return value;
   }
 
-  std::string text_;
+  void expect_bytes() const {
+    if (!is_bytes_) throw_no_bytes();
+  }
+  void expect_json() const {
+    if (is_bytes_) throw_no_json();
+  }
+  [[noreturn]] void throw_no_bytes() const;
+  [[noreturn]] void throw_no_json() const;
+  [[noreturn]] void refuse_bytes(const std::string& what) const;
+  /// Also of one that was moved away.
+  [[nodiscard]] std::size_t bytes_size() const noexcept {
+    return text_.size() - std::min(around_, text_.size());
+  }
+
+  std::string text_;        // JSON; or the bytes, and behind them what is around them
+  std::size_t around_ = 0;  // so much at the end
+  bool is_bytes_ = false;
 };
 
 /// Content inside a larger structure is that value itself. (Templates, so that what converts to Content does

@@ -4,7 +4,8 @@
 
 namespace ipcm::builtin {
 
-/// Answers each request with the request, unchanged to the byte; with a prefix, strings get it in front.
+/// Answers each request with the request, unchanged to the byte, bytes as bytes; with a prefix, strings get
+/// it in front.
 class Echo final : public Service {
  public:
   struct Args {
@@ -17,7 +18,7 @@ class Echo final : public Service {
   Echo(ServiceSetup setup, Args args) : Service(std::move(setup)), prefix_(std::move(args.prefix)) {}
 
   Answer handle_request(const Request& request) override {
-    const bool is_string = request.raw().json().starts_with('"');
+    const bool is_string = !request.raw().is_bytes() && request.raw().json().starts_with('"');
     if (prefix_.empty() || !is_string) return request.raw();
     return prefix_ + request.as<std::string>();
   }

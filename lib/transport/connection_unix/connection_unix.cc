@@ -133,8 +133,8 @@ void ConnectionUnix::want_events(Connection& connection) const {
 }
 
 Transport::Sent ConnectionUnix::send(const Message& message, std::string& why) {
-  return send_written(message,
-                      request_.serializer->write_in_pieces(message, {{}, message.content.json(), {}}), why);
+  return send_written(
+      message, request_.serializer->write_in_pieces(message, wire::ContentPieces::of(message.content)), why);
 }
 
 Transport::Sent ConnectionUnix::send_in_pieces(Message& message, const wire::ContentPieces& content,

@@ -128,8 +128,7 @@ void Inbox::take_row(const Values& row) {
       // Stored under a hash.
       if (const auto sender = store_.row(from)) message.from = sender->name;
     }
-    // read_value() has checked it.
-    message.content = Content::trusted_json(request_.serializer->read_value(bytes_of(row[3])));
+    message.content = request_.serializer->read_content(bytes_of(row[3]));
     if (message.content.is_null()) throw ProtocolError("its content is null");
   } catch (const StoreError&) {
     throw;
@@ -167,7 +166,7 @@ void Inbox::put_back(const std::vector<Message>& messages) {
       ++forgone_[message.id];
     } else {
       if (store_.dialect().id_is_uuid && !is_uuid(id)) id = os::make_uuid();
-      const std::string payload = request_.serializer->write_value(message.content.json());
+      const std::string payload = request_.serializer->write_content(message.content);
       (void)insert_message(store_, {id, message.from, id_, message.stamp, message.broadcast, payload});
     }
     put_back_.insert(id);

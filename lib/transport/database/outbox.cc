@@ -23,7 +23,7 @@ constexpr std::size_t kLargestQueue = wire::kLargestFrame;
 }  // namespace
 
 Outbox::Outgoing Outbox::prepare(const Message& message) {
-  Outgoing out{message.id, message.to, request_.serializer->write_value(message.content.json()), 0,
+  Outgoing out{message.id, message.to, request_.serializer->write_content(message.content), 0,
                message.broadcast};
   if (out.payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(out.payload.size()) + " bytes to '" + message.to +

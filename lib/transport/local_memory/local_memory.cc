@@ -11,6 +11,7 @@
 #include "os/random.h"
 #include "transport/directory/disk_name.h"
 #include "transport/local_memory/protocol.h"
+#include "wire/envelope.h"
 #include "wire/frame.h"
 
 namespace ipcm::transport {
@@ -28,7 +29,7 @@ std::shared_ptr<LocalBus> expect_bus(const std::string& route) {
   return bus;
 }
 
-std::size_t size_of(const Message& message) { return sizeof message + message.content.json().size(); }
+std::size_t size_of(const Message& message) { return sizeof message + message.content.size(); }
 
 }  // namespace
 
@@ -71,8 +72,10 @@ std::deque<Message> LocalMemory::give_up_seat(const Statistics* statistics) noex
 }
 
 Transport::Sent LocalMemory::send(const Message& message, std::string& why) {
-  if (message.content.json().size() > wire::kLargestFrame)
-    throw ProtocolError("a message of " + std::to_string(message.content.json().size()) + " bytes to '" +
+  // As on any bus with that serializer, though nothing is written here.
+  if (message.content.is_bytes() && !request_.serializer->carries_bytes()) wire::refuse_bytes();
+  if (message.content.size() > wire::kLargestFrame)
+    throw ProtocolError("a message of " + std::to_string(message.content.size()) + " bytes to '" +
                         message.to + "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
   const std::lock_guard<std::mutex> guard(bus_->mutex);
   LocalBus::Seat* to = bus_->removed ? nullptr : bus_->find(message.to);

@@ -60,7 +60,7 @@ void Mailbox::note(const std::string& file, Receiver& receiver) {
   }
   known_[file] = {message->id, message->from, {message->stamp, message->stamp_ord}, false};
   waiting_.insert({message->stamp, message->stamp_ord, file});
-  const std::size_t size = message->content.json().size();
+  const std::size_t size = message->content.size();
   if (loaded_bytes_ + size > kLargestBatch) return;
   loaded_bytes_ += size;
   loaded_.emplace(file, std::move(*message));
@@ -110,7 +110,7 @@ bool Mailbox::take(Receiver& receiver) {
       known_.erase(file);
       continue;
     }
-    bytes += message->content.json().size();
+    bytes += message->content.size();
     message->id = known.id;  // one that was made up is made up once
     known.handed_out = true;
     handed_out_.emplace(known.id, file);
