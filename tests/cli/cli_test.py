@@ -239,7 +239,7 @@ class ServiceTroubleTest(TidyTest):
         words = ["--serializer", "Cereal", "--boot", boot]
         result = self.ipcm("run", "speaker", *words, '"environment"', '"bytes"', status=USAGE)
         self.assertEqual(len(result.answers), 1)
-        self.assert_told(result, "'speaker'", "no JSON but 8 bytes")
+        self.assertIn("'speaker' is no JSON but 8 bytes", result.err)
 
     def test_a_service_that_kills_itself_when_asked_is_gone(self):
         result = self.ipcm("run", "echo", "--boot", self.fake_boot("dies"), "1", status=GONE)
