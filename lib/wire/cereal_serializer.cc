@@ -139,7 +139,7 @@ class Reader {
       refuse("content of kind " + std::to_string(kind) + ", this build reads 1 (JSON) and 2 (bytes)");
     return static_cast<ContentKind>(kind);
   }
-  /// What is around bytes, behind which they are the rest. A string, here or further on.
+  /// Whether a string begins and ends in what is left.
   [[nodiscard]] bool has_string() const {
     Reader ahead = *this;
     return bytes_.size() - at_ >= sizeof(std::uint64_t) &&

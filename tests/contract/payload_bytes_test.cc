@@ -141,6 +141,13 @@ TEST_CASE_FIXTURE(Tidy, "bytes: the boot binary's echo leaves them alone, with a
   CHECK(handle.sync_request(Content::bytes("\"x\""), kHang).content() == Content::bytes("\"x\""));
 }
 
+TEST_CASE_FIXTURE(Tidy, "bytes: a service takes none as its arguments" * needs_processes() * carried()) {
+  ServiceOptions options = on_bus("Cereal", exec_echo());
+  options.args = Content::bytes("bytes");
+  CHECK(contains(thrown_by<UsageError>([&] { (void)ipcm_service("e", options); }).what(),
+                 "5 bytes and no JSON text"));
+}
+
 TEST_CASE_FIXTURE(Tidy,
                   "bytes: on a bus of JSON text who sends them is told what to do, and nothing is sent") {
   std::vector<std::string> serializers = {"JSON"};

@@ -16,7 +16,7 @@ struct Message {
   double stamp = 0;             ///< Unix seconds at the sender.
   std::uint64_t stamp_ord = 0;  ///< Tells apart messages of one sender with the same stamp.
   bool broadcast = false;
-  Content content;  ///< Any JSON value but null.
+  Content content;  ///< Any JSON value but null, or bytes.
 };
 
 }  // namespace ipcm
