@@ -114,7 +114,9 @@ std::string take_parameters(const CommandLine& line, const os::UniqueFd& leash) 
   const bool whole = !take_variable(kWholeVariable).empty();
   if (line.params) return *line.params;
   const os::UniqueFd file = take("--params-fd", line.params_fd.value_or(-1));
-  const auto until = whole ? os::Input::all : os::Input::some;
+  // A twin of ours has the variable, and a memory file.
+  const bool is_pipe = os::facts_of(file.get()).kind == os::FileKind::fifo;
+  const auto until = whole && is_pipe ? os::Input::all : os::Input::some;
   // Whatever copies of the pipe's other end there may be: without a launcher nothing will come.
   if (!os::await_input(file.get(), until, leash.get()))
     throw UsageError("--params-fd: the launcher has ended, and had given no parameters");

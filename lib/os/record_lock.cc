@@ -10,27 +10,28 @@
 namespace ipcm::os {
 namespace {
 
-struct flock whole_file() {
+struct flock lock_of(LockPart part) {
   struct flock lock {};
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
+  lock.l_start = part == LockPart::tail ? 1 : 0;  // to the end, wherever that is
   return lock;
 }
 
 }  // namespace
 
-LockAttempt try_lock(int fd) {
-  struct flock lock = whole_file();
+LockAttempt try_lock(int fd, LockPart part) {
+  struct flock lock = lock_of(part);
   if (quiet([&] { return ::fcntl(fd, F_SETLK, &lock); }) == 0) return LockAttempt::taken;
   if (errno == EACCES || errno == EAGAIN) return LockAttempt::held_by_other;
   throw SystemError(errno, "lock file");
 }
 
-std::optional<Pid> lock_holder(int fd) {
-  struct flock lock = whole_file();
+std::optional<LockHolder> lock_holder(int fd) {
+  struct flock lock = lock_of(LockPart::whole);
   sys("ask for holder of", "lock", [&] { return ::fcntl(fd, F_GETLK, &lock); });
   if (lock.l_type == F_UNLCK) return std::nullopt;
-  return std::max<Pid>(lock.l_pid, 0);
+  return LockHolder{std::max<Pid>(lock.l_pid, 0), lock.l_start > 0 ? LockPart::tail : LockPart::whole};
 }
 
 }  // namespace ipcm::os

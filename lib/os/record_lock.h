@@ -11,9 +11,16 @@ namespace ipcm::os {
 // in the holding process drops the lock; transport/directory/lock_file.h contains it.
 
 enum class LockAttempt { taken, held_by_other };
-/// Locks the whole file for writing, without waiting.
-[[nodiscard]] LockAttempt try_lock(int fd);
-/// Who holds it: nullopt nobody (or we ourselves); 0: somebody in another pid namespace.
-[[nodiscard]] std::optional<Pid> lock_holder(int fd);
+/// Of the file: all of it; or all but its first byte, which excludes the former and each other as well, and
+/// can be told from it.
+enum class LockPart { whole, tail };
+/// Locks that for writing, without waiting.
+[[nodiscard]] LockAttempt try_lock(int fd, LockPart part = LockPart::whole);
+struct LockHolder {
+  Pid pid = 0;  ///< 0: somebody in another pid namespace
+  LockPart part = LockPart::whole;
+};
+/// nullopt: nobody holds it, or we ourselves.
+[[nodiscard]] std::optional<LockHolder> lock_holder(int fd);
 
 }  // namespace ipcm::os

@@ -10,6 +10,7 @@
 
 #include "ipcm/error.h"
 #include "os/pipe.h"
+#include "os/spawn.h"
 #include "support/tidy.h"
 #include "unit/expect.h"
 
@@ -152,7 +153,8 @@ TEST_CASE_FIXTURE(Tidy, "handoff: a wrong type is named by its key") {
   CHECK(contains(refusal(document(R"("watch_pids":7)")), "'watch_pids': expected "));
   CHECK(contains(refusal(document(R"("watch_pids":[1,"x"])")), "'watch_pids[1]': expected an integer"));
   CHECK(contains(refusal(document(R"("interval":"soon")")), "'interval': expected a number"));
-  CHECK(contains(refusal(document(R"("spin":1.5)")), "'spin': expected seconds, more than 0 and at most one"));
+  CHECK(
+      contains(refusal(document(R"("spin":1.5)")), "'spin': expected seconds, more than 0 and at most one"));
   CHECK(contains(refusal(document(R"("spin":-1)")), "'spin'"));
   CHECK(
       contains(refusal(document(R"("intercept_errors":"maybe")")), "'intercept_errors': expected a boolean"));
@@ -301,4 +303,32 @@ TEST_CASE_FIXTURE(Tidy, "handoff: parameters are taken from the line or read to 
   CHECK(take_parameters(by_file, {}) == large);
   CHECK_FALSE(os::is_open(*by_file.params_fd));
   CHECK(contains(error_of<UsageError>([&] { (void)take_parameters(by_file, {}); }), "is not open"));
+}
+
+TEST_CASE_FIXTURE(Tidy, "handoff: parameters that come whole through a pipe are waited for to its end") {
+  os::Pipe pipe = os::make_pipe();
+  os::write_all(pipe.write_end.get(), "{}", "pipe");
+  pipe.write_end.reset();
+  ::setenv(kWholeVariable, "1", 1);
+  CommandLine line;
+  line.params_fd = pipe.read_end.release();
+  CHECK(take_parameters(line, {}) == "{}");
+  CHECK(std::getenv(kWholeVariable) == nullptr);
+  // Who passes a file instead, a twin say, may still have the variable: a file's end is no event.
+  ::setenv(kWholeVariable, "1", 1);
+  line.params_fd = os::make_sealed_memory_file("params", "{}").release();
+  CHECK(take_parameters(line, {}) == "{}");
+}
+
+TEST_CASE_FIXTURE(Tidy, "handoff: parameters are waited for as long as the launcher lives") {
+  os::SpawnRequest request;
+  request.program = "/bin/sh";
+  request.args = {"sh", "-c", "exit 0"};
+  auto launcher = std::get<os::Child>(os::spawn(request));
+  const os::UniqueFd leash = os::duplicate(launcher.pidfd());
+  os::Pipe pipe = os::make_pipe();  // its other end stays open: ours
+  CommandLine line;
+  line.params_fd = pipe.read_end.release();
+  CHECK(
+      contains(error_of<UsageError>([&] { (void)take_parameters(line, leash); }), "the launcher has ended"));
 }

@@ -83,9 +83,7 @@ enum class Outlook { free, soon_free, taken };
 Outlook outlook_of(const os::Directory& directory, const std::string& file) {
   const LockFacts facts = look_at_lock(directory, file);
   if (!facts.held) return Outlook::free;
-  // What stands there may still be the word of the one before: who has just got the lock writes his own next.
-  const bool told = facts.written_by == facts.pid;
-  return !told || facts.is_held_for_clearing() ? Outlook::soon_free : Outlook::taken;
+  return facts.is_held_for_clearing() ? Outlook::soon_free : Outlook::taken;
 }
 
 /// false: the deadline came first.
@@ -152,8 +150,9 @@ std::optional<HeldLock> HeldLock::try_to_acquire(const os::Directory& directory,
     HeldLock lock;
     bool fresh = false;
     lock.fd_ = directory.open_or_create(file, 0600, &fresh);
-    if (os::try_lock(lock.fd_.get()) == os::LockAttempt::held_by_other) {
-      attempt.holder = os::lock_holder(lock.fd_.get()).value_or(0);
+    const auto part = note == kClearing ? os::LockPart::tail : os::LockPart::whole;
+    if (os::try_lock(lock.fd_.get(), part) == os::LockAttempt::held_by_other) {
+      attempt.holder = os::lock_holder(lock.fd_.get()).value_or(os::LockHolder{}).pid;
       return std::nullopt;
     }
     // The one before us may have removed it between our open and our lock: then we hold a file that nobody
@@ -228,7 +227,9 @@ LockFacts look_at_lock(const os::Directory& directory, const std::string& file) 
   const auto holder = os::lock_holder(opened.get());
   facts.held = holder.has_value();
   read_note(opened.get(), facts);
-  if (holder.value_or(0) > 0) facts.pid = *holder;
+  if (!holder) return facts;
+  if (holder->pid > 0) facts.pid = holder->pid;
+  facts.for_clearing = holder->part == os::LockPart::tail;
   return facts;
 }
 

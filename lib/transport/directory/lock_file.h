@@ -33,7 +33,9 @@ class HeldLock {
     bool left = false;  ///< The file was there, and nobody held it: its writer died.
     Pid left_by = 0;    ///< That writer; 0: it died before it had written its pid.
   };
-  /// The note of who has a lock for a moment only, to clear up after one who died.
+  /// The note of who has a lock for a moment only, to clear up after one who died. He locks all but the first
+  /// byte, so that it shows from the first moment on what he is at: what stands in the file is the word of
+  /// the dead until he has written his own.
   static constexpr const char* kClearing = "(clearing up)";
   static constexpr Duration kPatience = std::chrono::milliseconds(100);
   /// nullopt: a live process has it. `note` is for whoever looks at the lock. Who is clearing up is waited
@@ -69,8 +71,9 @@ struct LockFacts {
   Pid pid = 0;         ///< who holds it, or who wrote it; 0: not known
   Pid written_by = 0;  ///< as its writer numbers itself, which may be in another pid namespace
   std::string note;
+  bool for_clearing = false;
   /// Not by the peer of that name, which was found dead.
-  [[nodiscard]] bool is_held_for_clearing() const { return held && note == HeldLock::kClearing; }
+  [[nodiscard]] bool is_held_for_clearing() const { return held && for_clearing; }
 };
 [[nodiscard]] LockFacts look_at_lock(const os::Directory& directory, const std::string& file);
 

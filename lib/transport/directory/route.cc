@@ -87,8 +87,13 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock) const {
                                                                              : PeerFacts::State::suspended;
   } else if (!pid) {
     facts.state = PeerFacts::State::present;
+  } else if (os::is_running(*pid)) {
+    // It has no lock, or has just been cleared up after: a killed process loses its lock first, and may still
+    // be ending when all else of it is gone. The lock goes last, so the pid tells now.
+    if (noted_pid(disk_name) != pid) return look_at(disk_name, has_lock);
+    facts.state = PeerFacts::State::active;
   } else {
-    facts.state = os::is_running(*pid) ? PeerFacts::State::active : PeerFacts::State::dead;
+    facts.state = PeerFacts::State::dead;
   }
   return facts;
 }

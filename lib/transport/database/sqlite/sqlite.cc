@@ -85,6 +85,13 @@ class SqliteStore final : public Store {
             companion_.judge(row.name, row.pid > 0 ? std::optional<Pid>(row.pid) : std::nullopt, row.expires);
         row.dies_unseen =
             row.facts.state == transport::PeerFacts::State::active && !companion_.holds_lock(row.name);
+        // It has no lock, or was cleared up after since its row was read: a killed process loses its lock
+        // first, and may still be ending when all else of it is gone. The lock goes last, so the row tells
+        // now.
+        if (row.dies_unseen && !still_stands(row)) {
+          for (PeerRow& now : this->rows(&row.id, true)) rows.push_back(std::move(now));
+          continue;
+        }
       }
       rows.push_back(std::move(row));
     }
@@ -145,6 +152,11 @@ class SqliteStore final : public Store {
   [[nodiscard]] transport::OwnerFacts owner() override { return Companion::owner(route_); }
 
  private:
+  [[nodiscard]] bool still_stands(const PeerRow& row) {
+    const auto now = this->rows(&row.id, false);
+    return now.size() == 1 && now.front().pid == row.pid && now.front().active == row.active;
+  }
+
   std::string route_;
   Companion companion_;
   os::FileFacts file_;
