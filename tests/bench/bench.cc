@@ -139,14 +139,6 @@ void report(const Figure& figure) {
   print(line + "}");
 }
 
-void not_built(const std::string& question, const std::string& variant, const std::string& who) {
-  std::string line = "{";
-  add_text(line, "question", question);
-  add_text(line, "variant", variant);
-  add_text(line, "who", who);
-  print(line + R"(,"not_built":true})");
-}
-
 void skipped(const std::string& question, const std::string& variant, const std::string& why) {
   std::string line = "{";
   add_text(line, "question", question);

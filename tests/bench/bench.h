@@ -58,8 +58,6 @@ struct Figure {
   std::string curve_label = {};         ///< what x is
 };
 void report(const Figure& figure);
-/// A row that the code of today can't answer. `floor` is told all the same, where it was measured.
-void not_built(const std::string& question, const std::string& variant, const std::string& who);
 /// What could not be measured here, and why.
 void skipped(const std::string& question, const std::string& variant, const std::string& why);
 

@@ -48,8 +48,6 @@ def table(rows):
         last = row['question']
         if 'skipped' in row:
             cells = [question, row['variant'], '', 'skipped: ' + row['skipped'], '', '', '', '', '']
-        elif row.get('not_built'):
-            cells = [question, row['variant'], row['who'], 'not built', '', '', '', '', '']
         else:
             limit, met = wanted(row)
             unit = row['unit']
@@ -122,7 +120,7 @@ def main():
         out.write('\n'.join(lines) + '\n')
     met = [wanted(row)[1] for row in rows if 'median' in row]
     print('\n'.join(lines))
-    print(f'\n{met.count(True)} wanted figures met, {met.count(False)} missed; {sum("not_built" in row for row in rows)} rows not built; {path}')
+    print(f'\n{met.count(True)} wanted figures met, {met.count(False)} missed; {path}')
 
 
 main()
