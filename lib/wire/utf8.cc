@@ -1,5 +1,6 @@
 #include "wire/utf8.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -33,11 +34,13 @@ const char* skip(const char* at, const char* end, Marks marks, Stops stops) {
 /// What a processor compares at once: a vector of GCC and Clang, on any machine.
 using Bytes [[gnu::vector_size(16)]] = signed char;
 
+constexpr std::size_t kVectors = 4;
+constexpr std::ptrdiff_t kBlock = kVectors * sizeof(Bytes);
+
 /// Past whole blocks in which no byte is one of those that `found` marks; long texts are mostly these.
 template <class Found>
 const char* skip_blocks(const char* at, const char* end, Found found) noexcept {
-  constexpr std::size_t kVectors = 4, kBlock = kVectors * sizeof(Bytes);
-  while (end - at >= static_cast<std::ptrdiff_t>(kBlock)) {
+  while (end - at >= kBlock) {
     std::array<Bytes, kVectors> block;  // NOLINT: filled below
     std::memcpy(block.data(), at, kBlock);
     const auto marks = found(block[0]) | found(block[1]) | found(block[2]) | found(block[3]);
@@ -55,10 +58,10 @@ const char* skip_blocks(const char* at, const char* end, Found found) noexcept {
 /// vectors of its own apart where they are wider than what all processors have; and without a loop in the
 /// loop, which takes twice as long.
 [[gnu::target("avx2")]] const char* skip_plain_wide(const char* at, const char* end) noexcept {
-  constexpr std::ptrdiff_t kBlock = 4 * sizeof(__m256i);
+  constexpr std::ptrdiff_t kWideBlock = 4 * sizeof(__m256i);
   const __m256i space = _mm256_set1_epi8(' '), quote = _mm256_set1_epi8('"'),
                 backslash = _mm256_set1_epi8('\\');
-  for (; end - at >= kBlock; at += kBlock) {
+  for (; end - at >= kWideBlock; at += kWideBlock) {
     const auto* const block = reinterpret_cast<const __m256i*>(at);
     const __m256i a = _mm256_loadu_si256(block), b = _mm256_loadu_si256(block + 1),
                   c = _mm256_loadu_si256(block + 2), d = _mm256_loadu_si256(block + 3);
@@ -99,16 +102,29 @@ const char* skip_ascii(const char* at, const char* end) noexcept {
 }
 
 const char* skip_plain(const char* at, const char* end) noexcept {
-  at = skip_plain_in_long(at, end);
-  // As signed numbers, what is not ASCII is less than a space, too.
-  at = skip_blocks(at, end, [](Bytes bytes) { return (bytes < 0x20) | (bytes == '"') | (bytes == '\\'); });
-  return skip(
-      at, end,
-      [](std::uint64_t eight) {
-        return (eight - kOnes * 0x20) | ((eight ^ kOnes * '"') - kOnes) | ((eight ^ kOnes * '\\') - kOnes) |
-               eight;
-      },
-      [](unsigned char c) { return c < 0x20 || c >= 0x80 || c == '"' || c == '\\'; });
+  const auto skip_words = [](const char* from, const char* to) {
+    return skip(
+        from, to,
+        [](std::uint64_t eight) {
+          return (eight - kOnes * 0x20) | ((eight ^ kOnes * '"') - kOnes) | ((eight ^ kOnes * '\\') - kOnes) |
+                 eight;
+        },
+        [](unsigned char c) { return c < 0x20 || c >= 0x80 || c == '"' || c == '\\'; });
+  };
+  // Most strings are short, whatever is behind them. A block is worth it only for who has come this far.
+  constexpr std::ptrdiff_t kShort = 16;
+  const char* const near = at + std::min(end - at, kShort);
+  at = skip_words(at, near);
+  if (at != near || near == end) return at;
+  const auto skip_in_blocks = [](const char* from, const char* to) {
+    // As signed numbers, what is not ASCII is less than a space, too.
+    return skip_blocks(from, to,
+                       [](Bytes bytes) { return (bytes < 0x20) | (bytes == '"') | (bytes == '\\'); });
+  };
+  const char* const first = at + std::min(end - at, kBlock);
+  at = skip_in_blocks(at, first);
+  if (at == first) at = skip_in_blocks(skip_plain_in_long(at, end), end);
+  return skip_words(at, end);
 }
 
 bool is_ascii(std::string_view text) {
