@@ -21,7 +21,7 @@ REFUSED = re.compile(r"suspend throws and says so|is refused by name")
 
 def programs(protocol):
     yield "tests/contract/contract_bus"
-    yield from {"ConnectionUnix": ["tests/contract/contract_connection_unix"], "UnixSocket": ["tests/contract/contract_unix_socket"],
+    yield from {"ConnectionUnix": ["tests/contract/contract_connection_unix", "tests/contract/contract_shared_memory"], "UnixSocket": ["tests/contract/contract_unix_socket"],
                 "AtomicPipe": ["tests/contract/contract_atomic_pipe"], "MessageFiles": ["tests/contract/contract_message_files"],
                 "JSONFile": ["tests/contract/contract_json_file"]}.get(protocol, [])
     if protocol not in SERVERS and protocol != "LocalMemory":
