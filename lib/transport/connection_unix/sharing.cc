@@ -1,0 +1,94 @@
+// ConnectionUnix's part of what two of ours agree on about shared memory, and of the messages in it.
+
+#include <algorithm>
+#include <utility>
+
+#include "ipcm/error.h"
+#include "os/clock.h"
+#include "transport/connection_unix/connection_unix.h"
+
+namespace ipcm::transport {
+namespace {
+
+/// Shared memory that nothing large has gone through for that long is given back to the system.
+constexpr auto kRest = std::chrono::seconds(1);
+constexpr auto kLongestRest = std::chrono::hours(1);
+
+}  // namespace
+
+Connection::Flow ConnectionUnix::send_large(Connection& connection, const wire::Written& payload) {
+  if (const auto sent = connection.send_in_memory(payload)) {
+    if (!rest_is_due_) rest_after(kRest);
+    return *sent;
+  }
+  if (connection.peer_understands && !connection.writer) {
+    try {
+      MemoryWriter writer;
+      if (connection.tell({.kind = wire::MemoryFrame::Kind::file, .size = kSharedMemory}, writer.file()))
+        connection.writer = std::move(writer);
+    } catch (const SystemError&) {  // no descriptor, or no memory, to be had: the socket does as well
+    }
+  }
+  return connection.send(payload);
+}
+
+void ConnectionUnix::rest_after(Duration time) {
+  rest_is_due_ = true;
+  rest_ = loop_.at(os::Clock::now() + time, [this, time] {
+    rest_is_due_ = false;
+    bool used = false, unread = false;
+    for (const auto& [id, connection] : connections_) {
+      if (!connection->writer) continue;
+      const auto rest = connection->writer->rest();
+      used |= rest == MemoryWriter::Rest::used;
+      unread |= rest == MemoryWriter::Rest::unread;
+    }
+    // A reader that has stalled is looked after ever more rarely.
+    if (used || unread) rest_after(used ? kRest : std::min<Duration>(2 * time, kLongestRest));
+  });
+}
+
+bool ConnectionUnix::take_memory_frame(Connection& connection, const wire::MemoryFrame& frame) {
+  switch (frame.kind) {
+    case wire::MemoryFrame::Kind::understood:
+      connection.peer_understands = true;
+      return true;
+    case wire::MemoryFrame::Kind::file:
+      return map_memory(connection, frame.size);
+    case wire::MemoryFrame::Kind::mapped:
+      if (!connection.writer) throw ProtocolError("it has mapped what it was not given");
+      connection.writer_is_mapped = true;
+      return true;
+    case wire::MemoryFrame::Kind::message:
+      break;
+  }
+  if (!connection.reader) throw ProtocolError("a message in a memory file that it has not shared");
+  std::string body = connection.reader->take({frame.offset, frame.size});
+  if (frame.head.size() + body.size() + frame.tail.size() > wire::kLargestFrame)
+    throw ProtocolError("a message beyond the limit of " + std::to_string(wire::kLargestFrame) + " bytes");
+  try {
+    receiver_.heard(
+        request_.serializer->hear_in_pieces(frame.head, std::move(body), frame.tail, request_.name));
+    return true;
+  } catch (const ProtocolError& error) {
+    receiver_.dropped("a message of '" + connection.peer + "' in shared memory was dropped: " + error.what());
+    return true;
+  }
+}
+
+bool ConnectionUnix::map_memory(Connection& connection, std::uint64_t size) {
+  if (connection.reader) throw ProtocolError("a second memory file");
+  os::Passed passed = std::exchange(connection.passed, {});
+  if (passed.lost) return true;  // none left here: then it gets no answer, and goes on through the socket
+  if (!passed.descriptor) throw ProtocolError("a memory file was announced, and none came");
+  try {
+    connection.reader.emplace(std::move(passed.descriptor), size);
+  } catch (const SystemError&) {
+    return true;  // no room: likewise
+  }
+  (void)connection.tell({.kind = wire::MemoryFrame::Kind::mapped});
+  want_events(connection);
+  return true;
+}
+
+}  // namespace ipcm::transport
