@@ -14,6 +14,8 @@ namespace {
 constexpr std::size_t kLongestParameters = 60UL * 1024;
 /// Started for each that was taken: more would keep a caller waiting who wants one service.
 constexpr std::size_t kRefilledAtOnce = 2;
+/// Another thread that fills a pool is done long before.
+constexpr auto kFillTime = std::chrono::seconds(10);
 
 bool can_wait(const Request& request) {
   return !request.program.empty() && !request.post_fork && request.capture_stderr &&
@@ -145,7 +147,11 @@ void WarmBoots::fill(const Request& request) {
     throw UsageError(
         "a pool can't be filled for these options: redirected streams, post_fork and starts that are not "
         "waited for execute the boot binary each time");
-  const std::lock_guard lock(mutex_);
+  const std::unique_lock lock(mutex_, kFillTime);
+  if (!lock)
+    throw Timeout(
+        "a pool of waiting processes was not free to be filled: another thread has it, or had it when this "
+        "process was forked; make a pool of its own");
   become(request);
   forget_the_dead();
   std::optional<NotStarted> failed;
@@ -166,8 +172,9 @@ void WarmBoots::forget_the_dead() {
 }
 
 std::size_t WarmBoots::waiting() {
-  const std::lock_guard lock(mutex_);
-  if (born_in_ != os::generation()) return 0;
+  if (born_in_ != os::generation()) return 0;  // first: in a fork, nobody may be left to unlock it
+  const std::unique_lock lock(mutex_, kFillTime);
+  if (!lock) return 0;
   forget_the_dead();
   return waiting_.size();
 }

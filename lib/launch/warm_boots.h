@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -57,9 +58,17 @@ class WarmBoots {
   /// Starts some of those that are missing, of the kind that was asked for last. That it can't is nobody's
   /// business: the next start will say so.
   void refill() noexcept;
-  /// Starts all. Throws LaunchError.
+  /// Starts all. Throws LaunchError; Timeout if another thread has it all the time.
   void fill(const Request& request);
   [[nodiscard]] std::size_t waiting();
+  /// Keeps all others out while it lives.
+  class Held {
+   public:
+    explicit Held(WarmBoots& boots) : lock_(boots.mutex_) {}
+
+   private:
+    std::unique_lock<std::timed_mutex> lock_;
+  };
 
  private:
   struct Waiting {
@@ -74,8 +83,8 @@ class WarmBoots {
   void end_all() noexcept;
 
   const std::size_t most_;
-  std::mutex mutex_;
-  std::uint32_t born_in_ = 0;
+  std::timed_mutex mutex_;
+  std::atomic<std::uint32_t> born_in_{0};
   std::optional<BootKind> kind_;
   std::deque<Waiting> waiting_;  // the oldest first: it has come farthest
 };

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "launch/warm_boots.h"
 #include "support/peers.h"
 
 using namespace ipcm;
@@ -233,6 +234,23 @@ TEST_CASE_FIXTURE(Tidy, "warm: in a forked child a pool is empty, and fills anew
   CHECK(pool.waiting() == 1);
   Handle handle = ipcm_service("e", options);
   CHECK(handle.child_pid() == waiting.at(0));
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "warm: a pool that another thread had when this process was forked is empty, and holds nobody up") {
+  const WarmPool pool(1);
+  const ServiceOptions options = warm_echo(pool);
+  ipcm_warm_up(options);
+  launch::WarmBoots::Held held(*pool.boots());  // as that thread would
+  Forked child([&](ipcm::test::Lines& test) {
+    test.say(std::to_string(pool.waiting()));
+    Handle handle = ipcm_service("e", options);
+    test.say(answer(handle));
+    return 0;
+  });
+  CHECK(child.hear() == "0");
+  CHECK(child.hear() == "hello");
+  CHECK(child.wait() == ExitStatus::exited(0));
 }
 
 TEST_CASE_FIXTURE(Tidy, "warm: those that wait end with a launcher that is killed") {
