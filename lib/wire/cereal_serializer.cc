@@ -267,8 +267,8 @@ class CerealSerializer final : public Serializer {
       }
     } else {
       const std::string_view content = reader.content_text();
-      if (listening) heard.said = read_own_conversation(content);
-      if (!heard.said) heard.message.content = Reader::checked(content);
+      if (!listening || !read_own_conversation(content, heard.said))
+        heard.message.content = Reader::checked(content);
     }
     complete(heard, receiver);
     return heard;

@@ -4,6 +4,7 @@
 #include "os/memory.h"
 #include "wire/json_check.h"
 #include "wire/json_text.h"
+#include "wire/own_text.h"
 #include "wire/top_level.h"
 
 namespace ipcm::wire {
@@ -16,22 +17,6 @@ struct Understood {
   std::string_view payload;
 };
 
-/// `begin`: up to the id.
-std::optional<Conversation> read_own(std::string_view text, Meaning meaning, std::string_view begin,
-                                     std::string_view middle) {
-  if (!text.starts_with(begin) || !text.ends_with('}')) return std::nullopt;
-  text.remove_prefix(begin.size());
-  text.remove_suffix(1);
-  const char* const end = skip_plain(text.data(), text.data() + text.size());
-  const auto size = static_cast<std::size_t>(end - text.data());
-  const std::string_view id = text.substr(0, size);
-  text.remove_prefix(size);
-  if (!text.starts_with(middle) || id.empty() || id == "0") return std::nullopt;
-  text.remove_prefix(middle.size());
-  if (!is_payload(text)) return std::nullopt;  // one value, and no member after it
-  return Conversation{meaning, std::string(id), Content::trusted_json(os::copy_of(text)), {}};
-}
-
 }  // namespace
 
 bool is_payload(std::string_view text) noexcept {
@@ -43,8 +28,10 @@ std::optional<Conversation> read_own_conversation(std::string_view before, std::
                                                   std::string_view after) {
   std::string around;
   around.reserve(before.size() + kPayloadStandIn.size() + after.size());
-  auto said = read_own_conversation(around.append(before).append(kPayloadStandIn).append(after));
-  if (!said || said->payload.json() != kPayloadStandIn || !is_payload(payload)) return std::nullopt;
+  std::optional<Conversation> said;
+  if (!read_own_conversation(around.append(before).append(kPayloadStandIn).append(after), said) ||
+      said->payload.json() != kPayloadStandIn || !is_payload(payload))
+    return std::nullopt;
   said->payload = Content::trusted_json(std::move(payload));
   return said;
 }
@@ -59,11 +46,20 @@ Message Heard::whole() && {
   return std::move(message);
 }
 
-std::optional<Conversation> read_own_conversation(std::string_view content) {
-  if (!content.starts_with(R"({"ipcm_re)")) return std::nullopt;  // most that is neither is told by this
-  auto request = read_own(content, Meaning::request, R"({"ipcm_request_id":")", R"(","request":)");
-  return request ? request
-                 : read_own(content, Meaning::response, R"({"ipcm_response_id":")", R"(","response":)");
+bool read_own_conversation(std::string_view content, std::optional<Conversation>& said) {
+  const bool is_request = take(content, R"({"ipcm_request_id":")");
+  if (!is_request && !take(content, R"({"ipcm_response_id":")")) return false;
+  std::string_view id;
+  if (!take_plain(content, id) || id.empty() || id == "0") return false;
+  if (!(is_request ? take(content, R"(,"request":)") : take(content, R"(,"response":)"))) return false;
+  if (!content.ends_with('}')) return false;
+  content.remove_suffix(1);
+  if (!is_payload(content)) return false;  // one value, and no member after it
+  Conversation& read = said.emplace();
+  read.meaning = is_request ? Meaning::request : Meaning::response;
+  read.id = id;
+  read.payload = Content::trusted_json(os::copy_of(content));
+  return true;
 }
 
 namespace {
@@ -107,8 +103,8 @@ Understood understand_text(std::string_view text) {
 }  // namespace
 
 std::optional<Conversation> read_around_bytes(std::string_view around) {
-  if (auto said = read_own_conversation(around))
-    return said->payload.is_null() ? std::move(said) : std::nullopt;
+  std::optional<Conversation> own;
+  if (read_own_conversation(around, own)) return own->payload.is_null() ? std::move(own) : std::nullopt;
   if (!is_ascii_json(around)) return std::nullopt;
   auto [said, payload] = understand_text(around);
   const bool has_payload = said.meaning == Meaning::request || said.meaning == Meaning::response;

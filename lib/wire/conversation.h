@@ -39,8 +39,8 @@ struct Heard {
   [[nodiscard]] Message whole() &&;
 };
 
-/// A request or a response as we write it ourselves, read in one go. nullopt: it is to be read otherwise.
-[[nodiscard]] std::optional<Conversation> read_own_conversation(std::string_view content);
+/// A request or a response as we write it ourselves, read in one go. false: it is to be read otherwise.
+[[nodiscard]] bool read_own_conversation(std::string_view content, std::optional<Conversation>& said);
 
 /// The same of a content in three pieces, of which the payload is one: it becomes that without being copied.
 /// nullopt: it is to be read otherwise, and `payload` is as before.

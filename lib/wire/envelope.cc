@@ -4,14 +4,15 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 
 #include "ipcm/error.h"
 #include "os/clock.h"
 #include "os/memory.h"
 #include "os/random.h"
+#include "wire/appender.h"
 #include "wire/json_check.h"
 #include "wire/json_text.h"
+#include "wire/own_text.h"
 #include "wire/top_level.h"
 
 namespace ipcm::wire {
@@ -27,23 +28,30 @@ Number number_or(std::string_view digits, Number otherwise) {
   return whole && std::isfinite(static_cast<double>(number)) ? number : otherwise;
 }
 
+/// In stamps, as they are written: a hundred thousandths of a second.
+constexpr std::uint64_t kTicks = 100'000;
+constexpr std::size_t kTickDigits = 5;
+
 /// As printf writes "%.5f", whatever the locale.
-void append_stamp(std::string& into, double stamp) {
+void put_stamp(Appender& text, double stamp) {
   // Our own are whole numbers of ticks.
-  constexpr double kTicks = 1e5, kLargest = 9e10;
+  constexpr double kLargest = 9e10;
   const std::uint64_t ticks =
-      stamp >= 1 && stamp < kLargest ? static_cast<std::uint64_t>(std::llround(stamp * kTicks)) : 0;
-  if (ticks > 0 && static_cast<double>(ticks) / kTicks == stamp) {
-    std::array<char, 24> digits;  // NOLINT: filled below
-    char* const end = std::to_chars(digits.data(), digits.data() + digits.size(), ticks).ptr;
-    into.append(digits.data(), end - 5).append(1, '.').append(end - 5, end);
+      stamp >= 1 && stamp < kLargest ? static_cast<std::uint64_t>(std::llround(stamp * double{kTicks})) : 0;
+  if (ticks > 0 && static_cast<double>(ticks) / double{kTicks} == stamp) {
+    text.number(ticks / kTicks);
+    const std::uint64_t fraction = ticks % kTicks;
+    std::array<char, 1 + kTickDigits> digits{'.'};
+    for (std::uint64_t at = kTickDigits, left = fraction; at > 0; --at, left /= 10)
+      digits[at] = static_cast<char>('0' + left % 10);
+    text.text({digits.data(), digits.size()});
     return;
   }
   std::array<char, 330> digits;  // NOLINT: filled below; the largest double has 309 before the point
   const auto [end, error] =
       std::to_chars(digits.data(), digits.data() + digits.size(), stamp, std::chars_format::fixed, 5);
   (void)error;  // it fits
-  into.append(digits.data(), end);
+  text.text({digits.data(), static_cast<std::size_t>(end - digits.data())});
 }
 
 }  // namespace
@@ -61,39 +69,49 @@ void refuse_bytes() {
 
 namespace {
 
+/// What a message has beside its names and its content, about.
+constexpr std::size_t kAround = 128;
+
+std::size_t head_size(const Message& message) {
+  return kAround + message.id.size() + message.from.size() + message.to.size();
+}
+
 /// Up to the content.
-void append_head(std::string& text, const Message& message) {
-  text.append(R"({"id":)");
-  append_json_string(text, message.id);  // that of somebody else may hold anything
-  text.append(R"(,"from":)");
-  append_json_string(text, message.from);
-  text.append(R"(,"to":)");
-  append_json_string(text, message.to);
-  text.append(R"(,"stamp":)");
-  append_stamp(text, message.stamp);
-  text.append(R"(,"stamp_ord":)");
-  std::array<char, 24> digits;  // NOLINT: filled below
-  text.append(digits.data(),
-              std::to_chars(digits.data(), digits.data() + digits.size(), message.stamp_ord).ptr);
-  if (message.broadcast) text.append(R"(,"broadcast":1)");
-  text.append(R"(,"content":)");
+void put_head(Appender& text, const Message& message) {
+  text.text(R"({"id":)");
+  text.json_string(message.id);  // that of somebody else may hold anything
+  text.text(R"(,"from":)");
+  text.json_string(message.from);
+  text.text(R"(,"to":)");
+  text.json_string(message.to);
+  text.text(R"(,"stamp":)");
+  put_stamp(text, message.stamp);
+  text.text(R"(,"stamp_ord":)");
+  text.number(message.stamp_ord);
+  if (message.broadcast) text.text(R"(,"broadcast":1)");
+  text.text(R"(,"content":)");
 }
 
 }  // namespace
 
 void append_envelope(std::string& into, const Message& message, const ContentPieces& content) {
   if (content.is_bytes) refuse_bytes();
-  append_head(into, message);
-  into.append(content.before).append(content.payload).append(content.after).push_back('}');
+  Appender text(into, head_size(message) + content.size());
+  put_head(text, message);
+  text.text(content.before);
+  text.text(content.payload);
+  text.text(content.after);
+  text.text("}");
 }
 
 Written write_envelope(const Message& message, const ContentPieces& content) {
-  constexpr std::size_t kRest = 200;
   if (content.is_bytes) refuse_bytes();
   Written written;
-  written.head.reserve(message.from.size() + message.to.size() + content.before.size() + kRest);
-  append_head(written.head, message);
-  written.head.append(content.before);
+  {
+    Appender head(written.head, head_size(message) + content.before.size());
+    put_head(head, message);
+    head.text(content.before);
+  }
   written.body = content.payload;
   written.tail.append(content.after).push_back('}');
   return written;
@@ -101,59 +119,46 @@ Written write_envelope(const Message& message, const ContentPieces& content) {
 
 namespace {
 
-/// Cuts `word` from the front. Its length is known when this is compiled, which spares a call for each.
-template <std::size_t kSize>
-bool take(std::string_view& text, const char (&word)[kSize]) {
-  constexpr std::size_t kLength = kSize - 1;  // without its NUL
-  if (text.size() < kLength || std::memcmp(text.data(), word, kLength) != 0) return false;
-  text.remove_prefix(kLength);
-  return true;
-}
-/// What stands before the quote that comes next, if it stands there as it is.
-bool take_plain(std::string_view& text, std::string& into) {
-  const char* const end = skip_plain(text.data(), text.data() + text.size());
-  if (end == text.data() + text.size() || *end != '"') return false;
-  into.assign(text.data(), end);
-  text.remove_prefix(into.size() + 1);
-  return true;
-}
-/// As JSON has them and we write them: digits, and digits after a point.
-template <class Number>
-bool take_number(std::string_view& text, Number& number) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{}) return false;
-  const auto taken = text.substr(0, static_cast<std::size_t>(end - text.data()));
-  const auto is_plain = [](char c) { return (c >= '0' && c <= '9') || c == '.'; };
-  if (!std::all_of(taken.begin(), taken.end(), is_plain) || taken.ends_with('.')) return false;
-  text.remove_prefix(taken.size());
+/// A stamp as we write it.
+bool take_stamp(std::string_view& text, double& stamp) {
+  constexpr std::size_t kExact = 15;  // digits of a number that is exact in a double
+  std::uint64_t seconds = 0, fraction = 0;
+  const std::size_t digits = take_digits(text, seconds);
+  if (seconds == 0 || digits + kTickDigits > kExact || !take(text, ".")) return false;
+  if (text.size() < kTickDigits) return false;
+  for (const char c : text.substr(0, kTickDigits)) {
+    const auto digit = static_cast<unsigned char>(c - '0');
+    if (digit > 9) return false;
+    fraction = fraction * 10 + digit;
+  }
+  text.remove_prefix(kTickDigits);
+  // Both are exact, so that this is what the digits are rounded to.
+  stamp = static_cast<double>(seconds * kTicks + fraction) / double{kTicks};
   return true;
 }
 
 /// A message with its members as write_envelope() puts them, and nothing to be made up: most are. false: it
 /// is to be read member by member; what it means then is the same.
 bool read_own_envelope(std::string_view text, Message& message, std::optional<Conversation>* said) {
-  if (!take(text, R"({"id":")") || !take_plain(text, message.id) || !take(text, R"(,"from":")") ||
-      !take_plain(text, message.from) || !take(text, R"(,"to":")") || !take_plain(text, message.to) ||
-      !take(text, R"(,"stamp":)"))
-    return false;
-  if (text.empty() || text[0] < '1' || text[0] > '9' || !take_number(text, message.stamp) ||
-      !take(text, R"(,"stamp_ord":)"))
-    return false;
-  // JSON has no number with a leading zero.
-  if (text.empty() || text[0] < '0' || text[0] > '9' || (text[0] == '0' && !text.starts_with("0,")) ||
-      !take_number(text, message.stamp_ord))
+  std::string_view id, from, to;
+  if (!take(text, R"({"id":")") || !take_plain(text, id) || !take(text, R"(,"from":")") ||
+      !take_plain(text, from) || !take(text, R"(,"to":")") || !take_plain(text, to) ||
+      !take(text, R"(,"stamp":)") || !take_stamp(text, message.stamp) || !take(text, R"(,"stamp_ord":)") ||
+      take_digits(text, message.stamp_ord) == 0)
     return false;
   message.broadcast = take(text, R"(,"broadcast":1)");
   if (!take(text, R"(,"content":)") || !text.ends_with('}')) return false;
   text.remove_suffix(1);
-  if (message.id.empty() || message.from.empty() || message.from == "0" || message.to.empty() ||
-      !std::isfinite(message.stamp))
-    return false;
-  if (said != nullptr && (*said = read_own_conversation(text))) return true;
-  if (text.empty() || text == "null" || text.front() <= ' ' || text.back() <= ' ' ||
-      !is_ascii_json(text, kDeepest - 1))
-    return false;
-  message.content = Content::trusted_json(os::copy_of(text));
+  if (id.empty() || from.empty() || from == "0" || to.empty()) return false;
+  if (said == nullptr || !read_own_conversation(text, *said)) {
+    if (text.empty() || text == "null" || text.front() <= ' ' || text.back() <= ' ' ||
+        !is_ascii_json(text, kDeepest - 1))
+      return false;
+    message.content = Content::trusted_json(os::copy_of(text));
+  }
+  message.id = id;
+  message.from = from;
+  message.to = to;
   return true;
 }
 

@@ -34,8 +34,25 @@ const char* skip(const char* at, const char* end, Marks marks, Stops stops) {
 /// What a processor compares at once: a vector of GCC and Clang, on any machine.
 using Bytes [[gnu::vector_size(16)]] = signed char;
 
+constexpr std::ptrdiff_t kVector = sizeof(Bytes);
 constexpr std::size_t kVectors = 4;
-constexpr std::ptrdiff_t kBlock = kVectors * sizeof(Bytes);
+constexpr std::ptrdiff_t kBlock = kVectors * kVector;
+
+/// Which of the bytes at `at` is the first that `found` marks; kVector: none.
+template <class Found>
+std::ptrdiff_t first_found(const char* at, Found found) noexcept {
+  Bytes bytes;  // NOLINT: filled below
+  std::memcpy(&bytes, at, kVector);
+  const auto marks = found(bytes);
+#if defined(__SSE2__)
+  const auto mask = static_cast<unsigned>(_mm_movemask_epi8(reinterpret_cast<__m128i>(marks)));
+  return mask == 0 ? kVector : std::countr_zero(mask);
+#else
+  std::array<signed char, kVector> each;  // NOLINT: filled below
+  std::memcpy(each.data(), &marks, kVector);
+  return std::find_if(each.begin(), each.end(), [](signed char mark) { return mark != 0; }) - each.begin();
+#endif
+}
 
 /// Past whole blocks in which no byte is one of those that `found` marks; long texts are mostly these.
 template <class Found>
@@ -102,29 +119,28 @@ const char* skip_ascii(const char* at, const char* end) noexcept {
 }
 
 const char* skip_plain(const char* at, const char* end) noexcept {
-  const auto skip_words = [](const char* from, const char* to) {
-    return skip(
-        from, to,
-        [](std::uint64_t eight) {
-          return (eight - kOnes * 0x20) | ((eight ^ kOnes * '"') - kOnes) | ((eight ^ kOnes * '\\') - kOnes) |
-                 eight;
-        },
-        [](unsigned char c) { return c < 0x20 || c >= 0x80 || c == '"' || c == '\\'; });
+  // As signed numbers, what is not ASCII is less than a space, too.
+  const auto found = [](Bytes bytes) { return (bytes < 0x20) | (bytes == '"') | (bytes == '\\'); };
+  /// Whether it is in whole vectors up to `to`; then `at` is there.
+  const auto stops_before = [&at, found](const char* to) {
+    for (; to - at >= kVector; at += kVector)
+      if (const std::ptrdiff_t place = first_found(at, found); place < kVector) return at += place, true;
+    return false;
   };
-  // Most strings are short, whatever is behind them. A block is worth it only for who has come this far.
-  constexpr std::ptrdiff_t kShort = 16;
-  const char* const near = at + std::min(end - at, kShort);
-  at = skip_words(at, near);
-  if (at != near || near == end) return at;
-  const auto skip_in_blocks = [](const char* from, const char* to) {
-    // As signed numbers, what is not ASCII is less than a space, too.
-    return skip_blocks(from, to,
-                       [](Bytes bytes) { return (bytes < 0x20) | (bytes == '"') | (bytes == '\\'); });
-  };
-  const char* const first = at + std::min(end - at, kBlock);
-  at = skip_in_blocks(at, first);
-  if (at == first) at = skip_in_blocks(skip_plain_in_long(at, end), end);
-  return skip_words(at, end);
+  // Most strings are short, whatever is behind them. Blocks are worth it only for who has come this far.
+  const char* const near = at + std::min(end - at, kBlock);
+  if (stops_before(near)) return at;
+  if (near != end) {
+    at = skip_blocks(skip_plain_in_long(at, end), end, found);
+    if (stops_before(end)) return at;
+  }
+  return skip(
+      at, end,
+      [](std::uint64_t eight) {
+        return (eight - kOnes * 0x20) | ((eight ^ kOnes * '"') - kOnes) | ((eight ^ kOnes * '\\') - kOnes) |
+               eight;
+      },
+      [](unsigned char c) { return c < 0x20 || c >= 0x80 || c == '"' || c == '\\'; });
 }
 
 bool is_ascii(std::string_view text) {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "ipcm/error.h"
@@ -269,14 +270,20 @@ TEST_CASE_FIXTURE(Tidy, "envelope: in our own order of members, too, only what i
            content + "}";
   };
   const std::string request = R"({"ipcm_request_id":"r","request":1})";
+  const std::string own = "1.50000";  // as we write it; what is behind another one is read member by member
   CHECK(read_envelope(of("1.5", "0", "7"), "me").content.json() == "7");
-  CHECK(hear_envelope(of("1.5", "0", request), "me").said->payload.json() == "1");
+  CHECK(read_envelope(of(own, "0", "7"), "me").content.json() == "7");
+  CHECK(read_envelope(of(own, "18446744073709551615", "7"), "me").stamp_ord == 18446744073709551615U);
+  CHECK_FALSE(hear_envelope(of("1.5", "0", request), "me").said);
+  REQUIRE(hear_envelope(of(own, "0", request), "me").said);
+  CHECK(hear_envelope(of(own, "0", request), "me").said->payload.json() == "1");
   for (const std::string& text :
-       {of("1.", "0", "7"), of("1.e5", "0", "7"), of("01", "0", "7"), of("1", "00", "7"), of("1", "0.", "7"),
-        of("+1", "0", "7"), of("1", "0", ""), of("1", "0", "7}"), of("1", "0", "7,"),
-        of("1", "0", "7,\"content\":8"), of("1", "0", "null"),
-        of("1", "0", R"({"ipcm_request_id":"r","request":})"),
-        of("1", "0", R"({"ipcm_request_id":"r","request":1})") + "}"}) {
+       {of("1.", "0", "7"), of("1.e5", "0", "7"), of("01", "0", "7"), of("01.50000", "0", "7"),
+        of("+1", "0", "7"), of(own + ".", "0", "7"), of(own, "00", "7"), of(own, "0.", "7"), of(own, "0", ""),
+        of(own, "0", "7}"), of(own, "0", "7,"), of(own, "0", "7,\"content\":8"), of(own, "0", "null"),
+        of(own, "0", R"({"ipcm_request_id":"r","request":})"),
+        of(own, "0", R"({"ipcm_request_id":"r"{"ipcm_response_id":"r","response":1})"),
+        of(own, "0", R"({"ipcm_request_id":"r","request":1})") + "}"}) {
     CAPTURE(text);
     CHECK_THROWS_AS((void)read_envelope(text, "me"), ProtocolError);
     CHECK_THROWS_AS((void)hear_envelope(text, "me"), ProtocolError);
@@ -287,9 +294,21 @@ TEST_CASE_FIXTURE(Tidy, "envelope: in our own order of members, too, only what i
         R"({"ipcm_request_id":"r","request":1,"request":2})", R"({"ipcm_request_id":"\u0072","request":1})",
         R"({ "ipcm_request_id":"r","request":1})"}) {
     CAPTURE(std::string(more));
-    Heard heard = hear_envelope(of("1", "0", more), "me");
+    Heard heard = hear_envelope(of(own, "0", more), "me");
     CHECK_FALSE(heard.said);
     CHECK(heard.message.content.json() == more);
     CHECK(understand(heard.message.content).id == "r");
+  }
+}
+
+TEST_CASE_FIXTURE(Tidy, "envelope: a stamp of ours is read as the C library reads its digits") {
+  for (const char* digits : {"1.00000", "0.00001", "1732600000.00001", "1732600000.12345", "9999999999.99999",
+                             "4294967296.50000", "12345678901.00000"}) {
+    CAPTURE(std::string(digits));
+    const std::string text =
+        std::string(R"({"id":"i","from":"a","to":"b","stamp":)") + digits + R"(,"stamp_ord":0,"content":7})";
+    const Message message = read_envelope(text, "me");
+    CHECK(message.stamp == std::strtod(digits, nullptr));
+    CHECK(write_envelope(message) == text);
   }
 }
