@@ -28,6 +28,11 @@ std::size_t size_of(const wire::Heard& message) { return message.size() + kMessa
 
 }  // namespace
 
+void clear_for_more(std::vector<wire::Heard>& messages) {
+  if (messages.capacity() > kLargestKeptInbox) messages = {};
+  messages.clear();
+}
+
 Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop, Sending sending)
     : request_(request),
       loop_(std::move(loop)),
@@ -71,21 +76,23 @@ void Member::stamp(Message& message, std::chrono::system_clock::time_point now) 
 std::string Member::send(std::string_view to, const Content& content, bool broadcast) {
   if (content.is_null()) throw UsageError("a message to '" + std::string(to) + "' may not be null");
   const bool gather = batches_ > 0 && !broadcast && content.size() <= kLargestGathered;
-  return transmit(to, wire::ContentPieces::of(content), broadcast, gather ? When::with_others : When::now);
+  const auto now = std::chrono::system_clock::now();
+  Message message{os::make_uuid(now), name(), std::string(to), 0, 0, broadcast, {}};
+  transmit(message, now, wire::ContentPieces::of(content), gather ? When::with_others : When::now);
+  return std::move(message.id);
 }
 
-std::string Member::send_in_pieces(std::string_view to, const wire::ContentPieces& content, bool broadcast) {
-  return transmit(to, content, broadcast, When::now);
+void Member::send_in_pieces(std::string id, std::string_view to, const wire::ContentPieces& content) {
+  Message message{std::move(id), name(), std::string(to), 0, 0, false, {}};
+  transmit(message, std::chrono::system_clock::now(), content, When::now);
 }
 
-std::string Member::transmit(std::string_view to, const wire::ContentPieces& content, bool broadcast,
-                             When when) {
+void Member::transmit(Message& message, std::chrono::system_clock::time_point now,
+                      const wire::ContentPieces& content, When when) {
   using Sent = transport::Transport::Sent;
   expect_usable();
   os::keep_heap();  // not at the start: a service that is asked nothing needs none
-  if (batches_ > 0 && when == When::now) send_batch_to(std::string(to));
-  const auto now = std::chrono::system_clock::now();
-  Message message{os::make_uuid(now), name(), std::string(to), 0, 0, broadcast, {}};
+  if (batches_ > 0 && when == When::now) send_batch_to(message.to);
   stamp(message, now);
   std::string why;
   const Sent sent = when == When::now ? transport_->send_in_pieces(message, content, why)
@@ -94,7 +101,6 @@ std::string Member::transmit(std::string_view to, const wire::ContentPieces& con
   settle(message.to, sent, why, 1);
   ++statistics_.sent[message.to];
   if (sent == Sent::ripe) send_batch_to(message.to);
-  return std::move(message.id);
 }
 
 std::string Member::subject(const std::string& to, std::size_t messages) const {
@@ -226,9 +232,7 @@ std::vector<Message> Member::take() {
   taken.reserve(inbox_.size());
   for (wire::Heard& heard : inbox_)
     taken.push_back(heard.said ? std::move(heard).whole() : std::move(heard.message));
-  // The next ones come to the same place, unless that was a flood.
-  if (inbox_.capacity() > kLargestKeptInbox) inbox_ = {};
-  inbox_.clear();
+  clear_for_more(inbox_);
   if (keeps_messages_)
     for (const Message& message : taken) unfinished_.push_back(message.id);
   return taken;
@@ -240,9 +244,9 @@ void Member::finish(const std::vector<std::string>& ids) {
   if (!ids.empty() && !left_ && born_in_ == os::generation()) transport_->acknowledge(ids);
 }
 
-std::vector<wire::Heard> Member::take_each() {
+void Member::take_each(std::vector<wire::Heard>& into) {
   prepare_inbox();
-  return std::exchange(inbox_, {});
+  inbox_.swap(into);
 }
 
 void Member::prepare_inbox() {

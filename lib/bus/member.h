@@ -16,6 +16,9 @@
 
 namespace ipcm::bus {
 
+/// These are dealt with; the next ones come to their room, unless they were a flood.
+void clear_for_more(std::vector<wire::Heard>& messages);
+
 /// What stands behind a Client, a Handle and a Service: a transport, what it has brought and not been asked
 /// for yet, and the counts. Runs on a loop that it may share.
 class Member final : private transport::Receiver {
@@ -39,8 +42,9 @@ class Member final : private transport::Receiver {
 
   /// Throws PeerGone, Timeout (a guest), Error (a host's queue is full). Returns the message's id.
   std::string send(std::string_view to, const Content& content, bool broadcast = false);
-  /// The same of content in pieces, which is known not to be null; at once, also inside a batch.
-  std::string send_in_pieces(std::string_view to, const wire::ContentPieces& content, bool broadcast = false);
+  /// The same of content in pieces, which is known not to be null, under an id that nothing else has; at
+  /// once, also inside a batch.
+  void send_in_pieces(std::string id, std::string_view to, const wire::ContentPieces& content);
   void broadcast(const Content& content);
 
   /// Up to as many end_batch(), what send() is given may be gathered, for several to go out together. What is
@@ -59,8 +63,8 @@ class Member final : private transport::Receiver {
   /// Gives back what take() gave, for the next reader of this name.
   void requeue(const std::vector<Message>& messages);
   void finish_taken();
-  /// The same for who deals with each by itself, and tells so by its id.
-  [[nodiscard]] std::vector<wire::Heard> take_each();
+  /// The same for who deals with each by itself, and tells so by its id. `into` is empty; its room is used.
+  void take_each(std::vector<wire::Heard>& into);
   void finish(const std::vector<std::string>& ids);
   /// Whether the medium keeps messages until they were finished; elsewhere nobody needs to tell.
   [[nodiscard]] bool keeps_messages() const { return keeps_messages_; }
@@ -109,7 +113,8 @@ class Member final : private transport::Receiver {
   /// What is in the inbox is about to be taken: in order, and counted.
   void prepare_inbox();
   enum class When { now, with_others };
-  std::string transmit(std::string_view to, const wire::ContentPieces& content, bool broadcast, When when);
+  void transmit(Message& message, std::chrono::system_clock::time_point now,
+                const wire::ContentPieces& content, When when);
   /// `messages` that were handed over, and what came of it: throws if they can't be sent, and waits where a
   /// guest has to.
   [[nodiscard]] std::string subject(const std::string& to, std::size_t messages) const;

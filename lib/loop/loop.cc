@@ -16,15 +16,20 @@ struct Watch::Entry {
   int fd = -1;  // -1: a timer
   os::Clock::time_point when{};
   bool waited_for = true;  // in the kernel's set
-  // Shared, so that a callback which ends its own Watch does not pull the floor from under itself.
-  std::shared_ptr<Loop::Callback> callback;
+  Loop::Callback callback;
 };
 
 struct Watch::State {
   static constexpr std::uint64_t kTimerId = 0;
 
+  using Entries = std::unordered_map<std::uint64_t, Entry>;
+
   os::EventSet events;
-  std::unordered_map<std::uint64_t, Entry> entries;
+  Entries entries;
+  // A callback that ends its own Watch would pull the floor from under itself: what ends while one runs stays
+  // here, where it is, until none does.
+  std::vector<Entries::node_type> ended;
+  unsigned running = 0;
   std::multimap<os::Clock::time_point, std::uint64_t> timers;
   std::optional<os::TimerFd>
       timer;  // made with the first timer; a loop without timers has nothing that could wake it
@@ -59,14 +64,30 @@ struct Watch::State {
           break;
         }
     }
-    entries.erase(found);
+    if (running > 0)
+      ended.push_back(entries.extract(found));
+    else
+      entries.erase(found);
   }
+
+  /// Around what callbacks run in; they may run the loop.
+  class Running {
+   public:
+    explicit Running(State& state) : state_(state) { ++state_.running; }
+    ~Running() {
+      if (--state_.running == 0 && !state_.ended.empty()) std::exchange(state_.ended, {}).clear();
+    }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+
+   private:
+    State& state_;
+  };
 
   void run(std::uint64_t id, std::uint32_t what) {
     const auto found = entries.find(id);
     if (found == entries.end()) return;  // dropped by a callback before this one
-    const auto callback = found->second.callback;
-    (*callback)(what);
+    found->second.callback(what);
   }
 
   void run_timers() {
@@ -79,9 +100,8 @@ struct Watch::State {
       arm();
       const auto found = entries.find(id);
       if (found == entries.end()) continue;
-      const auto callback = found->second.callback;
-      entries.erase(found);
-      (*callback)(0);
+      const auto entry = entries.extract(found);
+      entry.mapped().callback(0);
     }
   }
 };
@@ -126,15 +146,14 @@ Loop::~Loop() = default;
 Watch Loop::watch(int fd, std::uint32_t events, Callback callback) {
   const std::uint64_t id = ++state_->last_id;
   if (events != 0) state_->events.add(fd, events, id);
-  state_->entries.emplace(id,
-                          Watch::Entry{fd, {}, events != 0, std::make_shared<Callback>(std::move(callback))});
+  state_->entries.emplace(id, Watch::Entry{fd, {}, events != 0, std::move(callback)});
   return {state_, id};
 }
 
 Watch Loop::at(os::Clock::time_point when, std::function<void()> callback) {
   const std::uint64_t id = ++state_->last_id;
-  auto wrapped = std::make_shared<Callback>([call = std::move(callback)](std::uint32_t) { call(); });
-  state_->entries.emplace(id, Watch::Entry{-1, when, true, std::move(wrapped)});
+  state_->entries.emplace(
+      id, Watch::Entry{-1, when, true, [call = std::move(callback)](std::uint32_t) { call(); }});
   const bool is_next = state_->timers.empty() || when < state_->timers.begin()->first;
   state_->timers.emplace(when, id);
   if (is_next) state_->arm();
@@ -143,7 +162,7 @@ Watch Loop::at(os::Clock::time_point when, std::function<void()> callback) {
 
 bool Loop::turn(os::Deadline deadline) {
   constexpr std::size_t kAtOnce = 64;
-  std::array<epoll_event, kAtOnce> ready{};
+  std::array<epoll_event, kAtOnce> ready;  // NOLINT: the kernel fills what is counted
   std::size_t count = 0;
   if (spin_ > Duration::zero() && found_) count = look_again(ready, deadline);
   if (count == 0) count = state_->events.wait(ready, deadline);
@@ -151,6 +170,7 @@ bool Loop::turn(os::Deadline deadline) {
   if (count == 0) return false;
   ++state_->turns;
   const auto keep = state_;  // a callback may destroy the loop's owner
+  const Watch::State::Running running(*keep);
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint64_t id = ready[i].data.u64;
     if (id == Watch::State::kTimerId)

@@ -59,11 +59,12 @@ class Loop {
   /// Takes turns until `done`, which is asked first. false: the deadline came first.
   template <class Done>
   bool run_until(Done&& done, os::Deadline deadline) {
-    while (!done()) {
+    if (done()) return true;
+    do {
       (void)turn(deadline);
-      if (deadline.has_passed()) return done();  // also while events keep coming
-    }
-    return true;
+      if (done()) return true;
+    } while (!deadline.has_passed());  // also while events keep coming
+    return false;
   }
   /// Takes what is there, without waiting.
   void drain() {

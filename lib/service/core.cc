@@ -8,6 +8,7 @@
 #include "bus/member.h"
 #include "bus/take_down.h"
 #include "os/process.h"
+#include "os/random.h"
 #include "transport/protocols.h"
 #include "wire/conversation.h"
 
@@ -176,15 +177,15 @@ void Core::turn() {
   forget_ended_workers();
   if (watches_peers_ && client_->member().peer_changes() != seen_changes_) note_peers();
 
-  auto messages = requests_->take_others();
+  requests_->take_others(messages_);
   // A mailbox may have been looked at after the loop was: a signal that was sent before a message comes
   // first.
-  if (!messages.empty() &&
+  if (!messages_.empty() &&
       (client_->member().keeps_messages() || !client_->member().transport().keeps_links()))
     on_signals();
   Activity activity = std::exchange(next_, {});
   const bool noted = std::exchange(something_, false);
-  if (!noted && messages.empty() && activity.peer_delta.empty()) return;
+  if (!noted && messages_.empty() && activity.peer_delta.empty()) return;
 
   for (const auto& [signal, count] : activity.sigs) {
     const auto found = callbacks.on_sig.find(signal);
@@ -194,7 +195,7 @@ void Core::turn() {
       activity.terminated = true;
     }
   }
-  for (wire::Heard& heard : messages) deliver(heard, activity);
+  for (wire::Heard& heard : messages_) deliver(heard, activity);
   for (const auto& ended : activity.pids)
     guarded("on_pid", [&] { callbacks.on_pid(self_, ended.pid, ended.wait_status); });
   if (!activity.peer_delta.empty())
@@ -207,6 +208,7 @@ void Core::turn() {
   guarded("should_end", [&] {
     if (self_.should_end()) terminate(0);
   });
+  bus::clear_for_more(messages_);
   requests_->finish_others();
 }
 
@@ -229,7 +231,7 @@ void Core::deliver(wire::Heard& heard, Activity& activity) {
   const Message& message = heard.message;
   wire::Conversation& said = *heard.said;
   if (said.meaning == wire::Meaning::request) {
-    answer(Request(std::move(said.id), message.from, std::move(said.payload)));
+    answer(Request(std::move(said.id), std::move(heard.message.from), std::move(said.payload)));
     return;
   }
   if (said.meaning == wire::Meaning::terminate) activity.terminated = true;
@@ -273,12 +275,12 @@ void Core::answer(const Request& request) {
 
 void Core::send_response(const Request& request, const Content& answer) {
   std::string begin = wire::response_begin(request.id());
-  (void)client().member().send_in_pieces(request.from(), wire::in_conversation(begin, answer));
+  client().member().send_in_pieces(os::make_uuid(), request.from(), wire::in_conversation(begin, answer));
 }
 
 void Core::send_error(const Request& request, const std::string& text) {
   const Content content = wire::error_content(request.id(), text);
-  (void)client().member().send_in_pieces(request.from(), {{}, content.json(), {}});
+  client().member().send_in_pieces(os::make_uuid(), request.from(), {{}, content.json(), {}});
 }
 
 void Core::terminate(int code) {

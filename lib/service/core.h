@@ -104,7 +104,8 @@ class Core {
   bool watches_peers_ = false;
   std::set<std::string> known_peers_;
   std::uint64_t seen_changes_ = 0;
-  Activity next_;  // noted by the loop, for the next turn
+  std::vector<wire::Heard> messages_;  // of this turn
+  Activity next_;                      // noted by the loop, for the next turn
   bool something_ = false;
   std::string left_early_;  // the last requester that did not stay for its answer
   std::optional<int> exit_code_;

@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "os/process.h"
 #include "os/random.h"
@@ -41,8 +42,8 @@ Requests::Requests(bus::Member& member) : member_(member) {
 
 Requests::~Requests() { member_.on_link_lost({}); }
 
-void Requests::remember(const std::string& id, const char* what) {
-  recent_.emplace_back(id, what);
+void Requests::remember(std::string id, const char* what) {
+  recent_.emplace_back(std::move(id), what);
   if (recent_.size() > kRemembered) recent_.pop_front();
 }
 
@@ -113,7 +114,8 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
   }
   try {
     std::string begin = wire::request_begin(id);
-    (void)member_.send_in_pieces(peer, wire::in_conversation(begin, payload));
+    // One id for both: the request is what that message is about.
+    member_.send_in_pieces(id, peer, wire::in_conversation(begin, payload));
     if (const auto open = open_.find(id); open != open_.end()) open->second.sent_at = member_.sent_at();
   } catch (const PeerGone& gone) {
     const auto status = child_status ? child_status(peer) : std::nullopt;
@@ -125,7 +127,7 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
 std::string Requests::send(const std::string& peer, const Content& payload, ResponseCallback callback) {
   member_.expect_usable();
   part_from_predecessor(peer);
-  const std::string id = os::make_uuid();
+  std::string id = os::make_uuid();
   open_.emplace(id, Open{peer, std::move(callback), {}, 0});
   if (const auto held = held_.find(peer); held != held_.end()) {
     held->second.push_back({id, payload});
@@ -172,14 +174,15 @@ void Requests::fail_held(const std::string& peer, const std::exception_ptr& why)
 }
 
 void Requests::answer(const std::string& id, Response response) {
-  const auto found = open_.find(id);
-  if (found == open_.end()) return;
-  if (found->second.callback) {
-    due_.emplace_back(std::move(found->second.callback), std::move(response));
-    open_.erase(found);
-    remember(id, "was answered already");
+  if (const auto found = open_.find(id); found != open_.end()) answer(found, std::move(response));
+}
+
+void Requests::answer(OpenRequests::iterator open, Response response) {
+  if (open->second.callback) {
+    due_.emplace_back(std::move(open->second.callback), std::move(response));
+    remember(std::move(open_.extract(open).key()), "was answered already");
   } else {
-    found->second.response = std::move(response);
+    open->second.response = std::move(response);
   }
 }
 
@@ -197,37 +200,49 @@ bool Requests::asks(const std::string& peer) const {
 
 bool Requests::sort_inbox() {
   std::vector<std::string> finished;  // an answer ends with its request, in this process
-  auto messages = member_.take_each();
-  for (wire::Heard& heard : messages) {
-    Message& message = heard.message;
+  auto arrived = std::exchange(room_, {});
+  member_.take_each(arrived);
+  const bool found_some = !arrived.empty();
+  auto rest = arrived.begin();
+  for (wire::Heard& heard : arrived) {
     const std::size_t size = heard.size() + kMessageOverhead;
-    if (!heard.said) heard.said = wire::take_apart(message.content, takes_requests);
-    wire::Conversation& said = *heard.said;
-    if (said.meaning != wire::Meaning::response) {
-      others_bytes_ += size;
-      others_.push_back(std::move(heard));
+    if (!heard.said) heard.said = wire::take_apart(heard.message.content, takes_requests);
+    if (heard.said->meaning == wire::Meaning::response) {
+      if (member_.keeps_messages()) finished.push_back(heard.message.id);
+      take_answer(heard.message.from, *heard.said);
       continue;
     }
-    if (member_.keeps_messages()) finished.push_back(message.id);
-    const auto found = open_.find(said.id);
-    if (found == open_.end() || found->second.response) {
-      const auto known = std::find_if(recent_.begin(), recent_.end(),
-                                      [&](const auto& entry) { return entry.first == said.id; });
-      const bool second = found != open_.end();
-      member_.note_dropped("an answer from '" + message.from + "' was dropped: its request " + said.id + " " +
-                           (second                   ? "was answered already"
-                            : known == recent_.end() ? "was never made"
-                                                     : known->second));
-      continue;
-    }
-    if (said.error.empty())
-      answer(said.id, Response(said.id, message.from, std::move(said.payload)));
-    else
-      answer(said.id,
-             Response(said.id, message.from, std::make_exception_ptr(RemoteError(message.from, said.error))));
+    others_bytes_ += size;
+    if (&*rest != &heard) *rest = std::move(heard);
+    ++rest;
   }
+  arrived.erase(rest, arrived.end());
+  if (others_.empty())
+    others_.swap(arrived);
+  else
+    std::move(arrived.begin(), arrived.end(), std::back_inserter(others_));
   member_.finish(finished);
-  return !messages.empty();
+  bus::clear_for_more(arrived);
+  room_ = std::move(arrived);
+  return found_some;
+}
+
+void Requests::take_answer(const std::string& from, wire::Conversation& said) {
+  const auto found = open_.find(said.id);
+  if (found == open_.end() || found->second.response) {
+    const auto known = std::find_if(recent_.begin(), recent_.end(),
+                                    [&](const auto& entry) { return entry.first == said.id; });
+    const bool second = found != open_.end();
+    member_.note_dropped("an answer from '" + from + "' was dropped: its request " + said.id + " " +
+                         (second                   ? "was answered already"
+                          : known == recent_.end() ? "was never made"
+                                                   : known->second));
+  } else if (said.error.empty()) {
+    answer(found, Response(std::move(said.id), from, std::move(said.payload)));
+  } else {
+    auto failure = std::make_exception_ptr(RemoteError(from, said.error));
+    answer(found, Response(std::move(said.id), from, std::move(failure)));
+  }
 }
 
 void Requests::look_after(const std::string& peer) {
@@ -309,15 +324,12 @@ void Requests::run_due() {
 
 void Requests::finish_others() { member_.finish(std::exchange(unfinished_, {})); }
 
-std::vector<wire::Heard> Requests::take_others() {
+void Requests::take_others(std::vector<wire::Heard>& into) {
   finish_others();
-  std::vector<wire::Heard> taken(std::make_move_iterator(others_.begin()),
-                                 std::make_move_iterator(others_.end()));
-  others_.clear();
+  others_.swap(into);
   others_bytes_ = 0;
   if (member_.keeps_messages())
-    for (const wire::Heard& heard : taken) unfinished_.push_back(heard.message.id);
-  return taken;
+    for (const wire::Heard& heard : into) unfinished_.push_back(heard.message.id);
 }
 
 std::vector<Message> Requests::messages() {
@@ -325,7 +337,9 @@ std::vector<Message> Requests::messages() {
   member_.drain();
   settle();
   std::vector<Message> taken;
-  for (wire::Heard& heard : take_others()) taken.push_back(std::move(heard).whole());
+  std::vector<wire::Heard> others;
+  take_others(others);
+  for (wire::Heard& heard : others) taken.push_back(std::move(heard).whole());
   return taken;
 }
 
@@ -353,8 +367,7 @@ std::optional<Response> Requests::hand_out(const std::string& id) {
   const auto found = open_.find(id);
   if (found == open_.end() || !found->second.response) return std::nullopt;
   Response response = std::move(*found->second.response);
-  open_.erase(found);
-  remember(id, "was answered, and its response was handed out already");
+  remember(std::move(open_.extract(found).key()), "was answered, and its response was handed out already");
   return response;
 }
 

@@ -45,8 +45,9 @@ class Requests {
   [[nodiscard]] bool has_work() const {
     return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty() || must_look();
   }
-  /// What was put aside. Who takes it tells when it is dealt with, at the latest by taking again.
-  [[nodiscard]] std::vector<wire::Heard> take_others();
+  /// What was put aside, to what is empty and has room. Who takes it tells when it is dealt with, at the
+  /// latest by taking again.
+  void take_others(std::vector<wire::Heard>& into);
   void finish_others();
   /// The same, for who runs no loop: looks for more first.
   [[nodiscard]] std::vector<Message> messages();
@@ -96,20 +97,24 @@ class Requests {
   void look_after_all();
   bool sort_inbox();  ///< true: there was something
   void look_after(const std::string& peer);
+  void take_answer(const std::string& from, wire::Conversation& said);
+  using OpenRequests = std::map<std::string, Open>;
   void answer(const std::string& id, Response response);
+  void answer(OpenRequests::iterator open, Response response);
   /// Those that were sent before so many ways had been lost; see Member::sent_at().
   static constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
   void fail_all(const std::string& peer, const std::exception_ptr& why, std::uint64_t sent_before = kAll);
   [[nodiscard]] bool asks(const std::string& peer) const;
   void run_due();
-  void remember(const std::string& id, const char* what);
+  void remember(std::string id, const char* what);
   template <class Done>
   bool wait(Done&& done, os::Deadline deadline);
 
   bus::Member& member_;
-  std::map<std::string, Open> open_;
+  OpenRequests open_;
   std::deque<std::pair<ResponseCallback, Response>> due_;
-  std::deque<wire::Heard> others_;
+  std::vector<wire::Heard> others_;
+  std::vector<wire::Heard> room_;  // for what arrives next
   std::size_t others_bytes_ = 0;
   std::uint64_t seen_changes_ = 0;
   std::vector<std::string> unfinished_;  // ids of others that were taken

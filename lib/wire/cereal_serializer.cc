@@ -166,6 +166,13 @@ class CerealSerializer final : public Serializer {
   [[nodiscard]] const char* name() const override { return "Cereal"; }
 
   [[nodiscard]] Written write_in_pieces(const Message& message, const ContentPieces& content) const override {
+    if (content.payload.size() <= kLargestCopied) {
+      Written written;
+      written.head.reserve(kFixed + message.id.size() + message.from.size() + message.to.size() +
+                           content.size());
+      append(written.head, message, content);
+      return written;
+    }
     Written written{{}, content.payload, std::string(content.after)};
     written.head.reserve(kFixed + message.id.size() + message.from.size() + message.to.size() +
                          content.before.size());

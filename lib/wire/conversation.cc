@@ -2,6 +2,7 @@
 
 #include "ipcm/error.h"
 #include "os/memory.h"
+#include "wire/appender.h"
 #include "wire/json_check.h"
 #include "wire/json_text.h"
 #include "wire/own_text.h"
@@ -146,16 +147,28 @@ Conversation take_apart(Content& content, bool requests) {
   return std::move(said);
 }
 
+namespace {
+
+std::string conversation_begin(std::string_view id_key, const std::string& id, std::string_view payload_key) {
+  constexpr std::size_t kQuotes = 2;
+  std::string begin;
+  {
+    Appender text(begin, id_key.size() + id.size() + kQuotes + payload_key.size());
+    text.text(id_key);
+    text.json_string(id);
+    text.text(payload_key);
+  }
+  return begin;
+}
+
+}  // namespace
+
 std::string request_begin(const std::string& id) {
-  std::string text = R"({"ipcm_request_id":)";
-  append_json_string(text, id);
-  return std::move(text.append(R"(,"request":)"));
+  return conversation_begin(R"({"ipcm_request_id":)", id, R"(,"request":)");
 }
 
 std::string response_begin(const std::string& id) {
-  std::string text = R"({"ipcm_response_id":)";
-  append_json_string(text, id);
-  return std::move(text.append(R"(,"response":)"));
+  return conversation_begin(R"({"ipcm_response_id":)", id, R"(,"response":)");
 }
 
 ContentPieces in_conversation(std::string& begin, const Content& payload) {

@@ -105,8 +105,12 @@ void append_envelope(std::string& into, const Message& message, const ContentPie
 }
 
 Written write_envelope(const Message& message, const ContentPieces& content) {
-  if (content.is_bytes) refuse_bytes();
   Written written;
+  if (content.payload.size() <= kLargestCopied) {
+    append_envelope(written.head, message, content);
+    return written;
+  }
+  if (content.is_bytes) refuse_bytes();
   {
     Appender head(written.head, head_size(message) + content.before.size());
     put_head(head, message);
@@ -169,8 +173,8 @@ Message read_any_envelope(std::string_view text, std::string_view receiver);
 
 Heard hear_envelope(std::string_view text, std::string_view receiver) {
   Heard heard;
-  if (read_own_envelope(text, heard.message, &heard.said)) return heard;
-  return {read_any_envelope(text, receiver)};
+  if (!read_own_envelope(text, heard.message, &heard.said)) heard = {read_any_envelope(text, receiver)};
+  return heard;
 }
 
 std::optional<Heard> hear_envelope(std::string_view head, std::string& body, std::string_view tail,
@@ -188,8 +192,8 @@ std::optional<Heard> hear_envelope(std::string_view head, std::string& body, std
 
 Message read_envelope(std::string_view text, std::string_view receiver) {
   Message message;
-  if (read_own_envelope(text, message, nullptr)) return message;
-  return read_any_envelope(text, receiver);
+  if (!read_own_envelope(text, message, nullptr)) message = read_any_envelope(text, receiver);
+  return message;
 }
 
 namespace {

@@ -8,6 +8,9 @@
 
 namespace ipcm::wire {
 
+/// What is as small as that costs less to copy than to hand to the kernel as a piece of its own.
+inline constexpr std::size_t kLargestCopied = 1024;
+
 /// The JSON text of a content in three pieces that follow one another, so that a large payload is not copied
 /// into what wraps it. Borrowed.
 ///
@@ -34,7 +37,7 @@ struct ContentPieces {
   }
 };
 
-/// A message as bytes, likewise: `body` is borrowed from what was written.
+/// A message as bytes, likewise: `body` is borrowed from what was written. A small one is all `head`.
 struct Written {
   std::string head;
   std::string_view body;

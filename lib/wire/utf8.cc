@@ -127,12 +127,18 @@ const char* skip_plain(const char* at, const char* end) noexcept {
       if (const std::ptrdiff_t place = first_found(at, found); place < kVector) return at += place, true;
     return false;
   };
+  const char* const begin = at;
   // Most strings are short, whatever is behind them. Blocks are worth it only for who has come this far.
   const char* const near = at + std::min(end - at, kBlock);
   if (stops_before(near)) return at;
   if (near != end) {
     at = skip_blocks(skip_plain_in_long(at, end), end, found);
     if (stops_before(end)) return at;
+  }
+  if (at != end && end - begin >= kVector) {
+    // The last ones, with some before them that are known.
+    at = end - kVector;
+    return stops_before(end) ? at : end;
   }
   return skip(
       at, end,

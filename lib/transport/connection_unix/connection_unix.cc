@@ -246,20 +246,22 @@ void ConnectionUnix::read(Id id, std::size_t most) {
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
   Connection& connection = *found->second;
-  const std::string who = connection.peer.empty() ? "a caller" : "'" + connection.peer + "'";
+  const auto who = [&connection] {
+    return connection.peer.empty() ? "a caller" : "'" + connection.peer + "'";
+  };
   switch (connection.receive(most,
                              [&](std::string_view payload) { return take_frame(id, connection, payload); })) {
     case Connection::Flow::open:
       return;
     case Connection::Flow::closed:
-      close(id, connection.in_mid_frame() ? who + " closed its connection in the middle of a message" : "");
+      close(id, connection.in_mid_frame() ? who() + " closed its connection in the middle of a message" : "");
       return;
     case Connection::Flow::garbage:
       close(id, connection.announced() > wire::kLargestFrame
-                    ? who + " announced a message of " + std::to_string(connection.announced()) +
+                    ? who() + " announced a message of " + std::to_string(connection.announced()) +
                           " bytes, beyond the limit of " + std::to_string(wire::kLargestFrame) +
                           ", and was cut off"
-                    : who + " was cut off: what it sent can't be read");
+                    : who() + " was cut off: what it sent can't be read");
       return;
   }
 }
