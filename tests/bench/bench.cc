@@ -31,7 +31,7 @@ constexpr unsigned kLongestRun = 170;
 /// One racer of one race gets no more than this, once it has a few samples.
 constexpr double kLongestRace = 2.5e6;
 constexpr std::size_t kFewSamples = 5;
-constexpr int kReadyFd = 3, kGoFd = 4;
+constexpr int kToldFd = 3, kGoFd = 4;
 
 std::string program_name = "bench";
 
@@ -178,16 +178,47 @@ void report_race(const std::vector<Racer>& racers, Figure common) {
   }
 }
 
-Process::Process(const std::vector<std::string>& arguments, Placement placement, Side side) : pid_(-1) {
+Process::Ends Process::make_pipes() {
   std::array<int, 2> told{}, go{};
   if (::pipe2(told.data(), O_CLOEXEC) != 0 || ::pipe2(go.data(), O_CLOEXEC) != 0) fail("pipe");
   // Above what they are to be in the child, or one would be overwritten by the other.
   constexpr int kAbove = 10;
-  const os::UniqueFd told_read(told[0]), told_write(::fcntl(told[1], F_DUPFD_CLOEXEC, kAbove));
-  const os::UniqueFd go_read(::fcntl(go[0], F_DUPFD_CLOEXEC, kAbove));
+  told_ = os::UniqueFd(told[0]);
+  go_ = os::UniqueFd(go[1]);
+  Ends ends{os::UniqueFd(::fcntl(told[1], F_DUPFD_CLOEXEC, kAbove)),
+            os::UniqueFd(::fcntl(go[0], F_DUPFD_CLOEXEC, kAbove))};
   ::close(told[1]);
   ::close(go[0]);
-  go_ = os::UniqueFd(go[1]);
+  return ends;
+}
+
+Process Process::forked(const std::function<void()>& work) {
+  Process process;
+  Ends ends = process.make_pipes();
+  const int told = ends.told.release(), go = ends.go.release();  // a fork closes what is owned
+  process.pid_ = ::fork();
+  if (process.pid_ < 0) fail("fork");
+  if (process.pid_ == 0) {
+    int status = 1;
+    try {
+      if (::dup2(told, kToldFd) < 0 || ::dup2(go, kGoFd) < 0) fail("dup2");
+      ::close(told);
+      ::close(go);
+      work();
+      status = 0;
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "a process of the benchmark: %s\n", error.what());
+    }
+    ::_exit(status);
+  }
+  ::close(told);
+  ::close(go);
+  process.await_told("start");
+  return process;
+}
+
+Process::Process(const std::vector<std::string>& arguments, Placement placement, Side side) {
+  Ends ends = make_pipes();
   std::vector<std::string> words = {program_name, "--as"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
@@ -195,8 +226,8 @@ Process::Process(const std::vector<std::string>& arguments, Placement placement,
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, told_write.get(), kReadyFd);
-  ::posix_spawn_file_actions_adddup2(&actions, go_read.get(), kGoFd);
+  ::posix_spawn_file_actions_adddup2(&actions, ends.told.get(), kToldFd);
+  ::posix_spawn_file_actions_adddup2(&actions, ends.go.get(), kGoFd);
   cpu_set_t before;
   (void)::sched_getaffinity(0, sizeof before, &before);
   pin(placement, side);
@@ -204,14 +235,12 @@ Process::Process(const std::vector<std::string>& arguments, Placement placement,
   (void)::sched_setaffinity(0, sizeof before, &before);
   ::posix_spawn_file_actions_destroy(&actions);
   if (error != 0) throw std::runtime_error("posix_spawn");
-  // The child alone holds the write end now, and closes it when it is ready.
-  const_cast<os::UniqueFd&>(told_write).reset();
-  char byte = 0;
-  if (::read(told_read.get(), &byte, 1) != 1)
-    throw std::runtime_error("'" + arguments[0] + "' did not start");
+  ends = {};  // the child alone holds them now
+  await_told("start");
 }
 
-Process::Process(Process&& other) noexcept : pid_(std::exchange(other.pid_, -1)), go_(std::move(other.go_)) {}
+Process::Process(Process&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)), told_(std::move(other.told_)), go_(std::move(other.go_)) {}
 
 Process::~Process() {
   if (pid_ <= 0) return;
@@ -219,7 +248,17 @@ Process::~Process() {
   (void)::waitpid(pid_, nullptr, 0);
 }
 
-void Process::start() { go_.reset(); }
+void Process::await_told(const char* what) {
+  char byte = 0;
+  if (::read(told_.get(), &byte, 1) != 1)
+    throw std::runtime_error(std::string("a process of the benchmark did not ") + what);
+}
+
+void Process::start() {
+  (void)!::write(go_.get(), "x", 1);
+  go_.reset();
+}
+void Process::await_done() { await_told("do its work"); }
 
 void Process::wait() {
   int status = 0;
@@ -227,10 +266,8 @@ void Process::wait() {
     throw std::runtime_error("a process of the benchmark failed");
 }
 
-void ready() {
-  (void)!::write(kReadyFd, "x", 1);
-  ::close(kReadyFd);
-}
+void ready() { (void)!::write(kToldFd, "x", 1); }
+void done() { (void)!::write(kToldFd, "x", 1); }
 
 void await_start() {
   char byte = 0;
@@ -270,7 +307,7 @@ int run(int argc, char** argv, const Parts& questions, const Parts& parts) {
     (void)processors();  // before anybody is pinned
     if (!words.empty() && words[0] == "--as") {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      ::fcntl(kReadyFd, F_SETFD, FD_CLOEXEC);
+      ::fcntl(kToldFd, F_SETFD, FD_CLOEXEC);
       ::fcntl(kGoFd, F_SETFD, FD_CLOEXEC);
       parts.at(words.at(1))({words.begin() + 2, words.end()});
       return 0;

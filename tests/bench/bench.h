@@ -75,25 +75,38 @@ void race(std::vector<Racer>& racers, int rounds, int each);
 void report_race(const std::vector<Racer>& racers, Figure common);
 
 /// Another process: this program again with `arguments`, at once pinned. It calls ready() when it can be
-/// talked to, and is killed at the end. Exits are waited for with wait().
+/// talked to, done() if somebody waits for that, and is killed at the end. Exits are waited for with wait().
 class Process {
  public:
   Process(const std::vector<std::string>& arguments, Placement placement, Side side);
+  /// A fork of this one, which does that and ends.
+  [[nodiscard]] static Process forked(const std::function<void()>& work);
   Process(Process&& other) noexcept;
   Process& operator=(Process&&) = delete;
   ~Process();
   /// Lets go a process that waits in await_start().
   void start();
+  /// Until it calls done(): its end is no part of what it was to do.
+  void await_done();
   void wait();
   [[nodiscard]] pid_t pid() const { return pid_; }
 
  private:
-  pid_t pid_;
-  os::UniqueFd go_;
+  /// The other sides of the two pipes.
+  struct Ends {
+    os::UniqueFd told, go;
+  };
+  Process() = default;
+  [[nodiscard]] Ends make_pipes();
+  void await_told(const char* what);
+
+  pid_t pid_ = -1;
+  os::UniqueFd told_, go_;
 };
-/// For the other process: tells that it is ready; waits until it is let go.
+/// For the other process: tells that it is ready; waits until it is let go; tells that it has done its work.
 void ready();
 void await_start();
+void done();
 
 /// /proc/PID/FILE, the number after `key`.
 [[nodiscard]] double proc_number(pid_t pid, const std::string& file, const std::string& key);

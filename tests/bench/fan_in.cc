@@ -39,25 +39,37 @@ std::function<void()> asker(const std::vector<std::string>& how) {
 
 void ask(const std::vector<std::string>& words) {
   const auto once = asker({words.begin() + 1, words.end()});
-  once();  // connected, and known
+  constexpr int kBefore = 20;  // connected, known, and what is touched first has its pages
+  for (int i = 0; i < kBefore; ++i) once();
   ready();
   await_start();
   for (int i = std::stoi(words.at(0)); i > 0; --i) once();
+  done();
 }
 
+/// Programs of their own, or forks of this one, which share its pages and the places of its code.
+enum class Made { executed, forked };
+
 /// Answers a second.
-double rate(int clients, int each, const std::vector<std::string>& how) {
+double rate(int clients, int each, const std::vector<std::string>& how, Made made) {
   std::vector<std::string> words = {"ask", std::to_string(each)};
   words.insert(words.end(), how.begin(), how.end());
   std::vector<Process> askers;
-  for (int i = 0; i < clients; ++i) askers.emplace_back(words, Placement::anywhere, Side::asks);
+  for (int i = 0; i < clients; ++i) {
+    if (made == Made::executed)
+      askers.emplace_back(words, Placement::anywhere, Side::asks);
+    else
+      askers.push_back(Process::forked([&words] { ask({words.begin() + 1, words.end()}); }));
+  }
   const double begin = now_us();
   for (Process& one : askers) one.start();
+  for (Process& one : askers) one.await_done();
+  const double taken = now_us() - begin;
   for (Process& one : askers) one.wait();
-  return clients * each / (now_us() - begin) * 1e6;
+  return clients * each / taken * 1e6;
 }
 
-void fan_in(int clients, bool is_curve) {
+void fan_in(int clients, bool is_curve, Made made) {
   const Directory directory;
   struct Runner {
     std::string who;
@@ -69,7 +81,7 @@ void fan_in(int clients, bool is_curve) {
   std::vector<Runner> runners;
   std::vector<Process> servers;
   std::vector<std::shared_ptr<Handle>> services;
-  const int each = (is_curve ? 8000 : 24000) / clients;
+  const int each = (is_curve ? 16000 : 64000) / clients;
 
   servers.emplace_back(std::vector<std::string>{"floor", directory.file("floor")}, Placement::anywhere,
                        Side::answers);
@@ -79,7 +91,7 @@ void fan_in(int clients, bool is_curve) {
     runners.push_back(
         {std::string("ours, ") + serializer, {"ours", services.back()->info().text()}, each / 2, kEnough});
   }
-  if (!is_curve) {
+  if (!is_curve && made == Made::executed) {
     for (const PeerLibrary* library : peer_libraries()) {
       if (!library->serves_many) continue;
       servers.emplace_back(std::vector<std::string>{"peer", library->name, directory.file(library->name)},
@@ -88,10 +100,11 @@ void fan_in(int clients, bool is_curve) {
     }
   }
   for (int round = 0; round < (is_curve ? 1 : kRounds); ++round)
-    for (Runner& runner : runners) runner.samples.add(rate(clients, runner.each, runner.how));
+    for (Runner& runner : runners) runner.samples.add(rate(clients, runner.each, runner.how, made));
   for (const Runner& runner : runners) {
     Figure figure{.question = is_curve ? "answers by number of askers" : "fan-in",
-                  .variant = std::to_string(clients) + " processes ask one",
+                  .variant = std::to_string(clients) +
+                             (made == Made::forked ? " forked processes ask one" : " processes ask one"),
                   .who = runner.who,
                   .unit = "/s",
                   .samples = runner.samples};
@@ -112,10 +125,11 @@ void fan_in(int clients, bool is_curve) {
 
 int main(int argc, char** argv) {
   return run(argc, argv,
-             {{"1-fan-in", [](const auto&) { fan_in(64, false); }},
-              {"2-curve",
+             {{"1-fan-in", [](const auto&) { fan_in(64, false, Made::executed); }},
+              {"2-forked", [](const auto&) { fan_in(64, false, Made::forked); }},
+              {"3-curve",
                [](const auto&) {
-                 for (const int clients : {1, 4, 16, 64}) fan_in(clients, true);
+                 for (const int clients : {1, 4, 16, 64}) fan_in(clients, true, Made::executed);
                }}},
              {{"ask", [](const auto& words) { ask(words); }},
               {"floor", [](const auto& words) { serve_epoll_echo(words.at(0)); }},
