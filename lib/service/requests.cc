@@ -116,6 +116,7 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
     std::string begin = wire::request_begin(id);
     // One id for both: the request is what that message is about.
     member_.send_in_pieces(id, peer, wire::in_conversation(begin, payload));
+    if (member_.sent_at() == 0) return;  // no way was ever lost
     if (const auto open = open_.find(id); open != open_.end()) open->second.sent_at = member_.sent_at();
   } catch (const PeerGone& gone) {
     const auto status = child_status ? child_status(peer) : std::nullopt;
@@ -136,6 +137,7 @@ std::string Requests::send(const std::string& peer, const Content& payload, Resp
   try {
     transmit(peer, id, payload);
   } catch (...) {
+    ++changes_;
     open_.erase(id);
     if (!asks(peer)) watched_.erase(peer);
     throw;
@@ -177,7 +179,8 @@ void Requests::answer(const std::string& id, Response response) {
   if (const auto found = open_.find(id); found != open_.end()) answer(found, std::move(response));
 }
 
-void Requests::answer(OpenRequests::iterator open, Response response) {
+void Requests::answer(OpenRequests::iterator open, Response&& response) {
+  ++changes_;
   if (open->second.callback) {
     due_.emplace_back(std::move(open->second.callback), std::move(response));
     remember(std::move(open_.extract(open).key()), "was answered already");
@@ -343,7 +346,7 @@ std::vector<Message> Requests::messages() {
   return taken;
 }
 
-const Requests::Open& Requests::open(const std::string& id) const {
+Requests::OpenRequests::iterator Requests::open(const std::string& id) {
   const auto found = open_.find(id);
   if (found == open_.end()) {
     const auto known =
@@ -352,22 +355,24 @@ const Requests::Open& Requests::open(const std::string& id) const {
                      (known == recent_.end() ? " was never made here" : std::string(" ") + known->second));
   }
   if (found->second.callback) throw UsageError("request " + id + " has a callback, which gets its response");
-  return found->second;
+  return found;
 }
 
 std::optional<Response> Requests::get(const std::string& id) {
-  if (!open(id).response) {
+  auto found = open(id);
+  if (!found->second.response) {
     member_.drain();
     settle();
+    found = open_.find(id);
   }
-  return hand_out(id);
+  if (found == open_.end() || !found->second.response) return std::nullopt;
+  return hand_out(found);
 }
 
-std::optional<Response> Requests::hand_out(const std::string& id) {
-  const auto found = open_.find(id);
-  if (found == open_.end() || !found->second.response) return std::nullopt;
-  Response response = std::move(*found->second.response);
-  remember(std::move(open_.extract(found).key()), "was answered, and its response was handed out already");
+Response Requests::hand_out(OpenRequests::iterator open) {
+  ++changes_;
+  Response response = std::move(*open->second.response);
+  remember(std::move(open_.extract(open).key()), "was answered, and its response was handed out already");
   return response;
 }
 
@@ -392,17 +397,18 @@ bool Requests::wait(Done&& done, os::Deadline deadline) {
 
 Response Requests::await(const std::string& id, os::Deadline deadline) {
   member_.expect_usable();
-  const std::string peer = open(id).peer;
+  auto awaited = open(id);
+  const std::string peer = awaited->second.peer;
+  std::uint64_t seen = changes_;
   const bool there = wait(
       [&] {
-        const auto found = open_.find(id);
-        return found == open_.end() || found->second.response;
+        if (std::exchange(seen, changes_) != changes_) awaited = open_.find(id);
+        return awaited == open_.end() || awaited->second.response;
       },
       deadline);
   if (!there) throw Timeout("'" + peer + "' has not answered in time; it is still there");
-  auto response = hand_out(id);
-  if (!response) (void)open(id);  // a callback has taken it: says so
-  return std::move(*response);
+  if (awaited == open_.end()) awaited = open(id);  // a callback has taken it: says so
+  return hand_out(awaited);
 }
 
 Response Requests::ask(const std::string& peer, const Content& payload, os::Deadline deadline) {
@@ -411,6 +417,7 @@ Response Requests::ask(const std::string& peer, const Content& payload, os::Dead
   try {
     return await(id, deadline);
   } catch (const Timeout&) {
+    ++changes_;
     open_.erase(id);
     remember(id, "had been given up: the answer came too late");
     throw;

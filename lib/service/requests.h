@@ -71,6 +71,7 @@ class Requests {
     std::optional<Response> response;
     std::uint64_t sent_at = 0;  // see Member::sent_at()
   };
+  using OpenRequests = std::map<std::string, Open>;
   struct Watched {
     Pid pid = 0;           // 0: it is not there; awaited until it is, or until its time is up
     os::UniqueFd process;  // empty: only its place on the bus will tell
@@ -82,9 +83,9 @@ class Requests {
   };
 
   /// What waits for an answer here. Throws UsageError for an id that has none, or a callback.
-  [[nodiscard]] const Open& open(const std::string& id) const;
-  /// nullopt: not there.
-  std::optional<Response> hand_out(const std::string& id);
+  [[nodiscard]] OpenRequests::iterator open(const std::string& id);
+  /// `open` is answered.
+  Response hand_out(OpenRequests::iterator open);
   /// What was asked of one that has ended meanwhile is not to be mixed up with what its successor is asked.
   void part_from_predecessor(const std::string& peer);
   void transmit(const std::string& peer, const std::string& id, const Content& payload);
@@ -98,9 +99,8 @@ class Requests {
   bool sort_inbox();  ///< true: there was something
   void look_after(const std::string& peer);
   void take_answer(const std::string& from, wire::Conversation& said);
-  using OpenRequests = std::map<std::string, Open>;
   void answer(const std::string& id, Response response);
-  void answer(OpenRequests::iterator open, Response response);
+  void answer(OpenRequests::iterator open, Response&& response);
   /// Those that were sent before so many ways had been lost; see Member::sent_at().
   static constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
   void fail_all(const std::string& peer, const std::exception_ptr& why, std::uint64_t sent_before = kAll);
@@ -112,6 +112,7 @@ class Requests {
 
   bus::Member& member_;
   OpenRequests open_;
+  std::uint64_t changes_ = 0;  // of them: answered, handed out, given up
   std::deque<std::pair<ResponseCallback, Response>> due_;
   std::vector<wire::Heard> others_;
   std::vector<wire::Heard> room_;  // for what arrives next
