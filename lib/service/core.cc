@@ -239,12 +239,12 @@ void Core::deliver(wire::Heard& heard, Activity& activity) {
   guarded("on_general_message", [&] { self_.on_general_message(message); });
 }
 
-void Core::answer(const Request& request) {
+void Core::answer(Request request) {
   // Whatever a handler throws concerns the requester; the service goes on.
   Answer answered = later;
   std::string failure;
   try {
-    answered = self_.handle_request(request);
+    answered = self_.take_request(std::move(request));  // its id and its sender stay
   } catch (const std::exception& error) {
     failure = setup_->expose_error_details ? error.what() : "Internal service error";
     complain(setup_->name,

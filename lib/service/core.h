@@ -65,7 +65,7 @@ class Core {
   void arm_watchdog(ready::Announcer& announcer);
   void turn();
   void deliver(wire::Heard& heard, Activity& activity);
-  void answer(const Request& request);
+  void answer(Request request);
   void tell_unhandled(Activity rest);
   void forget_ended_workers();
   void begin_to_end_workers();

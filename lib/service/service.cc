@@ -23,6 +23,7 @@ service::Requests& Service::requests() const { return core_->requests(); }
 
 void Service::on_start() { core_->callbacks.on_start(*this); }
 
+Answer Service::take_request(Request&& request) { return handle_request(request); }
 Answer Service::handle_request(const Request& request) {
   const auto& handler = core_->setup().callbacks.handle_request;
   if (!handler) throw UsageError("service '" + name() + "' takes no requests");

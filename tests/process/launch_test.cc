@@ -40,6 +40,27 @@ class Adder final : public Service {
   int sum_;
 };
 
+/// Keeps what it was asked last, and answers with what it was asked before.
+class Keeper final : public Service {
+ public:
+  struct Args {
+    template <class Archive>
+    void serialize(Archive& /*archive*/) {}
+  };
+  Keeper(ServiceSetup setup, Args /*args*/) : Service(std::move(setup)) {}
+  Answer take_request(Request&& request) override {
+    if (request.raw().json() == "\"\"") {
+      (void)std::move(request).take();
+      throw std::runtime_error("nothing to keep");
+    }
+    Content before = std::exchange(kept_, std::move(request).take());
+    return request.raw().is_null() ? std::move(before) : Content("was not moved");
+  }
+
+ private:
+  Content kept_;
+};
+
 /// A second thread, for as long as it lives.
 class SecondThread {
  public:
@@ -241,6 +262,21 @@ TEST_CASE_FIXTURE(Tidy, "B4: a registered class with parameters, forked") {
   Handle adder = ipcm_service("a", options);
   CHECK(adder.sync_request<int>(2, kHang) == 42);
   CHECK(adder.sync_request<int>(-42, kHang) == 0);
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "B4: a service may keep what it was asked without copying it, and is answered for all the same") {
+  Registry registry = builtin_services();
+  registry.add<Keeper>("keeper", "answers with what it was asked before");
+  ServiceOptions options;
+  options.class_name = "keeper";
+  options.registry = &registry;
+  Handle keeper = ipcm_service("k", options);
+  const std::string large(2'000'000, 'x');
+  CHECK(keeper.sync_request(large, kHang).content().is_null());
+  CHECK_THROWS_AS((void)keeper.sync_request("", kHang).content(), RemoteError);
+  CHECK(keeper.sync_request<std::string>("next", kHang) == large);
+  CHECK(keeper.sync_request<std::string>("last", kHang) == "next");
 }
 
 TEST_CASE_FIXTURE(Tidy, "B4: a built-in class with parameters, forked without naming a registry") {

@@ -34,6 +34,8 @@ class Request {
   [[nodiscard]] const std::string& id() const noexcept { return id_; }
   [[nodiscard]] const std::string& from() const noexcept { return from_; }
   [[nodiscard]] const Content& raw() const noexcept { return payload_; }
+  /// The same, moved out; what is left is null.
+  [[nodiscard]] Content take() && { return std::exchange(payload_, Content()); }
   template <class T>
   [[nodiscard]] T as() const {
     return payload_.as<T>("request");
@@ -135,6 +137,9 @@ class Service : public Requester {
   // To override. Each base version calls the callbacks of that name.
   virtual void on_start();
   virtual Answer handle_request(const Request& request);
+  /// The same for who keeps or hands on what was asked, and need not copy it (Request::take()). The base
+  /// version calls handle_request().
+  virtual Answer take_request(Request&& request);
   virtual void on_general_message(const Message& message);
   virtual void on_interval();
   virtual void on_activity(const Activity& activity);  ///< After the others, once a turn.

@@ -17,9 +17,9 @@ class Echo final : public Service {
   };
   Echo(ServiceSetup setup, Args args) : Service(std::move(setup)), prefix_(std::move(args.prefix)) {}
 
-  Answer handle_request(const Request& request) override {
+  Answer take_request(Request&& request) override {
     const bool is_string = !request.raw().is_bytes() && request.raw().json().starts_with('"');
-    if (prefix_.empty() || !is_string) return request.raw();
+    if (prefix_.empty() || !is_string) return std::move(request).take();
     return prefix_ + request.as<std::string>();
   }
 
