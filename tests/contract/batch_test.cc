@@ -465,37 +465,6 @@ TEST_CASE_FIXTURE(Tidy, "A16: what is lost while another peer is waited for is t
   CHECK(a.dropped() == 1);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A16: what was taken while something else was waited for is not told as lost later" *
-                            gathering()) {
-  const Guard guard = spawn_bus();
-  Client a = ipcm_connect("a", guard.info());
-  Forked b(slow("b", guard.info())), c(slow("c", guard.info()));
-  CHECK(b.hear() == "joined");
-  CHECK(c.hear() == "joined");
-  fill_way(a, "b");
-  fill_way(a, "c");
-  Batch batch = a.batch();
-  a.send_message("c", std::string(kLast / 2, 'x'));
-  const Watch both = a.member().loop().at(os::Clock::now(), [&] {
-    b.say("read");
-    c.say("read");
-  });
-  a.send_message("b", std::string(kLast, 'x'));
-  a.send_message("c", std::string(kLast, 'x'));
-  CHECK(b.wait() == ExitStatus::exited(0));
-  CHECK(c.wait() == ExitStatus::exited(0));
-
-  Forked next(staying("c", guard.info()));
-  CHECK(next.hear() == "joined");
-  fill_way(a, "c");
-  const Watch meanwhile = a.member().loop().at(os::Clock::now(), [&] {
-    next.kill(SIGKILL);
-    next.await_end();
-  });
-  CHECK_THROWS_AS(a.send_message("c", std::string(kLast, 'x')), PeerGone);
-  CHECK_NOTHROW(batch.flush());
-}
-
 TEST_CASE_FIXTURE(Tidy,
                   "A16: who can't send, having waited, is told once, and learns of what came meanwhile" *
                       kept_messages(false) * needs_processes()) {
