@@ -5,7 +5,7 @@ namespace ipcm::launcher {
 /// What `ipcm` returns; `ipcm session` returns its command's own status.
 enum class Status : int {
   done = 0,
-  answered_with_error = 1,  ///< the service got the request and said no
+  answered_with_error = 1,  ///< the service got the request and said no, or bytes
   usage = 2,                ///< the words were wrong, or no JSON
   gone = 3,                 ///< no such bus or peer, or it went away
   timed_out = 4,

@@ -14,10 +14,9 @@ namespace ipcm::launcher {
 namespace {
 
 constexpr const char* kExitStatuses =
-    "Exit status: 0 done; 1 the service answered with an error; 2 usage; 3 no such bus or peer, or it went "
-    "away;\n"
-    "4 timed out; 5 launch failed. Answers go to stdout, one JSON value a line; words for people go to "
-    "stderr.";
+    "Exit status: 0 done; 1 the service answered with an error, or with bytes; 2 usage; 3 no such bus\n"
+    "or peer, or it went away; 4 timed out; 5 launch failed. Answers go to stdout, one JSON value a\n"
+    "line; words for people go to stderr.";
 
 /// The parser takes a word like [1,2] for a list of its own and cuts it up; here it is somebody's JSON. Words
 /// of that form go through it with a mark in front, which nobody types.

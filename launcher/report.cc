@@ -69,6 +69,8 @@ Status report_error(const Options& options) noexcept {
     } catch (const RemoteError& error) {
       return say(options, {Status::answered_with_error, "answer",
                            "'" + error.peer() + "' answered with an error: " + error.what()});
+    } catch (const AnswerIsBytes& error) {
+      return say(options, {Status::answered_with_error, "answer", error.what()});
     } catch (const PeerGone& error) {
       return say(options, {Status::gone, "gone", error.what()});
     } catch (const Timeout& error) {
@@ -106,7 +108,7 @@ void print_line(const std::string& line) {
 void print_answer(const Response& response) {
   const Content& content = response.content();
   if (content.is_bytes())
-    throw ProtocolError("the answer of '" + response.from() + "' is no JSON but " +
+    throw AnswerIsBytes("the answer of '" + response.from() + "' is no JSON but " +
                         std::to_string(content.as_bytes().size()) +
                         " bytes, which are not printed; a program can ask for them");
   print_line(content.readable());

@@ -25,11 +25,17 @@ class OutputLost : public Error {
   int code_;
 };
 
+/// An answer that is no JSON: there is no line for it.
+class AnswerIsBytes : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Words for people, on stderr, if they asked for them.
 void tell(const Options& options, const std::string& sentence);
 /// A line on stdout. Throws OutputLost.
 void print_line(const std::string& line);
-/// An answer as a line of JSON. Throws what it failed with, and ProtocolError if it is bytes.
+/// An answer as a line of JSON. Throws what it failed with, and AnswerIsBytes.
 void print_answer(const Response& response);
 /// What was printed gets out. Throws OutputLost.
 void flush_output();

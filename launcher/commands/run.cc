@@ -115,21 +115,18 @@ class Run {
       const std::size_t number_of_request = slots_.front()->number;
       bytes_ -= slots_.front()->bytes;
       slots_.pop_front();
-      if (response.ok()) {
+      const auto numbered = [&](const Error& error) {
+        return std::string(error.what()) + " (request " + std::to_string(number_of_request) + ")";
+      };
+      try {
         print_answer(response);
         ++answered_;
-        continue;
-      }
-      try {
-        (void)response.content();
+      } catch (const OutputLost&) {
+        throw;
       } catch (const RemoteError& error) {
-        flush_output();
-        try {
-          throw RemoteError(error.peer(), std::string(error.what()) + " (request " +
-                                              std::to_string(number_of_request) + ")");
-        } catch (...) {
-          status_ = report_error(options_);
-        }
+        report(RemoteError(error.peer(), numbered(error)));
+      } catch (const AnswerIsBytes& error) {
+        report(AnswerIsBytes(numbered(error)));
       } catch (...) {
         flush_output();
         status_ = report_error(options_);
@@ -140,6 +137,17 @@ class Run {
     const bool done = slots_.size() < before;
     if (done && (slots_.empty() || from_stdin_)) flush_output();
     return done;
+  }
+
+  /// The others are asked all the same.
+  template <class E>
+  void report(const E& error) {
+    flush_output();
+    try {
+      throw error;
+    } catch (...) {
+      status_ = report_error(options_);
+    }
   }
 
   const Options& options_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ratio>
+#include <utility>
 
 #include "ipcm/error.h"
 #include "os/descriptor.h"
@@ -108,8 +109,9 @@ std::string Member::subject(const std::string& to, std::size_t messages) const {
          " from '" + name() + "' to '" + to + "' ";
 }
 
-PeerGone Member::not_taken_whole(const std::string& to, std::size_t messages) const {
-  return PeerGone(to, subject(to, messages) + "was not taken whole: it went away, or closed the connection");
+PeerGone Member::not_taken_whole(const HandedOver& handed) const {
+  const auto& [peer, messages] = handed.batch;
+  return PeerGone(peer, subject(peer, messages) + "was not taken whole: " + handed.why);
 }
 
 void Member::settle(const std::string& to, transport::Transport::Sent sent, const std::string& why,
@@ -127,27 +129,36 @@ void Member::settle(const std::string& to, transport::Transport::Sent sent, cons
       if (sending_ == Sending::queues) return;
       // Whom we wait for may wait for others, and they for what is gathered.
       if (batches_ > 0) hand_over_all();
-      // While we wait we also read, or two who send each other much would wait for ever. Who waits for fd()
-      // would not learn of what was read then.
-      // A way that ends meanwhile takes what waits for it along, and says so.
-      lost_way_ = false;
-      waits_for_ = to;
-      const std::uint64_t dropped = dropped_;
-      const bool taken =
-          loop_->run_until([&] { return transport_->queued_bytes(to) == 0; }, os::Deadline::after(kSendTime));
-      waits_for_.clear();
-      if (lost_way_ && dropped_ != dropped) throw not_taken_whole(to, messages);
-      if (!taken) {
-        transport_->abandon(to);
-        throw Timeout(subject(to, messages) +
-                      "was not taken within 60 s: the receiver does not read; the connection was closed");
-      }
-      if (has_messages()) loop_->nudge();
+      await_taken(to, messages);
   }
 }
 
+void Member::await_taken(const std::string& to, std::size_t messages) {
+  using Sent = transport::Transport::Sent;
+  const auto self = awaited_.insert(awaited_.end(), {{to, messages}, Sent::queued, {}});
+  bool taken = false;
+  try {
+    // While we wait we also read, or two who send each other much would wait for ever.
+    taken =
+        loop_->run_until([&] { return transport_->queued_bytes(to) == 0; }, os::Deadline::after(kSendTime));
+    if (!taken) transport_->abandon(to);
+  } catch (...) {
+    awaited_.erase(self);
+    throw;
+  }
+  const HandedOver handed = std::move(*self);
+  awaited_.erase(self);
+  if (has_messages()) loop_->nudge();  // who waits for fd() would not learn of what was read meanwhile
+  if (!taken)
+    throw Timeout(subject(to, messages) +
+                  "was not taken within 60 s: the receiver does not read; the connection was closed");
+  if (handed.lost) throw not_taken_whole(handed);
+  for (HandedOver& other : handed_over_)
+    if (other.batch.peer == to && other.sent == Sent::queued && !other.lost) other.sent = Sent::done;
+}
+
 Member::HandedOver Member::hand_over(const transport::Transport::Gathered& batch) {
-  HandedOver handed{batch, transport::Transport::Sent::full, {}, dropped_};
+  HandedOver handed{batch, transport::Transport::Sent::full, {}};
   try {
     handed.sent = transport_->send_gathered(batch.peer, handed.why);
   } catch (const Error& error) {
@@ -164,7 +175,7 @@ void Member::hand_over_all() {
 void Member::settle(const HandedOver& handed) {
   const auto& [peer, messages] = handed.batch;
   try {
-    if (handed.lost) throw not_taken_whole(peer, messages);
+    if (handed.lost) throw not_taken_whole(handed);
     settle(peer, handed.sent, handed.why, messages);
   } catch (...) {
     // Counted when they were gathered.
@@ -183,9 +194,9 @@ void Member::send_all_gathered(Failed&& failed) {
   hand_over_all();
   while (!handed_over_.empty()) {
     try {
-      // It stays where link_lost() finds it until its turn to be waited for.
+      // It stays where undelivered() finds it until its turn to be waited for.
       const HandedOver handed = std::move(handed_over_.front());
-      handed_over_.erase(handed_over_.begin());
+      handed_over_.pop_front();
       settle(handed);
     } catch (const std::exception& error) {
       failed(error);
@@ -354,12 +365,19 @@ void Member::heard(wire::Heard message) {
 void Member::link_lost(const std::string& peer) {
   ++peer_changes_;
   ++losses_;
-  if (!waits_for_.empty() && peer == waits_for_) lost_way_ = true;
-  for (HandedOver& handed : handed_over_)
-    if (handed.batch.peer == peer && handed.sent == transport::Transport::Sent::queued &&
-        handed.dropped != dropped_)
-      handed.lost = true;
   if (link_lost_) link_lost_(peer);
+}
+
+void Member::undelivered(const std::string& peer, std::size_t messages, const std::string& why) {
+  // Whoever waits for them, or will, is told by what that throws: once is enough.
+  bool is_told = false;
+  for (std::list<HandedOver>* waiting : {&awaited_, &handed_over_})
+    for (HandedOver& handed : *waiting) {
+      if (handed.batch.peer != peer || handed.sent != transport::Transport::Sent::queued) continue;
+      if (!std::exchange(handed.lost, true)) handed.why = why;
+      is_told = true;
+    }
+  if (!is_told) Receiver::undelivered(peer, messages, why);
 }
 
 void Member::dropped(const std::string& sentence) {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -109,6 +110,7 @@ class Member final : private transport::Receiver {
   void link_lost(const std::string& peer) override;
   void peers_changed() override { ++peer_changes_; }
   void dropped(const std::string& sentence) override;
+  void undelivered(const std::string& peer, std::size_t messages, const std::string& why) override;
   void stamp(Message& message, std::chrono::system_clock::time_point now);
   /// What is in the inbox is about to be taken: in order, and counted.
   void prepare_inbox();
@@ -118,17 +120,18 @@ class Member final : private transport::Receiver {
   /// `messages` that were handed over, and what came of it: throws if they can't be sent, and waits where a
   /// guest has to.
   [[nodiscard]] std::string subject(const std::string& to, std::size_t messages) const;
-  [[nodiscard]] PeerGone not_taken_whole(const std::string& to, std::size_t messages) const;
   void settle(const std::string& to, transport::Transport::Sent sent, const std::string& why,
               std::size_t messages);
-  /// A batch that the transport has been given, and what came of it is still to be said.
+  /// What the transport has been given, and what came of it is still to be said.
   struct HandedOver {
     transport::Transport::Gathered batch;
     transport::Transport::Sent sent;
     std::string why;
-    std::uint64_t dropped;  // see dropped_, at that time
-    bool lost = false;      // its way has ended before it was taken
+    bool lost = false;  // queued, and undelivered since
   };
+  /// Waits until what is queued for a peer was taken; throws if it is not.
+  void await_taken(const std::string& to, std::size_t messages);
+  [[nodiscard]] PeerGone not_taken_whole(const HandedOver& handed) const;
   [[nodiscard]] HandedOver hand_over(const transport::Transport::Gathered& batch);
   void hand_over_all();
   void settle(const HandedOver& handed);
@@ -145,13 +148,12 @@ class Member final : private transport::Receiver {
   std::uint32_t born_in_;
   bool left_ = false;
   unsigned batches_ = 0;
-  std::vector<HandedOver> handed_over_;
+  std::list<HandedOver> handed_over_;  // batches whose turn to be waited for will come
+  std::list<HandedOver> awaited_;      // one inside the other, if somebody sends where dropped() is told
   bool keeps_statistics_ = true;
   bool keeps_messages_ = false;
   std::uint64_t losses_ = 0, sent_at_ = 0;
-  std::string waits_for_;  // who is to take what is queued; empty: nobody is waited for
-  bool lost_way_ = false;  // to that one
-  bool paused_ = false;    // what the medium keeps may wait there until this was taken
+  bool paused_ = false;  // what the medium keeps may wait there until this was taken
   std::size_t inbox_bytes_ = 0;
   std::vector<wire::Heard> inbox_;
   std::uint64_t peer_changes_ = 0;

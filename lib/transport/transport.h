@@ -28,6 +28,10 @@ class Receiver {
   virtual void peers_changed() = 0;
   /// Something had to be thrown away; a sentence for people.
   virtual void dropped(const std::string& sentence) = 0;
+  /// The same of messages that were queued for a peer; before link_lost(), if its way ended.
+  virtual void undelivered(const std::string& peer, std::size_t messages, const std::string& why) {
+    dropped(std::to_string(messages) + " messages to '" + peer + "' were not delivered: " + why);
+  }
 };
 
 /// Who a peer is, as far as the medium tells.

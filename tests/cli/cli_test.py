@@ -234,12 +234,23 @@ class ServiceTroubleTest(TidyTest):
         self.assertIn("no luck today", result.err)
         self.assertIn("request 2", result.err)
 
-    def test_an_answer_that_is_bytes_is_refused_as_no_json(self):
+    def test_an_answer_that_is_bytes_is_told_as_an_error_is_and_the_others_are_asked_all_the_same(self):
         boot = os.path.join(os.environ["IPCM_TEST_CHILDREN"], "self_boot")
         words = ["--serializer", "Cereal", "--boot", boot]
-        result = self.ipcm("run", "speaker", *words, '"environment"', '"bytes"', status=USAGE)
-        self.assertEqual(len(result.answers), 1)
+        result = self.ipcm("run", "speaker", *words, '"environment"', '"bytes"', '"environment"', status=ANSWERED_WITH_ERROR)
+        self.assertEqual(len(result.answers), 2)
         self.assertIn("'speaker' is no JSON but 8 bytes", result.err)
+        self.assertIn("request 2", result.err)
+
+    def test_a_request_that_is_answered_with_bytes_has_the_status_of_an_error(self):
+        boot = os.path.join(os.environ["IPCM_TEST_CHILDREN"], "self_boot")
+        with self.bus("--serializer", "Cereal") as env:
+            self.ipcm("start", "speaker", "--boot", boot, env=env)
+            result = self.ipcm("--json", "request", "speaker", '"bytes"', env=env, status=ANSWERED_WITH_ERROR)
+            self.assertEqual(result.out, "")
+            told = json.loads(result.err)
+            self.assertEqual((told["kind"], told["status"]), ("answer", ANSWERED_WITH_ERROR))
+            self.assertIn("8 bytes", told["error"])
 
     def test_a_service_that_kills_itself_when_asked_is_gone(self):
         result = self.ipcm("run", "echo", "--boot", self.fake_boot("dies"), "1", status=GONE)

@@ -294,9 +294,9 @@ class TidyTest(unittest.TestCase):
         return result
 
     @contextlib.contextmanager
-    def bus(self):
+    def bus(self, *options):
         """A bus that is taken down in the end; yields the environment of who uses it."""
-        made = json.loads(self.ipcm("--json", "bus", "new").out)
+        made = json.loads(self.ipcm("--json", "bus", "new", *options).out)
         info = json.dumps(made["info"])
         env = dict(self.env, IPCM_INFO=info, ROUTE=made["route"])
         try:

@@ -7,7 +7,9 @@
 #include <array>
 #include <csignal>
 
+#include "bus/member.h"
 #include "contract.h"
+#include "os/pipe.h"
 #include "os/random.h"
 
 using namespace ipcm;
@@ -394,4 +396,97 @@ TEST_CASE_FIXTURE(Tidy, "A16: a service's queue for one who does not read has it
   constexpr int kLimit = 64 * 1024 * 1024 / 4000;
   CHECK(sent > kLimit * 9 / 10);
   CHECK(sent < kLimit * 13 / 10);  // letters of 91 kinds: JSON::Zstd saves a fifth at most
+}
+
+namespace {
+
+/// Fills the way to a peer that does not read: what is sent to it next has to wait.
+void fill_way(const Client& client, const std::string& peer) {
+  const Message message{"filler", client.id(), peer, 1, 0, false, Content(std::string(10'000, 'x'))};
+  std::string why;
+  while (client.member().transport().send(message, why) == transport::Transport::Sent::done) {
+  }
+}
+
+/// One who reads nothing until it is told to; then all up to a message of this size.
+constexpr std::size_t kLast = 9000;
+std::function<int(Lines&)> slow(const std::string& name, const BusInfo& info) {
+  return [=](Lines& test) {
+    Client client = ipcm_connect(name, info);
+    test.say("joined");
+    test.hear();
+    for (;;)
+      for (const Message& message : client.wait_for_messages(kHang))
+        if (message.content.as<std::string>().size() == kLast) return 0;
+  };
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "A16: what is lost while another peer is waited for is told once" * gathering()) {
+  const Guard guard = spawn_bus();
+  Client a = ipcm_connect("a", guard.info());
+  Strings told;
+  a.on_diagnostic([&](const std::string& sentence) { told.push_back(sentence); });
+  const auto lose_c_while_b_is_waited_for = [&](bool flushes) {
+    Forked b(slow("b", guard.info())), c(staying("c", guard.info()));
+    CHECK(b.hear() == "joined");
+    CHECK(c.hear() == "joined");
+    fill_way(a, "b");
+    fill_way(a, "c");
+    {
+      Batch batch = a.batch();
+      a.send_message("c", 1);
+      a.send_message("c", 2);
+      // The loop runs only where somebody is waited for.
+      const Watch meanwhile = a.member().loop().at(os::Clock::now(), [&] {
+        c.kill(SIGKILL);
+        c.await_end();
+        b.say("read");
+      });
+      a.send_message("b", std::string(kLast, 'x'));
+      CHECK(b.wait() == ExitStatus::exited(0));
+      CHECK(told.empty());
+      if (flushes) {
+        const auto gone = thrown_by<PeerGone>([&] { batch.flush(); });
+        CHECK(gone.peer() == "c");
+        CHECK(contains(gone.what(), "the batch of 2 messages from 'a' to 'c' was not taken whole"));
+        batch.flush();  // it was said
+      }
+    }
+    CHECK(a.statistics().sent.at("c") == 0);
+  };
+  lose_c_while_b_is_waited_for(true);
+  CHECK(told.empty());
+  CHECK(a.dropped() == 0);
+  lose_c_while_b_is_waited_for(false);
+  REQUIRE(told.size() == 1);
+  CHECK(contains(told[0], "the batch of 2 messages from 'a' to 'c' was not taken whole"));
+  CHECK(a.dropped() == 1);
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "A16: who can't send, having waited, is told once, and learns of what came meanwhile" *
+                      kept_messages(false) * needs_processes()) {
+  const Guard guard = spawn_bus();
+  Client a = ipcm_connect("a", guard.info());
+  Client d = ipcm_connect("d", guard.info());
+  d.send_message("a", "before");
+  CHECK(collect(a, 1).size() == 1);
+  Strings told;
+  a.on_diagnostic([&](const std::string& sentence) { told.push_back(sentence); });
+  Forked c(staying("c", guard.info()));
+  CHECK(c.hear() == "joined");
+  fill_way(a, "c");
+  const Watch meanwhile = a.member().loop().at(os::Clock::now(), [&] {
+    d.send_message("a", "meanwhile");
+    c.kill(SIGKILL);
+    c.await_end();
+  });
+  const auto gone = thrown_by<PeerGone>([&] { a.send_message("c", 1); });
+  CHECK(gone.peer() == "c");
+  CHECK(told.empty());
+  CHECK(a.dropped() == 0);
+  CHECK(os::is_readable(a.fd()));
+  CHECK(collect_contents(a, 1) == Strings{R"("meanwhile")"});
 }

@@ -200,6 +200,29 @@ TEST_CASE_FIXTURE(Tidy, "SQLite: while somebody else holds its lock, a message w
   CHECK(collect(a, 1)[0].content == Content("later"));
 }
 
+TEST_CASE_FIXTURE(Tidy,
+                  "SQLite: who sends meanwhile is told if the receiver is gone when that lock is free") {
+  const Guard guard = ipcm_spawn(sqlite());
+  Client a = ipcm_connect("a", guard.info());
+  std::vector<std::string> told;
+  a.on_diagnostic([&](const std::string& sentence) { told.push_back(sentence); });
+  Forked b(test::member("b", guard.info().text(), stays));
+  CHECK(b.hear() == "joined");
+  Foreign perl(guard.info().route);
+  perl.run("BEGIN EXCLUSIVE");
+  // The loop runs only while the message waits.
+  const Watch meanwhile = a.member().loop().at(os::Clock::now(), [&] {
+    b.kill(SIGKILL);
+    b.await_end();
+    perl.run("COMMIT");
+  });
+  const auto gone = thrown_by<PeerGone>([&] { a.send_message("b", 1); });
+  CHECK(gone.peer() == "b");
+  CHECK(contains(gone.what(), "its process is gone"));
+  CHECK(told.empty());
+  CHECK(a.statistics().sent.empty());
+}
+
 TEST_CASE_FIXTURE(Tidy, "SQLite: a file that was there stays, without what the bus had in it") {
   const std::string route = directory() + "/given.sqlite";
   {

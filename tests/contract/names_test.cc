@@ -1,11 +1,13 @@
 // Who is on a bus, and who can have which name: A7 to A9.
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "contract.h"
@@ -122,6 +124,51 @@ TEST_CASE_FIXTURE(Tidy, "A9: a dead process's name is had, and its leftovers are
     CHECK(b.wait() == ExitStatus::exited(0));
   }
   CHECK(a.peers().empty());
+}
+
+TEST_CASE_FIXTURE(Tidy, "A9: who can't join leaves nothing behind, at whichever step it failed" *
+                            needs_processes()) {
+  const Guard guard = spawn_bus();
+  Client a = ipcm_connect("a", guard.info());
+  if (keeps_messages()) {
+    ipcm_connect("b", guard.info()).suspend();
+    a.send_message("b", 1);
+  }
+  Forked b([&](Lines& test) {
+    rlimit enough{};
+    if (::getrlimit(RLIMIT_NOFILE, &enough) != 0) return 1;
+    // One descriptor more each time: so each step that needs one is the first to have none.
+    for (rlimit tight{0, enough.rlim_max};; ++tight.rlim_cur) {
+      if (tight.rlim_cur > enough.rlim_cur || ::setrlimit(RLIMIT_NOFILE, &tight) != 0) return 2;
+      std::optional<Client> client;
+      try {
+        client.emplace(ipcm_reconnect("b", guard.info()));
+      } catch (const Error&) {
+        // Told below, when there is room again.
+      }
+      if (::setrlimit(RLIMIT_NOFILE, &enough) != 0) return 3;
+      test.say(client ? "joined" : "failed");
+      test.hear();
+      if (!client) continue;
+      test.say(keeps_messages() ? collect_contents(*client, 1).at(0) : "");
+      test.hear();
+      break;
+    }
+    return 0;
+  });
+  int failures = 0;
+  for (; b.hear() == "failed"; ++failures) {
+    CHECK(a.peer_exists("b") == keeps_messages());
+    CHECK_FALSE(a.peer_active("b"));
+    CHECK_FALSE(a.peer_pid("b"));
+    b.say("again");
+  }
+  CHECK(failures > 3);
+  CHECK(a.peer_pid("b") == b.pid());
+  b.say("read");
+  CHECK(b.hear() == (keeps_messages() ? "1" : ""));
+  b.say("leave");
+  CHECK(b.wait() == ExitStatus::exited(0));
 }
 
 TEST_CASE_FIXTURE(Tidy, "A9: which names can't be") {

@@ -41,8 +41,8 @@ struct Statistics {
 /// A peer that is not there shows when send_message() is called; one that has gone since, when the batch goes
 /// out: flush(), or the call that sends it, throws PeerGone and says how many messages that were. The end of
 /// the object does not throw: messages that could not be sent are counted as dropped() and told to
-/// on_diagnostic(). It blocks as long as flush() does: while the receiver's socket is full, at most 60 s.
-/// Call flush() where a lost message matters.
+/// on_diagnostic(). It blocks as long as flush() does: while a receiver's socket is full, at most 60 s for
+/// each. Call flush() where a lost message matters.
 ///
 /// May be nested: each end sends everything. Must end before its Client (which may be moved) is destroyed;
 /// inert in a forked child, where what was gathered stays the parent's.

@@ -331,8 +331,7 @@ void ConnectionUnix::close(Id id, const std::string& why) {
   connection->watch.stop();
   if (!why.empty()) receiver_.dropped(why);
   if (connection->queued_messages() > 0)
-    receiver_.dropped(std::to_string(connection->queued_messages()) + " messages to '" + connection->peer +
-                      "' were not delivered: it closed the connection");
+    receiver_.undelivered(connection->peer, connection->queued_messages(), "it closed the connection");
   if (connection->peer.empty()) return;
   const auto at = by_peer_.find(connection->peer);
   if (at != by_peer_.end() && at->second == id) {

@@ -31,21 +31,15 @@ DatabaseTransport::DatabaseTransport(const transport::JoinRequest& request, Loop
                .try_again_later = [this] { try_again_later(); },
                .bus_is_gone = [this](const std::string& why) { note_break(why); }}),
       presence_(*store_, loop_, receiver_, links_, place_.id(), [this] { on_news(); }) {
-  {
-    const Patience patience(*store_);
-    // What leads nowhere shows now, not with the first message.
-    (void)store_->row(place_.id());
-    if (request_.anonymous) return;
-    past_ = place_.claim();
-  }
-  try {
-    store_->watch(loop_, place_.id(), [this] { on_news(); });
-  } catch (...) {
-    leave({});
-    throw;
-  }
-  joined_ = true;
+  const Patience patience(*store_);
+  // What leads nowhere shows now, not with the first message.
+  (void)store_->row(place_.id());
+  if (request_.anonymous) return;
+  store_->watch(loop_, place_.id(), [this] { on_news(); });
   soon_ = loop_.at(os::Clock::now(), [this] { on_news(); });  // what waits here already
+  // Last of all: the place would stay, with a message that waits for it, if something failed after this.
+  past_ = place_.claim();
+  joined_ = true;
 }
 
 DatabaseTransport::~DatabaseTransport() {

@@ -155,7 +155,8 @@ void Outbox::flush() {
     }
     const std::string to = queue_.front().to;
     queue_.pop_front();
-    if (attempt != Attempt::done) receiver_.dropped("a message to '" + to + "' was not delivered: " + why);
+    if (attempt == Attempt::gone) receiver_.undelivered(to, 1, why);
+    if (attempt == Attempt::full) receiver_.dropped("a message to '" + to + "' was not delivered: " + why);
   }
 }
 

@@ -146,8 +146,7 @@ void MailboxTransport::flush(const std::string& peer) {
 void MailboxTransport::lose(const std::string& peer, const std::string& why) {
   const auto link = links_.extract(peer);
   if (link.empty()) return;
-  if (const auto waiting = link.mapped().queue.size(); waiting > 0)
-    receiver_.dropped(std::to_string(waiting) + " messages to '" + peer + "' were not delivered: " + why);
+  if (const auto waiting = link.mapped().queue.size(); waiting > 0) receiver_.undelivered(peer, waiting, why);
   receiver_.link_lost(peer);
 }
 

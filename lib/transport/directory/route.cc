@@ -198,17 +198,32 @@ Route::Seat Route::claim(const std::string& name, const std::string& note, bool 
   HeldLock::Attempt attempt;
   auto lock = HeldLock::acquire(directory_, lock_file_of(seat.disk_name), note, attempt);
   if (!lock) throw NameTaken(name, attempt.holder, directory_.path());
+  seat.lock = std::move(*lock);
+  try {
+    make_room(seat, attempt, reconnect);
+  } catch (...) {
+    // Left behind, the lock would say of who is away that it is dead; one that said so before goes on to.
+    if (attempt.left)
+      seat.lock.put_back(attempt.left_by);
+    else
+      seat.lock.release(directory_);
+    throw;
+  }
+  return seat;
+}
+
+void Route::make_room(Seat& seat, const HeldLock::Attempt& attempt, bool reconnect) const {
   if (directory_.look(seat.disk_name).kind != os::FileKind::none) {
     const auto pid = noted_pid(seat.disk_name);
     const bool away = traits_.keeps_messages && !pid && !attempt.left;
     const bool expired = away && suspended_until(seat.disk_name).value_or(1e300) < os::wall_clock_seconds();
     const bool leftover = is_leftover(seat.disk_name, attempt);
     if (!leftover && !expired && !(away && reconnect)) {
-      lock->release(directory_);
+      seat.lock.release(directory_);
       if (away)
-        throw NameTaken("the name '" + name +
+        throw NameTaken("the name '" + seat.name +
                         "' is that of a suspended peer; take it up with ipcm_reconnect");
-      throw NameTaken(name, pid.value_or(0), directory_.path());
+      throw NameTaken(seat.name, pid.value_or(0), directory_.path());
     }
     if (!reconnect || expired || !traits_.keeps_messages) {
       // A program that became another one by exec gets what it had put back for that.
@@ -217,8 +232,6 @@ Route::Seat Route::claim(const std::string& name, const std::string& note, bool 
     }
   }
   if (traits_.keeps_messages) directory_.remove_file(seat.disk_name + ".suspend");
-  seat.lock = std::move(*lock);
-  return seat;
 }
 
 bool Route::is_younger_than_us(const std::string& disk_name) const {

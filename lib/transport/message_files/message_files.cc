@@ -59,6 +59,8 @@ MessageFiles::MessageFiles(const JoinRequest& request, Loop& loop, Receiver& rec
     arrivals_ = std::make_unique<os::DirectoryWatch>(mailbox_->directory().short_path("."),
                                                      os::DirectoryWatch::Of::arrivals);
     arriving_ = loop_.watch(arrivals_->fd(), EPOLLIN, [this](std::uint32_t) { on_arrival(); });
+    // What came before the watch did: nothing else tells of it.
+    if (mailbox_->directory().count_names(Mailbox::kReady) > 0) look_soon();
     announce();
   } catch (...) {
     // What was kept for us stays for the next attempt; what somebody else has just made is his.
@@ -68,8 +70,6 @@ MessageFiles::MessageFiles(const JoinRequest& request, Loop& loop, Receiver& rec
       seat_.lock.release(route);
     throw;
   }
-  // What came before the watch did: nothing else tells of it.
-  if (mailbox_->directory().count_names(Mailbox::kReady) > 0) look_soon();
 }
 
 MessageFiles::~MessageFiles() { leave_silently(); }
