@@ -89,9 +89,9 @@ class Route {
   void remove_all_of(const std::string& disk_name, bool put_back_too = true) const noexcept;
   /// The real name behind a file name; nullopt: somebody who is just coming, or just going.
   [[nodiscard]] std::optional<std::string> real_name(const std::string& disk_name) const;
-  /// Its pid was noted after this process began: by this process.
   /// For who has that lock: clears away what is left under the name, or throws NameTaken.
   void make_room(Seat& seat, const HeldLock::Attempt& attempt, bool reconnect) const;
+  /// Its pid was noted after this process began: by this process.
   [[nodiscard]] bool is_younger_than_us(const std::string& disk_name) const;
   [[nodiscard]] std::optional<double> suspended_until(const std::string& disk_name) const;
   [[nodiscard]] std::optional<Pid> noted_pid(const std::string& disk_name) const;
