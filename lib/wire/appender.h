@@ -2,7 +2,6 @@
 
 #include <charconv>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -26,8 +25,7 @@ class Appender {
   static constexpr std::size_t kLongestNumber = 20;
 
   void text(std::string_view text) {
-    std::memcpy(room(text.size()), text.data(), text.size());
-    at_ += text.size();
+    at_ += text.copy(room(text.size()), text.size());  // not memcpy(): an empty one may be nowhere
   }
   void number(std::uint64_t number) {
     char* const begin = room(kLongestNumber);
@@ -44,7 +42,7 @@ class Appender {
     }
     char* const begin = room(utf8.size() + 2);
     begin[0] = '"';
-    std::memcpy(begin + 1, utf8.data(), utf8.size());
+    (void)utf8.copy(begin + 1, utf8.size());
     begin[utf8.size() + 1] = '"';
     at_ += utf8.size() + 2;
   }
