@@ -433,6 +433,7 @@ TEST_CASE_FIXTURE(Tidy, "D5: a peer that restarts under a new pid: where message
 TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its memory, and senders wait" *
                             needs_processes()) {
   const Guard guard = spawn_bus();
+  constexpr auto kFloodHang = 6 * kHang;  // hundreds of megabytes, with sanitizers, into a database
   Client slow = ipcm_connect("slow", guard.info());
   Client quick = ipcm_connect("quick", guard.info());
   // A service never blocks: what does not go out is queued, up to a limit, then refused with words.
@@ -448,7 +449,7 @@ TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its
     return self.client().pending_sends();
   };
   Handle flood = start_on(guard.info(), "flood", options);
-  const auto refused = flood.sync_request<std::string>("flood", kHang);
+  const auto refused = flood.sync_request<std::string>("flood", kFloodHang);
   CHECK(contains(refused, "'slow'"));
   CHECK(contains(refused, "does not read"));
   // It looks, and never takes: until it has had enough for others, and looks no more.
@@ -458,8 +459,8 @@ TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its
       had_enough = !os::is_readable(slow.fd());
       continue;
     }
-    const auto pending = flood.sync_request<std::size_t>("pending", kHang);
-    if (pending == 0) (void)flood.sync_request("flood", kHang);
+    const auto pending = flood.sync_request<std::size_t>("pending", kFloodHang);
+    if (pending == 0) (void)flood.sync_request("flood", kFloodHang);
     had_enough = pending > 0 && !os::is_readable(slow.fd());
   }
   quick.send_message("flood", "others are served");
