@@ -25,14 +25,21 @@ constexpr std::size_t kStep = 2048;
 }  // namespace
 
 std::string copy_of(std::string_view bytes) {
-  constexpr std::size_t kRoom = 256;
   if (bytes.size() <= kStep) return std::string(bytes);
+  return copy_of(bytes, [](std::string_view) {});
+}
+
+std::string copy_of(std::string_view bytes, const std::function<void(std::string_view)>& look) {
+  constexpr std::size_t kRoom = 256;
   std::string copy;
   // With room behind it: malloc() puts a copy of the copy right there, and sizes in whole pages would put
   // that in the same place of its page.
   copy.reserve(bytes.size() + kRoom);
-  for (; !bytes.empty(); bytes.remove_prefix(std::min(kStep, bytes.size())))
+  for (; !bytes.empty(); bytes.remove_prefix(std::min(kStep, bytes.size()))) {
+    const std::size_t before = copy.size();
     copy.append(bytes.substr(0, kStep));
+    look(std::string_view(copy).substr(before));
+  }
   return copy;
 }
 

@@ -195,7 +195,7 @@ class CerealSerializer final : public Serializer {
     return read_as(bytes, receiver, true);
   }
 
-  [[nodiscard]] Heard hear_in_pieces(std::string_view head, std::string body, std::string_view tail,
+  [[nodiscard]] Heard hear_in_pieces(std::string_view head, Body body, std::string_view tail,
                                      std::string_view receiver) const override {
     if (head.empty()) return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
     Reader reader(head);
@@ -204,8 +204,8 @@ class CerealSerializer final : public Serializer {
       if (!tail.empty() || !reader.has_string())
         return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
       const std::string_view around = reader.string();
-      if (!reader.rest().empty()) body.insert(0, reader.rest());
-      hear_bytes(heard, around, std::move(body));
+      if (!reader.rest().empty()) body.bytes.insert(0, reader.rest());
+      hear_bytes(heard, around, std::move(body.bytes));
       complete(heard, receiver);
       return heard;
     }
@@ -213,9 +213,9 @@ class CerealSerializer final : public Serializer {
       return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
     const auto size = reader.number<std::uint64_t>();
     const std::string_view before = reader.rest();
-    const bool is_whole = size == before.size() + body.size() + tail.size();
+    const bool is_whole = size == before.size() + body.bytes.size() + tail.size();
     if (is_whole && before.empty() && tail.empty() && is_payload(body)) {
-      heard.message.content = Content::trusted_json(std::move(body));
+      heard.message.content = Content::trusted_json(std::move(body.bytes));
     } else if (is_whole) {
       heard.said = read_own_conversation(before, body, tail);
     }

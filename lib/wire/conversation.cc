@@ -25,7 +25,7 @@ bool is_payload(std::string_view text) noexcept {
   return !text.empty() && text.front() > ' ' && text.back() > ' ' && is_ascii_json(text, kDeepest - kAround);
 }
 
-std::optional<Conversation> read_own_conversation(std::string_view before, std::string& payload,
+std::optional<Conversation> read_own_conversation(std::string_view before, Body& payload,
                                                   std::string_view after) {
   std::string around;
   around.reserve(before.size() + kPayloadStandIn.size() + after.size());
@@ -33,7 +33,7 @@ std::optional<Conversation> read_own_conversation(std::string_view before, std::
   if (!read_own_conversation(around.append(before).append(kPayloadStandIn).append(after), said) ||
       said->payload.json() != kPayloadStandIn || !is_payload(payload))
     return std::nullopt;
-  said->payload = Content::trusted_json(std::move(payload));
+  said->payload = Content::trusted_json(std::move(payload.bytes));
   return said;
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "ipcm/message.h"
+#include "wire/body.h"
 #include "wire/pieces.h"
 
 namespace ipcm::wire {
@@ -44,11 +45,14 @@ struct Heard {
 
 /// The same of a content in three pieces, of which the payload is one: it becomes that without being copied.
 /// nullopt: it is to be read otherwise, and `payload` is as before.
-[[nodiscard]] std::optional<Conversation> read_own_conversation(std::string_view before, std::string& payload,
+[[nodiscard]] std::optional<Conversation> read_own_conversation(std::string_view before, Body& payload,
                                                                 std::string_view after);
 /// Where the payload is checked by itself: one value in ASCII, with nothing around it, that can stand in the
 /// content of a message.
 [[nodiscard]] bool is_payload(std::string_view text) noexcept;
+[[nodiscard]] inline bool is_payload(const Body& body) noexcept {
+  return body.is_plain_string || is_payload(body.bytes);
+}
 /// Stands where a payload is, for reading what is around it.
 inline constexpr std::string_view kPayloadStandIn = "0";
 

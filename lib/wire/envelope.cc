@@ -177,16 +177,16 @@ Heard hear_envelope(std::string_view text, std::string_view receiver) {
   return heard;
 }
 
-std::optional<Heard> hear_envelope(std::string_view head, std::string& body, std::string_view tail,
+std::optional<Heard> hear_envelope(std::string_view head, Body& body, std::string_view tail,
                                    std::string_view receiver) {
   if (!head.ends_with(':') || !tail.starts_with('}')) return std::nullopt;
   std::string rest;
   rest.reserve(head.size() + kPayloadStandIn.size() + tail.size());
   auto heard = hear_envelope(rest.append(head).append(kPayloadStandIn).append(tail), receiver);
   Content& content = heard.said ? heard.said->payload : heard.message.content;
-  if (content.json() != kPayloadStandIn || !is_payload(body) || (!heard.said && body == "null"))
+  if (content.json() != kPayloadStandIn || !is_payload(body) || (!heard.said && body.bytes == "null"))
     return std::nullopt;
-  content = Content::trusted_json(std::move(body));
+  content = Content::trusted_json(std::move(body.bytes));
   return heard;
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "ipcm/message.h"
+#include "wire/body.h"
 #include "wire/conversation.h"
 #include "wire/pieces.h"
 
@@ -30,8 +31,8 @@ void append_envelope(std::string& into, const Message& message, const ContentPie
 /// The same of a message in three pieces, as write_envelope() has made them, without putting it together:
 /// `body` becomes what its content or its payload says, and is checked by itself. nullopt: it is to be read
 /// as a whole, and `body` is as before.
-[[nodiscard]] std::optional<Heard> hear_envelope(std::string_view head, std::string& body,
-                                                 std::string_view tail, std::string_view receiver);
+[[nodiscard]] std::optional<Heard> hear_envelope(std::string_view head, Body& body, std::string_view tail,
+                                                 std::string_view receiver);
 
 /// The first frame on a connection: who is calling.
 [[nodiscard]] std::string write_hello(std::string_view name);

@@ -26,7 +26,7 @@ class JsonSerializer final : public Serializer {
   [[nodiscard]] Heard hear(std::string_view bytes, std::string_view receiver) const override {
     return hear_envelope(bytes, receiver);
   }
-  [[nodiscard]] Heard hear_in_pieces(std::string_view head, std::string body, std::string_view tail,
+  [[nodiscard]] Heard hear_in_pieces(std::string_view head, Body body, std::string_view tail,
                                      std::string_view receiver) const override {
     if (auto heard = hear_envelope(head, body, tail, receiver)) return std::move(*heard);
     return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
@@ -73,10 +73,10 @@ Content Serializer::read_content(std::string_view bytes) const {
   return Content::trusted_json(read_value(bytes));  // which has checked it
 }
 
-Heard Serializer::hear_in_pieces(std::string_view head, std::string body, std::string_view tail,
+Heard Serializer::hear_in_pieces(std::string_view head, Body body, std::string_view tail,
                                  std::string_view receiver) const {
-  if (!head.empty()) body.insert(0, head);
-  return hear(body.append(tail), receiver);
+  if (!head.empty()) body.bytes.insert(0, head);
+  return hear(body.bytes.append(tail), receiver);
 }
 
 std::shared_ptr<const Serializer> make_serializer(const BusInfo& info) {

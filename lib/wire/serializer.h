@@ -7,6 +7,7 @@
 
 #include "ipcm/bus.h"
 #include "ipcm/message.h"
+#include "wire/body.h"
 #include "wire/conversation.h"
 #include "wire/pieces.h"
 
@@ -35,7 +36,7 @@ class Serializer {
     return {read(bytes, receiver)};
   }
   /// The same of one that came in three pieces, as write_in_pieces() has made them; the body is large.
-  [[nodiscard]] virtual Heard hear_in_pieces(std::string_view head, std::string body, std::string_view tail,
+  [[nodiscard]] virtual Heard hear_in_pieces(std::string_view head, Body body, std::string_view tail,
                                              std::string_view receiver) const;
   /// Whether bytes that read() refused come from somebody who speaks this serializer all the same, and made
   /// a mistake: then only that message is lost, not the connection it came on.

@@ -178,14 +178,15 @@ TEST_CASE_FIXTURE(Tidy,
         if (head + tail > whole.size()) continue;
         CAPTURE(head);
         CAPTURE(tail);
-        Heard heard =
-            serializer->hear_in_pieces(whole.substr(0, head), whole.substr(head, whole.size() - head - tail),
-                                       whole.substr(whole.size() - tail), "me");
+        Heard heard = serializer->hear_in_pieces(whole.substr(0, head),
+                                                 Body(whole.substr(head, whole.size() - head - tail)),
+                                                 whole.substr(whole.size() - tail), "me");
         CHECK(std::move(heard).whole().content == expected);
       }
     }
   }
-  CHECK_THROWS_AS((void)serializer->hear_in_pieces(with_bytes("{}", ""), "body", "", "me"), ProtocolError);
+  CHECK_THROWS_AS((void)serializer->hear_in_pieces(with_bytes("{}", ""), Body("body"), "", "me"),
+                  ProtocolError);
 }
 
 TEST_CASE_FIXTURE(Tidy,
@@ -227,7 +228,7 @@ TEST_CASE_FIXTURE(
     std::string wrong = whole;
     wrong.replace(begin, 8, length);
     CHECK(contains(refusal(wrong), "ends too early"));
-    CHECK_THROWS_AS((void)serializer->hear_in_pieces(wrong, "", "", "me"), ProtocolError);
+    CHECK_THROWS_AS((void)serializer->hear_in_pieces(wrong, Body(""), "", "me"), ProtocolError);
   }
   for (const std::size_t size : {kRequest.size() - 1, kRequest.size() + 1, std::size_t{1}}) {
     std::string wrong = whole;

@@ -506,3 +506,31 @@ TEST_CASE_FIXTURE(Tidy, "JSON::Zstd: a build without it says so") {
 }
 
 #endif
+
+TEST_CASE_FIXTURE(
+    Tidy, "body: a string that is copied is known to be plain, however long it is, and nothing else is") {
+  for (const std::size_t size :
+       {0UL, 1UL, 2045UL, 2046UL, 2047UL, 2048UL, 4093UL, 4094UL, 4095UL, 100000UL}) {
+    CAPTURE(size);
+    const std::string text = '"' + std::string(size, 'x') + '"';
+    const Body body = Body::copy_of(text);
+    CHECK(body.bytes == text);
+    CHECK(body.is_plain_string);
+    for (const std::size_t at : {std::size_t{1}, size / 2, size}) {
+      if (at == 0 || at > size) continue;
+      for (const char wrong : {'"', '\\', '\n', '\xC3'}) {
+        std::string other = text;
+        other[at] = wrong;
+        CAPTURE(at);
+        CHECK(Body::copy_of(other).bytes == other);
+        CHECK_FALSE(Body::copy_of(other).is_plain_string);
+      }
+    }
+    CHECK_FALSE(Body::copy_of(text.substr(1)).is_plain_string);
+    CHECK_FALSE(Body::copy_of(text.substr(0, size + 1)).is_plain_string);
+    CHECK_FALSE(Body::copy_of(text + "x").is_plain_string);
+    CHECK_FALSE(Body::copy_of(text + '"').is_plain_string);
+    CHECK_FALSE(Body::copy_of("x" + text).is_plain_string);
+  }
+  CHECK_FALSE(Body::copy_of("").is_plain_string);
+}

@@ -42,7 +42,7 @@ TEST_CASE_FIXTURE(Tidy, "shared memory: what is put is taken, and its place is u
     const auto place = writer.put(text);
     REQUIRE(place);
     CHECK(place->offset == 0);
-    CHECK((reader.take(*place) == text));
+    CHECK((reader.take(*place).bytes == text));
   }
   CHECK(memory_of(writer) <= 2 * kMiB);
 }
@@ -56,7 +56,7 @@ TEST_CASE_FIXTURE(Tidy,
   std::size_t refused = 0, wrapped = 0;
   for (int i = 0; i < 3000; ++i) {
     if (dice.below(2) == 0 && !open.empty()) {
-      CHECK((reader.take(open.front().first) == open.front().second));
+      CHECK((reader.take(open.front().first).bytes == open.front().second));
       open.pop_front();
       continue;
     }
@@ -72,7 +72,8 @@ TEST_CASE_FIXTURE(Tidy,
   }
   CHECK(refused > 0);
   CHECK(wrapped > 0);
-  for (; !open.empty(); open.pop_front()) CHECK((reader.take(open.front().first) == open.front().second));
+  for (; !open.empty(); open.pop_front())
+    CHECK((reader.take(open.front().first).bytes == open.front().second));
 }
 
 TEST_CASE_FIXTURE(Tidy, "shared memory: one message may fill all of it, and then nothing else has room") {
@@ -83,7 +84,7 @@ TEST_CASE_FIXTURE(Tidy, "shared memory: one message may fill all of it, and then
   const auto place = writer.put(all);
   REQUIRE(place);
   CHECK_FALSE(writer.put("y"));
-  CHECK((reader.take(*place) == all));
+  CHECK((reader.take(*place).bytes == all));
   CHECK(writer.put("y"));
 }
 
@@ -98,12 +99,12 @@ TEST_CASE_FIXTURE(Tidy, "shared memory: it is given back when it was not used, a
   CHECK(writer.rest() == Rest::used);
   CHECK(writer.rest() == Rest::unread);
   CHECK(memory_of(writer) >= 4 * kMiB);
-  CHECK((reader.take(*place) == text));
+  CHECK((reader.take(*place).bytes == text));
   CHECK(writer.rest() == Rest::rests);
   CHECK(memory_of(writer) <= kNote);
   place = writer.put(text);
   REQUIRE(place);
-  CHECK((reader.take(*place) == text));
+  CHECK((reader.take(*place).bytes == text));
 }
 
 TEST_CASE_FIXTURE(Tidy, "shared memory: a reader that counts wrong harms nobody but itself") {
@@ -126,5 +127,5 @@ TEST_CASE_FIXTURE(Tidy, "shared memory: a place that is not in the file is refus
   for (const Place place : {Place{kSharedMemory, 1}, Place{kSharedMemory - 1, 2}, Place{0, kSharedMemory + 1},
                             Place{kHuge, 1}, Place{1, kHuge}, Place{kHuge, kHuge}})
     CHECK_THROWS_AS((void)reader.take(place), ProtocolError);
-  CHECK(reader.take({kSharedMemory, 0}).empty());
+  CHECK(reader.take({kSharedMemory, 0}).bytes.empty());
 }

@@ -85,12 +85,12 @@ MemoryReader::MemoryReader(os::UniqueFd file, std::uint64_t size) {
   memory_ = os::Mapping(file.get(), kSharedMemoryHead, size, os::Mapping::Access::read);
 }
 
-std::string MemoryReader::take(Place place) {
+wire::Body MemoryReader::take(Place place) {
   const auto memory = memory_.bytes();
   if (place.offset > memory.size() || place.size > memory.size() - place.offset)
     throw ProtocolError("a message at " + std::to_string(place.offset) + ", of " +
                         std::to_string(place.size) + " bytes, is not in its memory file");
-  std::string message = os::copy_of(std::string_view(memory.data() + place.offset, place.size));
+  auto message = wire::Body::copy_of(std::string_view(memory.data() + place.offset, place.size));
   count_in(head_).store(++taken_, std::memory_order_release);
   return message;
 }

@@ -9,6 +9,7 @@
 
 #include "os/descriptor.h"
 #include "os/shared_memory.h"
+#include "wire/body.h"
 
 namespace ipcm::transport {
 
@@ -80,7 +81,7 @@ class MemoryReader {
   MemoryReader(os::UniqueFd file, std::uint64_t size);
   /// A copy of what stands there, which is free for the next one from then on. Throws ProtocolError for a
   /// place outside.
-  [[nodiscard]] std::string take(Place place);
+  [[nodiscard]] wire::Body take(Place place);
 
  private:
   os::Mapping head_, memory_;

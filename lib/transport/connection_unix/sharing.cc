@@ -63,8 +63,8 @@ bool ConnectionUnix::take_memory_frame(Connection& connection, const wire::Memor
       break;
   }
   if (!connection.reader) throw ProtocolError("a message in a memory file that it has not shared");
-  std::string body = connection.reader->take({frame.offset, frame.size});
-  if (frame.head.size() + body.size() + frame.tail.size() > wire::kLargestFrame)
+  wire::Body body = connection.reader->take({frame.offset, frame.size});
+  if (frame.head.size() + body.bytes.size() + frame.tail.size() > wire::kLargestFrame)
     throw ProtocolError("a message beyond the limit of " + std::to_string(wire::kLargestFrame) + " bytes");
   try {
     receiver_.heard(
