@@ -45,7 +45,7 @@ std::string ExitStatus::describe() const {
 namespace os {
 namespace {
 
-// From linux/pidfd.h of Linux 6.15; the headers of Debian 12 are older.
+// From linux/pidfd.h of Linux 6.13, the status at exit of 6.15; the headers of Debian 12 are older.
 struct PidfdInfo {
   __u64 mask;
   __u64 cgroup_id;
@@ -53,7 +53,7 @@ struct PidfdInfo {
   __u32 ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
   __s32 exit_code;
 };
-constexpr __u64 kPidfdInfoExit = 1U << 3U;
+constexpr __u64 kPidfdInfoPid = 1U << 0U, kPidfdInfoExit = 1U << 3U;
 constexpr unsigned long kPidfdGetInfo = _IOWR(0xFF, 11, PidfdInfo);
 
 /// The contents of a small file of /proc; empty if it is gone.
@@ -118,6 +118,11 @@ bool signal_process(int pidfd, int signal) {
 }
 
 std::optional<Pid> pid_of(int pidfd) {
+  PidfdInfo record{};
+  record.mask = kPidfdInfoPid;
+  if (::ioctl(pidfd, kPidfdGetInfo, &record) == 0 && (record.mask & kPidfdInfoPid) != 0)
+    return static_cast<Pid>(record.pid);
+  // An older kernel.
   const std::string text = proc_file("/proc/self/fdinfo/" + std::to_string(pidfd));
   const auto at = text.find("\nPid:");
   if (at == std::string::npos) return std::nullopt;
