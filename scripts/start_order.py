@@ -2,9 +2,10 @@
 """Writes boot/start_order.ld anew: what a service touches, in the order in which it does. Usage: start_order.py BUILD
 
 A program is mapped in pieces of 64 KiB around each place that is touched: what lies together costs fewer of
-them. Runs the built boot binary under valgrind (`lackey` tells each address): it starts, answers requests and
-ends, and then fails to start. The linker's map says which section of which object an address belongs to.
-Worth it when the start has changed much; a line that matches nothing any more does no harm.
+them. Runs the built boot binary under valgrind (`lackey` tells each address), with the lines that a launcher gives
+it: it starts, answers requests and ends, with its parameters on the command line and out of a pipe; and it fails to
+start. The linker's map says which section of which object an address belongs to. Worth it when the start has changed
+much; a line that matches nothing any more does no harm.
 """
 import bisect
 import json
@@ -26,6 +27,8 @@ PLACES = {'.text': 'BEFORE', '.rodata': 'AFTER', '.bss': 'BEFORE'}
 # The linker merges strings and constants of many functions, so the map does not tell which are touched: all come along.
 MERGED = re.compile(r'\.(str\d|cst\d)')
 ALL_MERGED = '*(.rodata.str* .rodata.*.str* .rodata.cst*)'
+# memmove-avx512-unaligned-erms.o; not those for transactions, or for who wants no such registers touched
+VARIANT = re.compile(r'libc\.a\((\w+)-(?:avx2|avx|evex|avx512)(?!.*(?:rtm|no-vzeroupper))[\w-]*\.o\)$')
 LARGEST = 64 * 1024  # a table that is used in one place is left where it is
 HEAD = '''\
 /* What a start touches, in the order in which it does; written by scripts/start_order.py. An addition to the
@@ -47,10 +50,20 @@ def input_sections(map_file):
     return sorted(section for section in found if not section[2].startswith('.debug'))
 
 
-def trace(boot, log, arguments, meanwhile=None):
+def trace(boot, log, arguments, through_pipe='', meanwhile=None):
     """All addresses that it touches, in order."""
+    leash, words = os.pidfd_open(os.getpid()), os.open('/dev/null', os.O_WRONLY)
+    its_end, our_end = os.pipe()
+    os.write(our_end, through_pipe.encode())
+    os.close(our_end)
+    if through_pipe:
+        arguments = [*arguments, '--params-fd', str(its_end)]
+    environment = {**os.environ, 'IPCM_LEASH_FD': str(leash), 'IPCM_STDERR_FD': str(words), 'IPCM_PARAMS_WHOLE': '1'}
     command = ['valgrind', '--tool=lackey', '--trace-mem=yes', f'--log-file={log}', boot, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
+                          pass_fds=[leash, words, its_end]) as process:
+        for fd in (leash, words, its_end):
+            os.close(fd)
         if meanwhile:
             ready = json.loads(process.stdout.readline())
             meanwhile()
@@ -66,6 +79,18 @@ def touched(sections, addresses):
         at = bisect.bisect_right(starts, address) - 1
         if at >= 0 and address < sections[at][0] + sections[at][1]:
             yield sections[at]
+
+
+def with_variants(sections, some):
+    """The C library has its string functions for several kinds of processors, and valgrind is one of them."""
+    others = {}
+    for section in sections:
+        if match := VARIANT.search(section[3]):
+            others.setdefault(match[1], []).append(section)
+    for section in some:
+        yield section
+        if match := VARIANT.search(section[3]):
+            yield from others[match[1]]
 
 
 def pattern(section):
@@ -87,16 +112,19 @@ def main():
         subprocess.run([*link, f'-Wl,-Map={map_file}'], check=True, cwd=build)
         bus = pathlib.Path(folder) / 'bus'
         bus.mkdir(mode=0o700)
-        parameters = {'ipcm': 1, 'name': 'e', 'class': 'echo', 'ipcm_info': ['ConnectionUnix', 'JSON', str(bus)]}
+        parameters = {'ipcm': 1, 'name': 'e', 'class': 'echo', 'ipcm_info': ['ConnectionUnix', 'JSON', str(bus)],
+                      'watch_pids': [os.getpid()]}
         info = json.dumps(parameters['ipcm_info'])
 
         def ask():
             subprocess.run([build / 'launcher/ipcm', '--bus', info, 'request', 'e', *REQUESTS], check=True, stdout=subprocess.DEVNULL)
-        served = trace(boot, log, ['--ready-fd', '1', json.dumps(parameters)], ask)
-        failed = trace(boot, log, [json.dumps({**parameters, 'class': 'no such class'})])
+        text = json.dumps(parameters)
+        addresses = trace(boot, log, ['--ready-fd', '1', text], meanwhile=ask)
+        addresses += trace(boot, log, ['--ready-fd', '1'], through_pipe=text, meanwhile=ask)
+        addresses += trace(boot, log, [json.dumps({**parameters, 'class': 'no such class'})])
         sections = input_sections(map_file)
     patterns = {kind: {} for kind in PLACES}  # in order, each once
-    for section in touched(sections, served + failed):
+    for section in with_variants(sections, touched(sections, addresses)):
         kind = re.match(r'\.[a-z]+', section[2])[0]
         line = pattern(section)
         if kind in PLACES and line and section[1] < LARGEST and not MERGED.search(section[2]):
