@@ -127,15 +127,15 @@ struct Begun::State {
   /// The exit status if it can't be one.
   std::optional<int> prepare(const handoff::CommandLine& line, const char* called_as) {
     try {
-      auto environment = boot_twin::keep_environment();
+      const auto environment = boot_twin::keep_environment();
       inherited = handoff::take_inherited(line);
       announcer = ready::Announcer(std::move(inherited.ready), std::move(inherited.real_stderr));
       const std::string text = handoff::take_parameters(line, inherited.leash);
       parameters = handoff::read_parameters(text);
       if (boot_twin::is_needed(parameters.info))
-        return complain(announcer, Exit::bus_unavailable,
-                        boot_twin::become(line, text, parameters.info, announcer, inherited,
-                                          std::move(environment), called_as));
+        return complain(
+            announcer, Exit::bus_unavailable,
+            boot_twin::become(line, text, parameters.info, announcer, inherited, environment, called_as));
       entry = registry.find(parameters.class_name);
       if (entry == nullptr)
         return complain(

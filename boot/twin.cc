@@ -25,11 +25,11 @@ std::string find_twin(const std::string& program) {
 
 }  // namespace
 
-std::vector<std::string> keep_environment() {
-  if (os::can_load_modules()) return {};
-  std::vector<std::string> all;
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) all.emplace_back(*entry);
-  return all;
+std::vector<const char*> keep_environment() {
+  if (os::can_load_modules() || environ == nullptr) return {};
+  char** end = environ;
+  while (*end != nullptr) ++end;
+  return {environ, end};
 }
 
 bool is_needed(const BusInfo& info) {
@@ -42,7 +42,7 @@ bool is_needed(const BusInfo& info) {
 
 std::string become(const handoff::CommandLine& line, const std::string& parameters, const BusInfo& info,
                    ready::Announcer& announcer, const handoff::Inherited& inherited,
-                   std::vector<std::string> environment, const char* called_as) {
+                   const std::vector<const char*>& environment, const char* called_as) {
   const std::string program = os::own_executable();
   os::SpawnRequest request;
   request.program = find_twin(program);
@@ -51,7 +51,7 @@ std::string become(const handoff::CommandLine& line, const std::string& paramete
            " is linked statically and can't load one: put a dynamically linked build of it beside it, "
            "named " +
            program + "-dynamic";
-  request.env = std::move(environment);
+  request.env.assign(environment.begin(), environment.end());
   request.args = {called_as};
   int highest = 2;
   const auto pass = [&](int fd) {

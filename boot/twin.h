@@ -13,13 +13,14 @@ namespace ipcm::boot_twin {
 // end, beside it or in ../libexec/ipcm. The twin gets the same command line, environment and descriptors.
 
 /// The environment as it was, where a twin may be needed; to be called before anything is taken out of it.
-[[nodiscard]] std::vector<std::string> keep_environment();
+/// Borrowed: what is taken out stays where it is.
+[[nodiscard]] std::vector<const char*> keep_environment();
 /// Whether this program can't join that bus, and another build of it could.
 [[nodiscard]] bool is_needed(const BusInfo& info);
 /// Becomes the twin. Returns only if that fails, with the reason; the announcer is as it was then.
 [[nodiscard]] std::string become(const handoff::CommandLine& line, const std::string& parameters,
                                  const BusInfo& info, ready::Announcer& announcer,
-                                 const handoff::Inherited& inherited, std::vector<std::string> environment,
-                                 const char* called_as);
+                                 const handoff::Inherited& inherited,
+                                 const std::vector<const char*>& environment, const char* called_as);
 
 }  // namespace ipcm::boot_twin

@@ -35,9 +35,10 @@ os::UniqueFd take_if_open(std::string_view text) {
 }
 
 std::string take_variable(const char* variable) {
-  const std::string value = os::environment(variable).value_or("");
+  auto value = os::environment(variable);
+  if (!value) return {};
   ::unsetenv(variable);
-  return value;
+  return std::move(*value);
 }
 
 os::UniqueFd take_from_environment(const char* variable) { return take_if_open(take_variable(variable)); }

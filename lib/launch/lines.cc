@@ -1,5 +1,7 @@
 #include "launch/lines.h"
 
+#include <algorithm>
+
 #include "os/pipe.h"
 #include "os/process.h"
 #include "os/sys.h"
@@ -10,21 +12,23 @@ namespace {
 /// Where a boot binary finds its ready pipe.
 constexpr int kChildReadyFd = 3;
 
-bool is_removed_variable(std::string_view entry) {
-  for (const std::string_view name :
-       {std::string_view(handoff::kLeashVariable), std::string_view(handoff::kStderrVariable),
-        std::string_view(handoff::kOriginalVariable), std::string_view(handoff::kWholeVariable),
-        std::string_view("NOTIFY_SOCKET"), std::string_view("WATCHDOG_USEC"),
-        std::string_view("WATCHDOG_PID")})
-    if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') return true;
-  return false;
+constexpr std::array<std::string_view, 7> kRemoved = {
+    handoff::kLeashVariable, handoff::kStderrVariable, handoff::kOriginalVariable,
+    handoff::kWholeVariable, "NOTIFY_SOCKET",          "WATCHDOG_USEC",
+    "WATCHDOG_PID"};
+
+bool sets(std::string_view entry, std::string_view name) {
+  return entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=';
 }
 
 std::vector<std::string> environment_with(std::map<std::string, std::string> changes) {
   std::vector<std::string> all;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
-    if (is_removed_variable(text) || changes.contains(std::string(text.substr(0, text.find('='))))) continue;
+    const auto is_of = [text](std::string_view name) { return sets(text, name); };
+    if (std::any_of(kRemoved.begin(), kRemoved.end(), is_of)) continue;
+    if (std::any_of(changes.begin(), changes.end(), [&](const auto& change) { return is_of(change.first); }))
+      continue;
     all.emplace_back(text);
   }
   for (const auto& [name, value] : changes) all.push_back(name + "=" + value);

@@ -45,9 +45,13 @@ Report parse(std::string_view text, bool with_newline) {
 }  // namespace
 
 void Announcer::use_notify_socket() {
-  const auto socket = os::environment("NOTIFY_SOCKET");
-  const auto watchdog = os::environment("WATCHDOG_USEC"), watchdog_pid = os::environment("WATCHDOG_PID");
-  for (const char* variable : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) ::unsetenv(variable);
+  const auto take = [](const char* variable) {
+    auto value = os::environment(variable);
+    if (value) ::unsetenv(variable);
+    return value;
+  };
+  const auto socket = take("NOTIFY_SOCKET"), watchdog = take("WATCHDOG_USEC"),
+             watchdog_pid = take("WATCHDOG_PID");
   if (!socket || pipe_) return;
   notify_socket_ = *socket;
   if (!watchdog || (watchdog_pid && *watchdog_pid != std::to_string(os::own_pid()))) return;
