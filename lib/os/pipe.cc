@@ -56,9 +56,11 @@ void fill_standard_streams() noexcept {
     if (!is_open(stream)) (void)::open("/dev/null", O_RDONLY);  // takes the lowest free number: this one
 }
 
-ReadResult read_some(int fd, std::string& into, std::size_t most, const char* what) {
-  // Not into the string: it would have to be made longer, and that is filled with zeros, page after page.
-  constexpr std::size_t kPiece = 16UL * 1024;
+namespace {
+
+/// Not into the string: it would have to be made longer, and that is filled with zeros, page after page.
+template <std::size_t kPiece>
+[[gnu::noinline]] ReadResult read_piece(int fd, std::string& into, std::size_t most, const char* what) {
   std::array<char, kPiece> piece;  // NOLINT: filled by the kernel
   const ssize_t got = quiet([&] { return ::read(fd, piece.data(), std::min(most, piece.size())); });
   if (got > 0) {
@@ -68,6 +70,16 @@ ReadResult read_some(int fd, std::string& into, std::size_t most, const char* wh
   if (got == 0) return ReadResult::end;
   if (errno == EAGAIN) return ReadResult::later;
   throw SystemError(errno, std::string("read '") + what + "'");
+}
+
+/// Most files here are short, and their reader touches no more of its stack for them than it has touched
+/// already.
+constexpr std::size_t kShort = 1024, kLong = 16UL * 1024;
+
+}  // namespace
+
+ReadResult read_some(int fd, std::string& into, std::size_t most, const char* what) {
+  return most <= kShort ? read_piece<kShort>(fd, into, most, what) : read_piece<kLong>(fd, into, most, what);
 }
 
 std::string read_until_end(int fd, Deadline deadline, const char* what) {
@@ -83,8 +95,7 @@ std::string read_until_end(int fd, Deadline deadline, const char* what) {
 
 std::string read_all(int fd, std::size_t limit, const char* what) {
   std::string all;
-  constexpr std::size_t kPiece = 64UL * 1024;
-  while (read_some(fd, all, kPiece, what) != ReadResult::end)
+  while (read_some(fd, all, all.size() < kShort ? kShort : kLong, what) != ReadResult::end)
     if (all.size() > limit)
       throw ProtocolError(std::string(what) + ": larger than the limit of " + std::to_string(limit) +
                           " bytes");
