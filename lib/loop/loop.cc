@@ -191,7 +191,7 @@ std::size_t Loop::look_again(std::span<epoll_event> ready, os::Deadline deadline
 
 void Loop::spin(Duration longest) {
   // With a single processor whoever is to send something could not run meanwhile.
-  spin_ = os::usable_processors() > 1 ? longest : Duration::zero();
+  spin_ = longest > Duration::zero() && os::usable_processors() > 1 ? longest : Duration::zero();
 }
 
 void Loop::nudge() {
