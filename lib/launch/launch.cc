@@ -15,6 +15,8 @@ using Phase = LaunchError::Phase;
 
 /// A child that has said it can't start, or closed its ready pipe, has this long to end by itself.
 constexpr auto kLastWords = std::chrono::seconds(1);
+/// A request that follows a start at once is over by then.
+constexpr auto kFirstRequest = std::chrono::milliseconds(1);
 
 }  // namespace
 
@@ -30,7 +32,10 @@ void Launch::refuse(Phase phase, int error, const std::string& what) const {
 Launch::Launch(Loop& loop, Request request)
     : loop_(loop), request_(std::move(request)), began_(os::Clock::now()) {
   std::optional<BootProcess> warm;
-  if (request_.warm) warm = request_.warm.boots()->take(request_);
+  if (const WarmPool pool = std::exchange(request_.warm, {})) {
+    warm = pool.boots()->take(request_);
+    pool_ = pool.boots();
+  }
   if (warm)
     adopt(std::move(*warm));
   else
@@ -44,6 +49,7 @@ Launch::Launch(Loop& loop, Request request)
 Launch::~Launch() {
   ready_watch_.stop();
   child_watch_.stop();
+  refill();
 }
 
 void Launch::adopt(BootProcess boot) {
@@ -204,7 +210,7 @@ void Launch::succeed(const ready::Ready& ready) {
   limit_watch_.stop();
   ends_.ready.reset();
   capture_.pass_on(loop_);
-  refill();
+  refill_soon();
 }
 
 void Launch::end_child() {
@@ -225,15 +231,23 @@ void Launch::fail(LaunchError::Facts facts, const std::string& what) {
                             (!facts.reason.empty() && words.find(facts.reason) != std::string::npos);
   error_.emplace(started_as(request_.name) + what + (said_already ? "" : "; its last words: " + words),
                  std::move(facts));
+  refill_soon();
 }
 
-void Launch::refill() {
-  // Let go of: the pool is not to live as long as we do.
-  if (const WarmPool pool = std::exchange(request_.warm, {})) pool.boots()->refill();
+void Launch::refill_soon() {
+  const auto pool = pool_.lock();
+  if (!pool) return;
+  if (pool->is_empty())
+    refill();  // the next start would find none
+  else
+    refill_watch_ = loop_.at(os::Clock::now() + kFirstRequest, [this] { refill(); });
+}
+
+void Launch::refill() noexcept {
+  if (const auto pool = std::exchange(pool_, {}).lock()) pool->refill();
 }
 
 void Launch::decide(os::Deadline deadline) {
-  refill();
   if (!loop_.run_until([&] { return verdict_ != Verdict::pending; }, deadline)) give_up();
 }
 

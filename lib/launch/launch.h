@@ -14,10 +14,16 @@
 
 namespace ipcm::launch {
 
+class WarmBoots;
+
 // From a request to a process that says "ready", or to the reason why not.
 
 /// A child on its way to ready. Owns the child: destroying it kills and reaps it. Runs on a loop, whose
 /// callbacks only note; verdict() is where it stands.
+///
+/// A pool that a process was taken from is not refilled while this one starts: an exec keeps a processor for
+/// as long as the whole start takes. Nor while the first request after it is under way, which waits for the
+/// same processor. It is done on the loop a moment later, or when this object goes.
 class Launch {
  public:
   enum class Verdict { pending, ready, failed };
@@ -29,9 +35,6 @@ class Launch {
   Launch& operator=(const Launch&) = delete;
 
   [[nodiscard]] Verdict verdict() const { return verdict_; }
-  /// Starts others to wait in the place of the one that was taken: best done while there is nothing to do but
-  /// to wait for this one. Done when it is ready at the latest.
-  void refill();
   /// Takes turns of the loop until there is a verdict. When the deadline passes, the child is ended and the
   /// verdict is failed.
   void decide(os::Deadline deadline);
@@ -61,10 +64,13 @@ class Launch {
   void fail(LaunchError::Facts facts, const std::string& what);
   void end_child();
   void give_up();
+  void refill_soon();
+  void refill() noexcept;
   [[noreturn]] void refuse(LaunchError::Phase phase, int error, const std::string& what) const;
 
   Loop& loop_;
   Request request_;
+  std::weak_ptr<WarmBoots> pool_;  // is not to live as long as we do; empty: nothing is to be done for it
   os::Clock::time_point began_;
   Verdict verdict_ = Verdict::pending;
   os::Child child_;
@@ -75,7 +81,7 @@ class Launch {
   ready::Listener listener_;
   std::optional<ready::Report> bad_news_;  // it will not become ready; its end is awaited
   StderrCapture capture_;
-  Watch ready_watch_, child_watch_, limit_watch_, last_words_watch_;
+  Watch ready_watch_, child_watch_, limit_watch_, last_words_watch_, refill_watch_;
   std::optional<LaunchError> error_;
 };
 

@@ -179,6 +179,11 @@ std::size_t WarmBoots::waiting() {
   return waiting_.size();
 }
 
+bool WarmBoots::is_empty() {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  return !lock || waiting_.empty();
+}
+
 }  // namespace ipcm::launch
 
 namespace ipcm {

@@ -61,6 +61,8 @@ class WarmBoots {
   /// Starts all. Throws LaunchError; Timeout if another thread has it all the time.
   void fill(const Request& request);
   [[nodiscard]] std::size_t waiting();
+  /// Nobody waits, or another thread is taking or filling.
+  [[nodiscard]] bool is_empty();
   /// Keeps all others out while it lives.
   class Held {
    public:

@@ -85,7 +85,6 @@ struct Handle::State {
 
   bool ready(std::optional<os::Deadline> wait) {
     using Verdict = launch::Launch::Verdict;
-    if (wait && launch->verdict() == Verdict::pending) launch->refill();
     if (wait) loop->run_until([&] { return launch->verdict() != Verdict::pending; }, *wait);
     let_go();
     if (launch->verdict() == Verdict::failed) throw launch->error();

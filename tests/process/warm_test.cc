@@ -1,5 +1,6 @@
 // Processes of a boot binary that wait.
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +23,15 @@ ServiceOptions warm_echo(const WarmPool& pool) {
   return options;
 }
 
+/// As somebody else's event loop would.
+void await_refill(Handle& handle, const WarmPool& pool, std::size_t processes) {
+  while (pool.waiting() < processes) {
+    pollfd one{handle.fd(), POLLIN, 0};
+    REQUIRE(::poll(&one, 1, os::Deadline::after(kHang).poll_timeout()) == 1);
+    handle.dispatch();
+  }
+}
+
 std::string answer(Handle& handle) { return handle.sync_request<std::string>("hello", kHang); }
 
 }  // namespace
@@ -36,8 +46,9 @@ TEST_CASE_FIXTURE(Tidy, "warm: a start takes a process that waits, and another c
     Handle handle = ipcm_service("e", options);
     CHECK(contains(waiting, *handle.child_pid()));
     CHECK(handle.service_pid() == handle.child_pid());
+    CHECK(pool.waiting() == 1);
     CHECK(answer(handle) == "hello");
-    CHECK(pool.waiting() == 2);
+    await_refill(handle, pool, 2);
     CHECK(handle.shutdown() == ExitStatus::exited(0));
   }
   CHECK(own_children().size() == 2);
@@ -49,9 +60,46 @@ TEST_CASE_FIXTURE(Tidy, "warm: the first start of a pool executes the binary; th
   Handle first = ipcm_service("e", warm_echo(pool));
   CHECK(pool.waiting() == 2);
   Handle second = ipcm_service("e", warm_echo(pool));
-  CHECK(pool.waiting() == 3);
+  await_refill(second, pool, 3);
   CHECK(answer(first) == "hello");
   CHECK(answer(second) == "hello");
+}
+
+TEST_CASE_FIXTURE(Tidy, "warm: another comes in its place with the end of a handle that nobody waited for") {
+  const WarmPool pool(2);
+  const ServiceOptions options = warm_echo(pool);
+  ipcm_warm_up(options);
+  { const Handle handle = ipcm_service("e", options); }
+  CHECK(pool.waiting() == 2);
+}
+
+TEST_CASE_FIXTURE(Tidy, "warm: starts that follow each other at once all find somebody who waits") {
+  const WarmPool pool(2);
+  ServiceOptions options = warm_echo(pool);
+  const Guard guard = ipcm_spawn();
+  options.ipcm_info = guard.info();
+  ipcm_warm_up(options);
+  std::vector<Handle> handles;
+  for (int i = 0; i < 5; ++i) {
+    const auto waiting = own_children();
+    handles.push_back(ipcm_service("e" + std::to_string(i), options));
+    CHECK(contains(waiting, *handles.back().child_pid()));
+  }
+  for (Handle& handle : handles) CHECK(answer(handle) == "hello");
+}
+
+TEST_CASE_FIXTURE(Tidy, "warm: for a pool that has gone meanwhile nobody comes") {
+  std::optional<Handle> handle;
+  {
+    const WarmPool pool(2);
+    ipcm_warm_up(warm_echo(pool));
+    handle.emplace(ipcm_service("e", warm_echo(pool)));
+  }
+  pollfd one{handle->fd(), POLLIN, 0};
+  REQUIRE(::poll(&one, 1, os::Deadline::after(kHang).poll_timeout()) == 1);  // it was planned
+  handle->dispatch();
+  CHECK(own_children() == std::vector<Pid>{*handle->child_pid()});
+  CHECK(answer(*handle) == "hello");
 }
 
 TEST_CASE_FIXTURE(
@@ -61,6 +109,7 @@ TEST_CASE_FIXTURE(
     const WarmPool pool(2), copy = pool;
     ipcm_warm_up(warm_echo(copy));
     handle.emplace(ipcm_service("e", warm_echo(pool)));
+    await_refill(*handle, pool, 2);
     CHECK(own_children().size() == 3);
   }
   CHECK(own_children() == std::vector<Pid>{*handle->child_pid()});

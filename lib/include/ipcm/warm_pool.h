@@ -15,8 +15,11 @@ class WarmBoots;
 /// takes one of them needs no exec any more.
 ///
 /// A value; its copies share the processes, which end with the last of them. `Exec{.warm = WarmPool(4)}`: the
-/// first start executes the binary as always, and while it is waited for, more are started; each later start
-/// takes one and sees to two more, so that there are four again. A start that finds none executes the binary.
+/// first start executes the binary as always, and then starts two that wait; each later start takes one and
+/// sees to two more, so that there are four again. It does so a millisecond after it is over, so that neither
+/// the start nor a request behind it shares the processors with that: while something of the handle (or in
+/// the service) is waited for or dispatched, or when the handle ends; at once only if nobody waits any more.
+/// A start that finds none executes the binary.
 ///
 /// All starts that share a pool should be alike but for class, name, bus and arguments. Where they differ
 /// (binary, `args`, `env`, `directory`, `new_session`, detached), or where this process has changed since
@@ -36,7 +39,7 @@ class WarmPool {
   [[nodiscard]] explicit operator bool() const { return boots_ != nullptr; }
 
   // For the library itself.
-  [[nodiscard]] launch::WarmBoots* boots() const { return boots_.get(); }
+  [[nodiscard]] const std::shared_ptr<launch::WarmBoots>& boots() const { return boots_; }
 
  private:
   std::shared_ptr<launch::WarmBoots> boots_;
