@@ -42,7 +42,6 @@ Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop
       born_in_(os::generation()) {
   request_.serializer = wire::make_serializer(request.info);
   transport_ = protocol_.join(request_, *loop_, *this);
-  statistics_ = transport_->past();
   keeps_messages_ = protocol_.keeps_messages();
 }
 
@@ -287,7 +286,9 @@ void Member::requeue(const std::vector<Message>& messages) {
   transport_->requeue(messages);
   std::vector<std::string> replaced;  // what was put back is there again; the one that was read is done with
   for (const Message& message : messages) {
-    if (auto& count = statistics_.read[message.from]; count > 0) --count;
+    auto& count = statistics_.read[message.from];
+    if (count == 0) (void)statistics();  // it was read by one before us
+    if (count > 0) --count;
     const auto open = std::find(unfinished_.begin(), unfinished_.end(), message.id);
     if (open == unfinished_.end()) continue;
     unfinished_.erase(open);
@@ -295,6 +296,18 @@ void Member::requeue(const std::vector<Message>& messages) {
   }
   finish(replaced);
   loop_->nudge();  // who waits for fd() has something to read again
+}
+
+const Statistics& Member::statistics() {
+  if (std::exchange(knows_past_, true)) return statistics_;
+  try {
+    const Statistics past = transport_->past();
+    for (const auto& [peer, count] : past.sent) statistics_.sent[peer] += count;
+    for (const auto& [peer, count] : past.read) statistics_.read[peer] += count;
+  } catch (const Error&) {
+    // What can't be read is as good as none: nobody fails to leave for that.
+  }
+  return statistics_;
 }
 
 std::size_t Member::unread() const {
@@ -341,7 +354,7 @@ void Member::leave(os::Deadline flush) {
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
   finish_taken();
   left_ = true;
-  transport_->leave(keeps_statistics_ ? statistics_ : Statistics{});
+  transport_->leave(keeps_statistics_ ? statistics() : Statistics{});
 }
 
 void Member::suspend(std::optional<double> expires, os::Deadline flush) {
@@ -349,7 +362,7 @@ void Member::suspend(std::optional<double> expires, os::Deadline flush) {
   send_batch();
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
   finish_taken();
-  transport_->suspend(keeps_statistics_ ? statistics_ : Statistics{}, expires);
+  transport_->suspend(keeps_statistics_ ? statistics() : Statistics{}, expires);
   left_ = true;
 }
 

@@ -82,7 +82,8 @@ class Member final : private transport::Receiver {
   bool await_gone(const std::string& peer, os::Deadline deadline);
 
   void count_statistics(bool keep) { keeps_statistics_ = keep; }
-  [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+  /// What those before us under this name have counted included.
+  [[nodiscard]] const Statistics& statistics();
   [[nodiscard]] std::uint64_t dropped_count() const { return dropped_; }
   /// Notes that something was dropped, and tells who wants to know.
   void note_dropped(const std::string& sentence) { dropped(sentence); }
@@ -159,6 +160,7 @@ class Member final : private transport::Receiver {
   std::uint64_t peer_changes_ = 0;
   std::vector<std::string> unfinished_;  // ids of what take() gave out last
   Statistics statistics_;
+  bool knows_past_ = false;  // which a start need not read: it is in the statistics
   std::uint64_t dropped_ = 0;
   double last_stamp_ = 0;
   std::uint64_t last_ord_ = 0;

@@ -124,7 +124,8 @@ class Transport {
   /// Whether a connection to a peer is open on which nothing waits: then sending finds out whether it has
   /// ended, and takes a new one to its successor.
   [[nodiscard]] virtual bool has_clear_link(const std::string& /*peer*/) const { return false; }
-  /// What a predecessor under our name had counted when it left; counting goes on from there.
+  /// What a predecessor under our name had counted when it left; counting goes on from there. Asked before
+  /// leaving.
   [[nodiscard]] virtual Statistics past() const = 0;
   /// What those who have left have counted, by name.
   [[nodiscard]] virtual std::map<std::string, Statistics> all_statistics() = 0;

@@ -24,7 +24,6 @@ DirectoryTransport::DirectoryTransport(const JoinRequest& request, Loop& loop, R
 void DirectoryTransport::claim() {
   if (request_.anonymous) return;
   seat_ = route_.claim(request_.name, request_.class_name, request_.reconnect);
-  past_ = route_.statistics_of(seat_.disk_name);
   has_requeued_ = route_.directory().look(seat_.disk_name + ".resume").kind == os::FileKind::regular;
 }
 

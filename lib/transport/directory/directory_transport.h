@@ -25,7 +25,9 @@ class DirectoryTransport : public Transport {
   std::vector<std::string> peers() final;
   PeerFacts look(const std::string& peer) final;
   void watch_peers() final;
-  [[nodiscard]] Statistics past() const final { return past_; }
+  [[nodiscard]] Statistics past() const final {
+    return request_.anonymous ? Statistics{} : route_.statistics_of(seat_.disk_name);
+  }
   std::map<std::string, Statistics> all_statistics() final;
   void leave(const Statistics& statistics) final;
   void suspend(const Statistics& statistics, std::optional<double> expires) final;
@@ -62,7 +64,6 @@ class DirectoryTransport : public Transport {
   void forget_requeued();
 
   const Protocol& protocol_;
-  Statistics past_;
   bool has_requeued_ = false;
   // Of what was put back: how much of the file was handed to the receiver, and what of that is to be
   // acknowledged before it goes. Where messages are not kept it goes at once.
