@@ -5,6 +5,9 @@
 namespace ipcm::wire {
 namespace {
 
+/// A frame that was larger gives its room back.
+constexpr std::size_t kLargestKept = 4UL * 1024 * 1024;
+
 std::size_t length_at(const char* header) {
   std::size_t length = 0;
   for (std::size_t i = 0; i < kFrameHeader; ++i)
@@ -23,14 +26,14 @@ std::array<char, kFrameHeader> frame_header(std::size_t payload_size) {
 
 std::span<char> FrameReader::room(std::size_t least) {
   if (at_ == used_) at_ = used_ = 0;
+  if (at_ == used_ && buffer_.size() > kLargestKept) buffer_ = {};
   if (buffer_.size() - used_ < least && at_ > 0) {
-    std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(at_),
-              buffer_.begin() + static_cast<std::ptrdiff_t>(used_), buffer_.begin());
+    std::copy(buffer_.data() + at_, buffer_.data() + used_, buffer_.data());
     used_ -= at_;
     at_ = 0;
   }
-  if (buffer_.size() - used_ < least) buffer_.resize(std::max(used_ + least, buffer_.size() * 2));
-  return {buffer_.data() + used_, buffer_.size() - used_};
+  if (buffer_.size() - used_ < least) buffer_.resize(std::max(used_ + least, buffer_.size() * 2), used_);
+  return buffer_.from(used_);
 }
 
 std::size_t FrameReader::announced() const {
@@ -42,7 +45,7 @@ FrameReader::Next FrameReader::next(std::string_view& payload) {
   const std::size_t length = length_at(buffer_.data() + at_);
   if (length > kLargestFrame) return Next::too_large;
   if (used_ - at_ - kFrameHeader < length) return Next::more;
-  payload = std::string_view(buffer_).substr(at_ + kFrameHeader, length);
+  payload = buffer_.view(at_ + kFrameHeader, length);
   at_ += kFrameHeader + length;
   return Next::frame;
 }

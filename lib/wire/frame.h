@@ -4,8 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
+
+#include "os/buffer.h"
 
 namespace ipcm::wire {
 
@@ -31,7 +32,7 @@ class FrameReader {
   [[nodiscard]] bool in_mid_frame() const { return at_ < used_; }
 
  private:
-  std::string buffer_;  // its size is its capacity for us; filled up to used_
+  os::Buffer buffer_;   // filled up to used_
   std::size_t at_ = 0;  // where the next frame begins
   std::size_t used_ = 0;
 };

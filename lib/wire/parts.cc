@@ -48,12 +48,11 @@ std::string_view write_part(std::span<char, kLargestPart> into, PartWriter write
 
 std::span<char> PartReader::room(std::size_t least) {
   // What is left is less than a part: moving it costs nothing.
-  std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(at_),
-            buffer_.begin() + static_cast<std::ptrdiff_t>(used_), buffer_.begin());
+  std::copy(buffer_.data() + at_, buffer_.data() + used_, buffer_.data());
   used_ -= at_;
   at_ = 0;
-  if (buffer_.size() - used_ < least) buffer_.resize(used_ + least);
-  return {buffer_.data() + used_, buffer_.size() - used_};
+  if (buffer_.size() - used_ < least) buffer_.resize(used_ + least, used_);
+  return buffer_.from(used_);
 }
 
 PartReader::Event PartReader::next() {
@@ -66,7 +65,7 @@ PartReader::Event PartReader::next() {
       return event;
     }
     if (used_ - at_ - kPartHeader < header.size) break;
-    const auto data = std::string_view(buffer_).substr(at_ + kPartHeader, header.size);
+    const auto data = buffer_.view(at_ + kPartHeader, header.size);
     const bool tells = take({header.pid, header.thread}, header.number, data, event);
     if (event.what != What::restarted && event.what != What::crowded) at_ += kPartHeader + header.size;
     if (tells) return event;

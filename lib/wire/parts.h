@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "ipcm/basics.h"
+#include "os/buffer.h"
 
 namespace ipcm::wire {
 
@@ -81,7 +82,7 @@ class PartReader {
   /// One part; true: there is something to tell.
   bool take(PartWriter writer, std::uint32_t number, std::string_view data, Event& event);
 
-  std::string buffer_;  // its size is its capacity for us; filled up to used_
+  os::Buffer buffer_;  // filled up to used_
   std::size_t at_ = 0;
   std::size_t used_ = 0;
   std::map<PartWriter, Open> open_;

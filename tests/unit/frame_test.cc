@@ -144,6 +144,16 @@ TEST_CASE_FIXTURE(Tidy, "frame: memory grows with what has arrived, not with wha
   }
 }
 
+TEST_CASE_FIXTURE(Tidy, "frame: the room of a large frame is given back") {
+  FrameReader reader;
+  const std::string large(16UL * 1024 * 1024, 'x');
+  put(reader, frame(large));
+  CHECK(all_of(reader).size() == 1);
+  CHECK(reader.room(1).size() < 1024 * 1024);
+  put(reader, frame("small"));
+  CHECK(all_of(reader) == std::vector<std::string>{"small"});
+}
+
 TEST_CASE_FIXTURE(Tidy, "frame: memory does not grow with the number of frames") {
   FrameReader reader;
   for (int i = 0; i < 10'000; ++i) {

@@ -90,7 +90,7 @@ UnixSocket::UnixSocket(const JoinRequest& request, Loop& loop, Receiver& receive
 UnixSocket::~UnixSocket() { leave_silently(); }
 
 os::UniqueFd UnixSocket::make_mailbox(const std::string& file) {
-  buffer_.resize(kLargestDatagram);
+  buffer_ = os::Buffer(kLargestDatagram);
   return os::bind_datagrams_at(route_.directory(), file);
 }
 
@@ -101,7 +101,7 @@ std::unique_ptr<Way> UnixSocket::open_way(const std::string& peer, const std::st
 
 void UnixSocket::take_in(Share share) {
   for (int taken = 0; share == Share::all || (receiving() && taken < kFairShare); ++taken) {
-    const auto datagram = os::take_datagram(mailbox(), buffer_);
+    const auto datagram = os::take_datagram(mailbox(), buffer_.from(0));
     if (!datagram) return;
     take_datagram(*datagram);
   }

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "os/buffer.h"
 #include "os/socket.h"
 #include "transport/directory/mailbox_transport.h"
 
@@ -24,7 +25,7 @@ class UnixSocket final : public MailboxTransport {
   void take_in(Share share) override;
   void take_datagram(const os::Datagram& datagram);
 
-  std::string buffer_;
+  os::Buffer buffer_;
 };
 
 }  // namespace ipcm::transport
