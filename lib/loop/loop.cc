@@ -185,6 +185,7 @@ std::size_t Loop::look_again(std::span<epoll_event> ready, os::Deadline deadline
   const auto until = std::min(os::Deadline::after(spin_), deadline);
   do {
     if (const std::size_t count = state_->events.wait(ready, os::Deadline::passed())) return count;
+    os::let_others_run();  // the one who is to send something may wait for this very processor
   } while (!until.has_passed());
   return 0;
 }

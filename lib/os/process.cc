@@ -171,6 +171,8 @@ unsigned usable_processors() noexcept {
   return ::sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<unsigned>(CPU_COUNT(&set)) : 2;
 }
 
+void let_others_run() noexcept { (void)::sched_yield(); }
+
 Pid own_pid() { return ::getpid(); }
 
 std::optional<Pid> parent_of(Pid pid) {

@@ -30,6 +30,8 @@ bool signal_process(int pidfd, int signal);
 
 /// How many this process may run on.
 [[nodiscard]] unsigned usable_processors() noexcept;
+/// Whoever is ready to run on this processor does so first.
+void let_others_run() noexcept;
 [[nodiscard]] Pid own_pid();
 [[nodiscard]] std::optional<Pid> parent_of(Pid pid);
 /// Whether a process of that number runs; a zombie does not.
