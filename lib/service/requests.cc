@@ -103,7 +103,7 @@ void Requests::look_after_all() {
   // Whom we ask nothing just now is looked at afresh when we do.
   std::erase_if(watched_, [this](const auto& entry) { return !asks(entry.first); });
   for (const auto& [id, open] : open_)
-    if (!open.response && !held_.contains(open.peer)) lost_.insert(open.peer);
+    if (!open.response && open.sent_at != kHeld) lost_.insert(open.peer);
 }
 
 void Requests::transmit(const std::string& peer, const std::string& id, const Content& payload) {
@@ -129,8 +129,9 @@ std::string Requests::send(const std::string& peer, const Content& payload, Resp
   member_.expect_usable();
   part_from_predecessor(peer);
   std::string id = os::make_uuid();
-  open_.emplace(id, Open{peer, std::move(callback), {}, 0});
-  if (const auto held = held_.find(peer); held != held_.end()) {
+  const auto held = held_.find(peer);
+  open_.emplace(id, Open{peer, std::move(callback), {}, held == held_.end() ? 0 : kHeld});
+  if (held != held_.end()) {
     held->second.push_back({id, payload});
     return id;
   }
@@ -160,8 +161,11 @@ void Requests::hold(const std::string& peer) { held_.try_emplace(peer); }
 void Requests::let_go(const std::string& peer) {
   auto held = held_.extract(peer);
   if (held.empty()) return;
+  part_from_predecessor(peer);
   for (const Held& one : held.mapped()) {
-    if (!open_.contains(one.id)) continue;
+    const auto found = open_.find(one.id);
+    if (found == open_.end()) continue;
+    found->second.sent_at = 0;
     try {
       transmit(peer, one.id, one.payload);
     } catch (const Error&) {
@@ -171,8 +175,9 @@ void Requests::let_go(const std::string& peer) {
 }
 
 void Requests::fail_held(const std::string& peer, const std::exception_ptr& why) {
-  held_.erase(peer);
-  fail_all(peer, why);
+  const auto held = held_.extract(peer);
+  if (held.empty()) return;
+  for (const Held& one : held.mapped()) answer(one.id, Response(one.id, peer, why));
 }
 
 void Requests::answer(const std::string& id, Response response) {
@@ -197,8 +202,10 @@ void Requests::fail_all(const std::string& peer, const std::exception_ptr& why, 
 }
 
 bool Requests::asks(const std::string& peer) const {
-  return std::any_of(open_.begin(), open_.end(),
-                     [&](const auto& entry) { return entry.second.peer == peer && !entry.second.response; });
+  return std::any_of(open_.begin(), open_.end(), [&](const auto& entry) {
+    const Open& open = entry.second;
+    return open.peer == peer && !open.response && open.sent_at != kHeld;
+  });
 }
 
 bool Requests::sort_inbox() {

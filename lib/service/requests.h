@@ -69,7 +69,7 @@ class Requests {
     std::string peer;
     ResponseCallback callback;
     std::optional<Response> response;
-    std::uint64_t sent_at = 0;  // see Member::sent_at()
+    std::uint64_t sent_at = 0;  // see Member::sent_at(); kHeld: not yet
   };
   using OpenRequests = std::map<std::string, Open>;
   struct Watched {
@@ -104,6 +104,9 @@ class Requests {
   /// Those that were sent before so many ways had been lost; see Member::sent_at().
   static constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
   void fail_all(const std::string& peer, const std::exception_ptr& why, std::uint64_t sent_before = kAll);
+  /// Of a request to somebody who is being started. What becomes of his predecessor is not its concern.
+  static constexpr std::uint64_t kHeld = kAll;
+  /// Whether an answer is awaited to something that was sent.
   [[nodiscard]] bool asks(const std::string& peer) const;
   void run_due();
   void remember(std::string id, const char* what);

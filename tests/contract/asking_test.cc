@@ -1,6 +1,9 @@
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <csignal>
 #include <set>
 
@@ -26,6 +29,16 @@ ServiceOptions putting_off() {
     kept->clear();
   };
   return options;
+}
+
+/// For a member that is no service: answers the first request with itself, and stays.
+void answers_once(Lines& test, Client& client) {
+  const auto asked = collect(client, 1)[0];
+  const auto content = asked.content.as<std::map<std::string, Content>>();
+  client.send_message(asked.from,
+                      std::map<std::string, Content>{{"ipcm_response_id", content.at("ipcm_request_id")},
+                                                     {"response", content.at("request")}});
+  test.hear();
 }
 
 /// A member of the bus that sends what the test says, one line each: TO JSON.
@@ -291,17 +304,7 @@ TEST_CASE_FIXTURE(Tidy,
     else
       first.say("leave");
     (void)first.wait();
-    Forked second([&](Lines& test) {
-      Client client = ipcm_connect("b", guard.info());
-      test.say("joined");
-      const auto asked = collect(client, 1)[0];
-      const auto content = asked.content.as<std::map<std::string, Content>>();
-      client.send_message(asked.from,
-                          std::map<std::string, Content>{{"ipcm_response_id", content.at("ipcm_request_id")},
-                                                         {"response", content.at("request")}});
-      test.hear();
-      return 0;
-    });
+    Forked second(member("b", guard.info().text(), answers_once));
     CHECK(second.hear() == "joined");
     // Nothing of this has been seen by who asks.
     const std::string latest = asker.send_request("b", "new");
@@ -310,6 +313,131 @@ TEST_CASE_FIXTURE(Tidy,
     second.say("leave");
     CHECK(second.wait() == ExitStatus::exited(0));
   }
+}
+
+namespace {
+
+/// A pipe that a process holds another one up with. Plain numbers: what a UniqueFd owns is closed by a fork.
+class Gate {
+ public:
+  Gate() { REQUIRE(::pipe2(ends_.data(), O_CLOEXEC) == 0); }
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+  ~Gate() {
+    for (const int end : ends_) ::close(end);
+  }
+  void open() const { CHECK(::write(ends_[1], "x", 1) == 1); }
+  /// What waits until somebody has opened it, in a forked process.
+  [[nodiscard]] std::function<void()> wait() const {
+    return [end = ends_[0]] {
+      char byte = 0;
+      (void)!::read(end, &byte, 1);
+    };
+  }
+
+ private:
+  std::array<int, 2> ends_{};
+};
+
+/// A service that, asked for a name, asks whoever has it, then starts its successor, and asks that one. What
+/// comes of it is told to "ear".
+ServiceOptions replacing(const std::function<void()>& before_successor, const std::function<void()>& at_end) {
+  ServiceOptions options;
+  options.handle_request = [=](Service& self, const Request& request) -> Answer {
+    const auto peer = request.as<std::string>();
+    const auto telling = [&self](const std::string& what) {
+      return [&self, what](const Response& response) {
+        self.client().send_message("ear", what + (response.ok() ? " answered" : " failed"));
+      };
+    };
+    self.send_request(peer, "old", telling("old"));
+    ServiceOptions successor = echoing();
+    successor.post_fork = before_successor;
+    (void)self.ipcm_service_nowait(peer, successor);
+    self.send_request(peer, "new", telling("new"));
+    self.client().send_message("ear", "asked");
+    at_end();
+    return "done";
+  };
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(
+    Tidy,
+    "D4: what a service is asked while it is started does not fail with what its predecessor was asked") {
+  Guard guard = spawn_bus();
+  Client ear = ipcm_connect("ear", guard.info());
+  const Gate gate;
+  Handle asker = start_on(guard.info(), "asker", replacing(gate.wait(), [] {}));
+  for (const bool killed : {true, false}) {
+    CAPTURE(killed);
+    const std::string name = killed ? "killed" : "leaving";
+    Forked first(member(name, guard.info().text(), stays));
+    CHECK(first.hear() == "joined");
+    CHECK(asker.sync_request(name, kHang).ok());
+    CHECK(collect_contents(ear, 1) == std::vector<std::string>{R"("asked")"});
+    if (killed)
+      first.kill(SIGKILL);
+    else
+      first.say("leave");
+    CHECK(collect_contents(ear, 1) == std::vector<std::string>{R"("old failed")"});
+    (void)first.wait();  // its lock goes last
+    gate.open();
+    CHECK(collect_contents(ear, 1) == std::vector<std::string>{R"("new answered")"});
+  }
+  ear.disconnect();
+  guard.shutdown();
+}
+
+TEST_CASE_FIXTURE(Tidy, "D4: so it is where nobody has seen the predecessor go" * kept_messages(false)) {
+  Guard guard = spawn_bus();
+  Client ear = ipcm_connect("ear", guard.info());
+  const Gate gate, busy;
+  Handle asker = start_on(guard.info(), "asker", replacing(gate.wait(), busy.wait()));
+  for (const bool killed : {true, false}) {
+    CAPTURE(killed);
+    const std::string name = killed ? "killed" : "leaving";
+    Forked first(member(name, guard.info().text(), stays));
+    CHECK(first.hear() == "joined");
+    const std::string id = asker.send_request(name);
+    CHECK(collect_contents(ear, 1) == std::vector<std::string>{R"("asked")"});
+    if (killed)
+      first.kill(SIGKILL);
+    else
+      first.say("leave");
+    (void)first.wait();
+    gate.open();
+    CHECK(ear.peer_active(name, kHang));
+    busy.open();
+    auto told = collect_contents(ear, 2);
+    std::sort(told.begin(), told.end());
+    CHECK(told == std::vector<std::string>{R"("new answered")", R"("old failed")"});
+    CHECK(asker.await_response(id, kHang).ok());
+  }
+  ear.disconnect();
+  guard.shutdown();
+}
+
+TEST_CASE_FIXTURE(Tidy, "D4: a start that fails does not fail what was asked of the one who has the name") {
+  Guard guard = spawn_bus();
+  Client ear = ipcm_connect("ear", guard.info());
+  Forked first([&](Lines& test) {
+    Client client = ipcm_connect("b", guard.info());
+    test.say("joined");
+    test.hear();
+    answers_once(test, client);
+    return 0;
+  });
+  CHECK(first.hear() == "joined");
+  Handle asker = start_on(guard.info(), "asker", replacing([] {}, [] {}));
+  CHECK(asker.sync_request("b", kHang).ok());
+  CHECK(collect_contents(ear, 2) == std::vector<std::string>{R"("asked")", R"("new failed")"});
+  first.say("answer");
+  CHECK(collect_contents(ear, 1) == std::vector<std::string>{R"("old answered")"});
+  ear.disconnect();
+  guard.shutdown();
 }
 
 TEST_CASE_FIXTURE(Tidy, "D4: a response sent just before the sender was killed is delivered") {
