@@ -15,6 +15,8 @@ using Phase = LaunchError::Phase;
 
 /// A child that has said it can't start, or closed its ready pipe, has this long to end by itself.
 constexpr auto kLastWords = std::chrono::seconds(1);
+/// So has one that has let go of its place on the bus.
+constexpr auto kDyingTime = std::chrono::seconds(1);
 /// A request that follows a start at once is over by then.
 constexpr auto kFirstRequest = std::chrono::milliseconds(1);
 
@@ -211,6 +213,12 @@ void Launch::succeed(const ready::Ready& ready) {
   ends_.ready.reset();
   capture_.pass_on(loop_);
   refill_soon();
+}
+
+std::optional<ExitStatus> Launch::status_of(Pid pid) {
+  // Another one of that name may have died: a predecessor while this one starts, or long after.
+  const bool could_be = pid == 0 ? verdict_ != Verdict::pending : pid == first_pid_ || pid == service_pid_;
+  return could_be ? child_.reap(os::Deadline::after(kDyingTime)) : std::nullopt;
 }
 
 void Launch::end_child() {

@@ -48,6 +48,9 @@ class Launch {
   /// The service's own process: another one than the child if post_fork forked again. 0 before ready.
   [[nodiscard]] Pid service_pid() const { return service_pid_; }
   [[nodiscard]] Duration time_to_ready() const { return elapsed_; }
+  /// How the service ended if `pid` is its process; 0: if it could be. Waits a moment for one that has left
+  /// the bus and is about to end.
+  [[nodiscard]] std::optional<ExitStatus> status_of(Pid pid);
   /// Lets the child, and what relays its stderr, run on without us.
   void release();
   [[nodiscard]] os::Child& relay() { return capture_.relay(); }

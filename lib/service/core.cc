@@ -16,8 +16,6 @@ namespace ipcm::service {
 namespace {
 
 constexpr auto kFlushTime = std::chrono::seconds(5);
-/// A child that has let go of its place on the bus is about to end.
-constexpr auto kDyingTime = std::chrono::seconds(1);
 
 void complain(const std::string& service, const std::string& sentence) {
   std::fprintf(stderr, "ipcm: service '%s': %s\n", service.c_str(), sentence.c_str());
@@ -71,9 +69,9 @@ void Core::join() {
   requests_ = std::make_unique<Requests>(client_->member());
   requests_->takes_requests = true;
   requests_->follow_starts = [this] { follow_launches(); };
-  requests_->child_status = [this](const std::string& peer) -> std::optional<ExitStatus> {
+  requests_->child_status = [this](const std::string& peer, Pid pid) -> std::optional<ExitStatus> {
     launch::Launch* launch = launched(peer);
-    return launch == nullptr ? std::nullopt : launch->child().reap(os::Deadline::after(kDyingTime));
+    return launch == nullptr ? std::nullopt : launch->status_of(pid);
   };
 }
 

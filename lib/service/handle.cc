@@ -12,7 +12,7 @@ namespace ipcm {
 namespace {
 
 constexpr auto kFlushTime = std::chrono::seconds(5);
-/// A child that has let go of its place on the bus is about to end.
+/// What relays the words of a child that has ended has read to the end of them.
 constexpr auto kDyingTime = std::chrono::seconds(1);
 
 /// As the reference calls a launcher's handle; numbered if this process has several on one bus.
@@ -67,9 +67,8 @@ struct Handle::State {
     loop->spin(options.spin);
     requests = std::make_unique<service::Requests>(client->member());
     requests->follow_starts = [this] { let_go(); };
-    requests->child_status = [this](const std::string& peer) -> std::optional<ExitStatus> {
-      if (peer != name || !launch) return std::nullopt;
-      return launch->child().reap(os::Deadline::after(kDyingTime));
+    requests->child_status = [this](const std::string& peer, Pid pid) -> std::optional<ExitStatus> {
+      return peer != name || !launch ? std::nullopt : launch->status_of(pid);
     };
   }
 
@@ -101,7 +100,7 @@ struct Handle::State {
       std::vector<os::Child*> children;
       if (launch) children.push_back(&launch->child());
       left = guard->take_down(children);
-      if (launch) (void)launch->relay().reap(os::Deadline::after(kDyingTime));  // it has read to the end
+      if (launch) (void)launch->relay().reap(os::Deadline::after(kDyingTime));
     } else if (launch) {
       launch->release();
     }

@@ -119,7 +119,9 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
     if (member_.sent_at() == 0) return;  // no way was ever lost
     if (const auto open = open_.find(id); open != open_.end()) open->second.sent_at = member_.sent_at();
   } catch (const PeerGone& gone) {
-    const auto status = child_status ? child_status(peer) : std::nullopt;
+    const auto watched = watched_.find(peer);
+    const Pid asked = watched == watched_.end() ? 0 : watched->second.pid;
+    const auto status = child_status ? child_status(peer, asked) : std::nullopt;
     if (!status) throw;
     throw PeerGone(peer, std::string(gone.what()) + " (it " + status->describe() + ")", status);
   }
@@ -289,7 +291,7 @@ void Requests::look_after(const std::string& peer) {
     const bool dying = !ended && asked != 0 && facts.state == State::dead;
     if (dying) ended = os::await_end(watched->second.process.get(), os::Deadline::after(kDyingTime));
     std::optional<ExitStatus> status;
-    if (child_status && (ended || facts.state == State::dead)) status = child_status(peer);
+    if (child_status && (ended || facts.state == State::dead)) status = child_status(peer, asked);
     if (!status && ended) status = os::peek_exit_status(watched->second.process.get());
     const std::string how = status                                ? "its process " + status->describe()
                             : ended || facts.state == State::dead ? "its process has ended"

@@ -61,8 +61,9 @@ class Requests {
   bool takes_requests = false;
   /// Called before anything is sorted: where those who are being started are let go, or failed.
   std::function<void()> follow_starts;
-  /// How a peer's process ended, if it was a child of ours; waits a moment for one that is just ending.
-  std::function<std::optional<ExitStatus>(const std::string& peer)> child_status;
+  /// How that process of a peer (0: not known which) ended, if it was a child of ours; waits a moment for one
+  /// that is just ending.
+  std::function<std::optional<ExitStatus>(const std::string& peer, Pid pid)> child_status;
 
  private:
   struct Open {

@@ -339,20 +339,34 @@ class Gate {
   std::array<int, 2> ends_{};
 };
 
+std::string outcome(const Response& response) { return response.ok() ? "answered" : "failed"; }
+/// How the one who was asked ended, if that is known.
+std::string end_of_asked(const Response& response) {
+  try {
+    (void)response.content();
+    return "answered";
+  } catch (const PeerGone& gone) {
+    return gone.status() ? gone.status()->describe() : "ended";
+  } catch (const LaunchError&) {
+    return "did not start";
+  }
+}
+
 /// A service that, asked for a name, asks whoever has it, then starts its successor, and asks that one. What
 /// comes of it is told to "ear".
-ServiceOptions replacing(const std::function<void()>& before_successor, const std::function<void()>& at_end) {
+ServiceOptions replacing(const std::function<void()>& before_successor, const std::function<void()>& at_end,
+                         const std::function<std::string(const Response&)>& telling_of = outcome,
+                         ServiceOptions successor = echoing()) {
+  successor.post_fork = before_successor;
   ServiceOptions options;
   options.handle_request = [=](Service& self, const Request& request) -> Answer {
     const auto peer = request.as<std::string>();
-    const auto telling = [&self](const std::string& what) {
-      return [&self, what](const Response& response) {
-        self.client().send_message("ear", what + (response.ok() ? " answered" : " failed"));
+    const auto telling = [&self, telling_of](const std::string& what) {
+      return [&self, telling_of, what](const Response& response) {
+        self.client().send_message("ear", what + " " + telling_of(response));
       };
     };
     self.send_request(peer, "old", telling("old"));
-    ServiceOptions successor = echoing();
-    successor.post_fork = before_successor;
     (void)self.ipcm_service_nowait(peer, successor);
     self.send_request(peer, "new", telling("new"));
     self.client().send_message("ear", "asked");
@@ -420,6 +434,38 @@ TEST_CASE_FIXTURE(Tidy, "D4: so it is where nobody has seen the predecessor go" 
   guard.shutdown();
 }
 
+TEST_CASE_FIXTURE(Tidy, "D4: how a successor ended is not told of its predecessor" * kept_messages(false)) {
+  Guard guard = spawn_bus();
+  Client ear = ipcm_connect("ear", guard.info());
+  const Gate gate, busy;
+  ServiceOptions telling_who = echoing();
+  telling_who.on_start = [](Service& self) { self.client().send_message("ear", ::getpid()); };
+  Handle asker =
+      start_on(guard.info(), "asker", replacing(gate.wait(), busy.wait(), end_of_asked, telling_who));
+  Forked first(member("b", guard.info().text(), stays));
+  CHECK(first.hear() == "joined");
+  const std::string id = asker.send_request("b");
+  CHECK(collect_contents(ear, 1) == std::vector<std::string>{R"("asked")"});
+  first.kill(SIGKILL);
+  (void)first.wait();
+  gate.open();
+  const Pid successor = collect(ear, 1)[0].content.as<Pid>();
+  CHECK(::kill(successor, SIGTERM) == 0);
+  await_end(successor);
+  busy.open();
+  auto told = collect_contents(ear, 2);
+  std::sort(told.begin(), told.end());
+  REQUIRE(told.size() == 2);
+  CHECK(contains(told[0], "new "));
+  CHECK_FALSE(contains(told[0], "SIGKILL"));
+  CHECK(contains(told[1], "old "));
+  CHECK_FALSE(contains(told[1], "SIGTERM"));
+  CHECK_FALSE(contains(told[1], "exited"));
+  CHECK(asker.await_response(id, kHang).ok());
+  ear.disconnect();
+  guard.shutdown();
+}
+
 TEST_CASE_FIXTURE(Tidy, "D4: a start that fails does not fail what was asked of the one who has the name") {
   Guard guard = spawn_bus();
   Client ear = ipcm_connect("ear", guard.info());
@@ -436,6 +482,8 @@ TEST_CASE_FIXTURE(Tidy, "D4: a start that fails does not fail what was asked of 
   CHECK(collect_contents(ear, 2) == std::vector<std::string>{R"("asked")", R"("new failed")"});
   first.say("answer");
   CHECK(collect_contents(ear, 1) == std::vector<std::string>{R"("old answered")"});
+  first.say("leave");
+  CHECK(first.wait() == ExitStatus::exited(0));
   ear.disconnect();
   guard.shutdown();
 }
