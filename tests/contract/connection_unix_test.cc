@@ -3,47 +3,28 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstring>
 
-#include "contract.h"
+#include "foreign.h"
 #include "os/process.h"
+#include "raw_sockets.h"
 
 using namespace ipcm;
 using namespace ipcm::test;
 
 namespace {
 
-std::string be32(std::uint32_t value) {
-  std::string bytes;
-  for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(value >> shift & 0xff));
-  return bytes;
-}
-std::string frame(const std::string& payload) {
-  return be32(static_cast<std::uint32_t>(payload.size())) + payload;
-}
+std::string be32(std::uint32_t value) { return big_endian(value, 4); }
 const std::string kHello = frame(R"({"hello":"raw"})");
-std::string message(const std::string& members) {
-  return frame(
-      R"({"id":"01A2050B-EF33-7769-9AB2-B6C36F6D7024","to":"target","stamp":1795380997.9,"stamp_ord":0,)" +
-      members + "}");
-}
+std::string message(const std::string& members) { return frame(wire_message(members)); }
 
 /// A stream socket that knows nothing of frames.
 class Raw {
  public:
-  Raw(const BusInfo& bus, const std::string& peer)
-      : socket_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    const std::string path = bus.route + "/" + peer;
-    REQUIRE(path.size() < sizeof address.sun_path);
-    path.copy(&address.sun_path[0], path.size());
-    REQUIRE(::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-  }
+  Raw(const BusInfo& bus, const std::string& peer) : socket_(socket_to(bus, peer, SOCK_STREAM)) {}
   void send(const std::string& bytes) {
     for (std::size_t sent = 0; sent < bytes.size();) {
       const auto now = ::send(socket_.get(), bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
@@ -52,15 +33,7 @@ class Raw {
     }
   }
   void close() { socket_.reset(); }
-  /// Whether the other end hung up, within kHang.
-  [[nodiscard]] bool hung_up() {
-    for (;;) {
-      pollfd wait{socket_.get(), POLLIN, 0};
-      if (::poll(&wait, 1, os::Deadline::after(kHang).poll_timeout()) <= 0) return false;
-      std::array<char, 4096> ignored{};
-      if (::recv(socket_.get(), ignored.data(), ignored.size(), 0) <= 0) return true;
-    }
-  }
+  [[nodiscard]] bool hung_up() const { return is_hung_up(socket_.get()); }
   [[nodiscard]] bool is_open() const {
     pollfd look{socket_.get(), POLLIN, 0};
     return ::poll(&look, 1, 0) == 0;
@@ -109,17 +82,6 @@ std::vector<Garbage> all_garbage() {
   };
 }
 
-/// Serves the client until its descriptor has nothing more; a client that would spin never gets there.
-void serve_until_quiet(Client& client) {
-  const auto deadline = os::Deadline::after(kHang);
-  for (;;) {
-    pollfd look{client.fd(), POLLIN, 0};
-    if (::poll(&look, 1, 0) == 0) return;
-    client.dispatch();
-    if (deadline.has_passed()) FAIL("its descriptor stays readable");
-  }
-}
-
 }  // namespace
 
 TEST_CASE_FIXTURE(Tidy, "F4: garbage to a client is dropped with a diagnostic, and disturbs nothing") {
@@ -137,7 +99,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: garbage to a client is dropped with a diagnostic, a
       Raw raw(guard.info(), "target");
       raw.send(garbage.bytes);
       if (garbage.close) raw.close();
-      serve_until_quiet(target);
+      serve_until_silent(target);
       if (garbage.hangs_up) CHECK(raw.hung_up());
       CHECK((target.dropped() > dropped) == garbage.told);
       CHECK(told.empty() != garbage.told);
@@ -148,7 +110,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: garbage to a client is dropped with a diagnostic, a
       target.send_message("other", 1);
       CHECK(collect(other, 1)[0].content.as<int>() == 1);
       raw.close();
-      serve_until_quiet(target);
+      serve_until_silent(target);
     }
     if (round == 0) descriptors = open_descriptors().size();
   }

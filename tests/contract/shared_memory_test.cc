@@ -7,10 +7,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <array>
 #include <csignal>
 #include <cstring>
 #include <functional>
@@ -20,6 +18,7 @@
 #include "os/process.h"
 #include "os/shared_memory.h"
 #include "os/socket.h"
+#include "raw_sockets.h"
 #include "transport/connection_unix/shared_memory.h"
 #include "wire/serializer.h"
 
@@ -32,14 +31,6 @@ namespace {
 constexpr std::size_t kMiB = 1024UL * 1024;
 const std::string kMark("\0ipcm", 5);
 
-std::string big_endian(std::uint64_t value, int bytes) {
-  std::string text;
-  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8)
-    text.push_back(static_cast<char>(value >> shift & 0xff));
-  return text;
-}
-std::string frame(const std::string& payload) { return big_endian(payload.size(), 4) + payload; }
-
 const std::string kHello = frame(R"({"hello":"raw","ipcm":2})");
 const std::string kForeignHello = frame(R"({"hello":"raw"})");
 const std::string kUnderstood = kMark + "\2", kMapped = kMark + "\4";
@@ -50,24 +41,11 @@ std::string place_note(std::uint64_t offset, std::uint64_t size, const std::stri
          tail;
 }
 
-sockaddr_un address_in(const BusInfo& bus, const std::string& name) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string path = bus.route + "/" + name;
-  REQUIRE(path.size() < sizeof address.sun_path);
-  path.copy(&address.sun_path[0], path.size());
-  return address;
-}
-
 /// A stream socket whose user knows the frames, and may lie.
 class Raw {
  public:
-  Raw(const BusInfo& bus, const std::string& peer) : Raw(os::UniqueFd(make())) {
-    const auto address = address_in(bus, peer);
-    REQUIRE(::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-  }
+  Raw(const BusInfo& bus, const std::string& peer) : Raw(socket_to(bus, peer, SOCK_STREAM)) {}
   explicit Raw(os::UniqueFd socket) : socket_(std::move(socket)) {}
-  static int make() { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); }
 
   /// A client in this process is served meanwhile.
   void send(std::string_view bytes, Client* meanwhile = nullptr) {
@@ -91,14 +69,7 @@ class Raw {
     for (const char byte : length) size = size << 8 | static_cast<unsigned char>(byte);
     return take(size, meanwhile);
   }
-  [[nodiscard]] bool hung_up() {
-    for (;;) {
-      pollfd wait{socket_.get(), POLLIN, 0};
-      if (::poll(&wait, 1, os::Deadline::after(kHang).poll_timeout()) <= 0) return false;
-      std::array<char, 4096> ignored{};
-      if (::recv(socket_.get(), ignored.data(), ignored.size(), 0) <= 0) return true;
-    }
-  }
+  [[nodiscard]] bool hung_up() const { return is_hung_up(socket_.get()); }
 
  private:
   void await(short events) const {
@@ -134,6 +105,18 @@ std::string plain_message(const std::string& content) {
   return frame(around.head + content + around.tail);
 }
 std::string text_of(std::size_t size, char letter = 'x') { return "\"" + std::string(size, letter) + "\""; }
+
+/// What is said until a client of this process has mapped a file of `size` bytes that a raw peer gave it.
+os::UniqueFd agree_on_memory(Raw& raw, Client& target, std::size_t size) {
+  raw.send(kHello);
+  raw.send(plain_message(text_of(kSmallestInMemory)), &target);
+  CHECK(raw.hear(&target) == kUnderstood);
+  os::UniqueFd file = os::make_shared_memory_file("test", kSharedMemoryHead + size);
+  raw.send(frame(file_note(size)), file);
+  CHECK(raw.hear(&target) == kMapped);
+  CHECK(collect(target, 1).size() == 1);
+  return file;
+}
 
 /// The first eight bytes of a memory file.
 std::uint64_t number_in(const os::UniqueFd& file) {
@@ -271,9 +254,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: a caller that does not know of it gets plain fr
 
 TEST_CASE_FIXTURE(Tidy, "memory: a peer that does not know of it gets plain frames from who calls it") {
   const Guard guard = spawn_bus();
-  const os::UniqueFd listener(Raw::make());
-  const auto address = address_in(guard.info(), "foreign");
-  REQUIRE(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  const os::UniqueFd listener = socket_of(guard.info(), "foreign", SOCK_STREAM);
   REQUIRE(::listen(listener.get(), 1) == 0);
   announce_foreign(guard.info(), "foreign", ::getpid());
   const std::string text(2 * kMiB, 'x');
@@ -303,14 +284,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: the bytes by which two agree on it, and talk") 
   const Guard guard = spawn_bus();
   Client target = ipcm_connect("target", guard.info());
   Raw raw(guard.info(), "target");
-  raw.send(kHello);
-  raw.send(plain_message(text_of(kSmallestInMemory)), &target);
-  CHECK(raw.hear(&target) == kUnderstood);
-  const auto file = os::make_shared_memory_file("test", kSharedMemoryHead + 8 * kMiB);
-  raw.send(frame(file_note(8 * kMiB)), file);
-  CHECK(raw.hear(&target) == kMapped);
-  CHECK(collect(target, 1).size() == 1);
-
+  const auto file = agree_on_memory(raw, target, 8 * kMiB);
   const os::Mapping memory(file.get(), 0, kSharedMemoryHead + 8 * kMiB, os::Mapping::Access::read_write);
   const std::string text = text_of(kMiB, 'y');
   const Around around = around_content();
@@ -454,13 +428,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: what is no message in it is dropped alone") {
   const Guard guard = spawn_bus();
   Client target = ipcm_connect("target", guard.info());
   Raw raw(guard.info(), "target");
-  raw.send(kHello);
-  raw.send(plain_message(text_of(kSmallestInMemory)), &target);
-  CHECK(raw.hear(&target) == kUnderstood);
-  const auto file = os::make_shared_memory_file("test", kSharedMemoryHead + 2 * kMiB);
-  raw.send(frame(file_note(2 * kMiB)), file);
-  CHECK(raw.hear(&target) == kMapped);
-  CHECK(collect(target, 1).size() == 1);
+  const auto file = agree_on_memory(raw, target, 2 * kMiB);
   const os::Mapping memory(file.get(), kSharedMemoryHead, 2 * kMiB, os::Mapping::Access::read_write);
   const Around around = around_content();
   const auto put = [&](const std::string& body, const std::string& head, const std::string& tail) {

@@ -3,7 +3,6 @@
 // Peers of UnixSocket as the reference makes them, and datagrams that only ours send.
 
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
@@ -13,6 +12,7 @@
 
 #include "foreign.h"
 #include "os/descriptor.h"
+#include "raw_sockets.h"
 
 namespace ipcm::test {
 
@@ -20,23 +20,10 @@ namespace ipcm::test {
 inline constexpr std::size_t kLargest = 65536;
 inline constexpr std::size_t kMiB = 1024UL * 1024;
 
-[[nodiscard]] inline sockaddr_un address_in(const BusInfo& bus, const std::string& name) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string path = bus.route + "/" + name;
-  REQUIRE(path.size() < sizeof address.sun_path);
-  path.copy(&address.sun_path[0], path.size());
-  return address;
-}
-
 /// A sender as the reference's is: an unbound socket, connected.
 class Raw {
  public:
-  Raw(const BusInfo& bus, const std::string& peer)
-      : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    const auto address = address_in(bus, peer);
-    REQUIRE(::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-  }
+  Raw(const BusInfo& bus, const std::string& peer) : socket_(socket_to(bus, peer, SOCK_DGRAM)) {}
   void send(const std::string& bytes, const std::vector<int>& descriptors = {}) {
     iovec piece{const_cast<char*>(bytes.data()), bytes.size()};
     msghdr message{};
@@ -63,9 +50,7 @@ class Raw {
 class ForeignPeer {
  public:
   ForeignPeer(const BusInfo& bus, const std::string& name)
-      : bus_(bus), name_(name), socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    const auto address = address_in(bus, name);
-    REQUIRE(::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+      : bus_(bus), name_(name), socket_(socket_of(bus, name, SOCK_DGRAM)) {
     announce_foreign(bus, name, ::getpid());
   }
   ForeignPeer(ForeignPeer&&) = default;
@@ -93,9 +78,7 @@ class ForeignPeer {
 };
 
 [[nodiscard]] inline std::string large_note(std::uint64_t size) {
-  std::string note("\0ipcm\1", 6);
-  for (int shift = 56; shift >= 0; shift -= 8) note.push_back(static_cast<char>(size >> shift & 0xff));
-  return note;
+  return std::string("\0ipcm\1", 6) + big_endian(size, 8);
 }
 
 }  // namespace ipcm::test
