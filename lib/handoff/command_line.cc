@@ -1,21 +1,20 @@
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
 
 #include "handoff/handoff.h"
 #include "ipcm/error.h"
 #include "os/directory.h"
 #include "os/pipe.h"
+#include "wire/number.h"
 
 namespace ipcm::handoff {
 namespace {
 
 int descriptor_number(const std::string& option, std::string_view text) {
-  int number = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end != text.data() + text.size() || number < 0)
+  const auto number = wire::number_from<int>(text);
+  if (!number || *number < 0)
     throw UsageError(option + " wants the number of an open descriptor, found '" + std::string(text) + "'");
-  return number;
+  return *number;
 }
 
 os::UniqueFd take(const std::string& what, int number) {
@@ -26,12 +25,9 @@ os::UniqueFd take(const std::string& what, int number) {
 
 /// For the optional ones: a stale variable that somebody inherited is no reason to fail.
 os::UniqueFd take_if_open(std::string_view text) {
-  int number = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end != text.data() + text.size() || number < 3 ||
-      !os::set_close_on_exec(number))
-    return {};
-  return os::UniqueFd(number);
+  const auto number = wire::number_from<int>(text);
+  if (!number || *number < 3 || !os::set_close_on_exec(*number)) return {};
+  return os::UniqueFd(*number);
 }
 
 std::string take_variable(const char* variable) {

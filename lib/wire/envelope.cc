@@ -12,6 +12,7 @@
 #include "wire/appender.h"
 #include "wire/json_check.h"
 #include "wire/json_text.h"
+#include "wire/number.h"
 #include "wire/own_text.h"
 #include "wire/top_level.h"
 
@@ -22,10 +23,8 @@ enum class Seen : unsigned { id = 1, from = 2, to = 4, broadcast = 8, stamp = 16
 
 template <class Number>
 Number number_or(std::string_view digits, Number otherwise) {
-  Number number{};
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  const bool whole = error == std::errc{} && end == digits.data() + digits.size();
-  return whole && std::isfinite(static_cast<double>(number)) ? number : otherwise;
+  const auto number = number_from<Number>(digits);
+  return number && std::isfinite(static_cast<double>(*number)) ? *number : otherwise;
 }
 
 /// In stamps, as they are written: a hundred thousandths of a second.

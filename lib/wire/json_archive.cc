@@ -10,6 +10,7 @@
 #include "wire/json_index.h"
 #include "wire/json_scan.h"
 #include "wire/json_text.h"
+#include "wire/number.h"
 
 namespace ipcm {
 
@@ -309,19 +310,11 @@ std::optional<std::string_view> digits_of(const JsonIndex& index, const JsonInde
   return std::nullopt;
 }
 
-template <class Number>
-std::optional<Number> parse_all(std::string_view digits) {
-  Number number{};
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
-  return number;
-}
-
 /// Also "7.0" and "1e3", which are whole.
 template <class Integer>
 std::optional<Integer> parse_integer(std::string_view digits) {
-  if (const auto whole = parse_all<Integer>(digits)) return whole;
-  const auto wide = parse_all<double>(digits);
+  if (const auto whole = wire::number_from<Integer>(digits)) return whole;
+  const auto wide = wire::number_from<double>(digits);
   constexpr double kExact = 9007199254740992.0;  // 2^53: beyond it a double does not name one integer
   if (!wide || *wide != std::floor(*wide) || std::fabs(*wide) > kExact) return std::nullopt;
   if constexpr (std::is_unsigned_v<Integer>)
@@ -366,7 +359,7 @@ void JsonReader::value(std::uint64_t& value, std::uint64_t most) {
 void JsonReader::value(double& value, double most) {
   const auto& node = state_->index.node(state_->peek());
   const auto digits = digits_of(state_->index, node);
-  const auto number = digits ? parse_all<double>(*digits) : std::nullopt;
+  const auto number = digits ? wire::number_from<double>(*digits) : std::nullopt;
   if (!number || !(std::fabs(*number) <= most)) state_->refuse(node, "a number");
   value = *number;
   (void)state_->take();

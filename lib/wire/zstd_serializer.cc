@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <filesystem>
 #include <type_traits>
 
@@ -13,6 +12,7 @@
 #include "wire/envelope.h"
 #include "wire/frame.h"
 #include "wire/json_text.h"
+#include "wire/number.h"
 
 namespace ipcm::wire {
 namespace {
@@ -177,13 +177,11 @@ class ZstdSerializer final : public Serializer {
 };
 
 int level_of(const std::string& text) {
-  int level = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), level);
-  if (error != std::errc{} || end != text.data() + text.size() || level < kLowestLevel ||
-      level > kHighestLevel)
+  const auto level = number_from<int>(text);
+  if (!level || *level < kLowestLevel || *level > kHighestLevel)
     throw BusError("option 'level' of serializer 'JSON::Zstd' has to be a number from 1 to 22, not '" + text +
                    "'");
-  return level;
+  return *level;
 }
 
 std::string dictionary_at(const std::string& path) {

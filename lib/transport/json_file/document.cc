@@ -1,12 +1,12 @@
 #include "transport/json_file/document.h"
 
 #include <array>
-#include <charconv>
 #include <cstdio>
 
 #include "ipcm/error.h"
 #include "wire/json_index.h"
 #include "wire/json_text.h"
+#include "wire/number.h"
 #include "wire/top_level.h"
 
 namespace ipcm::transport {
@@ -32,14 +32,6 @@ void append_members(std::string& into, const Members& members) {
     into.append(":").append(raw);
   }
   into.push_back('}');
-}
-
-template <class Number>
-std::optional<Number> number_in(std::string_view digits) {
-  Number number{};
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
-  return number;
 }
 
 std::string with_fraction(double number) {
@@ -89,9 +81,9 @@ JsonClient JsonClient::parse(std::string_view object) {
         object, "a client",
         [&](std::string_view key, MemberKind kind, std::string_view raw, std::string_view decoded) {
           const std::string_view plain = kind == MemberKind::string ? decoded : raw;
-          if (key == "pid") client.pid = number_in<Pid>(plain);
-          if (key == "suspend_expires") client.suspend_expires = number_in<double>(plain);
-          if (key == "since") client.since = number_in<double>(plain);
+          if (key == "pid") client.pid = wire::number_from<Pid>(plain);
+          if (key == "suspend_expires") client.suspend_expires = wire::number_from<double>(plain);
+          if (key == "since") client.since = wire::number_from<double>(plain);
           return true;
         });
   } catch (const ProtocolError&) {

@@ -1,11 +1,10 @@
 #include "transport/json_file/store.h"
 
-#include <charconv>
-
 #include "ipcm/error.h"
 #include "os/directory.h"
 #include "os/file_lock.h"
 #include "os/pipe.h"
+#include "wire/number.h"
 
 namespace ipcm::transport {
 namespace {
@@ -62,11 +61,9 @@ std::string JsonStore::journalled() {
   open_journal();
   if (os::facts_of(journal_.get()).size == 0) return {};
   const std::string text = os::read_from_start(journal_.get(), kLargestFile, "journal of the bus");
-  std::size_t size = 0;
   const auto line = text.find('\n');
   if (line == std::string::npos) return {};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + line, size);
-  if (error != std::errc{} || end != text.data() + line || text.size() - line - 1 != size) return {};
+  if (wire::number_from<std::size_t>(text.substr(0, line)) != text.size() - line - 1) return {};
   return text.substr(line + 1);
 }
 
