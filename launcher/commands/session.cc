@@ -23,15 +23,7 @@ namespace {
 constexpr int kCannotExecute = 126, kNotFound = 127;
 
 std::string find_program(const std::string& name) {
-  if (name.find('/') != std::string::npos) return name;
-  const std::string places = os::environment("PATH").value_or("/usr/local/bin:/usr/bin:/bin");
-  for (std::size_t at = 0; at <= places.size();) {
-    const std::size_t end = std::min(places.find(':', at), places.size());
-    const std::string candidate = (end == at ? std::string(".") : places.substr(at, end - at)) + "/" + name;
-    if (os::why_not_executable(candidate) == 0) return candidate;
-    at = end + 1;
-  }
-  return name;
+  return name.find('/') == std::string::npos ? os::find_on_path(name).value_or(name) : name;
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "launch/boot_binary.h"
 
-#include <algorithm>
 #include <cerrno>
 
 #include "ipcm/error.h"
@@ -26,13 +25,7 @@ std::string find_boot_binary(const std::string& service, const std::string& want
         facts);
   };
   if (path.find('/') == std::string::npos) {
-    const std::string places = os::environment("PATH").value_or("/usr/local/bin:/usr/bin:/bin");
-    for (std::size_t at = 0; at <= places.size();) {
-      const std::size_t end = std::min(places.find(':', at), places.size());
-      const std::string candidate = (end == at ? std::string(".") : places.substr(at, end - at)) + "/" + path;
-      if (os::why_not_executable(candidate) == 0) return candidate;
-      at = end + 1;
-    }
+    if (auto found = os::find_on_path(path)) return *found;
     refuse(ENOENT);
   }
   if (const int error = os::why_not_executable(path); error != 0) refuse(error);

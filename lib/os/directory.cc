@@ -297,6 +297,17 @@ int why_not_executable(const std::string& path) {
   return look_at(path).kind == FileKind::directory ? EACCES : 0;
 }
 
+std::optional<std::string> find_on_path(const std::string& name) {
+  const std::string places = environment("PATH").value_or("/usr/local/bin:/usr/bin:/bin");
+  for (std::size_t at = 0; at <= places.size();) {
+    const std::size_t end = std::min(places.find(':', at), places.size());
+    std::string candidate = (end == at ? std::string(".") : places.substr(at, end - at)) + "/" + name;
+    if (why_not_executable(candidate) == 0) return candidate;
+    at = end + 1;
+  }
+  return std::nullopt;
+}
+
 std::string runtime_directory() {
   if (const auto given = environment("XDG_RUNTIME_DIR"); given && given->starts_with('/')) {
     const FileFacts facts = look_at(*given);

@@ -85,6 +85,8 @@ bool remove_tree(const std::string& path) noexcept;
 void truncate(int fd);
 /// Null if that file can be executed, otherwise errno.
 [[nodiscard]] int why_not_executable(const std::string& path);
+/// The first of that name on $PATH that can be executed, as execvp() looks for it.
+[[nodiscard]] std::optional<std::string> find_on_path(const std::string& name);
 /// For the user's own short-lived files: $XDG_RUNTIME_DIR if it is ours, else $TMPDIR, else /tmp.
 [[nodiscard]] std::string runtime_directory();
 /// All directories that runtime_directory() may have given in other circumstances.
