@@ -18,23 +18,18 @@ namespace ipcm::os {
 
 EventSet::EventSet() : fd_(sys("make", "event set", [] { return ::epoll_create1(EPOLL_CLOEXEC); })) {}
 
-void EventSet::add(int fd, std::uint32_t events, std::uint64_t id) {
+void EventSet::set(int operation, int fd, std::uint32_t events, std::uint64_t id) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = id;
   sys(
       "wait for descriptor", [&] { return std::to_string(fd); },
-      [&] { return ::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &event); });
+      [&] { return ::epoll_ctl(fd_.get(), operation, fd, &event); });
 }
 
-void EventSet::change(int fd, std::uint32_t events, std::uint64_t id) {
-  epoll_event event{};
-  event.events = events;
-  event.data.u64 = id;
-  sys(
-      "wait for descriptor", [&] { return std::to_string(fd); },
-      [&] { return ::epoll_ctl(fd_.get(), EPOLL_CTL_MOD, fd, &event); });
-}
+void EventSet::add(int fd, std::uint32_t events, std::uint64_t id) { set(EPOLL_CTL_ADD, fd, events, id); }
+
+void EventSet::change(int fd, std::uint32_t events, std::uint64_t id) { set(EPOLL_CTL_MOD, fd, events, id); }
 
 void EventSet::remove(int fd) noexcept {
   const int saved = errno;

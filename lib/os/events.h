@@ -27,6 +27,8 @@ class EventSet {
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
+  void set(int operation, int fd, std::uint32_t events, std::uint64_t id);
+
   UniqueFd fd_;
 };
 
