@@ -59,12 +59,7 @@ void DatabaseTransport::on_news() {
     presence_.look_again();
     if (!retry_) retry_in_ = std::chrono::milliseconds(1);
   } catch (const StoreError& error) {
-    if (error.kind() == Kind::busy)
-      try_again_later();
-    else if (error.bus_is_gone())
-      note_break(error.what());
-    else
-      receiver_.dropped(error.what());
+    if (!cope_with(error)) receiver_.dropped(error.what());
   }
 }
 
@@ -83,6 +78,16 @@ void DatabaseTransport::note_break(const std::string& why) {
   for (const std::string& peer : links_.close_all()) receiver_.link_lost(peer);
   if (presence_.watches_all()) receiver_.peers_changed();
   if (joined_) receiver_.dropped(why);
+}
+
+bool DatabaseTransport::cope_with(const StoreError& error) {
+  if (error.kind() == Kind::busy)
+    try_again_later();
+  else if (error.bus_is_gone())
+    note_break(error.what());
+  else
+    return false;
+  return true;
 }
 
 // ---- messages
@@ -107,12 +112,7 @@ void DatabaseTransport::drain() {
     if (!keeps_put_back_) inbox_.offer_put_back();
     (void)inbox_.take_in(true);
   } catch (const StoreError& error) {
-    if (error.kind() == Kind::busy) {
-      try_again_later();
-      return;
-    }
-    if (!error.bus_is_gone()) throw;
-    note_break(error.what());
+    if (!cope_with(error)) throw;
   }
 }
 
@@ -126,12 +126,7 @@ void DatabaseTransport::acknowledge(const std::vector<std::string>& ids) {
   try {
     inbox_.remove_finished();
   } catch (const StoreError& error) {
-    if (error.kind() == Kind::busy)
-      try_again_later();
-    else if (error.bus_is_gone())
-      note_break(error.what());
-    else
-      throw;
+    if (!cope_with(error)) throw;
   }
 }
 

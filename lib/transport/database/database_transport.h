@@ -52,6 +52,8 @@ class DatabaseTransport final : public transport::Transport {
   void on_news();
   void try_again_later();
   void note_break(const std::string& why);
+  /// Whether this can be lived with: a lock that will be given back, or the end of the bus, which is noted.
+  bool cope_with(const StoreError& error);
   void leave_counts(const Statistics& statistics);
   void leave_place(const Statistics& statistics);
   void close();
