@@ -110,10 +110,8 @@ class MariadbDriver final : public database::Driver {
       if (const auto password = parameters.find("password"); password != parameters.end())
         secret = password->second;
       session = std::make_unique<MariadbSession>(quoted_parameters(parameters));
-    } catch (const soci::soci_error& error) {
-      failure = {Failure::Kind::lost, without(words_of(error), secret)};
-    } catch (const std::exception& error) {
-      failure = {Failure::Kind::other, without(error.what(), secret)};
+    } catch (const std::exception&) {
+      failure = failure_to_open(secret);
     }
     (void)::sigaction(SIGPIPE, &before, nullptr);
     return session;

@@ -77,10 +77,8 @@ class PostgresqlDriver final : public database::Driver {
     const std::string secret = password == parameters.end() ? std::string() : password->second;
     try {
       return std::make_unique<PostgresqlSession>(quoted_parameters(parameters));
-    } catch (const soci::soci_error& error) {
-      failure = {Failure::Kind::lost, without(words_of(error), secret)};
-    } catch (const std::exception& error) {
-      failure = {Failure::Kind::other, without(error.what(), secret)};
+    } catch (const std::exception&) {
+      failure = failure_to_open(secret);
     }
     return nullptr;
   }

@@ -21,6 +21,13 @@ struct Taken {
   double real = 0;
 };
 
+std::string without(std::string text, const std::string& secret) {
+  if (secret.empty()) return text;
+  for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at))
+    text.replace(at, secret.size(), "***"), at += 3;
+  return text;
+}
+
 }  // namespace
 
 std::string words_of(const soci::soci_error& error) {
@@ -31,11 +38,14 @@ std::string words_of(const soci::soci_error& error) {
   return words;
 }
 
-std::string without(std::string text, const std::string& secret) {
-  if (secret.empty()) return text;
-  for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at))
-    text.replace(at, secret.size(), "***"), at += 3;
-  return text;
+Failure failure_to_open(const std::string& secret) {
+  try {
+    throw;
+  } catch (const soci::soci_error& error) {
+    return {Failure::Kind::lost, without(words_of(error), secret)};
+  } catch (const std::exception& error) {
+    return {Failure::Kind::other, without(error.what(), secret)};
+  }
 }
 
 std::string quoted_parameters(const std::map<std::string, std::string>& parameters) {

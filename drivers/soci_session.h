@@ -50,8 +50,8 @@ class SociSession : public database::Session {
 
 /// The words of an error, without the statement and the values that SOCI adds to what().
 [[nodiscard]] std::string words_of(const soci::soci_error& error);
-/// All but the password.
-[[nodiscard]] std::string without(std::string text, const std::string& secret);
+/// What the exception in hand, thrown when a session was to be opened, means; without the password.
+[[nodiscard]] Failure failure_to_open(const std::string& secret = {});
 /// `key='value' …`, as libpq and SOCI read it.
 [[nodiscard]] std::string quoted_parameters(const std::map<std::string, std::string>& parameters);
 

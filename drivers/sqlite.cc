@@ -68,10 +68,8 @@ class SqliteDriver final : public database::Driver {
         }
       }
       return session;
-    } catch (const soci::soci_error& error) {
-      failure = {Failure::Kind::lost, words_of(error)};
-    } catch (const std::exception& error) {
-      failure = {Failure::Kind::other, error.what()};
+    } catch (const std::exception&) {
+      failure = failure_to_open();
     }
     return nullptr;
   }
