@@ -382,30 +382,11 @@ void ConnectionUnix::close_links() {
   by_peer_.clear();
 }
 
-namespace {
-
-class ConnectionUnixProtocol final : public DirectoryProtocol {
- public:
-  [[nodiscard]] const char* name() const override { return "ConnectionUnix"; }
-  [[nodiscard]] const char* summary() const override {
-    return "stream sockets in a directory; fast, no broker";
-  }
-  [[nodiscard]] std::string why_not_viable() const noexcept override {
-    // Sockets are reached through the directory's descriptor, so that the length of a path does not matter.
-    return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
-                                                                        : "/proc is not mounted";
-  }
-  [[nodiscard]] bool keeps_messages() const override { return false; }
-  [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
-                                                Receiver& receiver) const override {
-    return std::make_unique<ConnectionUnix>(request, loop, receiver);
-  }
-};
-
-}  // namespace
-
 const Protocol& connection_unix_protocol() {
-  static const ConnectionUnixProtocol protocol;
+  static const DirectoryProtocolOf<ConnectionUnix> protocol(
+      {.name = "ConnectionUnix",
+       .summary = "stream sockets in a directory; fast, no broker",
+       .keeps_messages = false});
   return protocol;
 }
 
