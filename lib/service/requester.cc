@@ -1,0 +1,37 @@
+// The public face of Requests.
+
+#include "ipcm/requester.h"
+
+#include <utility>
+
+#include "service/requests.h"
+
+namespace ipcm {
+
+Response::Response(std::string id, std::string from, std::exception_ptr failure)
+    : id_(std::move(id)), from_(std::move(from)), failure_(std::move(failure)) {
+  try {
+    std::rethrow_exception(failure_);
+  } catch (const std::exception& error) {
+    error_ = error.what();
+  } catch (...) {
+    error_ = "unknown error";
+  }
+}
+
+std::string Requester::send_request(std::string_view peer, const Content& payload,
+                                    ResponseCallback callback) {
+  return requests().send(std::string(peer), payload, std::move(callback));
+}
+Response Requester::sync_request(std::string_view peer, const Content& payload, Duration limit) {
+  return requests().ask(std::string(peer), payload, os::Deadline::limit(limit));
+}
+std::optional<Response> Requester::get_response(const std::string& id) { return requests().get(id); }
+Response Requester::await_response(const std::string& id, Duration limit) {
+  return requests().await(id, os::Deadline::limit(limit));
+}
+void Requester::await_all_responses(Duration limit) { requests().await_all(os::Deadline::limit(limit)); }
+bool Requester::have_pending_responses() { return requests().have_pending(); }
+std::vector<Message> Requester::messages() { return requests().messages(); }
+
+}  // namespace ipcm
