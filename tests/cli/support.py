@@ -17,7 +17,7 @@ import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-HANG = float(os.environ.get("IPCM_TEST_HANG", "20"))
+HANG = 20 * int(os.environ.get("IPCM_TEST_PATIENCE", "1"))  # seconds; more where the machine is emulated
 IPCM = os.environ.get("IPCM_TEST_IPCM", "")
 BOOT = os.environ.get("IPCM_TEST_BOOT", "")
 

@@ -433,7 +433,7 @@ TEST_CASE_FIXTURE(Tidy, "D5: a peer that restarts under a new pid: where message
 TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its memory, and senders wait" *
                             needs_processes()) {
   const Guard guard = spawn_bus();
-  constexpr auto kFloodHang = 6 * kHang;  // hundreds of megabytes, with sanitizers, into a database
+  const auto kFloodHang = 6 * kHang;  // hundreds of megabytes, with sanitizers, into a database
   Client slow = ipcm_connect("slow", guard.info());
   Client quick = ipcm_connect("quick", guard.info());
   // A service never blocks: what does not go out is queued, up to a limit, then refused with words.

@@ -9,11 +9,14 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <string_view>
 
 #include "os/process.h"
 
@@ -37,6 +40,19 @@ std::string command_of(Pid pid) {
 }
 
 }  // namespace
+
+std::chrono::seconds hang_guard() {
+  const char* text = std::getenv("IPCM_TEST_PATIENCE");
+  if (text == nullptr) return 20s;
+  const std::string_view factor = text;
+  int times = 0;
+  const auto [end, error] = std::from_chars(factor.data(), factor.data() + factor.size(), times);
+  if (error != std::errc() || end != factor.data() + factor.size() || times < 1 || times > 1000) {
+    std::fprintf(stderr, "IPCM_TEST_PATIENCE wants a whole number from 1 to 1000, found '%s'\n", text);
+    std::exit(2);
+  }
+  return 20s * times;
+}
 
 std::vector<std::string> open_descriptors() {
   std::vector<std::string> all;
