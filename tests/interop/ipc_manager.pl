@@ -1,20 +1,48 @@
 #!/usr/bin/perl
 # The reference itself, where PERL5LIB has IPC::Manager. It speaks as foreign.py does, on its standard input and output.
-#   ipc_manager.pl INFO NAME        a peer on a bus that is there
-#   ipc_manager.pl --owner PROTOCOL a bus of its own and its Echo service 'perl' on it: {"info": INFO, "joined": PID}. When stdin ends it takes the bus down,
-#                                   and tells {"seconds": N, "error": what its sanity check or the shutdown said, or null}
+#   ipc_manager.pl INFO NAME        a peer on a bus that is there; --resume INFO NAME: one that had suspended itself
+#   ipc_manager.pl --owner INFO     a bus of its own and its Echo service 'perl' on it: {"info": INFO, "joined": PID}. When stdin ends it takes the bus down,
+#                                   and tells {"seconds": N, "error": what its sanity check or the shutdown said, or null}. Without a route it makes one
+#   ipc_manager.pl --create INFO    the store of a bus, for others
+#   ipc_manager.pl --drop INFO      takes every table of that database whose name begins with ipcm
+#   ipc_manager.pl --read SERIALIZER  one value from stdin, as JSON
+# It names no user to a server; PGUSER and so on do.
 use strict;
 use warnings;
 use IO::Select;
-use IPC::Manager qw(ipcm_connect ipcm_service ipcm_spawn);
+use IPC::Manager qw(ipcm_connect ipcm_reconnect ipcm_service ipcm_spawn);
 use JSON::PP;
 use Time::HiRes qw(time);
 
 my $json = JSON::PP->new->ascii->allow_nonref->allow_blessed->convert_blessed;
 $| = 1;
+my $what = $ARGV[0] =~ /^--/ ? shift @ARGV : '';
 
-if ($ARGV[0] eq '--owner') {
-    my $spawn = ipcm_spawn(protocol => $ARGV[1], serializer => 'JSON', do_sanity_check => 1);
+sub spawn {
+    my ($protocol, $serializer, $route) = @{$json->decode($_[0])};
+    return ipcm_spawn(protocol => $protocol, serializer => $serializer, $route ? (route => $route) : (), @_[1 .. $#_]);
+}
+
+if ($what eq '--read') {
+    my $class = "IPC::Manager::Serializer::$ARGV[0]";
+    eval "require $class" or die $@;
+    local $/;
+    print $json->encode($class->deserialize(scalar <STDIN>));
+    exit 0;
+}
+if ($what eq '--create') {
+    spawn($ARGV[0], guard => 0);
+    exit 0;
+}
+if ($what eq '--drop') {
+    require DBI;
+    my $db = DBI->connect($json->decode($ARGV[0])->[2], '', '', {RaiseError => 1, PrintWarn => 0});
+    # Messages refer to peers, which come after them.
+    $db->do("DROP TABLE $_") for sort map { /(ipcm\w*)\W*$/ ? $1 : () } $db->tables(undef, undef, 'ipcm%', 'TABLE');
+    exit 0;
+}
+if ($what eq '--owner') {
+    my $spawn = spawn($ARGV[0], do_sanity_check => 1);
     ipcm_service('perl', class => 'IPC::Manager::Service::Echo', ipcm_info => $spawn->info, watch_pids => [$$]);
     my $owner = ipcm_connect('owner', $spawn->info);
     $owner->peer_active('perl', 20) or die "its own service does not start";
@@ -28,7 +56,7 @@ if ($ARGV[0] eq '--owner') {
 }
 
 my ($info, $name) = @ARGV;
-my $client = ipcm_connect($name, $info);
+my $client = $what eq '--resume' ? ipcm_reconnect($name, $info) : ipcm_connect($name, $info);
 print $json->encode({joined => $$}), "\n";
 my $orders = '';
 while (1) {
@@ -40,6 +68,10 @@ while (1) {
     sysread(STDIN, $orders, 1 << 20, length $orders) or last;
     while ($orders =~ s/^(.*)\n//) {
         my $order = $json->decode($1);
+        if (exists $order->{suspend}) {
+            $client->suspend(expires_in => $order->{suspend});
+            exit 0;
+        }
         if (defined $order->{to}) { $client->send_message($order->{to}, $order->{content}) }
         else                      { $client->broadcast($order->{content}) }
     }

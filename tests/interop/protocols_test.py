@@ -1,5 +1,5 @@
 """Peers that are not ours, on one bus with ours, both ways, for each protocol that they can speak: one in plain Python, one in plain Perl,
-and the reference itself where PERL5LIB has it."""
+and the reference itself where PERL5LIB has it. With IPCM_TEST_ROUTE (support/servers.py) only the reference, on that server."""
 
 import contextlib
 import json
@@ -21,10 +21,33 @@ from support import BOOT, HANG, IPCM, TidyTest  # noqa: E402
 
 PERL = shutil.which("perl")
 GONE = 3
+SERVERS = {"dbi:Pg:": "PostgreSQL", "dbi:MariaDB:": "MariaDB"}
+SERVER_ROUTE = os.environ.get("IPCM_TEST_ROUTE", "")
 
 
 def perl_has(module):
     return PERL is not None and subprocess.run([PERL, f"-M{module}", "-e1"], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def reference(*words, input=None):
+    """What the reference does at once; see ipc_manager.pl."""
+    return subprocess.run([PERL, HERE + "/ipc_manager.pl", *words], input=input, stdout=subprocess.PIPE, check=True).stdout
+
+
+class Bus:
+    """A bus for others to be on; on a server there is one place for all."""
+
+    serializer = "JSON"
+
+    def make_bus(self):
+        self.route = SERVER_ROUTE or os.path.join(self.work, {"SQLite": "bus.sqlite", "JSONFile": "bus.json"}.get(self.protocol, "bus"))
+        # The long names, as the reference writes them.
+        self.info = json.dumps([f"IPC::Manager::Client::{self.protocol}", f"IPC::Manager::Serializer::{self.serializer}", self.route])
+        self.env["IPCM_INFO"] = self.info
+        if not SERVER_ROUTE:
+            return foreign.make_bus(self.protocol, self.route)
+        self.addCleanup(reference, "--drop", self.info)
+        return reference("--create", self.info)
 
 
 class ForeignPeer:
@@ -50,6 +73,10 @@ class ForeignPeer:
     def answer(self, asked, value, **more):
         self.say(asked["from"], {"ipcm_response_id": asked["content"]["ipcm_request_id"], "response": value, **more})
 
+    def suspend(self, seconds):
+        self.running.write(json.dumps({"suspend": seconds}) + "\n")
+        self.leave()
+
     def leave(self):
         result = self.running.finish()
         if result.status != 0:
@@ -57,16 +84,12 @@ class ForeignPeer:
         return result
 
 
-class ForeignTest:
+class ForeignTest(Bus):
     """What every one of them must find. `protocol` is the bus's, `language` the peer's."""
 
     def setUp(self):
         super().setUp()
-        self.route = os.path.join(self.work, {"SQLite": "bus.sqlite", "JSONFile": "bus.json"}.get(self.protocol, "bus"))
-        foreign.make_bus(self.protocol, self.route)
-        # The long names, as the reference writes them.
-        self.info = json.dumps([f"IPC::Manager::Client::{self.protocol}", "IPC::Manager::Serializer::JSON", self.route])
-        self.env["IPCM_INFO"] = self.info
+        self.make_bus()
 
     def peer(self, name="stranger", info=None):
         command = {"Python": [sys.executable, HERE + "/foreign.py"], "Perl": [PERL, HERE + "/foreign.pl"],
@@ -97,7 +120,8 @@ class ForeignTest:
                 answer = peer.hear()
                 self.assertEqual(answer["content"], {"ipcm_response_id": asked, "response": value})
                 self.assertEqual((answer["from"], answer["to"]), ("e", "stranger"))
-                self.assertRegex(answer["id"], r"^[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}$")
+                # A server gives it back in its own way of writing.
+                self.assertRegex(answer["id"].upper() if SERVER_ROUTE else answer["id"], r"^[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}$")
             peer.leave()
 
     def test_it_asks_a_hundred_times_at_once_and_is_answered_in_order(self):
@@ -203,6 +227,8 @@ class ForeignTest:
             peer.leave()
 
     def test_our_counts_can_be_read_by_others(self):
+        if SERVER_ROUTE:
+            self.skipTest("its owner compares them")
         with self.echo() as service:
             peer = self.peer()
             for number in range(3):
@@ -218,15 +244,21 @@ class ForeignTest:
     def counts(self, name):
         if self.protocol == "SQLite":
             with contextlib.closing(sqlite3.connect(self.route)) as db:
-                return json.loads(db.execute("SELECT stats FROM ipcm_peers WHERE id = ?", (name,)).fetchone()[0])
+                return self.decoded(db.execute("SELECT stats FROM ipcm_peers WHERE id = ?", (name,)).fetchone()[0])
         if self.protocol == "JSONFile":
             with open(self.route) as file:
                 return json.load(file)["stats"][name]
-        with open(os.path.join(self.route, name + ".stats")) as file:
-            return json.load(file)
+        with open(os.path.join(self.route, name + ".stats"), "rb") as file:
+            return self.decoded(file.read())
+
+    def decoded(self, stored):
+        return json.loads(stored if self.serializer == "JSON" else reference("--read", self.serializer, input=stored))
 
     def test_a_bus_of_ours_is_taken_down_when_it_leaves_at_the_word(self):
-        made = json.loads(self.ipcm("--json", "bus", "new", "--protocol", self.protocol).out)
+        if SERVER_ROUTE:
+            reference("--drop", self.info)
+        route = ["--route", SERVER_ROUTE] if SERVER_ROUTE else []
+        made = json.loads(self.ipcm("--json", "bus", "new", "--protocol", self.protocol, "--serializer", self.serializer, *route).out)
         info = json.dumps(made["info"])
         peer = self.peer(info=info)
         running = self.start(IPCM, "bus", "rm", env=dict(self.env, IPCM_INFO=info), stdin=subprocess.DEVNULL)
@@ -236,12 +268,49 @@ class ForeignTest:
         self.assertEqual(result.status, 0, result)
 
 
+class SuspendTest(Bus):
+    """A peer of the reference suspends itself, and comes back."""
+
+    def setUp(self):
+        super().setUp()
+        self.make_bus()
+
+    def test_it_suspends_itself_and_finds_our_message_when_it_is_back(self):
+        ForeignPeer(self, PERL, HERE + "/ipc_manager.pl", self.info, "sleeper").suspend(1000)
+        self.assertEqual(self.peers(self.env)["sleeper"]["state"], "suspended")
+        self.ipcm("send", "sleeper", '{"kept":["ä",7]}')
+        # Whatever we look at meanwhile, it is not taken for dead.
+        self.ipcm("bus", "info")
+        self.ipcm("run", "echo", "1", "--bus", self.info)
+        self.assertEqual(self.peers(self.env)["sleeper"]["state"], "suspended")
+        peer = ForeignPeer(self, PERL, HERE + "/ipc_manager.pl", "--resume", self.info, "sleeper")
+        self.assertEqual(peer.hear()["content"], {"kept": ["ä", 7]})
+        peer.leave()
+
+
+class LongMessageTest(Bus):
+    """The reference's tables of MariaDB hold 64 KiB of a message."""
+
+    def test_a_message_too_long_for_its_table_is_refused_with_the_reason(self):
+        self.make_bus()
+        peer = ForeignPeer(self, PERL, HERE + "/ipc_manager.pl", self.info, "stranger")
+        result = self.ipcm("send", "stranger", json.dumps("x" * 100000), status=None)
+        self.assertNotEqual(result.status, 0)
+        self.assert_told(result, "too long")
+        self.ipcm("send", "stranger", json.dumps("x" * 60000))
+        self.assertEqual(len(peer.hear()["content"]), 60000)
+        peer.leave()
+
+
 class ReferenceOwnsTest:
     """The bus is the reference's, and so is a service on it."""
 
     def setUp(self):
         super().setUp()
-        self.owner = ForeignPeer(self, PERL, HERE + "/ipc_manager.pl", "--owner", self.protocol)
+        info = json.dumps([self.protocol, self.serializer, SERVER_ROUTE])
+        if SERVER_ROUTE:
+            self.addCleanup(reference, "--drop", info)
+        self.owner = ForeignPeer(self, PERL, HERE + "/ipc_manager.pl", "--owner", info)
         self.env["IPCM_INFO"] = self.owner.told["info"]
 
     def take_down(self):
@@ -271,18 +340,37 @@ def add(name, base, **more):
     globals()[name] = type(name, (base, TidyTest), {"__qualname__": name, **more})
 
 
-for language, protocols, missing in (
-        ("Python", foreign.PROTOCOLS, None),
-        ("Perl", ("ConnectionUnix", "UnixSocket", "MessageFiles", "AtomicPipe"), None if perl_has("JSON::PP") else "no perl with JSON::PP"),
-        ("IPC::Manager", foreign.PROTOCOLS, None if perl_has("IPC::Manager") else "no IPC::Manager in PERL5LIB")):
+# Without a server; and with one.
+REFERENCE_MISSING = None if perl_has("IPC::Manager") else "no IPC::Manager in PERL5LIB"
+if SERVER_ROUTE:
+    if REFERENCE_MISSING:
+        print("skipped:", REFERENCE_MISSING, file=sys.stderr)
+        sys.exit(77)
+    # The reference takes the server's own way to name a user.
+    os.environ.update(PGUSER=os.environ["IPCM_DB_USER"], PGPASSWORD=os.environ["IPCM_DB_PASSWORD"])
+    LANGUAGES = (("IPC::Manager", [next(name for start, name in SERVERS.items() if SERVER_ROUTE.startswith(start))], None),)
+else:
+    LANGUAGES = (("Python", foreign.PROTOCOLS, None),
+                 ("Perl", ("ConnectionUnix", "UnixSocket", "MessageFiles", "AtomicPipe"), None if perl_has("JSON::PP") else "no perl with JSON::PP"),
+                 ("IPC::Manager", foreign.PROTOCOLS, REFERENCE_MISSING))
+
+for language, protocols, missing in LANGUAGES:
     if missing:
         print(f"not run: peers in {language}: {missing}", file=sys.stderr)
         continue
     for protocol in protocols:
         word = language.replace("::", "")
-        add(f"{word}On{protocol}Test", ForeignTest, language=language, protocol=protocol)
-        if language == "IPC::Manager":
-            add(f"{word}Owns{protocol}Test", ReferenceOwnsTest, protocol=protocol)
+        if language != "IPC::Manager":
+            add(f"{word}On{protocol}Test", ForeignTest, language=language, protocol=protocol)
+            continue
+        for serializer in ("JSON", "JSON::Zstd") if perl_has("Compress::Zstd") else ("JSON",):
+            of = f"{protocol}{serializer.removeprefix('JSON').replace('::', '')}"
+            add(f"{word}On{of}Test", ForeignTest, language=language, protocol=protocol, serializer=serializer)
+            add(f"{word}Owns{of}Test", ReferenceOwnsTest, protocol=protocol, serializer=serializer)
+            if protocol not in ("ConnectionUnix", "UnixSocket", "AtomicPipe"):
+                add(f"{word}SuspendsOn{of}Test", SuspendTest, protocol=protocol, serializer=serializer)
+        if protocol == "MariaDB":
+            add(f"{word}LongMessageTest", LongMessageTest, protocol=protocol)
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -146,7 +146,10 @@ class Mariadb(Server):
                     '--innodb-doublewrite=0', '--innodb-flush-method=nosync', '--max-allowed-packet=256M',
                     '--max-connections=300', '--innodb-buffer-pool-size=32M', '--tmpdir=' + self.directory],
                    'ready for connections')
+        # The reference names no user, which means ours, and no password.
+        own = pwd.getpwuid(os.geteuid()).pw_name
         commands = f"CREATE DATABASE ipcm; CREATE USER tester IDENTIFIED BY '{self.password}'; " \
+                   f"CREATE USER IF NOT EXISTS '{own}'@'localhost'; GRANT ALL ON ipcm.* TO '{own}'@'localhost'; " \
                    "GRANT ALL ON ipcm.* TO tester; DROP USER IF EXISTS ''@'localhost'; DELETE FROM mysql.global_priv " \
                    "WHERE User = ''; FLUSH PRIVILEGES"
         subprocess.run([self.programs['mariadb'], '--no-defaults', '--socket=' + socket, '-u', 'root'], input=commands,
