@@ -1,0 +1,123 @@
+"""Inside the machine of kernel_test.py: runs what guest.json names, prints a line for each, and counts."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+LIMIT = 900  # seconds, of one program
+
+
+def finish(command, limit=LIMIT, **more):
+    """(status, output, seconds); what it leaves behind in its session is killed."""
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, **more)
+        try:
+            status = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            status = 'time over'
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+        out.seek(0)
+        return status, out.read().decode(errors='replace'), time.monotonic() - began
+
+
+class Count:
+    def __init__(self):
+        self.log = []
+
+    def add(self, name, status, output, seconds):
+        word = 'ok' if status == 0 else 'not tried' if status == 77 else f'FAILED ({status})'
+        print(f'{word:14} {seconds:7.1f} s  {name}', flush=True)
+        if status not in (0, 77):
+            lines = output.splitlines()
+            # Whatever looks like the reason, and the end.
+            told = [line for line in lines if re.search(r'ERROR|FAIL|WRONG|Error:|TEST CASE', line)][:40]
+            print('\n'.join('    ' + line for line in [*told, '…', *lines[-15:]]), flush=True)
+        self.log.append({'name': name, 'result': 'OK' if status == 0 else 'SKIP' if status == 77 else 'FAIL', 'stdout': output})
+
+
+def readme_examples(text):
+    """(command, lines that it prints according to the text) of each `$ ` line below "From the shell"."""
+    part = text.split('## From the shell', 1)[1].split('\n## ', 1)[0]
+    examples = []
+    for line in part.splitlines():
+        if line.startswith('    $ '):
+            examples.append((line[6:].split('   #')[0].rstrip(), []))
+        elif line.startswith('    ') and examples:
+            examples[-1][1].append(line[4:])
+    return examples
+
+
+def same(told, found):
+    """But for times, and what is not shown of a long line."""
+    def plain(line):
+        return re.sub(r'[\d.]+ ?m?s\b', 'N s', line)
+    return [plain(line) for line in told] == [plain(line) for line in found]
+
+
+def readme(count, top, env):
+    with open(os.path.join(top, 'README.md'), encoding='utf-8') as file:
+        examples = readme_examples(file.read())
+    for command, told in examples:
+        with tempfile.TemporaryDirectory() as place:
+            with open(place + '/requests.jsonl', 'w', encoding='ascii') as file:
+                file.write('1\n{"two":2}\n')
+            with open(place + '/mine', 'w', encoding='ascii') as file:
+                file.write('#!/bin/sh\necho no database here >&2\nexit 3\n')
+            os.chmod(place + '/mine', 0o755)
+            os.mkdir(place + '/run', 0o700)
+            own = {**env, 'XDG_RUNTIME_DIR': place + '/run', 'XDG_STATE_HOME': place + '/run', 'TMPDIR': place + '/run'}
+            status, output, seconds = finish(['/bin/sh', '-c', command], cwd=place, env=own)
+            if told and not same(told, output.splitlines()):
+                status = 'another output'
+            elif told and told[0].startswith('ipcm: '):
+                status = 0 if status != 0 else 'no failure'
+            count.add('README: ' + command, status, output, seconds)
+
+
+def cases(count, folder, only, env):
+    if not os.path.isdir(folder):
+        return
+    for name in sorted(os.listdir(folder)):
+        if name.endswith('.sh') and wanted('case ' + name, only):
+            count.add('case ' + name.removesuffix('.sh'), *finish(['/bin/bash', os.path.join(folder, name)], 300, cwd='/tmp', env=env))
+
+
+def wanted(name, only):
+    return not only or any(word in name for word in only)
+
+
+def main():
+    with open(sys.argv[1], encoding='utf-8') as file:
+        order = json.load(file)
+    build, only = order['build'], order['only']
+    print('kernel:', os.uname().release, flush=True)
+    base = {key: os.environ[key] for key in ('PATH', 'HOME', 'LANG')}
+    base['IPCM_TEST_PATIENCE'] = str(order['patience'])
+    count = Count()
+    for job in order['jobs']:
+        if wanted(job['name'], only):
+            count.add(job['name'], *finish(job['command'], env={**base, **job['env']}, cwd=order['top']))
+    ours = {**base, 'IPCM': f'{build}/launcher/ipcm', 'BOOT': f'{build}/boot/ipcm-boot', 'IPCM_DRIVERS': f'{build}/drivers', 'SRC': order['top'],
+            'BUILD': build, 'PATH': f'{build}/launcher:{build}/boot:{base["PATH"]}'}
+    if wanted('README', only):
+        readme(count, order['top'], ours)
+    cases(count, '/cases', only, ours)
+    log = '/tmp/testlog.json'
+    with open(log, 'w', encoding='utf-8') as file:
+        file.writelines(json.dumps(one) + '\n' for one in count.log)
+    print('kernel:', os.uname().release, flush=True)
+    subprocess.run([sys.executable, 'scripts/count_tests.py', log], check=False)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Runs the core of the suite on the kernel of Debian 12, emulated: scripts/test --kernel.
+
+  kernel_test.py BUILD [--cases DIR] [--only WORD]… [--minutes N] [--memory MIB]
+
+Takes the build in BUILD (of a machine that is Debian 12 itself, for the programs run there as they are), a root file system that
+mmdebstrap or debootstrap makes of packages, and the package linux-image-cloud-amd64, and boots them under qemu-system-x86_64 without hardware
+help. There it runs unit, contract, process and command line tests, the shell examples of README.md and, with --cases, each
+DIR/*.sh (exit status 0: right; 77: can't be tried there). --only chooses those whose name contains a WORD.
+
+It prints each result and the kernel's release; its last line is 'N passed, N failed'. Exit status 1 if one failed or the time (--minutes, 60)
+was over. It wants root for the file system's owners, 3 GB in $TMPDIR, and leaves nothing there.
+"""
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(HERE)
+KERNEL = 'linux-image-cloud-amd64'
+# What the programs of the tree and the tests need; strace for cases.
+PACKAGES = 'python3,strace,procps,libstdc++6,libmd0,libzstd1,libsqlite3-0,libsoci-core4.0,libsoci-sqlite3-4.0'
+MODULES = 'virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk'  # in the order of their needs
+# Servers are not there; time is short for what differs from others by its protocol alone.
+CHOSEN = re.compile(r'wire|handoff|ready|loop|os|serializer|random|directory|shared_memory|cli|'
+                    r'bus (ConnectionUnix|MessageFiles|JSONFile|LocalMemory|UnixSocket|AtomicPipe)|bytes .*|'
+                    r'process (launch|service|lifetime) (ConnectionUnix|MessageFiles)')
+PATIENCE = 10  # so much slower may it be
+FILE_SYSTEM = '2G'
+
+FIRST_INIT = '''#!/busybox sh
+/busybox mkdir -p /dev /new && /busybox mount -t devtmpfs none /dev
+for module in {modules}; do /busybox insmod /$module.ko || echo "no $module"; done
+/busybox mount -t ext4 /dev/vda /new && exec /busybox switch_root /new /guest-init
+echo 'the root file system could not be mounted'; /busybox poweroff -f
+'''
+# As process 1 the shell reaps whatever comes to it.
+SECOND_INIT = '''#!/bin/sh
+mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev; mkdir -p /dev/pts /dev/shm
+mount -t devpts none /dev/pts; mount -t tmpfs none /dev/shm; mount -t tmpfs none /run
+ln -sf /proc/self/fd /dev/fd; ln -sf fd/0 /dev/stdin; ln -sf fd/1 /dev/stdout; ln -sf fd/2 /dev/stderr
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+cd {top} && setsid python3 scripts/kernel_guest.py /guest.json </dev/null &
+wait $!; sync; echo o >/proc/sysrq-trigger; sleep 60
+'''
+
+
+def run(*command, **more):
+    return subprocess.run(command, check=True, **more)
+
+
+def prepare():
+    """Says and installs what is missing here."""
+    with open('/etc/os-release', encoding='utf-8') as file:
+        if 'VERSION_CODENAME=bookworm' not in file.read():
+            sys.exit('kernel_test: the programs run there as they were built here: build on Debian 12')
+    if os.geteuid() != 0:
+        sys.exit('kernel_test: run it as root: the root file system has owners')
+    missing = [package for package, program in (('qemu-system-x86', 'qemu-system-x86_64'), ('mmdebstrap', 'mmdebstrap'), ('busybox-static', 'busybox'),
+                                                ('e2fsprogs', 'mke2fs')) if not shutil.which(program)]
+    if missing == ['mmdebstrap'] and shutil.which('debootstrap'):
+        missing = []
+    if missing:
+        print('== installing:', *missing, flush=True)
+        apt = ('apt-get', '-o', 'DPkg::Lock::Timeout=120')
+        run(*apt, 'update', '-qq')
+        run(*apt, 'install', '-y', '-qq', '--no-install-recommends', *missing, stdout=subprocess.DEVNULL, env={**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'})
+
+
+def unpack_kernel(work):
+    """Its image, and the modules that find the disk."""
+    found = subprocess.run(['apt-cache', 'depends', KERNEL], check=True, stdout=subprocess.PIPE, text=True).stdout
+    package = re.search(r'Depends: (linux-image-\S+)', found)[1]
+    print(f'== unpacking {package}, not installing it', flush=True)
+    run('apt-get', 'download', '-qq', package, cwd=work, stderr=subprocess.DEVNULL)
+    (deb,) = [name for name in os.listdir(work) if name.endswith('.deb')]
+    run('dpkg', '-x', deb, 'kernel', cwd=work)
+    os.unlink(os.path.join(work, deb))
+    modules = {name.removesuffix('.ko'): os.path.join(at, name) for at, _, names in os.walk(os.path.join(work, 'kernel', 'lib')) for name in names}
+    first = os.path.join(work, 'first')
+    os.mkdir(first)
+    shutil.copy(shutil.which('busybox'), first)
+    for name in MODULES.split():
+        shutil.copy(modules[name], first)
+    write(os.path.join(first, 'init'), FIRST_INIT.format(modules=MODULES), 0o755)
+    with open(os.path.join(work, 'initrd'), 'wb') as file:
+        run('busybox', 'cpio', '-o', '-H', 'newc', input='\n'.join(['.', *os.listdir(first)]).encode(), cwd=first, stdout=file, stderr=subprocess.DEVNULL)
+    boot = os.path.join(work, 'kernel', 'boot')
+    return next(os.path.join(boot, name) for name in os.listdir(boot) if name.startswith('vmlinuz'))
+
+
+def write(path, text, mode=0o644):
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write(text)
+    os.chmod(path, mode)
+
+
+def make_root(root):
+    print(f'== making a root file system: bookworm with {PACKAGES}', flush=True)
+    if shutil.which('mmdebstrap'):
+        run('mmdebstrap', '--quiet', '--variant=minbase', '--include=' + PACKAGES, 'bookworm', root)
+    else:
+        run('debootstrap', '--variant=minbase', '--include=' + PACKAGES, 'bookworm', root, stdout=subprocess.DEVNULL)
+
+
+def copy_build(build, root, cases):
+    """The tree as the tests see it, at the same place; its programs stripped. Returns what is to be run."""
+    tests = json.loads(subprocess.run(['meson', 'introspect', '--tests', build], check=True, stdout=subprocess.PIPE).stdout)
+    chosen = [test for test in tests if CHOSEN.fullmatch(test['name'])]
+    inside = root + TOP
+    for name in ('tests', 'scripts', 'README.md'):
+        (shutil.copytree if os.path.isdir(f'{TOP}/{name}') else shutil.copy)(f'{TOP}/{name}', f'{inside}/{name}')
+    wanted = {test['cmd'][0] for test in chosen}
+    for at, _, names in os.walk(build):
+        for name in names:
+            path = os.path.join(at, name)
+            program = os.access(path, os.X_OK) and not os.path.islink(path)
+            if program and (path in wanted or re.search(r'/(launcher|boot|drivers|examples|children)/[^/]+$', path)):
+                os.makedirs(root + at, exist_ok=True)
+                run('strip', '-o', root + path, path)
+    if cases:
+        shutil.copytree(cases, root + '/cases')
+    jobs = [{'name': test['name'], 'env': test['env'],
+             'command': ['/usr/bin/python3' if 'python' in os.path.basename(test['cmd'][0]) else test['cmd'][0], *test['cmd'][1:]]} for test in chosen]
+    write(root + '/guest.json', json.dumps({'jobs': jobs, 'build': build, 'top': TOP, 'patience': PATIENCE}))
+    return jobs
+
+
+def boot(work, kernel, minutes, memory):
+    """Shows what the machine says; returns its last count."""
+    machine = subprocess.Popen(
+        ['qemu-system-x86_64', '-accel', 'tcg', '-cpu', 'max', '-smp', '2', '-m', str(memory), '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
+         '-serial', 'stdio', '-kernel', kernel, '-initrd', os.path.join(work, 'initrd'), '-append', 'console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off printk.devkmsg=off',
+         '-drive', f'file={os.path.join(work, "disk")},format=raw,if=virtio,cache=unsafe'],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors='replace')
+    over = threading.Timer(minutes * 60, machine.kill)
+    over.start()
+    count = None
+    try:
+        for line in machine.stdout:
+            count = re.fullmatch(r'(\d+) passed, (\d+) failed\s*', line) or count
+            if not re.fullmatch(r'\d+ passed, \d+ failed\s*', line):
+                print(line.rstrip(), flush=True)
+    finally:
+        machine.kill()
+        machine.wait()
+        ended = over.is_alive()
+        over.cancel()
+    if not ended:
+        print(f'the machine was ended after {minutes} minutes')
+    return count if ended else None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('build')
+    parser.add_argument('--cases')
+    parser.add_argument('--only', action='append', default=[])
+    parser.add_argument('--minutes', type=float, default=60)
+    parser.add_argument('--memory', type=int, default=1536)
+    parser.add_argument('--root', help='a root file system made before, which is copied')
+    options = parser.parse_args()
+    prepare()
+    with tempfile.TemporaryDirectory(prefix='ipcm-kernel-') as work:
+        kernel = unpack_kernel(work)
+        root = os.path.join(work, 'root')
+        if options.root:
+            run('cp', '-a', options.root, root)
+        else:
+            make_root(root)
+        os.makedirs(root + TOP)
+        copy_build(os.path.abspath(options.build), root, options.cases)
+        with open(root + '/guest.json', encoding='utf-8') as file:
+            guest = json.load(file)
+        write(root + '/guest.json', json.dumps({**guest, 'only': options.only}))
+        write(root + '/guest-init', SECOND_INIT.format(top=shlex.quote(TOP)), 0o755)
+        run('mke2fs', '-q', '-t', 'ext4', '-d', root, os.path.join(work, 'disk'), FILE_SYSTEM, stdout=subprocess.DEVNULL)
+        shutil.rmtree(root)
+        print('== booting', os.path.basename(kernel), flush=True)
+        count = boot(work, kernel, options.minutes, options.memory)
+    if not count:
+        print('0 passed, 1 failed')
+        return 1
+    print(f'{count[1]} passed, {count[2]} failed')
+    return 1 if count[2] != '0' else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
