@@ -36,7 +36,10 @@ BusFacts look_at_bus(const Options& options, const BusInfo& info) {
   facts.info = info;
   facts.peers = member->transport().peers();
   const auto owner = transport::find_protocol(info.protocol).owner(info);
-  facts.owner = !owner.exists ? "none" : owner.held ? std::to_string(owner.pid) : "dead";
+  facts.owner = !owner.exists   ? "none"
+                : !owner.held   ? "dead"
+                : owner.pid > 0 ? std::to_string(owner.pid)
+                                : "other namespace";
   facts.orphaned = owner.exists && !owner.held;
   return facts;
 }
@@ -108,7 +111,14 @@ int bus_rm(const Options& options) {
     SpawnOptions how = options.spawn_options();
     how.patience = options.limit(how.patience);
     const auto left = bus::take_down(info, how, {});
-    for (const std::string& name : left) stayed.append(stayed.empty() ? "'" : ", '").append(name).append("'");
+    if (!bus::all_proven(left)) {
+      std::string who;
+      for (const bus::Stayed& one : left)
+        if (!one.is_proven) who.append(who.empty() ? "'" : ", '").append(one.name).append("'");
+      throw Timeout(who + " did not leave; its process can't be proven from here, so the bus at " +
+                    info.route + " stays: end it where it runs, then try again");
+    }
+    if (!left.empty()) stayed.append(stayed.empty() ? "" : ", ").append(bus::describe(left));
     if (!transport::find_protocol(info.protocol).remove_route(info))
       throw BusError("the bus at " + info.route +
                      " could not be removed entirely; look at what is left there");

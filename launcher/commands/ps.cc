@@ -20,16 +20,24 @@ int ps(const Options& options) {
     if (facts.state == transport::PeerFacts::State::absent ||
         facts.state == transport::PeerFacts::State::dead)
       continue;
+    const Pid pid = facts.elsewhere ? facts.noted : facts.pid;
     const std::string state = facts.state == transport::PeerFacts::State::active ? "active" : "starting";
+    // A number of another pid namespace would tell the age and the memory of another process here.
     const auto started = facts.pid > 0 ? os::start_time(facts.pid) : std::nullopt;
     const std::uint64_t memory = facts.pid > 0 ? os::resident_memory(facts.pid).value_or(0) : 0;
     const double age = started ? std::max(0.0, os::wall_clock_seconds() - *started) : 0;
     rows.push_back({name, facts.class_name.empty() ? "-" : facts.class_name,
-                    facts.pid > 0 ? std::to_string(facts.pid) : "?", state, started ? readable_age(age) : "?",
-                    memory > 0 ? readable_size(memory) : "?"});
+                    pid > 0 ? std::to_string(pid) : "?", state,
+                    facts.elsewhere ? "other namespace"
+                    : started       ? readable_age(age)
+                                    : "?",
+                    facts.elsewhere ? "-"
+                    : memory > 0    ? readable_size(memory)
+                                    : "?"});
     writer.open();
     writer(cereal::make_nvp("name", name), cereal::make_nvp("class", facts.class_name),
-           cereal::make_nvp("pid", facts.pid), cereal::make_nvp("state", state));
+           cereal::make_nvp("pid", pid), cereal::make_nvp("state", state));
+    if (facts.elsewhere) writer(cereal::make_nvp("other_namespace", true));
     if (started) writer(cereal::make_nvp("age_seconds", age));
     if (memory > 0) writer(cereal::make_nvp("memory_bytes", memory));
     writer.close();

@@ -9,7 +9,9 @@
 namespace ipcm::launcher {
 namespace {
 
-/// Who takes the bus down, if anybody: a service that was started from a shell ends with that process.
+/// The process that takes the bus down, if there is one: a service that was started from a shell ends with
+/// it. One of another pid namespace has no number here, and its number there is another process: then the
+/// service ends when it is told to.
 std::optional<Pid> owner_of(const BusInfo& info) {
   const auto owner = transport::find_protocol(info.protocol).owner(info);
   return owner.held && owner.pid > 0 ? std::optional<Pid>(owner.pid) : std::nullopt;

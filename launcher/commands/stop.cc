@@ -19,9 +19,11 @@ int stop(const Options& options) {
   }
   const auto left = bus::stop_peers(options.bus_info(), names, options.limit(std::chrono::seconds(30)));
   if (!left.empty()) {
+    if (bus::all_proven(left)) throw Timeout("did not end, not even by SIGKILL: " + bus::describe(left));
     std::string who;
-    for (const std::string& name : left) who.append(who.empty() ? "'" : ", '").append(name).append("'");
-    throw Timeout("did not end, not even by SIGKILL: " + who);
+    for (const bus::Stayed& one : left) who.append(who.empty() ? "'" : ", '").append(one.name).append("'");
+    throw Timeout(who + " did not leave; its process can't be proven from here, so it was told to end and " +
+                  "not signalled; end it where it runs");
   }
   for (const std::string& name : names) tell(options, "'" + name + "' has ended");
   return number(Status::done);

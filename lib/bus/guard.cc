@@ -12,12 +12,6 @@
 namespace ipcm {
 namespace {
 
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text.append(text.empty() ? "'" : ", '").append(name).append("'");
-  return text;
-}
-
 const transport::Protocol& first_viable(const std::vector<std::string>& wanted) {
   std::vector<std::string> names = wanted;
   if (names.empty()) names = {os::environment("IPCM_PROTOCOL").value_or("ConnectionUnix")};
@@ -35,9 +29,9 @@ const transport::Protocol& first_viable(const std::vector<std::string>& wanted) 
 
 bool Guard::State::acts_here() const { return !down && born_in == os::generation(); }
 
-std::vector<std::string> Guard::State::take_down(const std::vector<os::Child*>& children) {
+std::vector<bus::Stayed> Guard::State::take_down(const std::vector<os::Child*>& children) {
   down = true;
-  std::vector<std::string> left = bus::take_down(info, options, children);
+  auto left = bus::take_down(info, options, children);
   if (options.do_sanity_check) discrepancies = bus::sanity_check(info);
   (void)transport::find_protocol(info.protocol).remove_route(info);
   owner.reset();
@@ -72,10 +66,10 @@ const BusInfo& Guard::info() const {
   return state_->info;
 }
 
-void Guard::State::report(const std::vector<std::string>& left) const {
+void Guard::State::report(const std::vector<bus::Stayed>& left) const {
   if (!left.empty())
     throw Timeout("the bus at " + info.route +
-                  " was taken down, but these peers did not leave: " + joined(left));
+                  " was taken down, but these peers did not leave: " + bus::describe(left));
   if (discrepancies.empty()) return;
   std::string what;
   for (const Discrepancy& one : discrepancies) what.append(what.empty() ? "" : "; ").append(one.describe());

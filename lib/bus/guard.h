@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "bus/take_down.h"
 #include "ipcm/bus.h"
 #include "os/process.h"
 #include "transport/transport.h"
@@ -21,9 +22,9 @@ struct Guard::State {
   [[nodiscard]] bool acts_here() const;
   std::vector<Discrepancy> discrepancies;  ///< found when it was taken down
   /// Throws what shutdown() throws.
-  void report(const std::vector<std::string>& left) const;
-  /// Names of those who would not leave.
-  std::vector<std::string> take_down(const std::vector<os::Child*>& children);
+  void report(const std::vector<bus::Stayed>& left) const;
+  /// Those that would not leave.
+  std::vector<bus::Stayed> take_down(const std::vector<os::Child*>& children);
 };
 
 }  // namespace ipcm

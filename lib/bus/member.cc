@@ -82,21 +82,23 @@ std::string Member::send(std::string_view to, const Content& content, bool broad
   return std::move(message.id);
 }
 
-void Member::send_in_pieces(std::string id, std::string_view to, const wire::ContentPieces& content) {
+void Member::send_in_pieces(std::string id, std::string_view to, const wire::ContentPieces& content,
+                            std::uint64_t connection) {
   Message message{std::move(id), name(), std::string(to), 0, 0, false, {}};
-  transmit(message, std::chrono::system_clock::now(), content, When::now);
+  transmit(message, std::chrono::system_clock::now(), content, When::now, connection);
 }
 
 void Member::transmit(Message& message, std::chrono::system_clock::time_point now,
-                      const wire::ContentPieces& content, When when) {
+                      const wire::ContentPieces& content, When when, std::uint64_t connection) {
   using Sent = transport::Transport::Sent;
   expect_usable();
   os::keep_heap();  // not at the start: a service that is asked nothing needs none
   if (batches_ > 0 && when == When::now) send_batch_to(message.to);
   stamp(message, now);
   std::string why;
-  const Sent sent = when == When::now ? transport_->send_in_pieces(message, content, why)
-                                      : transport_->gather(message, content, why);
+  const Sent sent = when != When::now ? transport_->gather(message, content, why)
+                    : connection != 0 ? transport_->reply(message, content, why, connection)
+                                      : transport_->send_in_pieces(message, content, why);
   sent_at_ = losses_;
   settle(message.to, sent, why, 1);
   ++statistics_.sent[message.to];

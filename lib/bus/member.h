@@ -45,7 +45,9 @@ class Member final : private transport::Receiver {
   std::string send(std::string_view to, const Content& content, bool broadcast = false);
   /// The same of content in pieces, which is known not to be null, under an id that nothing else has; at
   /// once, also inside a batch.
-  void send_in_pieces(std::string id, std::string_view to, const wire::ContentPieces& content);
+  /// `connection`: that of the request that it answers; see Transport::reply().
+  void send_in_pieces(std::string id, std::string_view to, const wire::ContentPieces& content,
+                      std::uint64_t connection = 0);
   void broadcast(const Content& content);
 
   /// Up to as many end_batch(), what send() is given may be gathered, for several to go out together. What is
@@ -117,7 +119,7 @@ class Member final : private transport::Receiver {
   void prepare_inbox();
   enum class When { now, with_others };
   void transmit(Message& message, std::chrono::system_clock::time_point now,
-                const wire::ContentPieces& content, When when);
+                const wire::ContentPieces& content, When when, std::uint64_t connection = 0);
   /// `messages` that were handed over, and what came of it: throws if they can't be sent, and waits where a
   /// guest has to.
   [[nodiscard]] std::string subject(const std::string& to, std::size_t messages) const;

@@ -27,6 +27,7 @@ struct Leaving {
   bool may_be_killed = false;
   bool must_end = false;  // leaving the bus is not enough
   bool gone = false;
+  bool may_be_us = false;  // it has noted our number, and nothing tells whether here or in another namespace
   Watch watch;
 };
 
@@ -50,13 +51,13 @@ class TakeDown {
       if (member_->transport().look(name).state == State::absent) continue;
       add_peer(name);
       if (leaving_.empty() || leaving_.back().name != name) continue;
-      // Told by name to end: then it does.
+      // Told by name to end: then it does. Of one whose process can't be proven, leaving has to be enough.
       leaving_.back().must_end = leaving_.back().process >= 0;
       leaving_.back().may_be_killed = true;
     }
   }
 
-  std::vector<std::string> run() {
+  std::vector<Stayed> run() {
     const Duration patience = options_.patience;
     if (leaving_.empty()) return {};
     if (options_.signal != 0)
@@ -74,6 +75,7 @@ class TakeDown {
         all_linked = false;  // it is going, or does not listen
       }
     }
+    for (Leaving& one : leaving_) one.gone = one.gone || one.may_be_us;  // we would wait for ourselves
     // Only if need be: ending a directory watch costs the kernel some ten milliseconds (an SRCU grace
     // period).
     if (!all_linked) member_->transport().watch_peers();
@@ -90,10 +92,10 @@ class TakeDown {
       }
       (void)await(give_up, everybody);
     }
-    std::vector<std::string> left;
+    std::vector<Stayed> stayed;
     for (const Leaving& one : leaving_)
-      if (!one.gone) left.push_back(one.name.empty() ? "a child process" : one.name);
-    return left;
+      if (!one.gone) stayed.push_back({one.name.empty() ? "a child process" : one.name, one.process >= 0});
+    return stayed;
   }
 
  private:
@@ -111,17 +113,14 @@ class TakeDown {
   }
 
   void add_peer(const std::string& name) {
-    const auto facts = member_->transport().look(name);
-    if (facts.pid == os::own_pid()) return;  // a client of this process: it can't go while we wait for it
+    auto [facts, process] = member_->transport().identify_surely(name);
+    if (facts.is_us) return;  // a client of this process: it can't go while we wait for it
     Leaving one;
     one.name = name;
-    if (facts.pid > 0) {
-      if (auto process = os::open_process(facts.pid)) {
-        one.opened = std::move(*process);
-        one.process = one.opened.get();
-      }
-    }
-    const auto parent = facts.pid > 0 ? os::parent_of(facts.pid) : std::nullopt;
+    one.opened = std::move(process);
+    one.process = one.opened.get();
+    one.may_be_us = (facts.elsewhere ? facts.noted : facts.pid) == os::own_pid();
+    const auto parent = one.process >= 0 ? os::parent_of(facts.pid) : std::nullopt;
     // A child of ours has to end, or it would be left to whoever comes after us; from others it is enough to
     // leave.
     one.must_end = parent == os::own_pid() && one.process >= 0;
@@ -175,15 +174,28 @@ class TakeDown {
 
 }  // namespace
 
-std::vector<std::string> take_down(const BusInfo& info, const SpawnOptions& options,
-                                   const std::vector<os::Child*>& children) {
+std::string describe(const std::vector<Stayed>& stayed) {
+  std::string text;
+  for (const Stayed& one : stayed) {
+    text.append(text.empty() ? "'" : ", '").append(one.name).append("'");
+    if (!one.is_proven) text.append(" (its process can't be proven from here)");
+  }
+  return text;
+}
+
+bool all_proven(const std::vector<Stayed>& stayed) {
+  return std::all_of(stayed.begin(), stayed.end(), [](const Stayed& one) { return one.is_proven; });
+}
+
+std::vector<Stayed> take_down(const BusInfo& info, const SpawnOptions& options,
+                              const std::vector<os::Child*>& children) {
   auto left = TakeDown(info, options, children).run();
   for (os::Child* child : children) (void)child->try_reap();
   return left;
 }
 
-std::vector<std::string> stop_peers(const BusInfo& info, const std::vector<std::string>& names,
-                                    Duration patience) {
+std::vector<Stayed> stop_peers(const BusInfo& info, const std::vector<std::string>& names,
+                               Duration patience) {
   SpawnOptions options;
   options.patience = patience;
   options.term_time = kNamedTermTime;

@@ -1,6 +1,8 @@
 #include "bus/visitor.h"
 
-#include "os/process.h"
+#include <algorithm>
+
+#include "os/identity.h"
 #include "transport/directory/route_info.h"
 
 namespace ipcm::bus {
@@ -9,11 +11,19 @@ namespace {
 constexpr std::string_view kBegin = "ipcm-";
 }
 
-std::string visitor_name() { return std::string(kBegin) + std::to_string(os::own_pid()); }
+std::string visitor_name() { return os::unique_name(std::string(kBegin)); }
 
 bool is_visitor(std::string_view name) {
-  return name.starts_with(kBegin) && name.size() > kBegin.size() &&
-         name.find_first_not_of("0123456789", kBegin.size()) == std::string_view::npos;
+  if (!name.starts_with(kBegin)) return false;
+  name.remove_prefix(kBegin.size());
+  const auto dash = std::min(name.find('-'), name.size());  // earlier versions had no random part
+  const auto is_of = [](std::string_view text, std::string_view letters) {
+    return !text.empty() && text.find_first_not_of(letters) == std::string_view::npos;
+  };
+  constexpr std::string_view kDigits = "0123456789";
+  constexpr std::string_view kRandom = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  return is_of(name.substr(0, dash), kDigits) &&
+         (dash == name.size() || is_of(name.substr(dash + 1), kRandom));
 }
 
 bool visitors_count(const BusInfo& info) { return !transport::has_route_info(info.route); }

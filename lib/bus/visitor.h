@@ -7,7 +7,7 @@
 
 namespace ipcm::bus {
 
-/// What a command that is on a bus for a moment is called there: "ipcm-PID".
+/// What a command that is on a bus for a moment is called there: "ipcm-PID-XXXXXX".
 [[nodiscard]] std::string visitor_name();
 
 [[nodiscard]] bool is_visitor(std::string_view name);

@@ -96,7 +96,8 @@ std::optional<std::string> stat_field(Pid pid, int index) {
 std::optional<UniqueFd> open_process(Pid pid) {
   const long fd = quiet([&] { return ::syscall(SYS_pidfd_open, pid, 0); });
   if (fd >= 0) return UniqueFd(static_cast<int>(fd));
-  if (errno == ESRCH || errno == EINVAL) return std::nullopt;  // EINVAL: a thread's id, or no pid at all
+  // A thread's id is no process: ENOENT, on older kernels EINVAL, as for what is no pid at all.
+  if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return std::nullopt;
   throw SystemError(errno, "open process " + std::to_string(pid));
 }
 

@@ -11,8 +11,8 @@
 
 namespace ipcm::os {
 
-/// A descriptor that names a process, not a number that may be given away again. nullopt: no such process.
-/// Throws SystemError for anything else (EMFILE).
+/// A descriptor that names a process, not a number that may be given away again. nullopt: no such process;
+/// the number of a thread is none. Throws SystemError for anything else (EMFILE).
 [[nodiscard]] std::optional<UniqueFd> open_process(Pid pid);
 /// Whether the process behind a pidfd has ended; a zombie has.
 [[nodiscard]] bool has_ended(int pidfd);

@@ -99,6 +99,9 @@ void Core::watch_processes() {
   if (setup_->leash) {
     leashed = os::pid_of(setup_->leash.get()).value_or(-1);
     add(leashed, std::move(setup_->leash));
+    // The launcher has ended, or it lives in another pid namespace: then its numbers mean other processes
+    // here.
+    if (leashed < 0) return;
   }
   for (const Pid pid : setup_->watch_pids) {
     if (pid == leashed)
@@ -229,7 +232,8 @@ void Core::deliver(wire::Heard& heard, Activity& activity) {
   const Message& message = heard.message;
   wire::Conversation& said = *heard.said;
   if (said.meaning == wire::Meaning::request) {
-    answer(Request(std::move(said.id), std::move(heard.message.from), std::move(said.payload)));
+    answer(Request(std::move(said.id), std::move(heard.message.from), std::move(said.payload),
+                   heard.connection));
     return;
   }
   if (said.meaning == wire::Meaning::terminate) activity.terminated = true;
@@ -273,12 +277,14 @@ void Core::answer(Request request) {
 
 void Core::send_response(const Request& request, const Content& answer) {
   std::string begin = wire::response_begin(request.id());
-  client().member().send_in_pieces(os::make_uuid(), request.from(), wire::in_conversation(begin, answer));
+  client().member().send_in_pieces(os::make_uuid(), request.from(), wire::in_conversation(begin, answer),
+                                   request.connection());
 }
 
 void Core::send_error(const Request& request, const std::string& text) {
   const Content content = wire::error_content(request.id(), text);
-  client().member().send_in_pieces(os::make_uuid(), request.from(), {{}, content.json(), {}});
+  client().member().send_in_pieces(os::make_uuid(), request.from(), {{}, content.json(), {}},
+                                   request.connection());
 }
 
 void Core::terminate(int code) {

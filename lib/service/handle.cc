@@ -5,6 +5,7 @@
 #include "ipcm/launch.h"
 #include "launch/launch.h"
 #include "os/descriptor.h"
+#include "os/identity.h"
 #include "service/requests.h"
 #include "service/start.h"
 
@@ -15,21 +16,13 @@ constexpr auto kFlushTime = std::chrono::seconds(5);
 /// What relays the words of a child that has ended has read to the end of them.
 constexpr auto kDyingTime = std::chrono::seconds(1);
 
-/// As the reference calls a launcher's handle; numbered if this process has several on one bus.
+/// As the reference calls a launcher's handle, and random letters: this process may have several on one bus,
+/// and so may another one that has the same pid in another pid namespace.
 Client join_as_parent(const BusInfo& info, const std::shared_ptr<Loop>& loop) {
-  const std::string base = "service_parent_" + std::to_string(os::own_pid());
   transport::JoinRequest request;
   request.info = info;
-  request.name = base;
-  for (int number = 2;; ++number) {
-    try {
-      return Client(std::make_unique<bus::Member>(request, loop, bus::Member::Sending::waits));
-    } catch (const NameTaken& taken) {
-      constexpr int kMost = 10000;
-      if (taken.holder() != os::own_pid() || number > kMost) throw;
-      request.name = base + "_" + std::to_string(number);
-    }
-  }
+  request.name = os::unique_name("service_parent_");
+  return Client(std::make_unique<bus::Member>(request, loop, bus::Member::Sending::waits));
 }
 
 }  // namespace
@@ -90,12 +83,12 @@ struct Handle::State {
     return launch->verdict() == Verdict::ready;
   }
 
-  std::vector<std::string> end() {
+  std::vector<bus::Stayed> end() {
     over = true;
     requests.reset();
     if (client) client->member().leave(os::Deadline::after(kFlushTime));
     client.reset();
-    std::vector<std::string> left;
+    std::vector<bus::Stayed> left;
     if (guard) {
       std::vector<os::Child*> children;
       if (launch) children.push_back(&launch->child());

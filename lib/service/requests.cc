@@ -34,13 +34,13 @@ void Requests::remember(std::string id, const char* what) {
   if (recent_.size() > kRemembered) recent_.pop_front();
 }
 
-transport::PeerFacts Requests::look(const std::string& peer) {
-  auto facts = member_.transport().look(peer);
+transport::Transport::Identified Requests::identify(const std::string& peer) {
+  auto found = member_.transport().identify(peer);
   // A look at a store is no single moment: it may find the row of one who was there, and no lock any more,
   // where that one suspended or was followed by another in between. The next look begins after that.
-  if (facts.state == transport::PeerFacts::State::dead && member_.protocol().keeps_messages())
-    facts = member_.transport().look(peer);
-  return facts;
+  if (found.facts.state == transport::PeerFacts::State::dead && member_.protocol().keeps_messages())
+    found = member_.transport().identify(peer);
+  return found;
 }
 
 transport::PeerFacts::State Requests::watch(const std::string& peer) {
@@ -52,7 +52,7 @@ transport::PeerFacts::State Requests::watch(const std::string& peer) {
     if (known->second.pid != 0) return State::active;
     watched_.erase(known);
   }
-  const auto facts = look(peer);
+  auto [facts, process] = identify(peer);
   Watched one;
   if (facts.state == State::suspended) {
     if (facts.expires) {
@@ -66,11 +66,13 @@ transport::PeerFacts::State Requests::watch(const std::string& peer) {
     }
   } else {
     // Its link or its place on the bus will tell.
-    if (facts.pid <= 0 || facts.pid == os::own_pid()) return facts.state;
-    auto process = os::open_process(facts.pid);
+    if (facts.pid <= 0 || facts.is_us || facts.pid == os::own_pid()) return facts.state;
+    one.is_proven = static_cast<bool>(process);
+    if (!process)
+      if (auto claimed = os::open_process(facts.pid)) process = std::move(*claimed);
     if (!process) return facts.state;
     one.pid = facts.pid;
-    one.process = std::move(*process);
+    one.process = std::move(process);
     one.watch = member_.loop().watch(one.process.get(), EPOLLIN, [this, peer](std::uint32_t) {
       lost_.insert(peer);
       watched_.at(peer).watch.want(0);  // once is enough; settle() does the rest
@@ -248,9 +250,14 @@ void Requests::look_after(const std::string& peer) {
   using State = transport::PeerFacts::State;
   const auto watched = watched_.find(peer);
   const Pid asked = watched == watched_.end() ? 0 : watched->second.pid;
+  const bool is_proven = asked != 0 && watched->second.is_proven;
   bool ended = asked != 0 && os::has_ended(watched->second.process.get());
   const auto facts = look(peer);
   const bool there = facts.state == State::active || facts.state == State::present;
+  if (ended && !is_proven && there && (facts.elsewhere ? facts.noted : facts.pid) == asked) {
+    watched_.erase(watched);  // another process had that number here
+    return;
+  }
   if (!ended && there && (asked == 0 || facts.pid == asked)) {
     if (asked == 0 && watched != watched_.end()) {  // it is back
       watched_.erase(watched);
@@ -275,7 +282,7 @@ void Requests::look_after(const std::string& peer) {
   }
   if (asks(peer)) {
     // Its lock and its sockets go a moment before its process does; how that ended is part of the story.
-    const bool dying = !ended && asked != 0 && facts.state == State::dead;
+    const bool dying = !ended && is_proven && facts.state == State::dead;
     if (dying) ended = os::await_end(watched->second.process.get(), os::Deadline::after(kDyingTime));
     std::optional<ExitStatus> status;
     if (child_status && (ended || facts.state == State::dead)) status = child_status(peer, asked);

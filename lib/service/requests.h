@@ -76,7 +76,9 @@ class Requests {
   struct Watched {
     Pid pid = 0;           // 0: it is not there; awaited until it is, or until its time is up
     os::UniqueFd process;  // empty: only its place on the bus will tell
-    Watch watch;           // of its process, or of its time
+    // Otherwise the pid is a claim, and the end of that process only a reason to look again.
+    bool is_proven = false;
+    Watch watch;  // of its process, or of its time
   };
   struct Held {
     std::string id;
@@ -91,7 +93,8 @@ class Requests {
   void part_from_predecessor(const std::string& peer);
   void transmit(const std::string& peer, const std::string& id, const Content& payload);
   /// What the bus says of a peer; a second time where one look can't tell.
-  [[nodiscard]] transport::PeerFacts look(const std::string& peer);
+  [[nodiscard]] transport::PeerFacts look(const std::string& peer) { return identify(peer).facts; }
+  [[nodiscard]] transport::Transport::Identified identify(const std::string& peer);
   /// From now on its going is noticed. Returns its state; active if it is watched already.
   transport::PeerFacts::State watch(const std::string& peer);
   /// Whether the bus has changed since we looked whether those whom we have asked are still there.

@@ -11,6 +11,7 @@
 #include "ipcm/client.h"
 #include "ipcm/message.h"
 #include "loop/loop.h"
+#include "os/descriptor.h"
 #include "wire/serializer.h"
 
 namespace ipcm::transport {
@@ -44,7 +45,15 @@ struct PeerFacts {
     active
   };
   State state = State::absent;
-  Pid pid = 0;             ///< 0: not known
+  /// Its process as it is numbered here; 0: not known. What the kernel tells, or else what the peer itself
+  /// has noted: a claim, on which nothing may be signalled. See Transport::identify().
+  Pid pid = 0;
+  bool is_us = false;  ///< a member of this process
+  bool elsewhere =
+      false;      ///< it lives, in another pid namespace or on another machine: it has no number here
+  Pid noted = 0;  ///< elsewhere: as it numbers itself
+  /// dead: that is proven, and its leftovers may be removed. Otherwise no process of that number runs here.
+  bool surely_dead = false;
   std::string class_name;  ///< of a service of ours
   /// suspended: until when it is waited for (Unix seconds); absent: without limit.
   std::optional<double> expires;
@@ -75,6 +84,12 @@ class Transport {
                                             std::string& why) {
     message.content = content.content();
     return send(message, why);
+  }
+  /// The same of an answer: on the connection that its request came on (wire::Heard), while that is open,
+  /// and otherwise to whoever has the name. Two peers that greet under one name get their own answers.
+  [[nodiscard]] virtual Sent reply(Message& message, const wire::ContentPieces& content, std::string& why,
+                                   std::uint64_t /*connection*/) {
+    return send_in_pieces(message, content, why);
   }
   /// The same of a message that may wait for others, which then go out together: until send_gathered(), which
   /// has to come before anything else is sent to that peer. Where nothing is gained by that, it is sent now.
@@ -116,6 +131,15 @@ class Transport {
   [[nodiscard]] virtual std::vector<std::string>
   peers() = 0;  ///< Others, sorted; dead ones left out and cleared away.
   [[nodiscard]] virtual PeerFacts look(const std::string& peer) = 0;
+  struct Identified {
+    PeerFacts facts;
+    /// A pidfd of its process, where the kernel vouches for it; empty: that can't be proven from here.
+    os::UniqueFd process = {};
+  };
+  /// The same, with its process.
+  [[nodiscard]] virtual Identified identify(const std::string& peer) { return {look(peer), {}}; }
+  /// The same for who is about to signal it, and may connect to it to find out.
+  [[nodiscard]] virtual Identified identify_surely(const std::string& peer) { return identify(peer); }
   /// Tells the Receiver of changes from now on.
   virtual void watch_peers() = 0;
   /// Whether link_lost() comes for everybody we have sent to, so that nobody needs to watch for their
@@ -162,7 +186,7 @@ class Ownership {
 struct OwnerFacts {
   bool exists = false;  ///< the bus has, or had, an owner that was to take it down
   bool held = false;    ///< and that one lives
-  Pid pid = 0;          ///< 0: not known
+  Pid pid = 0;          ///< as the kernel tells; 0: not known, or in another pid namespace
 };
 
 /// What is known of one kind of bus: how to make, join and remove one.

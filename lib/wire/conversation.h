@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,6 +33,8 @@ struct Conversation {
 struct Heard {
   Message message;
   std::optional<Conversation> said = {};
+  /// The connection that it came on, where there are some; see Transport::reply(). 0: none.
+  std::uint64_t connection = 0;
 
   [[nodiscard]] std::size_t size() const {
     return message.content.size() + (said ? said->payload.size() : 0);

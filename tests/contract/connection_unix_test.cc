@@ -38,6 +38,14 @@ class Raw {
     pollfd look{socket_.get(), POLLIN, 0};
     return ::poll(&look, 1, 0) == 0;
   }
+  /// Waits for bytes, and takes them.
+  [[nodiscard]] std::string received() const {
+    pollfd look{socket_.get(), POLLIN, 0};
+    if (::poll(&look, 1, os::Deadline::after(kHang).poll_timeout()) <= 0) return {};
+    std::array<char, 4096> bytes{};
+    const auto got = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
+    return got > 0 ? std::string(bytes.data(), static_cast<std::size_t>(got)) : std::string();
+  }
 
  private:
   os::UniqueFd socket_;
@@ -209,4 +217,23 @@ TEST_CASE_FIXTURE(Tidy, "F4: an announced length reserves no memory") {
     CHECK(handle.sync_request(1, kHang).ok());
   }
   CHECK(os::resident_memory(pid).value() < before + (60U << 20));
+}
+
+TEST_CASE_FIXTURE(Tidy, "G3: of two that greet under one name, each gets the answers to its own requests") {
+  Handle handle = start("target", echoing());
+  const auto ask = [](Raw& raw, int number) {
+    raw.send(message(R"("from":"raw","content":{"ipcm_request_id":"01A2050B-0000-7000-8000-00000000000)" +
+                     std::to_string(number) + R"(","request":"of )" + std::to_string(number) + R"("})"));
+  };
+  Raw first(handle.info(), "target"), second(handle.info(), "target");
+  first.send(kHello);
+  CHECK(handle.sync_request(1, kHang).ok());
+  second.send(kHello);  // from now on, what is sent to that name goes here
+  CHECK(handle.sync_request(2, kHang).ok());
+  ask(first, 1);
+  CHECK(first.received().find("of 1") != std::string::npos);
+  CHECK(second.is_open());
+  ask(second, 2);
+  CHECK(second.received().find("of 2") != std::string::npos);
+  CHECK(first.is_open());
 }

@@ -1,6 +1,8 @@
 // What needs no second process: several clients in one. LocalMemory, which has nothing else, goes by these.
 
 #include <algorithm>
+#include <atomic>
+#include <optional>
 #include <thread>
 
 #include "contract.h"
@@ -168,4 +170,48 @@ TEST_CASE_FIXTURE(Tidy,
                                               return options;
                                             }()),
                   UsageError);
+}
+
+TEST_CASE_FIXTURE(Tidy, "G9: of two threads that join under one name at the same moment, one is refused") {
+  const Guard guard = spawn_bus();
+  constexpr int kRounds = 20;
+  for (int round = 0; round < kRounds; ++round) {
+    std::atomic<int> ready{0}, won{0}, refused{0};
+    const auto join = [&] {
+      ++ready;
+      while (ready < 2) std::this_thread::yield();
+      std::optional<Client> client;
+      try {
+        client.emplace(ipcm_connect("same", guard.info()));
+        ++won;
+      } catch (const NameTaken&) {
+        ++refused;
+      }
+      while (won + refused < 2) std::this_thread::yield();
+    };
+    std::thread a(join), b(join);
+    a.join();
+    b.join();
+    REQUIRE(won == 1);
+    REQUIRE(refused == 1);
+  }
+}
+
+TEST_CASE_FIXTURE(Tidy, "G9: a look at a name from another thread takes nothing from its member") {
+  const Guard guard = spawn_bus();
+  std::atomic<bool> over{false};
+  std::thread looker([&] {
+    Client client = ipcm_connect("looker", guard.info());
+    while (!over) (void)client.peer_active("a");
+  });
+  Client asker = ipcm_connect("asker", guard.info());
+  bool seen = true;
+  constexpr int kRounds = 20;
+  for (int round = 0; round < kRounds && seen; ++round) {
+    const Client a = ipcm_connect("a", guard.info());
+    for (int look = 0; look < 10; ++look) seen = seen && asker.peer_active("a");
+  }
+  over = true;
+  looker.join();
+  CHECK(seen);
 }

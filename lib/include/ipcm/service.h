@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -29,8 +30,8 @@ struct Setup;
 /// A request that somebody sent to a service. A value: copy it to answer later.
 class Request {
  public:
-  Request(std::string id, std::string from, Content payload)
-      : id_(std::move(id)), from_(std::move(from)), payload_(std::move(payload)) {}
+  Request(std::string id, std::string from, Content payload, std::uint64_t connection = 0)
+      : id_(std::move(id)), from_(std::move(from)), payload_(std::move(payload)), connection_(connection) {}
   [[nodiscard]] const std::string& id() const noexcept { return id_; }
   [[nodiscard]] const std::string& from() const noexcept { return from_; }
   [[nodiscard]] const Content& raw() const noexcept { return payload_; }
@@ -40,10 +41,13 @@ class Request {
   [[nodiscard]] T as() const {
     return payload_.as<T>("request");
   }
+  /// For the library itself: the connection that it came on, where its answer goes; 0: none.
+  [[nodiscard]] std::uint64_t connection() const noexcept { return connection_; }
 
  private:
   std::string id_, from_;
   Content payload_;
+  std::uint64_t connection_ = 0;
 };
 
 /// Returned from handle_request: "not now; send_response() will follow".

@@ -8,9 +8,12 @@
 #include <utility>
 
 #include "ipcm/error.h"
+#include "os/clock.h"
 #include "os/directory.h"
 #include "os/fifo.h"
+#include "os/identity.h"
 #include "os/process.h"
+#include "os/random.h"
 #include "transport/atomic_pipe/protocol.h"
 #include "wire/frame.h"
 
@@ -20,6 +23,8 @@ namespace {
 /// Read from the mailbox before others on the loop get their turn.
 constexpr std::size_t kFairShare = 4UL * 1024 * 1024;
 constexpr std::size_t kPiece = 64UL * 1024;
+/// The rest of a message may take so long to come if it can't be seen whether its writer lives.
+constexpr auto kOutOfSight = std::chrono::seconds(60);
 /// The reference allows names as long as a file's may be, with room for what is appended.
 constexpr std::size_t kLongestName = 200;
 
@@ -81,13 +86,15 @@ class PipeWay final : public Way {
 std::int32_t WriterNumber::get() {
   if (number_ >= 0) return number_;
   // The count of this process in the lower half, which process it counts in the upper: a forked child begins
-  // at 0 again, without a lock that its parent's threads could have held at the fork.
+  // anew, without a lock that its parent's threads could have held at the fork.
   static std::atomic<std::uint64_t> given{0};
   constexpr unsigned kHalf = 32;
   std::uint64_t before = given.load(), after = 0;
   do {
     const std::uint64_t here = static_cast<std::uint64_t>(os::generation()) << kHalf;
-    const std::uint64_t count = before >> kHalf == here >> kHalf ? before & 0xffffffffU : 0;
+    // A random number to begin with: another process, in another pid namespace, may have our pid there.
+    const std::uint64_t count =
+        before >> kHalf == here >> kHalf ? before & 0xffffffffU : os::random_bits() & wire::kLargestThread;
     number_ = static_cast<std::int32_t>(count);
     after = here | (count == wire::kLargestThread ? 0 : count + 1);
   } while (!given.compare_exchange_weak(before, after));
@@ -95,10 +102,11 @@ std::int32_t WriterNumber::get() {
 }
 
 AtomicPipe::AtomicPipe(const JoinRequest& request, Loop& loop, Receiver& receiver)
-    : MailboxTransport(
-          request, loop, receiver, atomic_pipe_protocol(),
-          Route(request.info.route, {.longest_name = kLongestName, .endpoints = {os::FileKind::fifo}}),
-          os::FileKind::fifo) {
+    : MailboxTransport(request, loop, receiver, atomic_pipe_protocol(),
+                       Route(request.info.route, {.longest_name = kLongestName,
+                                                  .endpoints = {os::FileKind::fifo},
+                                                  .ask_endpoint = os::look_at_fifo}),
+                       os::FileKind::fifo) {
   join();
 }
 
@@ -193,9 +201,12 @@ void AtomicPipe::watch_writers() {
   for (const Pid pid : unfinished) {
     if (writers_.contains(pid)) continue;
     Writer& writer = writers_[pid];
-    auto process = os::open_process(pid);
-    if (!process) continue;
-    writer.process = std::move(*process);
+    try {
+      if (auto process = os::open_process(pid)) writer.process = std::move(*process);
+    } catch (const Error&) {
+      // No descriptor left: then as with one that can't be seen.
+    }
+    if (!writer.process) continue;
     writer.watch = loop_.watch(writer.process.get(), EPOLLIN, [this, pid](std::uint32_t) {
       const auto found = writers_.find(pid);
       if (found == writers_.end()) return;
@@ -207,17 +218,27 @@ void AtomicPipe::watch_writers() {
 
 std::set<Pid> AtomicPipe::ended_writers() {
   std::set<Pid> ended;
-  for (const auto& [pid, writer] : writers_)
-    if ((!writer.process || os::has_ended(writer.process.get())) && !is_elsewhere(pid)) ended.insert(pid);
+  for (auto& entry : writers_) {
+    const Pid pid = entry.first;
+    Writer& writer = entry.second;
+    if (writer.process && !os::has_ended(writer.process.get())) continue;
+    if (writer.out_of_sight) continue;
+    if (os::look_for_process(pid) == os::Seen::ended) {
+      ended.insert(pid);
+      continue;
+    }
+    // It may write from another pid namespace, where its number means another process than here.
+    writer.out_of_sight = loop_.at(os::Clock::now() + kOutOfSight, [this, pid] { give_up(pid); });
+  }
   return ended;
 }
 
-bool AtomicPipe::is_elsewhere(Pid pid) {
-  // One of ours in another pid namespace: its number means nothing here, but it holds its lock.
-  const auto all = route_.list(Route::Leftovers::leave);
-  return std::any_of(all.begin(), all.end(), [&](const Route::Listed& one) {
-    return one.has_lock && one.facts.state == PeerFacts::State::active && one.facts.pid == pid;
-  });
+void AtomicPipe::give_up(Pid pid) {
+  writers_.erase(pid);
+  if (const std::size_t lost = reader_.forget(pid); lost > 0)
+    receiver_.dropped("a message of process " + std::to_string(pid) +
+                      ", which can't be seen from here, was " + "dropped after " + std::to_string(lost) +
+                      " bytes: the rest did not come in time");
 }
 
 const Protocol& atomic_pipe_protocol() {

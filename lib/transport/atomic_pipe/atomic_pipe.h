@@ -17,8 +17,8 @@ namespace ipcm::transport {
 // border again; and a part of which only the beginning is there, is garbage.
 
 /// Under which thread number a member writes: those of one process are not to share one, or a reader would
-/// mix their messages up. The first has 0, as all of the reference's. A number is never used again in its
-/// process, since a reader may still hold the beginning of a message under it.
+/// mix their messages up. (All of the reference's have 0.) A number is never used again in its process, since
+/// a reader may still hold the beginning of a message under it.
 class WriterNumber {
  public:
   [[nodiscard]] std::int32_t get();
@@ -37,8 +37,9 @@ class AtomicPipe final : public MailboxTransport {
  private:
   /// A process that wrote the beginning of a message.
   struct Writer {
-    os::UniqueFd process;  // none: there is no such process here
+    os::UniqueFd process;  // none: no process of that number can be seen here
     Watch watch;
+    Watch out_of_sight;  // the time that its message has to come to its end
   };
   [[nodiscard]] os::UniqueFd make_mailbox(const std::string& file) override;
   [[nodiscard]] std::unique_ptr<Way> open_way(const std::string& peer, const std::string& file) override;
@@ -50,7 +51,7 @@ class AtomicPipe final : public MailboxTransport {
   void throw_away(const std::string& why);
   void watch_writers();
   [[nodiscard]] std::set<Pid> ended_writers();
-  [[nodiscard]] bool is_elsewhere(Pid pid);
+  void give_up(Pid pid);
 
   wire::PartReader reader_;
   bool throwing_away_ = false;  // up to where the pipe is empty

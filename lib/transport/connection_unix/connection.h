@@ -101,7 +101,8 @@ class Connection {
   std::size_t queued_bytes_ = 0, queued_messages_ = 0;
 
  public:
-  std::string peer;  ///< Empty: it has not said who it is.
+  std::uint64_t id = 0;  ///< Never given to another one.
+  std::string peer;      ///< Empty: it has not said who it is.
   bool opened_by_us = false;
 
   // Shared memory: what was agreed on, each way.

@@ -8,6 +8,7 @@
 
 #include "ipcm/error.h"
 #include "os/events.h"
+#include "os/identity.h"
 #include "os/process.h"
 #include "os/socket.h"
 #include "transport/connection_unix/protocol.h"
@@ -39,7 +40,8 @@ ConnectionUnix::ConnectionUnix(const JoinRequest& request, Loop& loop, Receiver&
     : DirectoryTransport(
           request, loop, receiver, connection_unix_protocol(),
           Route(request.info.route, {.longest_name = longest_socket_name(request.info.route),
-                                     .endpoints = {os::FileKind::socket, os::FileKind::regular}})) {
+                                     .endpoints = {os::FileKind::socket, os::FileKind::regular},
+                                     .ask_endpoint = os::look_at_stream})) {
   if (request.anonymous) return;
   claim();
   try {
@@ -65,6 +67,7 @@ Connection* ConnectionUnix::route_to(const std::string& peer) const {
 Connection& ConnectionUnix::adopt(std::unique_ptr<Connection> connection) {
   const Id id = ++last_id_;
   Connection& kept = *connection;
+  kept.id = id;
   connections_.emplace(id, std::move(connection));
   kept.watch = loop_.watch(kept.fd(), EPOLLIN, [this, id](std::uint32_t events) { on_ready(id, events); });
   if (!receiving_) want_events(kept);
@@ -122,6 +125,24 @@ Connection* ConnectionUnix::connect(const std::string& peer, std::string& why) {
   return &adopt(std::move(connection));
 }
 
+Transport::Identified ConnectionUnix::identify_surely(const std::string& peer) {
+  Identified found = identify(peer);
+  if (found.process || found.facts.is_us || found.facts.state != PeerFacts::State::active) return found;
+  // A peer of the reference: it has no lock, but the kernel knows which process listens.
+  Connection* connection = route_to(peer);
+  std::string why;
+  if (connection == nullptr || !connection->opened_by_us) connection = connect(peer, why);
+  if (connection == nullptr) return found;
+  const auto endpoint = route_.directory().look(route_.disk_name(peer));
+  found.process = os::process_of_listener(connection->fd(), endpoint.modified);
+  if (!found.process) return found;
+  found.facts.pid = os::pid_of(found.process.get()).value_or(0);
+  found.facts.elsewhere = false;
+  found.facts.is_us = found.facts.pid == os::own_pid();
+  if (found.facts.is_us) found.process.reset();
+  return found;
+}
+
 void ConnectionUnix::want_events(Connection& connection) const {
   std::uint32_t events = 0;
   if (receiving_) events |= EPOLLIN;
@@ -139,15 +160,24 @@ Transport::Sent ConnectionUnix::send_in_pieces(Message& message, const wire::Con
   return send_written(message, request_.serializer->write_in_pieces(message, content), why);
 }
 
+Transport::Sent ConnectionUnix::reply(Message& message, const wire::ContentPieces& content, std::string& why,
+                                      std::uint64_t connection) {
+  return send_written(message, request_.serializer->write_in_pieces(message, content), why, connection);
+}
+
 Transport::Sent ConnectionUnix::send_written(const Message& message, const wire::Written& payload,
-                                             std::string& why) {
+                                             std::string& why, Id answers) {
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
   const bool is_large = Connection::large_part(payload).size() >= kSmallestInMemory;
-  return put_on_route(message.to, payload.size(), why, [&](Connection& connection) {
+  const auto put = [&](Connection& connection) {
     return is_large ? send_large(connection, payload) : connection.send(payload);
-  });
+  };
+  if (const auto asked_on = answers == 0 ? connections_.end() : connections_.find(answers);
+      asked_on != connections_.end())
+    if (const auto sent = put_on(*asked_on->second, payload.size(), why, put)) return *sent;
+  return put_on_route(message.to, payload.size(), why, put);
 }
 
 bool ConnectionUnix::has_room(const Connection& connection, std::size_t size, std::string& why) {
@@ -167,18 +197,25 @@ Transport::Sent ConnectionUnix::put_on_route(const std::string& peer, std::size_
     fresh = connection == nullptr;
     if (fresh) connection = connect(peer, why);
     if (connection == nullptr) return Sent::gone;
-    if (!has_room(*connection, size, why)) return Sent::full;
-    const bool waited = connection->queued_bytes() > 0;
-    if (put(*connection) == Connection::Flow::open) {
-      if (!waited && connection->queued_bytes() > 0) want_events(*connection);
-      return connection->queued_bytes() > 0 ? Sent::queued : Sent::done;
-    }
-    const Id id = by_peer_.at(peer);
-    read(id, 0);  // what it said before it went
-    close(id, "");
+    if (const auto sent = put_on(*connection, size, why, put)) return *sent;
   }
   why = "it closes every connection";
   return Sent::gone;
+}
+
+template <class Put>
+std::optional<Transport::Sent> ConnectionUnix::put_on(Connection& connection, std::size_t size,
+                                                      std::string& why, Put&& put) {
+  if (!has_room(connection, size, why)) return Sent::full;
+  const bool waited = connection.queued_bytes() > 0;
+  if (put(connection) == Connection::Flow::open) {
+    if (!waited && connection.queued_bytes() > 0) want_events(connection);
+    return connection.queued_bytes() > 0 ? Sent::queued : Sent::done;
+  }
+  const Id id = connection.id;
+  read(id, 0);  // what it said before it went
+  close(id, "");
+  return std::nullopt;
 }
 
 Transport::Sent ConnectionUnix::gather(Message& message, const wire::ContentPieces& content,
@@ -292,7 +329,9 @@ bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view 
     return true;
   }
   try {
-    receiver_.heard(request_.serializer->hear(payload, request_.name));
+    wire::Heard heard = request_.serializer->hear(payload, request_.name);
+    heard.connection = id;
+    receiver_.heard(std::move(heard));
     return true;
   } catch (const ProtocolError& error) {
     if (is_late_greeting(payload)) return true;

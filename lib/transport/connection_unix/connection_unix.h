@@ -30,6 +30,8 @@ class ConnectionUnix final : public DirectoryTransport {
 
   Sent send(const Message& message, std::string& why) override;
   Sent send_in_pieces(Message& message, const wire::ContentPieces& content, std::string& why) override;
+  Sent reply(Message& message, const wire::ContentPieces& content, std::string& why,
+             std::uint64_t connection) override;
   Sent gather(Message& message, const wire::ContentPieces& content, std::string& why) override;
   [[nodiscard]] std::vector<Gathered> gathered() const override;
   Sent send_gathered(const std::string& peer, std::string& why) override;
@@ -38,6 +40,7 @@ class ConnectionUnix final : public DirectoryTransport {
   void abandon(const std::string& peer) override;
   void drain() override;
   void receive(bool on) override;
+  [[nodiscard]] Identified identify_surely(const std::string& peer) override;
   [[nodiscard]] bool keeps_links() const override { return true; }
   [[nodiscard]] bool has_clear_link(const std::string& peer) const override {
     const Connection* connection = route_to(peer);
@@ -49,10 +52,13 @@ class ConnectionUnix final : public DirectoryTransport {
   void close_links() override;
   using Id = std::uint64_t;
 
-  Sent send_written(const Message& message, const wire::Written& payload, std::string& why);
+  Sent send_written(const Message& message, const wire::Written& payload, std::string& why, Id answers = 0);
   /// `put(connection)` on the way to that peer, or on a new one if that has ended.
   template <class Put>
   Sent put_on_route(const std::string& peer, std::size_t size, std::string& why, Put&& put);
+  /// The same on that connection; nullopt: it had ended.
+  template <class Put>
+  std::optional<Sent> put_on(Connection& connection, std::size_t size, std::string& why, Put&& put);
   [[nodiscard]] static bool has_room(const Connection& connection, std::size_t size, std::string& why);
   void accept_all();
   Connection* connect(const std::string& peer, std::string& why);

@@ -67,8 +67,10 @@ bool ConnectionUnix::take_memory_frame(Connection& connection, const wire::Memor
   if (frame.head.size() + body.bytes.size() + frame.tail.size() > wire::kLargestFrame)
     throw ProtocolError("a message beyond the limit of " + std::to_string(wire::kLargestFrame) + " bytes");
   try {
-    receiver_.heard(
-        request_.serializer->hear_in_pieces(frame.head, std::move(body), frame.tail, request_.name));
+    wire::Heard heard =
+        request_.serializer->hear_in_pieces(frame.head, std::move(body), frame.tail, request_.name);
+    heard.connection = connection.id;
+    receiver_.heard(std::move(heard));
     return true;
   } catch (const ProtocolError& error) {
     receiver_.dropped("a message of '" + connection.peer + "' in shared memory was dropped: " + error.what());

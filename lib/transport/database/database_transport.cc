@@ -165,6 +165,17 @@ PeerFacts DatabaseTransport::look(const std::string& peer) {
   }
 }
 
+transport::Transport::Identified DatabaseTransport::identify(const std::string& peer) {
+  if (broken_) return {};
+  try {
+    return presence_.identify(peer);
+  } catch (const StoreError& error) {
+    if (!error.bus_is_gone()) throw;
+    note_break(error.what());
+    return {};
+  }
+}
+
 void DatabaseTransport::watch_peers() {
   if (!broken_) presence_.watch_all();
 }

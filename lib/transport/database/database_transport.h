@@ -39,6 +39,7 @@ class DatabaseTransport final : public transport::Transport {
   void acknowledge(const std::vector<std::string>& ids) override;
   std::vector<std::string> peers() override;
   transport::PeerFacts look(const std::string& peer) override;
+  Identified identify(const std::string& peer) override;
   void watch_peers() override;
   /// A peer that leaves says so in its row, which whoever has sent to it watches.
   [[nodiscard]] bool keeps_links() const override { return true; }

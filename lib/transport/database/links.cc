@@ -6,11 +6,8 @@
 
 namespace ipcm::database {
 
-void Links::open(const std::string& peer, const PeerRow& row) {
-  Link link{row.pid, {}};
-  if (row.facts.state == transport::PeerFacts::State::active && row.facts.pid > 0)
-    if (auto process = os::open_process(row.facts.pid)) link.process = std::move(*process);
-  links_.insert_or_assign(peer, std::move(link));
+void Links::open(const std::string& peer, const PeerRow& row, os::UniqueFd process) {
+  links_.insert_or_assign(peer, Link{row.pid, std::move(process)});
 }
 
 bool Links::is_known_alive(const std::string& peer) const {

@@ -12,7 +12,8 @@ namespace ipcm::database {
 /// Those that a member has sent to, alive when it looked: their ends are told to it.
 class Links {
  public:
-  void open(const std::string& peer, const PeerRow& row);
+  /// `process`: a pidfd that is proven to be its process; may be empty.
+  void open(const std::string& peer, const PeerRow& row, os::UniqueFd process);
   void close(const std::string& peer) { links_.erase(peer); }
   /// Its process was seen, and runs still; false where that can't be told.
   [[nodiscard]] bool is_known_alive(const std::string& peer) const;

@@ -76,7 +76,8 @@ Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
         return Attempt::gone;
       }
       calls_.watch_rows();
-      links_.open(message.to, *row);
+      const bool is_active = row->facts.state == transport::PeerFacts::State::active;
+      links_.open(message.to, *row, is_active ? store_.process_of(*row) : os::UniqueFd());
     }
     if (!has_room(to, message.payload.size(), why)) return Attempt::full;
     if (insert(message, to)) {

@@ -45,8 +45,7 @@ void Place::write_row(const std::optional<PeerRow>& row, const transport::HeldLo
                    {id_, std::int64_t{os::own_pid()}, now});
   } else {
     const bool own_number = row->pid == os::own_pid();
-    const bool leftover = row->pid != 0 && ((attempt.left && row->pid == attempt.left_by) || own_number ||
-                                            !os::is_running(row->pid));
+    const bool leftover = row->pid != 0 && store_.is_leftover(row->pid, attempt);
     if (row->pid != 0 && !leftover) throw NameTaken(request_.name, row->pid, store_.where());
     const bool away = row->pid == 0 && row->is_active;
     const bool expired = away && row->expires && *row->expires < now;

@@ -43,7 +43,7 @@ std::vector<PeerRow> Presence::list() {
     return store_.rows(nullptr);
   }();
   for (const PeerRow& row : rows)
-    if (row.facts.state == State::dead) clear_dead(row);
+    if (row.facts.state == State::dead && row.facts.surely_dead) clear_dead(row);
   std::erase_if(rows, [](const PeerRow& row) { return !is_there(row.facts.state); });
   std::sort(rows.begin(), rows.end(), [](const PeerRow& a, const PeerRow& b) { return a.name < b.name; });
   return rows;
@@ -73,6 +73,14 @@ PeerFacts Presence::look(const std::string& peer) {
   const Patience patience(store_);
   const auto row = store_.row(store_.id_of(peer));
   return row ? row->facts : PeerFacts{};
+}
+
+transport::Transport::Identified Presence::identify(const std::string& peer) {
+  const Patience patience(store_);
+  const auto row = store_.row(store_.id_of(peer));
+  if (!row) return {};
+  if (row->facts.state != State::active || row->facts.is_us) return {row->facts, {}};
+  return {row->facts, store_.process_of(*row)};
 }
 
 void Presence::watch_rows() {

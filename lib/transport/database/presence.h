@@ -23,6 +23,7 @@ class Presence {
   /// Sorted, ourselves among them; clears up after the dead.
   [[nodiscard]] std::vector<PeerRow> list();
   [[nodiscard]] transport::PeerFacts look(const std::string& peer);
+  [[nodiscard]] transport::Transport::Identified identify(const std::string& peer);
   /// Enough to learn that somebody we have sent to has left.
   void watch_rows();
   /// All comings and goings, which the receiver is told of from now on.

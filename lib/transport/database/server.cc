@@ -126,15 +126,39 @@ std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
       const bool here = !ours || text_of(values[8]) == numbering_;
       const bool held = ours && integer_of(values[9]).value_or(0) != 0;
       // The server may notice later than we that a process has ended.
-      const bool alive = ours ? held && (!here || os::is_running(row.pid)) : os::is_running(row.pid);
-      if (here) row.facts.pid = row.pid;
-      if (ours) row.facts.class_name = text_of(values[6]);
-      row.facts.state = alive ? State::active : State::dead;
+      if (ours) {
+        const bool alive = held && (!here || os::is_running(row.pid));
+        row.is_held = alive && here;
+        row.facts.elsewhere = !here;
+        (here ? row.facts.pid : row.facts.noted) = row.pid;
+        row.facts.is_us = alive && here && row.pid == os::own_pid();
+        row.facts.class_name = text_of(values[6]);
+        row.facts.surely_dead = !alive;
+        row.facts.state = alive ? State::active : State::dead;
+      } else {
+        transport::Companion::judge_by_number(row.pid, row.facts);
+      }
       row.dies_unseen = true;
     }
     rows.push_back(std::move(row));
   }
   return rows;
+}
+
+os::UniqueFd ServerStore::process_of(const PeerRow& row) {
+  if (!row.is_held) return {};
+  auto process = os::open_process(row.facts.pid);
+  if (!process) return {};
+  // The server may notice an end later than we. A process that began after its row was written only has the
+  // number; one whose row is still held after it was opened is the one that wrote it.
+  constexpr double kTick = 0.02;
+  const auto began = os::start_time(row.facts.pid);
+  if (!began || *began > row.active + kTick) return {};
+  const auto now = this->row(row.id);
+  return now && now->pid == row.pid && now->active == row.active && now->is_held &&
+                 !os::has_ended(process->get())
+             ? std::move(*process)
+             : os::UniqueFd();
 }
 
 bool ServerStore::take_name(const PeerRow& who, const std::string& /*note*/,

@@ -28,6 +28,7 @@ class ServerStore : public Store {
   void introduce(const PeerRow& who, const std::string& note) final;
   void drop_name() noexcept final;
   void while_nobody_has(const PeerRow& who, const std::function<bool()>& what) final;
+  [[nodiscard]] os::UniqueFd process_of(const PeerRow& row) final;
   [[nodiscard]] bool is_there() final { return true; }  // its statements tell
   [[nodiscard]] transport::OwnerFacts owner() final;
 

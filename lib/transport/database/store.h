@@ -10,6 +10,7 @@
 #include "ipcm/error.h"
 #include "loop/loop.h"
 #include "transport/database/drivers.h"
+#include "transport/directory/companion.h"
 #include "transport/directory/lock_file.h"
 #include "transport/transport.h"
 
@@ -53,6 +54,7 @@ struct PeerRow {
   std::optional<double> expires;
   std::optional<std::string> stats;
   transport::PeerFacts facts;  ///< unless it was not asked for
+  bool is_held = false;        ///< it is one of ours on this machine, and its connection holds its lock
   bool dies_unseen = false;    ///< no lock of its tells of its death: watch its process
 };
 
@@ -113,6 +115,13 @@ class Store {
   /// Bytes of content that one message may have; `why` says whose limit it is.
   [[nodiscard]] virtual bool can_hold(const std::string& /*content*/, std::string& /*why*/) const {
     return true;
+  }
+  /// A pidfd of the process of an active peer, where it is proven to be that; empty: it can't be, from here.
+  [[nodiscard]] virtual os::UniqueFd process_of(const PeerRow& row) = 0;
+  /// Whether the process that wrote a row is proven to have ended; for the process that has just got the lock
+  /// of that name.
+  [[nodiscard]] virtual bool is_leftover(Pid noted, const transport::HeldLock::Attempt& attempt) const {
+    return transport::Companion::is_leftover(noted, attempt);
   }
   [[nodiscard]] virtual bool is_there() = 0;
   [[nodiscard]] virtual transport::OwnerFacts owner() = 0;

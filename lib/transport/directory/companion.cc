@@ -1,13 +1,12 @@
 #include "transport/directory/companion.h"
 
 #include <cerrno>
-#include <charconv>
 #include <utility>
 
 #include "ipcm/error.h"
 #include "os/clock.h"
+#include "os/identity.h"
 #include "os/process.h"
-#include "os/random.h"
 #include "transport/directory/directory_transport.h"
 #include "transport/directory/route.h"
 
@@ -31,12 +30,11 @@ Place place_of(const std::string& route) {
 
 std::string companion_of(const std::string& file) { return "." + file + ".ipcm"; }
 
-/// Left by a process that was killed.
-bool is_pin_of_the_dead(const std::string& file) {
+/// Left by a process that was killed: nobody holds its lock.
+bool is_pin_of_the_dead(const os::Directory& directory, const std::string& file) {
   if (!file.ends_with(kPin) || !file.starts_with('.')) return false;
-  Pid pid = 0;
-  const auto [end, error] = std::from_chars(file.data() + 1, file.data() + file.size(), pid);
-  return error == std::errc{} && *end == '-' && pid > 0 && !os::is_running(pid);
+  const LockFacts lock = look_at_lock(directory, file);
+  return lock.exists && !lock.held;
 }
 
 /// nullopt: somebody has just removed it, empty as it was.
@@ -72,17 +70,18 @@ std::optional<os::Directory> open_companion(const std::string& route) {
 }
 
 /// Opened, and with a file in it that keeps others from removing it: .info, or else a pin.
-os::Directory pin_companion(const std::string& route, std::string& pin) {
-  constexpr std::size_t kLetters = 6;
+os::Directory pin_companion(const std::string& route, std::string& pin, HeldLock& lock) {
   constexpr int kTries = 100;
   for (int tried = 0; tried < kTries; ++tried) {
     auto directory = open_companion(route);
     if (!directory) continue;
     if (directory->look(Companion::kInfoFile).kind == os::FileKind::regular) return std::move(*directory);
-    pin = "." + std::to_string(os::own_pid()) + "-" + os::random_name(kLetters) + std::string(kPin);
+    pin = os::unique_name(".") + std::string(kPin);
     try {
-      bool created = false;
-      (void)directory->open_or_create(pin, 0600, &created);
+      HeldLock::Attempt attempt;
+      auto held = HeldLock::acquire(*directory, pin, "", attempt);
+      if (!held) continue;
+      lock = std::move(*held);
       return std::move(*directory);
     } catch (const SystemError& error) {
       if (error.code() != ENOENT) throw BusError(std::string("the bus can't be joined: ") + error.what());
@@ -96,7 +95,7 @@ os::Directory pin_companion(const std::string& route, std::string& pin) {
 
 Companion::Companion(const std::string& route)
     : route_(route),
-      directory_(pin_companion(route, pin_)),
+      directory_(pin_companion(route, pin_, pin_lock_)),
       names_(kLongestName),
       is_pinned_(!pin_.empty()),
       born_in_(os::generation()) {}
@@ -129,34 +128,53 @@ std::optional<HeldLock> Companion::take(const std::string& peer, const std::stri
   return HeldLock::acquire(directory_, lock_of(peer), note, attempt);
 }
 
-PeerFacts Companion::judge(const std::string& peer, std::optional<Pid> noted,
-                           std::optional<double> expires) const {
+PeerFacts Companion::judge(const std::string& peer, std::optional<Pid> noted, std::optional<double> expires,
+                           os::UniqueFd* process) const {
   PeerFacts facts;
-  const LockFacts lock = look_at_lock(directory_, lock_of(peer));
-  facts.pid = noted.value_or(lock.held ? lock.pid : 0);
+  const LockFacts lock = look_at_lock(directory_, lock_of(peer), process);
   if (lock.is_held_for_clearing()) {
+    if (process != nullptr) process->reset();  // of the one that clears up
     facts.pid = noted.value_or(0);
     facts.state = PeerFacts::State::dead;
   } else if (lock.held) {
+    facts.pid = lock.pid;
+    facts.is_us = lock.by_us;
+    facts.elsewhere = lock.pid == 0;
+    facts.noted = facts.elsewhere ? lock.written_by : 0;
     facts.class_name = lock.note;
     facts.state = noted ? PeerFacts::State::active : PeerFacts::State::present;
   } else if (!noted) {
     facts.expires = expires;
-    facts.state =
-        expires && *expires < os::wall_clock_seconds() ? PeerFacts::State::dead : PeerFacts::State::suspended;
-  } else if (lock.exists && lock.pid == *noted) {
+    facts.surely_dead = expires && *expires < os::wall_clock_seconds();
+    facts.state = facts.surely_dead ? PeerFacts::State::dead : PeerFacts::State::suspended;
+  } else if (lock.exists && lock.written_by == *noted) {
+    facts.pid = *noted;
+    facts.surely_dead = true;
     facts.state = PeerFacts::State::dead;  // its number may run again, its lock does not
   } else {
-    facts.state = os::is_running(*noted) ? PeerFacts::State::active : PeerFacts::State::dead;
+    judge_by_number(*noted, facts);
   }
   return facts;
 }
 
+void Companion::judge_by_number(Pid noted, PeerFacts& facts) {
+  // Our own number: perhaps a member of this process that is not ours.
+  const os::Seen seen = noted == os::own_pid() ? os::Seen::runs : os::look_for_process(noted);
+  facts.elsewhere = seen == os::Seen::elsewhere;
+  (facts.elsewhere ? facts.noted : facts.pid) = noted;
+  facts.surely_dead = seen == os::Seen::ended;
+  facts.state = seen == os::Seen::runs || facts.elsewhere ? PeerFacts::State::active : PeerFacts::State::dead;
+}
+
 bool Companion::is_leftover(Pid noted, const HeldLock::Attempt& attempt) {
   if (attempt.left && noted == attempt.left_by) return true;
-  // Our own number, and not our lock: it was given away again, or this process is what another program
-  // became.
-  return noted == os::own_pid() || !os::is_running(noted);
+  return os::look_for_process(noted) == os::Seen::ended;
+}
+
+os::UniqueFd Companion::process_of(const std::string& peer) const {
+  os::UniqueFd process;
+  const LockFacts lock = look_at_lock(directory_, lock_of(peer), &process);
+  return lock.is_held_for_clearing() ? os::UniqueFd() : std::move(process);
 }
 
 bool Companion::holds_lock(const std::string& peer) const {
@@ -169,12 +187,13 @@ bool Companion::drop_pin(const std::string& but_for) {
   for (const std::string& file : directory_.names()) {
     if (file == pin_)
       seen = true;
-    else if (is_pin_of_the_dead(file))
+    else if (is_pin_of_the_dead(directory_, file))
       directory_.remove_file(file);
     else if (file != but_for)
       alone = false;
   }
-  directory_.remove_file(std::exchange(pin_, {}));
+  pin_.clear();
+  pin_lock_.release(directory_);
   return alone && seen;  // not seen: the directory could not be listed
 }
 
@@ -184,7 +203,7 @@ void Companion::release(HeldLock& lock) const noexcept {
   // Who leaves at the same time has released its lock before it looks here, too: the last one finds nobody.
   try {
     for (const std::string& file : directory_.names())
-      if (look_at_lock(directory_, file).held) return;
+      if (!file.ends_with(kPin) && look_at_lock(directory_, file).held) return;
   } catch (const Error&) {
     return;
   }

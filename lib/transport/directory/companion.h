@@ -21,7 +21,8 @@ namespace ipcm::transport {
 //   .FILE.ipcm/.N.lock     held locked while the peer lives; N: its name on disk (disk_name.h)
 //   .FILE.ipcm/.owner      held locked while the bus has an owner that will take it down
 //   .FILE.ipcm/.info       what was noted about a bus that we have made (route_info.h)
-//   .FILE.ipcm/.PID-XXXXXX.pin  on a bus that we have not made: somebody has opened the directory
+//   .FILE.ipcm/.PID-XXXXXX.pin  on a bus that we have not made: held locked while somebody has the directory
+//                               open
 // Each death shows as an inotify event IN_CLOSE_WRITE of that directory: watch directory().short_path(".").
 // Peers of the reference do not know of it, and an owner of theirs removes the route alone. So the last of
 // ours that leaves a bus of theirs removes the directory: when it is empty, which it never is on a bus of
@@ -49,12 +50,16 @@ class Companion {
   [[nodiscard]] std::optional<HeldLock> take(const std::string& peer, const std::string& note,
                                              HeldLock::Attempt& attempt) const;
   /// A peer that the store knows, by the pid it has noted (none: it has suspended) and until when it is
-  /// waited for.
+  /// waited for. `process`, if given, is set to its process, if it holds its lock.
   [[nodiscard]] PeerFacts judge(const std::string& peer, std::optional<Pid> noted,
-                                std::optional<double> expires = {}) const;
-  /// Whether a pid that the store has noted under a name was that of a dead process; asked by who has just
-  /// got the lock of that name.
+                                std::optional<double> expires = {}, os::UniqueFd* process = nullptr) const;
+  /// Of a peer that holds no lock, by nothing but the pid that it has noted.
+  static void judge_by_number(Pid noted, PeerFacts& facts);
+  /// Whether the peer that has noted that pid in the store is proven dead; for the process that has just got
+  /// the lock of its name.
   [[nodiscard]] static bool is_leftover(Pid noted, const HeldLock::Attempt& attempt);
+  /// A pidfd of the process that holds the lock of that name; empty: see look_at_lock().
+  [[nodiscard]] os::UniqueFd process_of(const std::string& peer) const;
   /// Whether a peer holds a lock, so that its death will show in the directory.
   [[nodiscard]] bool holds_lock(const std::string& peer) const;
 
@@ -74,7 +79,8 @@ class Companion {
   [[nodiscard]] std::string lock_of(const std::string& peer) const;
 
   std::string route_;
-  std::string pin_;  // before directory_, whose making names it; empty: none is needed
+  std::string pin_;    // before directory_, whose making names it; empty: none is needed
+  HeldLock pin_lock_;  // the same
   os::Directory directory_;
   DiskNames names_;
   bool is_pinned_;

@@ -136,7 +136,7 @@ void DirectoryTransport::watch_foreign_deaths() {
   // lists peers.
   std::vector<ForeignWatch::Peer> foreign;
   for (const auto& listed : route_.list(Route::Leftovers::leave))
-    if (!listed.has_lock && listed.facts.state == PeerFacts::State::active)
+    if (!listed.has_lock && listed.facts.state == PeerFacts::State::active && !listed.facts.elsewhere)
       foreign.push_back({listed.name, listed.facts.pid});
   foreign_.follow(foreign);
 }
@@ -194,7 +194,7 @@ std::unique_ptr<Ownership> own_by_lock(const std::string& directory, const std::
 OwnerFacts owner_by_lock(const std::string& directory, const std::string& file) {
   if (os::look_at(directory).kind != os::FileKind::directory) return {};
   const LockFacts facts = look_at_lock(os::Directory(directory), file);
-  return {facts.exists, facts.held, facts.pid};
+  return {facts.exists, facts.held, facts.held ? facts.pid : 0};
 }
 
 std::string why_no_short_paths() noexcept {

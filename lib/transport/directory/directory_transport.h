@@ -24,6 +24,7 @@ class DirectoryTransport : public Transport {
   void acknowledge(const std::vector<std::string>& ids) override;
   std::vector<std::string> peers() final;
   PeerFacts look(const std::string& peer) final;
+  Identified identify(const std::string& peer) final { return route_.identify(peer); }
   void watch_peers() final;
   [[nodiscard]] Statistics past() const final {
     return request_.anonymous ? Statistics{} : route_.statistics_of(seat_.disk_name);

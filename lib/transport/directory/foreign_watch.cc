@@ -2,9 +2,11 @@
 
 #include <sys/epoll.h>
 
+#include <optional>
 #include <set>
 #include <utility>
 
+#include "ipcm/error.h"
 #include "os/process.h"
 
 namespace ipcm::transport {
@@ -15,7 +17,12 @@ void ForeignWatch::follow(const std::vector<Peer>& peers) {
     here.insert(peer.name);
     const auto known = followed_.find(peer.name);
     if (known != followed_.end() && known->second.pid == peer.pid) continue;
-    auto process = os::open_process(peer.pid);
+    std::optional<os::UniqueFd> process;
+    try {
+      process = os::open_process(peer.pid);
+    } catch (const Error&) {
+      // No descriptor left: its death shows when somebody looks.
+    }
     if (!process) continue;
     Followed one{peer.pid, std::move(*process), {}};
     one.watch = loop_.watch(one.process.get(), EPOLLIN, [this, name = peer.name](std::uint32_t) {

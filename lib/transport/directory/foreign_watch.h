@@ -10,7 +10,8 @@
 
 namespace ipcm::transport {
 
-/// Watches the processes of peers that hold no lock of ours: nothing else tells of their death.
+/// Watches the processes of peers that hold no lock of ours: nothing else tells of their death. Their numbers
+/// are claims, so the end of such a process is only a reason to look again.
 class ForeignWatch {
  public:
   struct Peer {

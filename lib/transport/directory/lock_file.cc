@@ -1,8 +1,10 @@
 #include "transport/directory/lock_file.h"
 
+#include <atomic>
 #include <charconv>
+#include <map>
+#include <memory>
 #include <mutex>
-#include <set>
 #include <utility>
 
 #include "os/clock.h"
@@ -20,40 +22,27 @@ namespace {
 
 using FileId = std::pair<std::uint64_t, std::uint64_t>;
 
-/// The lock files held by this process. After a fork the child holds none.
-class HeldFiles {
- public:
-  static HeldFiles& instance() {
-    static HeldFiles all;
-    return all;
-  }
-  bool any() {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    return !current().empty();
-  }
-  bool contains(const FileId& id) {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    return current().contains(id);
-  }
-  void insert(const FileId& id) {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    current().insert(id);
-  }
-  void erase(const FileId& id) {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    current().erase(id);
-  }
-
- private:
-  std::set<FileId>& current() {
-    if (generation_ != os::generation()) ids_.clear();
-    generation_ = os::generation();
-    return ids_;
-  }
-  std::mutex mutex_;
-  std::set<FileId> ids_;
-  std::uint32_t generation_ = 0;
+/// The lock files that this process holds, and for what. A forked child starts with none, and with a mutex
+/// that nobody holds.
+struct HeldFiles {
+  std::uint32_t generation = os::generation();
+  HeldFiles* of_parent = nullptr;  // before a fork: never touched again, and not destroyed
+  std::mutex mutex;                // held while a lock file is opened and closed again, or locked
+  std::map<FileId, os::LockPart> files;
 };
+
+HeldFiles& held_files() {
+  static std::atomic<HeldFiles*> all{new HeldFiles};
+  HeldFiles* current = all.load();
+  if (current->generation == os::generation()) return *current;
+  auto fresh = std::make_unique<HeldFiles>();
+  fresh->of_parent = current;
+  // Two threads of the child may come here first at once.
+  if (all.compare_exchange_strong(current, fresh.get())) return *fresh.release();
+  return *current;
+}
+
+using Exclusive = std::lock_guard<std::mutex>;
 
 FileId id_of(const os::FileFacts& facts) { return {facts.device, facts.inode}; }
 
@@ -76,6 +65,21 @@ void read_note(int fd, LockFacts& facts) {
   } catch (const Error&) {
     // Being written just now, or not ours: the lock itself still tells.
   }
+}
+
+void write_note(int fd, const std::string& note) {
+  os::write_all(fd,
+                R"({"pid":)" + std::to_string(os::own_pid()) + R"(,"note":)" + wire::json_string(note) + "}",
+                "lock file");
+}
+
+/// A number alone may have been given away again by the time it is opened. One that holds the lock then is
+/// the one that held it before.
+os::UniqueFd prove_holder(int lock_file, Pid holder) {
+  auto process = os::open_process(holder);
+  if (!process) return {};
+  const auto now = os::lock_holder(lock_file);
+  return now && now->pid == holder ? std::move(*process) : os::UniqueFd();
 }
 
 enum class Outlook { free, soon_free, taken };
@@ -101,7 +105,7 @@ HeldLock::HeldLock(HeldLock&& other) noexcept = default;
 
 HeldLock& HeldLock::operator=(HeldLock&& other) noexcept {
   if (this != &other) {
-    if (fd_) HeldFiles::instance().erase({device_, inode_});
+    let_go();
     fd_ = std::move(other.fd_);
     file_ = std::move(other.file_);
     device_ = other.device_;
@@ -110,16 +114,20 @@ HeldLock& HeldLock::operator=(HeldLock&& other) noexcept {
   return *this;
 }
 
-HeldLock::~HeldLock() {
-  if (fd_) HeldFiles::instance().erase({device_, inode_});
+HeldLock::~HeldLock() { let_go(); }
+
+void HeldLock::let_go() noexcept {
+  if (!fd_) return;
+  HeldFiles& held = held_files();
+  const Exclusive exclusive(held.mutex);
+  fd_.reset();
+  held.files.erase({device_, inode_});
 }
 
 std::optional<HeldLock> HeldLock::acquire(const os::Directory& directory, const std::string& file,
                                           const std::string& note, Attempt& attempt, Duration patience) {
   auto lock = try_to_acquire(directory, file, note, attempt);
-  const auto is_decided = [&] {
-    return lock || attempt.holder == os::own_pid() || outlook_of(directory, file) == Outlook::taken;
-  };
+  const auto is_decided = [&] { return lock || outlook_of(directory, file) == Outlook::taken; };
   if (note == kClearing || is_decided()) return lock;
   const auto deadline = os::Deadline::after(patience);
   // Before the next look: whatever happens after that look is told.
@@ -140,45 +148,43 @@ std::optional<HeldLock> HeldLock::try_to_acquire(const os::Directory& directory,
                                                  const std::string& note, Attempt& attempt) {
   for (;;) {
     attempt = {};
+    HeldFiles& here = held_files();
+    const Exclusive exclusive(here.mutex);
     // A record lock does not keep out its own process; one that holds none (a service that starts) need not
     // look.
-    const os::FileFacts there = HeldFiles::instance().any() ? directory.look(file) : os::FileFacts{};
-    if (there.kind != os::FileKind::none && HeldFiles::instance().contains(id_of(there))) {
+    const os::FileFacts there = here.files.empty() ? os::FileFacts{} : directory.look(file);
+    if (there.kind != os::FileKind::none && here.files.contains(id_of(there))) {
       attempt.holder = os::own_pid();
       return std::nullopt;
     }
-    HeldLock lock;
+    os::UniqueFd fd;
     bool fresh = false;
-    lock.fd_ = directory.open_or_create(file, 0600, &fresh);
+    fd = directory.open_or_create(file, 0600, &fresh);
     const auto part = note == kClearing ? os::LockPart::tail : os::LockPart::whole;
-    if (os::try_lock(lock.fd_.get(), part) == os::LockAttempt::held_by_other) {
-      attempt.holder = os::lock_holder(lock.fd_.get()).value_or(os::LockHolder{}).pid;
+    if (os::try_lock(fd.get(), part) == os::LockAttempt::held_by_other) {
+      attempt.holder = os::lock_holder(fd.get()).value_or(os::LockHolder{}).pid;
       return std::nullopt;
     }
     // The one before us may have removed it between our open and our lock: then we hold a file that nobody
     // sees.
-    const os::FileFacts now = directory.look(file), held = os::facts_of(lock.fd_.get());
+    const os::FileFacts now = directory.look(file), held = os::facts_of(fd.get());
     if (now.kind == os::FileKind::none || id_of(now) != id_of(held)) continue;
-    lock.file_ = file;
-    lock.device_ = held.device;
-    lock.inode_ = held.inode;
-    HeldFiles::instance().insert(id_of(held));
     if (!fresh) {
       attempt.left = true;
       LockFacts before;
-      read_note(lock.fd_.get(), before);
-      attempt.left_by = before.pid;
-      os::truncate(lock.fd_.get());  // and back to its start
+      read_note(fd.get(), before);
+      attempt.left_by = before.written_by;
+      os::truncate(fd.get());  // and back to its start
     }
-    lock.write_note(note);
+    write_note(fd.get(), note);
+    here.files.emplace(id_of(held), part);
+    HeldLock lock;
+    lock.fd_ = std::move(fd);
+    lock.file_ = file;
+    lock.device_ = held.device;
+    lock.inode_ = held.inode;
     return lock;
   }
-}
-
-void HeldLock::write_note(const std::string& note) const {
-  os::write_all(fd_.get(),
-                R"({"pid":)" + std::to_string(os::own_pid()) + R"(,"note":)" + wire::json_string(note) + "}",
-                "lock file");
 }
 
 HeldLock HeldLock::replace(const os::Directory& directory, const std::string& file, const std::string& note) {
@@ -187,7 +193,10 @@ HeldLock HeldLock::replace(const os::Directory& directory, const std::string& fi
   Attempt attempt;
   auto lock = acquire(directory, hidden, note, attempt);
   if (!lock) throw SystemError(EAGAIN, "lock '" + directory.path() + "/" + hidden + "'");
-  directory.rename(hidden, file);
+  {
+    const Exclusive exclusive(held_files().mutex);  // nobody here may have looked, and be about to open it
+    directory.rename(hidden, file);
+  }
   lock->file_ = file;
   return std::move(*lock);
 }
@@ -196,8 +205,7 @@ void HeldLock::release(const os::Directory& directory) noexcept {
   if (!fd_) return;
   // Unless somebody has taken our place: then what stands there is theirs.
   if (id_of(directory.look(file_)) == FileId{device_, inode_}) directory.remove_file(file_);
-  HeldFiles::instance().erase({device_, inode_});
-  fd_.reset();
+  let_go();
 }
 
 void HeldLock::put_back(Pid left_by) noexcept {
@@ -208,17 +216,20 @@ void HeldLock::put_back(Pid left_by) noexcept {
   } catch (const Error&) {
     // An empty one says as much as none.
   }
-  HeldFiles::instance().erase({device_, inode_});
-  fd_.reset();
+  let_go();
 }
 
-LockFacts look_at_lock(const os::Directory& directory, const std::string& file) {
+LockFacts look_at_lock(const os::Directory& directory, const std::string& file, os::UniqueFd* process) {
+  if (process != nullptr) process->reset();
   LockFacts facts;
+  HeldFiles& here = held_files();
+  const Exclusive exclusive(here.mutex);
   const os::FileFacts there = directory.look(file);
   if (there.kind != os::FileKind::regular) return facts;
-  if (HeldFiles::instance().contains(id_of(there))) {
-    facts.exists = facts.held = true;
+  if (const auto ours = here.files.find(id_of(there)); ours != here.files.end()) {
+    facts.exists = facts.held = facts.by_us = true;
     facts.pid = facts.written_by = os::own_pid();
+    facts.for_clearing = ours->second == os::LockPart::tail;
     return facts;
   }
   const os::UniqueFd opened = directory.open_existing(file);
@@ -226,9 +237,11 @@ LockFacts look_at_lock(const os::Directory& directory, const std::string& file) 
   facts.exists = true;
   const auto holder = os::lock_holder(opened.get());
   facts.held = holder.has_value();
+  if (holder && holder->pid > 0 && process != nullptr && there.links == 1)
+    *process = prove_holder(opened.get(), holder->pid);
   read_note(opened.get(), facts);
   if (!holder) return facts;
-  if (holder->pid > 0) facts.pid = holder->pid;
+  facts.pid = holder->pid;
   facts.for_clearing = holder->part == os::LockPart::tail;
   return facts;
 }

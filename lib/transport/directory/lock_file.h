@@ -16,8 +16,10 @@ namespace ipcm::transport {
 // writing, its end shows as an inotify event of the directory (IN_CLOSE_WRITE): everybody learns of a death
 // without a descriptor for each peer.
 //
-// Record locks have one trap: closing any descriptor of the file in the holding process drops the lock. So
-// the files that this process holds are noted, by device and inode, and are never opened a second time here.
+// Record locks have two traps. They do not exclude the process that holds them, and closing any descriptor of
+// the file in that process drops the lock. So this process notes the files that it holds, by device and
+// inode, and never opens one of them a second time. One mutex covers looking at a lock, taking one and giving
+// one back, for all threads: none of them can open a file that another one is just locking.
 
 /// A lock that this process holds. Releasing it removes the file.
 class HeldLock {
@@ -58,7 +60,7 @@ class HeldLock {
  private:
   static std::optional<HeldLock> try_to_acquire(const os::Directory& directory, const std::string& file,
                                                 const std::string& note, Attempt& attempt);
-  void write_note(const std::string& note) const;
+  void let_go() noexcept;
   os::UniqueFd fd_;
   std::string file_;
   std::uint64_t device_ = 0, inode_ = 0;
@@ -68,13 +70,19 @@ class HeldLock {
 struct LockFacts {
   bool exists = false;
   bool held = false;
-  Pid pid = 0;         ///< who holds it, or who wrote it; 0: not known
-  Pid written_by = 0;  ///< as its writer numbers itself, which may be in another pid namespace
+  bool by_us = false;  ///< held by this process
+  /// If it is held: the holder, as the kernel tells; 0: a process that can't be seen from here, in another
+  /// pid namespace. If it is free: as `written_by`.
+  Pid pid = 0;
+  Pid written_by = 0;  ///< As its writer numbers itself, which may be in another pid namespace; 0: not known.
   std::string note;
   bool for_clearing = false;
   /// Not by the peer of that name, which was found dead.
   [[nodiscard]] bool is_held_for_clearing() const { return held && for_clearing; }
 };
-[[nodiscard]] LockFacts look_at_lock(const os::Directory& directory, const std::string& file);
+/// `process`, if given, is set to a pidfd of the holder, which is proven: the kernel names the same process
+/// before and after it was opened. Empty: nobody holds it, or this process, or one that can't be seen here.
+[[nodiscard]] LockFacts look_at_lock(const os::Directory& directory, const std::string& file,
+                                     os::UniqueFd* process = nullptr);
 
 }  // namespace ipcm::transport

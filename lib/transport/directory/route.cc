@@ -63,39 +63,83 @@ std::optional<Pid> Route::noted_pid(const std::string& disk_name) const {
   return pid;
 }
 
-PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock) const {
+PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock, os::UniqueFd* process) const {
   PeerFacts facts;
   if (!is_endpoint(directory_.look(disk_name).kind)) return facts;
   const auto pid = noted_pid(disk_name);
-  const LockFacts lock = look_at_lock(directory_, lock_file_of(disk_name));
+  const LockFacts lock = look_at_lock(directory_, lock_file_of(disk_name), process);
   // A lock file that another pid wrote is a leftover under a name that a foreign peer has taken since.
-  const bool ours = lock.held || (lock.exists && (!pid || *pid == lock.pid));
+  const bool ours = lock.held || (lock.exists && (!pid || *pid == lock.written_by));
   if (has_lock != nullptr) *has_lock = ours;
-  facts.pid = pid.value_or(ours ? lock.pid : 0);
   if (lock.is_held_for_clearing()) {
+    if (process != nullptr) process->reset();  // of the one that clears up
     facts.pid = pid.value_or(0);
     facts.state = PeerFacts::State::dead;
   } else if (ours) {
+    facts.pid = lock.held ? lock.pid : pid.value_or(lock.pid);
+    facts.is_us = lock.by_us;
+    facts.elsewhere = lock.held && lock.pid == 0;
+    facts.noted = facts.elsewhere ? lock.written_by : 0;
     facts.class_name = lock.note;
+    facts.surely_dead = !lock.held;
     facts.state = !lock.held ? PeerFacts::State::dead
                   : pid      ? PeerFacts::State::active
                              : PeerFacts::State::present;
   } else if (!pid && traits_.keeps_messages) {
     // Suspended; or somebody foreign who is just coming: for who sends to it that is the same.
     facts.expires = suspended_until(disk_name);
-    facts.state = facts.expires && *facts.expires < os::wall_clock_seconds() ? PeerFacts::State::dead
-                                                                             : PeerFacts::State::suspended;
+    facts.surely_dead = facts.expires && *facts.expires < os::wall_clock_seconds();
+    facts.state = facts.surely_dead ? PeerFacts::State::dead : PeerFacts::State::suspended;
   } else if (!pid) {
     facts.state = PeerFacts::State::present;
-  } else if (os::is_running(*pid)) {
+  } else {
+    const Foreign foreign = judge_foreign(disk_name, *pid);
     // It has no lock, or has just been cleared up after: a killed process loses its lock first, and may still
     // be ending when all else of it is gone. The lock goes last, so the pid tells now.
-    if (noted_pid(disk_name) != pid) return look_at(disk_name, has_lock);
-    facts.state = PeerFacts::State::active;
-  } else {
-    facts.state = PeerFacts::State::dead;
+    if (noted_pid(disk_name) != pid) return look_at(disk_name, has_lock, process);
+    facts.elsewhere = foreign == Foreign::elsewhere;
+    (facts.elsewhere ? facts.noted : facts.pid) = *pid;
+    facts.surely_dead = foreign == Foreign::dead;
+    facts.state =
+        foreign == Foreign::alive || facts.elsewhere ? PeerFacts::State::active : PeerFacts::State::dead;
   }
   return facts;
+}
+
+Route::Foreign Route::judge_foreign(const std::string& disk_name, Pid noted) const {
+  if (noted != os::own_pid() && os::is_running(noted) && !was_given_away(disk_name, noted))
+    return Foreign::alive;
+  // No process here wrote that number. The endpoint tells more than the number can.
+  if (traits_.ask_endpoint) {
+    const os::Endpoint endpoint = traits_.ask_endpoint(directory_, disk_name);
+    if (endpoint == os::Endpoint::dead) return Foreign::dead;
+    if (endpoint == os::Endpoint::read) return Foreign::elsewhere;
+  }
+  if (noted == os::own_pid()) return Foreign::alive;  // perhaps a member of this process that is not ours
+  switch (os::look_for_process(noted)) {
+    case os::Seen::runs:
+      return Foreign::alive;
+    case os::Seen::elsewhere:
+      return Foreign::elsewhere;
+    case os::Seen::ended:
+      return Foreign::dead;
+    case os::Seen::nowhere:
+      break;
+  }
+  return Foreign::seems_dead;
+}
+
+bool Route::was_given_away(const std::string& disk_name, Pid noted) const {
+  // A hint, not a proof: clocks are set. The endpoint has the last word.
+  constexpr double kTick = 0.02;
+  const auto began = os::start_time(noted);
+  return began && *began > directory_.look(disk_name + ".pid").modified + kTick;
+}
+
+Transport::Identified Route::identify(const std::string& peer) const {
+  Transport::Identified found;
+  found.facts = look_at(names_.of(peer), nullptr, &found.process);
+  return found;
 }
 
 bool Route::is_ours(const std::string& peer) const {
@@ -115,7 +159,8 @@ std::vector<Route::Listed> Route::list(Leftovers leftovers) {
     if (one.facts.state == PeerFacts::State::absent) continue;
     if (one.facts.state == PeerFacts::State::dead) {
       // Messages are never thrown away unseen: they wait for a successor, or for the end of the bus.
-      if (leftovers == Leftovers::clear && (!traits_.has_unread || !traits_.has_unread(directory_, file)))
+      if (leftovers == Leftovers::clear && one.facts.surely_dead &&
+          (!traits_.has_unread || !traits_.has_unread(directory_, file)))
         clear_leftovers(file);
       continue;
     }
@@ -165,8 +210,10 @@ bool Route::is_leftover(const std::string& disk_name, const HeldLock::Attempt& a
   // since.
   if (attempt.left && (!pid || *pid == attempt.left_by)) return true;
   if (!pid) return false;  // somebody foreign who is just coming
-  return *pid == os::own_pid() ||
-         !os::is_running(*pid);  // our own number, and not our lock: it was given away again
+  const Foreign foreign = judge_foreign(disk_name, *pid);
+  // With our own number the caller knows better: this process is what another program has become by exec.
+  return foreign == Foreign::dead || (foreign == Foreign::alive && *pid == os::own_pid() &&
+                                      os::look_for_process(*pid) == os::Seen::ended);
 }
 
 void Route::remove_all_of(const std::string& disk_name, bool put_back_too) const noexcept {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "os/directory.h"
+#include "os/identity.h"
 #include "transport/directory/disk_name.h"
 #include "transport/directory/lock_file.h"
 #include "transport/transport.h"
@@ -32,6 +33,9 @@ class Route {
     bool keeps_messages = false;          ///< an endpoint may wait for its owner to come back
     /// Whether messages wait in an endpoint. Those of the dead are kept for a successor: see list().
     std::function<bool(const os::Directory&, const std::string& disk_name)> has_unread = {};
+    /// Asks an endpoint whether somebody reads it: the only proof that a foreign peer is dead, or lives where
+    /// its number means nothing here. Empty: this kind of endpoint does not tell.
+    std::function<os::Endpoint(const os::Directory&, const std::string& disk_name)> ask_endpoint = {};
   };
   /// Throws BusError if there is no such directory, or it is not ours.
   Route(const std::string& path, Traits traits);
@@ -40,6 +44,8 @@ class Route {
   [[nodiscard]] std::string disk_name(const std::string& peer) const { return names_.of(peer); }
 
   [[nodiscard]] PeerFacts look(const std::string& peer) const { return look_at(names_.of(peer)); }
+  /// With its process, if it holds its lock.
+  [[nodiscard]] Transport::Identified identify(const std::string& peer) const;
   /// Whether it holds its lock: it lives, and understands what is ours.
   [[nodiscard]] bool is_ours(const std::string& peer) const;
   struct Listed {
@@ -82,7 +88,11 @@ class Route {
   static constexpr const char* kOwnerFile = ".owner";
 
  private:
-  [[nodiscard]] PeerFacts look_at(const std::string& disk_name, bool* has_lock = nullptr) const;
+  [[nodiscard]] PeerFacts look_at(const std::string& disk_name, bool* has_lock = nullptr,
+                                  os::UniqueFd* process = nullptr) const;
+  /// Of a peer that has noted its pid and holds no lock.
+  enum class Foreign { alive, elsewhere, seems_dead, dead };
+  [[nodiscard]] Foreign judge_foreign(const std::string& disk_name, Pid noted) const;
   [[nodiscard]] bool is_endpoint(os::FileKind kind) const;
   /// What stands under a name, seen by who has just got its lock: left by the dead.
   [[nodiscard]] bool is_leftover(const std::string& disk_name, const HeldLock::Attempt& attempt) const;
@@ -91,6 +101,8 @@ class Route {
   [[nodiscard]] std::optional<std::string> real_name(const std::string& disk_name) const;
   /// For who has that lock: clears away what is left under the name, or throws NameTaken.
   void make_room(Seat& seat, const HeldLock::Attempt& attempt, bool reconnect) const;
+  /// The process that has that number here began after it was noted.
+  [[nodiscard]] bool was_given_away(const std::string& disk_name, Pid noted) const;
   /// Its pid was noted after this process began: by this process.
   [[nodiscard]] bool is_younger_than_us(const std::string& disk_name) const;
   [[nodiscard]] std::optional<double> suspended_until(const std::string& disk_name) const;

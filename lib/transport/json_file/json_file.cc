@@ -265,10 +265,11 @@ std::vector<std::string> JsonFile::peers() {
   return listed.names;
 }
 
-PeerFacts JsonFile::look(const std::string& peer) {
-  PeerFacts facts;
-  (void)read_if_there([&](const JsonDocument& document) { facts = presence_.judge(document, peer); });
-  return facts;
+Transport::Identified JsonFile::identify(const std::string& peer) {
+  Identified found;
+  (void)read_if_there(
+      [&](const JsonDocument& document) { found.facts = presence_.judge(document, peer, &found.process); });
+  return found;
 }
 
 void JsonFile::watch_peers() {

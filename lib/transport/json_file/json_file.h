@@ -37,7 +37,8 @@ class JsonFile final : public Transport {
   void keep_requeued() override { mailbox_.keep_put_back(); }
   void acknowledge(const std::vector<std::string>& ids) override;
   std::vector<std::string> peers() override;
-  PeerFacts look(const std::string& peer) override;
+  PeerFacts look(const std::string& peer) override { return identify(peer).facts; }
+  Identified identify(const std::string& peer) override;
   void watch_peers() override;
   [[nodiscard]] bool keeps_links() const override { return false; }
   [[nodiscard]] Statistics past() const override { return past_; }

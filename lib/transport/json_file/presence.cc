@@ -14,19 +14,23 @@ JsonPresence::JsonPresence(const Companion& companion, Loop& loop, Receiver& rec
       receiver_(receiver),
       foreign_(loop, [this] { receiver_.peers_changed(); }) {}
 
-PeerFacts JsonPresence::judge(const JsonDocument& document, const std::string& peer) const {
+PeerFacts JsonPresence::judge(const JsonDocument& document, const std::string& peer,
+                              os::UniqueFd* process) const {
   const auto found = document.clients.find(peer);
   if (found == document.clients.end()) return {};
   const JsonClient client = JsonClient::parse(found->second);
-  return companion_.judge(peer, client.pid, client.suspend_expires);
+  return companion_.judge(peer, client.pid, client.suspend_expires, process);
 }
 
 JsonPresence::Listed JsonPresence::list(const JsonDocument& document, const std::string& but_for) const {
   Listed listed;
   for (const auto& [name, raw] : document.clients) {
     if (name == but_for) continue;
-    if (judge(document, name).state != PeerFacts::State::dead)
+    const PeerFacts facts = judge(document, name);
+    if (facts.state != PeerFacts::State::dead)
       listed.names.push_back(name);
+    else if (!facts.surely_dead)
+      continue;
     else if (const auto unread = document.messages.find(name);
              unread == document.messages.end() || elements_of(unread->second).empty())
       listed.dead.push_back(name);  // messages are never thrown away unseen: they wait for a successor

@@ -20,7 +20,9 @@ class JsonPresence {
   /// All must outlive it.
   JsonPresence(const Companion& companion, Loop& loop, Receiver& receiver);
 
-  [[nodiscard]] PeerFacts judge(const JsonDocument& document, const std::string& peer) const;
+  /// `process`: see Companion::judge().
+  [[nodiscard]] PeerFacts judge(const JsonDocument& document, const std::string& peer,
+                                os::UniqueFd* process = nullptr) const;
   struct Listed {
     std::vector<std::string> names;  ///< sorted
     std::vector<std::string> dead;   ///< to be cleared away

@@ -158,6 +158,7 @@ PeerFacts LocalMemory::look(const std::string& peer) {
   if (seat == nullptr) return facts;
   facts.state = PeerFacts::State::active;
   facts.pid = os::own_pid();
+  facts.is_us = true;
   facts.class_name = seat->class_name;
   return facts;
 }

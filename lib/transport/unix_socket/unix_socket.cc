@@ -82,7 +82,8 @@ class SocketWay final : public Way {
 UnixSocket::UnixSocket(const JoinRequest& request, Loop& loop, Receiver& receiver)
     : MailboxTransport(request, loop, receiver, unix_socket_protocol(),
                        Route(request.info.route, {.longest_name = longest_socket_name(request.info.route),
-                                                  .endpoints = {os::FileKind::socket}}),
+                                                  .endpoints = {os::FileKind::socket},
+                                                  .ask_endpoint = os::look_at_datagrams}),
                        os::FileKind::socket) {
   join();
 }

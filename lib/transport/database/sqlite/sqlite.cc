@@ -144,6 +144,10 @@ class SqliteStore final : public Store {
     });
   }
 
+  [[nodiscard]] os::UniqueFd process_of(const PeerRow& row) override {
+    return companion_.process_of(row.name);
+  }
+
   [[nodiscard]] bool is_there() override {
     // A file that was removed can still be written to by who has it open: nobody would read that.
     const os::FileFacts now = os::look_at(route_);
