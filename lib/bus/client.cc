@@ -13,15 +13,28 @@ constexpr auto kFlushTime = std::chrono::seconds(5);
 
 }  // namespace
 
-Client::Client(std::unique_ptr<bus::Member> member) : member_(std::move(member)) {}
+Client::Client(std::shared_ptr<bus::Member> member) : member_(std::move(member)) {}
 Client::Client(Client&&) noexcept = default;
-Client& Client::operator=(Client&&) noexcept = default;
-Client::~Client() = default;
 
-bus::Member& Client::member() const {
-  if (!member_) throw UsageError("this client was moved away");
-  return *member_;
+Client& Client::operator=(Client&& other) noexcept {
+  if (this != &other) {
+    const Client old(std::move(*this));
+    member_ = std::move(other.member_);
+  }
+  return *this;
 }
+
+Client::~Client() {
+  // A call of this client may be under way, and a callback of it may have brought us here.
+  if (member_) member_->leave_silently();
+}
+
+const std::shared_ptr<bus::Member>& Client::shared_member() const {
+  if (!member_) throw UsageError("this client was moved away");
+  return member_;
+}
+
+bus::Member& Client::member() const { return *shared_member(); }
 
 const std::string& Client::id() const { return member().name(); }
 const BusInfo& Client::info() const { return member().info(); }
@@ -44,11 +57,11 @@ bool Client::try_message(std::string_view to, const Content& content, std::strin
 
 Batch Client::batch() {
   member().expect_usable();
-  return Batch(member());
+  return Batch(shared_member());
 }
 
-Batch::Batch(bus::Member& member) : member_(&member) { member_->begin_batch(); }
-Batch::Batch(Batch&& other) noexcept : member_(std::exchange(other.member_, nullptr)) {}
+Batch::Batch(std::shared_ptr<bus::Member> member) : member_(std::move(member)) { member_->begin_batch(); }
+Batch::Batch(Batch&& other) noexcept = default;
 Batch::~Batch() {
   if (member_ != nullptr) member_->end_batch();
 }
@@ -120,7 +133,8 @@ bool Client::can_send_to(std::string_view peer) const {
 }
 
 void Client::disconnect(const std::function<void(const Message&)>& handler) {
-  bus::Member& self = member();
+  const auto kept = shared_member();  // the handler may destroy this client
+  bus::Member& self = *kept;
   if (self.has_left()) return;
   self.expect_usable();
   self.transport().keep_requeued();
@@ -139,7 +153,7 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
   if (handler) hand_over();  // what came while we left
   const std::size_t unread = self.unread();
   if (unread > 0)
-    throw Error("messages waiting at disconnect for " + id() + ": " + std::to_string(unread) +
+    throw Error("messages waiting at disconnect for " + self.name() + ": " + std::to_string(unread) +
                 " were not read; give disconnect() a handler for them");
 }
 

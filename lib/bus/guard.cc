@@ -84,7 +84,8 @@ std::vector<Discrepancy> Guard::sanity_check() const {
 }
 
 Pid Guard::cleave() {
-  if (!state_ || !state_->acts_here())
+  (void)info();
+  if (!state_->acts_here())
     throw UsageError("a bus is handed over by the process that owns it, as long as it does");
   const Pid pid = bus::cleave(state_->info, state_->options);
   state_->down = true;
@@ -93,7 +94,8 @@ Pid Guard::cleave() {
 }
 
 void Guard::shutdown() {
-  if (!state_ || state_->down) return;
+  (void)info();
+  if (state_->down) return;
   if (!state_->acts_here())
     throw UsageError("a bus is taken down by the process that made it, not by one forked from it");
   state_->report(state_->take_down({}));
@@ -102,7 +104,8 @@ void Guard::shutdown() {
 void Guard::unspawn() { shutdown(); }
 
 void Guard::release() {
-  if (!state_ || !state_->acts_here()) return;
+  (void)info();
+  if (!state_->acts_here()) return;
   if (state_->owner) state_->owner->release();
   state_->down = true;
 }

@@ -45,11 +45,13 @@ Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop
   keeps_messages_ = protocol_.keeps_messages();
 }
 
-Member::~Member() {
+Member::~Member() { leave_silently(); }
+
+void Member::leave_silently() noexcept {
   try {
     leave(os::Deadline::passed());
   } catch (const std::exception&) {
-    // Silent: a destructor. The transport lets go of its place in any case.
+    // The transport lets go of its place in any case.
   }
 }
 

@@ -101,6 +101,8 @@ class Member final : private transport::Receiver {
 
   /// Sends what is queued, as long as the deadline allows, then leaves. Idempotent.
   void leave(os::Deadline flush);
+  /// The same without a word, and without waiting for anything.
+  void leave_silently() noexcept;
   /// Leaves for a while; see Transport::suspend(). What is queued is sent first, as long as the deadline
   /// allows.
   void suspend(std::optional<double> expires, os::Deadline flush);

@@ -1,7 +1,10 @@
 #include <cereal/types/vector.hpp>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <chrono>
+#include <limits>
 
 #include "handoff/handoff.h"
 #include "ipcm/error.h"
@@ -31,10 +34,14 @@ struct RedirectPart {
 
 double to_seconds(Duration span) { return std::chrono::duration<double>(span).count(); }
 
-Duration from_seconds(const char* key, double seconds, double most, const char* most_in_words) {
-  if (!(seconds > 0) || seconds > most)
-    throw ProtocolError(std::string("parameters: '") + key + "': expected seconds, more than 0 and at most " +
-                        most_in_words + ", found " + std::to_string(seconds));
+Duration from_seconds(const char* key, double seconds, double most, const char* expected) {
+  if (!(seconds > 0) || seconds > most) {
+    std::array<char, 32> text{};
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), seconds).ptr;
+    throw ProtocolError(std::string("parameters: '") + key + "': expected " + expected + ", found " +
+                        std::string(text.data(), end));
+  }
+  if (seconds >= to_seconds(Duration::max())) return Duration::max();
   return std::max(std::chrono::round<Duration>(std::chrono::duration<double>(seconds)), Duration(1));
 }
 
@@ -75,11 +82,12 @@ struct Document {
     archive(optional("watch_pids", p.watch_pids));
     std::optional<double> interval;
     archive(optional("interval", interval));
-    constexpr double kYear = 366.0 * 24 * 3600;
-    if (interval) p.interval = from_seconds("interval", *interval, kYear, "a year");
+    if (interval)
+      p.interval =
+          from_seconds("interval", *interval, std::numeric_limits<double>::max(), "seconds, more than 0");
     std::optional<double> spin;
     archive(optional("spin", spin));
-    if (spin) p.spin = from_seconds("spin", *spin, 1, "one");
+    if (spin) p.spin = from_seconds("spin", *spin, 1, "seconds, more than 0 and at most one");
     archive(optional("intercept_errors", p.intercept_errors),
             optional("expose_error_details", p.expose_error_details));
     RedirectPart redirect;

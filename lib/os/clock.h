@@ -8,6 +8,12 @@ namespace ipcm::os {
 
 using Clock = std::chrono::steady_clock;
 
+/// `start` and then `span`; the latest point that the clock has where that would overflow.
+[[nodiscard]] inline Clock::time_point later_by(Clock::time_point start, Duration span) {
+  return span > Clock::time_point::max() - start ? Clock::time_point::max() : start + span;
+}
+[[nodiscard]] inline Clock::time_point from_now(Duration span) { return later_by(Clock::now(), span); }
+
 /// A point in time to be done by; passed down unchanged, so that a limit does not start anew in each layer.
 class Deadline {
  public:
@@ -15,10 +21,7 @@ class Deadline {
   [[nodiscard]] static Deadline at(Clock::time_point when) { return Deadline(when); }
   [[nodiscard]] static Deadline passed() { return Deadline(Clock::time_point::min()); }
   /// From now; spans that would overflow the clock are never.
-  [[nodiscard]] static Deadline after(Duration span) {
-    const auto now = Clock::now();
-    return span > Clock::time_point::max() - now ? never() : Deadline(now + span);
-  }
+  [[nodiscard]] static Deadline after(Duration span) { return Deadline(from_now(span)); }
   /// As public calls mean it: zero is no limit.
   [[nodiscard]] static Deadline limit(Duration span) { return span == kNoLimit ? never() : after(span); }
 

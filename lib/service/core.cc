@@ -66,7 +66,7 @@ void Core::join() {
   request.class_name = setup_->class_name.empty() ? "-" : setup_->class_name;
   client_.emplace(std::make_unique<bus::Member>(request, loop_, bus::Member::Sending::queues));
   client_->on_diagnostic([this](const std::string& sentence) { complain(setup_->name, sentence); });
-  requests_ = std::make_unique<Requests>(client_->member());
+  requests_ = std::make_shared<Requests>(client_->shared_member());
   requests_->takes_requests = true;
   requests_->follow_starts = [this] { follow_launches(); };
   requests_->child_status = [this](const std::string& peer, Pid pid) -> std::optional<ExitStatus> {
@@ -79,7 +79,7 @@ void Core::start() {
   self_.on_start();
   if (!callbacks.on_all.empty() || !callbacks.on_peer_delta.empty()) watch_peers();
   if (setup_->interval) {
-    next_interval_ = os::Clock::now() + *setup_->interval;
+    next_interval_ = os::from_now(*setup_->interval);
     arm_interval();
   }
 }
@@ -129,8 +129,8 @@ void Core::arm_interval() {
     next_.interval = something_ = true;
     // From when it was due, so that the rhythm holds; but beats that were missed are not made up for.
     const auto now = os::Clock::now();
-    next_interval_ += *setup_->interval;
-    if (next_interval_ <= now) next_interval_ = now + *setup_->interval;
+    next_interval_ = os::later_by(next_interval_, *setup_->interval);
+    if (next_interval_ <= now) next_interval_ = os::later_by(now, *setup_->interval);
     arm_interval();
   });
 }
@@ -138,7 +138,7 @@ void Core::arm_interval() {
 void Core::arm_watchdog(ready::Announcer& announcer) {
   const auto period = announcer.watchdog();
   if (!period) return;
-  watchdog_watch_ = loop_->at(os::Clock::now() + *period, [this, &announcer] {
+  watchdog_watch_ = loop_->at(os::from_now(*period), [this, &announcer] {
     announcer.alive();
     arm_watchdog(announcer);
   });
@@ -242,36 +242,45 @@ void Core::deliver(wire::Heard& heard, Activity& activity) {
 }
 
 void Core::answer(Request request) {
+  // A handler may keep the request, move it away or change it: the answer goes by this copy. Its strings come
+  // from the last request and have their memory already.
+  Request asked = std::exchange(asked_, Request({}, {}, {}));
+  asked.assign_address(request);
   // Whatever a handler throws concerns the requester; the service goes on.
   Answer answered = later;
   std::string failure;
   try {
-    answered = self_.take_request(std::move(request));  // its id and its sender stay
+    answered = self_.take_request(std::move(request));
   } catch (const std::exception& error) {
     failure = setup_->expose_error_details ? error.what() : "Internal service error";
+    if (failure.empty()) failure = "Internal service error";
     complain(setup_->name,
-             "the request " + request.id() + " of '" + request.from() + "' failed: " + error.what());
+             "the request " + asked.id() + " of '" + asked.from() + "' failed: " + error.what());
   } catch (...) {
     failure = "Internal service error";
-    complain(setup_->name, "the request " + request.id() + " of '" + request.from() +
+    complain(setup_->name, "the request " + asked.id() + " of '" + asked.from() +
                                "' failed with an error of an unknown type");
   }
-  if (!answered.content() && failure.empty()) return;  // later
+  if (answered.content() || !failure.empty()) send_answer(asked, answered, failure);
+  asked_ = std::move(asked);
+}
+
+void Core::send_answer(const Request& asked, const Answer& answered, const std::string& failure) {
   try {
     if (answered.content())
-      send_response(request, *answered.content());
+      send_response(asked, *answered.content());
     else
-      send_error(request, failure);
+      send_error(asked, failure);
   } catch (const PeerGone& gone) {
     // Once for each requester that left, not for each of its requests.
-    if (std::exchange(left_early_, request.from()) != request.from())
+    if (std::exchange(left_early_, asked.from()) != asked.from())
       complain(setup_->name, std::string("an answer found nobody: ") + gone.what());
   } catch (const Error& error) {
     // Too large, or its queue is full: the requester should not wait for it in vain.
     complain(setup_->name, std::string("an answer could not be sent: ") + error.what());
     const std::string text = setup_->expose_error_details ? error.what() : "Internal service error";
     std::string why;
-    (void)client().try_message(request.from(), wire::error_content(request.id(), text), &why);
+    (void)client().try_message(asked.from(), wire::error_content(asked.id(), text), &why);
   }
 }
 

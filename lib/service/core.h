@@ -66,6 +66,7 @@ class Core {
   void turn();
   void deliver(wire::Heard& heard, Activity& activity);
   void answer(Request request);
+  void send_answer(const Request& asked, const Answer& answered, const std::string& failure);
   void tell_unhandled(Activity rest);
   void forget_ended_workers();
   void begin_to_end_workers();
@@ -81,7 +82,7 @@ class Core {
   std::unique_ptr<Setup> setup_;
   std::shared_ptr<Loop> loop_;
   std::optional<Client> client_;
-  std::unique_ptr<Requests> requests_;
+  std::shared_ptr<Requests> requests_;
   std::unique_ptr<os::SignalReader> signals_;
   Watch signals_watch_;
   struct Watched {
@@ -107,7 +108,8 @@ class Core {
   std::vector<wire::Heard> messages_;  // of this turn
   Activity next_;                      // noted by the loop, for the next turn
   bool something_ = false;
-  std::string left_early_;  // the last requester that did not stay for its answer
+  Request asked_{{}, {}, {}};  // room for the address of the next request
+  std::string left_early_;     // the last requester that did not stay for its answer
   std::optional<int> exit_code_;
 };
 

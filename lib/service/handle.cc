@@ -27,7 +27,7 @@ Client join_as_parent(const BusInfo& info, const std::shared_ptr<Loop>& loop) {
 
 }  // namespace
 
-struct Handle::State {
+struct Handle::State : std::enable_shared_from_this<Handle::State> {
   std::string name;
   std::unique_ptr<Guard::State> guard;  // if the bus is ours
   BusInfo info;
@@ -35,7 +35,7 @@ struct Handle::State {
   std::shared_ptr<Loop> loop = std::make_shared<Loop>();
   std::unique_ptr<launch::Launch> launch;
   std::optional<Client> client;
-  std::unique_ptr<service::Requests> requests;
+  std::shared_ptr<service::Requests> requests;
   bool over = false;
   bool held = false;
 
@@ -58,10 +58,15 @@ struct Handle::State {
       throw LaunchError("service '" + name + "' did not start: " + error.what(), facts);
     }
     loop->spin(options.spin);
-    requests = std::make_unique<service::Requests>(client->member());
-    requests->follow_starts = [this] { let_go(); };
-    requests->child_status = [this](const std::string& peer, Pid pid) -> std::optional<ExitStatus> {
-      return peer != name || !launch ? std::nullopt : launch->status_of(pid);
+    requests = std::make_shared<service::Requests>(client->shared_member());
+    // A callback may end the handle while its requests are still being dealt with.
+    requests->follow_starts = [weak = weak_from_this()] {
+      if (const auto self = weak.lock(); self && !self->over) self->let_go();
+    };
+    requests->child_status = [weak = weak_from_this()](const std::string& peer,
+                                                       Pid pid) -> std::optional<ExitStatus> {
+      const auto self = weak.lock();
+      return !self || peer != self->name || !self->launch ? std::nullopt : self->launch->status_of(pid);
     };
   }
 
@@ -77,7 +82,8 @@ struct Handle::State {
 
   bool ready(std::optional<os::Deadline> wait) {
     using Verdict = launch::Launch::Verdict;
-    if (wait) loop->run_until([&] { return launch->verdict() != Verdict::pending; }, *wait);
+    if (wait) loop->run_until([&] { return over || launch->verdict() != Verdict::pending; }, *wait);
+    if (over || !launch) throw UsageError("this handle has been shut down");
     let_go();
     if (launch->verdict() == Verdict::failed) throw launch->error();
     return launch->verdict() == Verdict::ready;
@@ -85,6 +91,7 @@ struct Handle::State {
 
   std::vector<bus::Stayed> end() {
     over = true;
+    if (requests) requests->close();
     requests.reset();
     if (client) client->member().leave(os::Deadline::after(kFlushTime));
     client.reset();
@@ -101,7 +108,7 @@ struct Handle::State {
   }
 };
 
-Handle::Handle(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Handle::Handle(std::shared_ptr<State> state) : state_(std::move(state)) {}
 Handle::Handle(Handle&&) noexcept = default;
 
 Handle& Handle::operator=(Handle&& other) noexcept {
@@ -113,67 +120,78 @@ Handle& Handle::operator=(Handle&& other) noexcept {
 }
 
 Handle::~Handle() {
-  if (!state_ || !state_->acts_here()) return;
+  const auto self = std::move(state_);
+  if (!self || !self->acts_here()) return;
   try {
-    (void)state_->end();
+    (void)self->end();
   } catch (const std::exception&) {
     // Silent, as promised; shutdown() reports. What is still owned ends with its owner objects.
   }
 }
 
-const std::string& Handle::service_name() const { return state_->name; }
-const BusInfo& Handle::info() const { return state_->info; }
+Handle::State& Handle::state() const {
+  if (!state_) throw UsageError("this handle was moved away");
+  return *state_;
+}
+
+const std::string& Handle::service_name() const { return state().name; }
+const BusInfo& Handle::info() const { return state().info; }
 
 Client& Handle::client() {
-  if (!state_ || !state_->client) throw UsageError("this handle has been shut down");
+  if (!state().client) throw UsageError("this handle has been shut down");
   return *state_->client;
 }
 
 service::Requests& Handle::requests() const {
-  if (!state_ || !state_->requests) throw UsageError("this handle has been shut down");
+  if (!state().requests) throw UsageError("this handle has been shut down");
   return *state_->requests;
 }
 
 std::optional<Pid> Handle::child_pid() const {
-  return state_->launch ? std::optional<Pid>(state_->launch->first_pid()) : std::nullopt;
+  const auto& launch = state().launch;
+  return launch ? std::optional<Pid>(launch->first_pid()) : std::nullopt;
 }
 std::optional<Pid> Handle::service_pid() const {
-  return state_->launch && state_->launch->service_pid() > 0
-             ? std::optional<Pid>(state_->launch->service_pid())
-             : std::nullopt;
+  const auto& launch = state().launch;
+  return launch && launch->service_pid() > 0 ? std::optional<Pid>(launch->service_pid()) : std::nullopt;
 }
 Duration Handle::time_to_ready() const {
-  return state_->launch ? state_->launch->time_to_ready() : Duration{};
+  const auto& launch = state().launch;
+  return launch ? launch->time_to_ready() : Duration{};
 }
 
-bool Handle::ready() { return state_->ready(std::nullopt); }
-bool Handle::ready(Duration limit) { return state_->ready(os::Deadline::limit(limit)); }
+bool Handle::ready() { return state().shared_from_this()->ready(std::nullopt); }
+bool Handle::ready(Duration limit) { return state().shared_from_this()->ready(os::Deadline::limit(limit)); }
 
 std::optional<ExitStatus> Handle::shutdown() {
-  if (!state_ || state_->over) return std::nullopt;
-  if (!state_->acts_here())
+  const auto self = state().shared_from_this();
+  if (self->over) return std::nullopt;
+  if (!self->acts_here())
     throw UsageError("a handle is shut down by the process that made it, not by one forked from it");
-  const bool owned = state_->guard != nullptr;
-  const auto left = state_->end();
-  if (state_->guard) state_->guard->report(left);
-  return owned && state_->launch ? state_->launch->child().status() : std::nullopt;
+  const bool owned = self->guard != nullptr;
+  const auto left = self->end();
+  if (self->guard) self->guard->report(left);
+  return owned && self->launch ? self->launch->child().status() : std::nullopt;
 }
 
 void Handle::release() {
-  if (!state_ || !state_->acts_here()) return;
-  if (state_->guard) {
-    if (state_->guard->owner) state_->guard->owner->release();
-    state_->guard.reset();
+  const auto self = state().shared_from_this();
+  if (!self->acts_here()) return;
+  if (self->guard) {
+    if (self->guard->owner) self->guard->owner->release();
+    self->guard.reset();
   }
-  (void)state_->end();
+  (void)self->end();
 }
 
-int Handle::fd() const { return state_->loop->fd(); }
+int Handle::fd() const { return state().loop->fd(); }
 
 void Handle::dispatch() {
   client().member().expect_usable();
-  state_->loop->drain();
-  requests().settle();
+  const auto self = state().shared_from_this();  // a callback may destroy this handle
+  const auto open = self->requests;
+  self->loop->drain();
+  if (open) open->settle();
 }
 
 // ---- starting from outside
@@ -189,7 +207,7 @@ void check_bus_options(const std::string& name, const ServiceOptions& options) {
 
 Handle ipcm_service_begin(const std::string& name, const ServiceOptions& options) {
   check_bus_options(name, options);
-  auto state = std::make_unique<Handle::State>();
+  auto state = std::make_shared<Handle::State>();
   state->name = name;
   if (options.ipcm_info) {
     state->info = *options.ipcm_info;

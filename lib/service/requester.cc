@@ -21,17 +21,22 @@ Response::Response(std::string id, std::string from, std::exception_ptr failure)
 
 std::string Requester::send_request(std::string_view peer, const Content& payload,
                                     ResponseCallback callback) {
-  return requests().send(std::string(peer), payload, std::move(callback));
+  return requests().hold()->send(std::string(peer), payload, std::move(callback));
 }
 Response Requester::sync_request(std::string_view peer, const Content& payload, Duration limit) {
-  return requests().ask(std::string(peer), payload, os::Deadline::limit(limit));
+  Response response = requests().hold()->ask(std::string(peer), payload, os::Deadline::limit(limit));
+  (void)response.content();  // throws if there is none
+  return response;
 }
-std::optional<Response> Requester::get_response(const std::string& id) { return requests().get(id); }
+std::optional<Response> Requester::get_response(const std::string& id) { return requests().hold()->get(id); }
 Response Requester::await_response(const std::string& id, Duration limit) {
-  return requests().await(id, os::Deadline::limit(limit));
+  const std::string kept = id;  // a callback may end what the id belongs to
+  return requests().hold()->await(kept, os::Deadline::limit(limit));
 }
-void Requester::await_all_responses(Duration limit) { requests().await_all(os::Deadline::limit(limit)); }
+void Requester::await_all_responses(Duration limit) {
+  requests().hold()->await_all(os::Deadline::limit(limit));
+}
 bool Requester::have_pending_responses() { return requests().have_pending(); }
-std::vector<Message> Requester::messages() { return requests().messages(); }
+std::vector<Message> Requester::messages() { return requests().hold()->messages(); }
 
 }  // namespace ipcm

@@ -20,7 +20,8 @@ constexpr std::size_t kMessageOverhead = 256;
 
 }  // namespace
 
-Requests::Requests(bus::Member& member) : member_(member) {
+Requests::Requests(std::shared_ptr<bus::Member> member)
+    : shared_member_(std::move(member)), member_(*shared_member_) {
   member_.on_link_lost([this](const std::string& peer) {
     lost_.insert(peer);
     if (asks(peer)) lost_at_[peer] = member_.losses();
@@ -309,6 +310,7 @@ void Requests::look_after(const std::string& peer) {
 }
 
 void Requests::settle() {
+  if (closed_) return;
   if (follow_starts) follow_starts();
   (void)sort_inbox();
   if (must_look()) look_after_all();
@@ -321,7 +323,7 @@ void Requests::settle() {
 }
 
 void Requests::run_due() {
-  while (!due_.empty()) {
+  while (!due_.empty() && !closed_) {
     const auto [callback, response] = std::move(due_.front());
     due_.pop_front();
     callback(response);
@@ -366,6 +368,7 @@ std::optional<Response> Requests::get(const std::string& id) {
   if (!found->second.response) {
     member_.drain();
     settle();
+    expect_open();
     found = open_.find(id);
   }
   if (found == open_.end() || !found->second.response) return std::nullopt;
@@ -387,15 +390,20 @@ bool Requests::wait(Done&& done, os::Deadline deadline) {
   const bool reached = member_.loop().run_until(
       [&] {
         settle();
-        if (done()) return true;
+        if (closed_ || done()) return true;
         if (others_bytes_ <= kLargestAside) return false;
         throw Error("waiting for an answer was given up: " + std::to_string(others_.size()) +
                     " other messages came meanwhile, more than 64 MiB; take them with messages(), then go on "
                     "waiting");
       },
       deadline);
-  if (has_work()) member_.loop().nudge();
+  if (!closed_ && has_work()) member_.loop().nudge();
   return reached;
+}
+
+void Requests::expect_open() const {
+  if (closed_)
+    throw UsageError("'" + member_.name() + "' was shut down by a callback while it waited for an answer");
 }
 
 Response Requests::await(const std::string& id, os::Deadline deadline) {
@@ -409,6 +417,7 @@ Response Requests::await(const std::string& id, os::Deadline deadline) {
         return awaited == open_.end() || awaited->second.response;
       },
       deadline);
+  expect_open();
   if (!there) throw Timeout("'" + peer + "' has not answered in time; it is still there");
   if (awaited == open_.end()) awaited = open(id);  // a callback has taken it: says so
   return hand_out(awaited);
@@ -433,7 +442,9 @@ bool Requests::have_pending() const {
 
 void Requests::await_all(os::Deadline deadline) {
   member_.expect_usable();
-  if (wait([&] { return !have_pending(); }, deadline)) return;
+  const bool all = wait([&] { return !have_pending(); }, deadline);
+  if (have_pending()) expect_open();
+  if (all) return;
   std::string who;
   for (const auto& [id, open] : open_)
     if (!open.response && who.find("'" + open.peer + "'") == std::string::npos)

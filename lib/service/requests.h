@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -23,12 +24,17 @@ namespace ipcm::service {
 /// has sent is taken in to the last byte; then its open requests fail. Where the bus keeps messages, a
 /// request outlives that process: it waits for a peer that suspended, and for one that came back as another
 /// process. Callbacks run from settle(), never inside the loop.
-class Requests {
+class Requests : public std::enable_shared_from_this<Requests> {
  public:
-  explicit Requests(bus::Member& member);
+  explicit Requests(std::shared_ptr<bus::Member> member);
   ~Requests();
   Requests(const Requests&) = delete;
   Requests& operator=(const Requests&) = delete;
+
+  /// For the time of a call: a callback may destroy the owner of this object.
+  [[nodiscard]] std::shared_ptr<Requests> hold() { return shared_from_this(); }
+  /// The owner ends. No callback runs any more; calls that still wait throw UsageError.
+  void close() noexcept { closed_ = true; }
 
   std::string send(const std::string& peer, const Content& payload, ResponseCallback callback);
   /// nullopt: not there yet. Throws UsageError for an id that has none, or a callback.
@@ -117,7 +123,11 @@ class Requests {
   template <class Done>
   bool wait(Done&& done, os::Deadline deadline);
 
+  void expect_open() const;
+
+  std::shared_ptr<bus::Member> shared_member_;
   bus::Member& member_;
+  bool closed_ = false;
   OpenRequests open_;
   std::uint64_t changes_ = 0;  // of them: answered, handed out, given up
   std::deque<std::pair<ResponseCallback, Response>> due_;

@@ -13,9 +13,15 @@ ServiceSetup::ServiceSetup(std::unique_ptr<service::Setup> setup) : setup_(std::
 ServiceSetup::ServiceSetup(ServiceSetup&&) noexcept = default;
 ServiceSetup& ServiceSetup::operator=(ServiceSetup&&) noexcept = default;
 ServiceSetup::~ServiceSetup() = default;
-const std::string& ServiceSetup::name() const { return setup_->name; }
+const std::string& ServiceSetup::name() const {
+  if (!setup_) throw UsageError("this service setup was moved away");
+  return setup_->name;
+}
 
-Service::Service(ServiceSetup setup) : core_(std::make_unique<service::Core>(*this, std::move(setup))) {}
+Service::Service(ServiceSetup setup) {
+  (void)setup.name();  // a constructor that uses its setup twice is told so
+  core_ = std::make_unique<service::Core>(*this, std::move(setup));
+}
 Service::~Service() = default;
 
 service::Core& Service::core() const { return *core_; }

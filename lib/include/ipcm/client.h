@@ -44,8 +44,8 @@ struct Statistics {
 /// on_diagnostic(). It blocks as long as flush() does: while a receiver's socket is full, at most 60 s for
 /// each. Call flush() where a lost message matters.
 ///
-/// May be nested: each end sends everything. Must end before its Client (which may be moved) is destroyed;
-/// inert in a forked child, where what was gathered stays the parent's.
+/// May be nested: each end sends everything. The Client may be moved meanwhile; when it leaves the bus, what
+/// is gathered goes out. Inert in a forked child, where what was gathered stays the parent's.
 class Batch {
  public:
   Batch(Batch&& other) noexcept;
@@ -56,8 +56,8 @@ class Batch {
 
  private:
   friend class Client;
-  explicit Batch(bus::Member& member);
-  bus::Member* member_;
+  explicit Batch(std::shared_ptr<bus::Member> member);
+  std::shared_ptr<bus::Member> member_;
 };
 
 /// A named connection to a bus.
@@ -139,11 +139,12 @@ class Client {
   [[nodiscard]] std::uint64_t dropped() const;
 
   // For the library itself.
-  explicit Client(std::unique_ptr<bus::Member>);
+  explicit Client(std::shared_ptr<bus::Member>);
   [[nodiscard]] bus::Member& member() const;
+  [[nodiscard]] const std::shared_ptr<bus::Member>& shared_member() const;
 
  private:
-  std::unique_ptr<bus::Member> member_;
+  std::shared_ptr<bus::Member> member_;
 };
 
 /// Joins a bus under a name of its own. Throws BusError if there is no such bus, NameTaken if a live process

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "ipcm/json_archive.h"
@@ -13,6 +14,7 @@
 namespace ipcm {
 
 class Content;
+class Response;
 
 namespace detail {
 template <class T>
@@ -20,12 +22,29 @@ inline constexpr bool is_duration = false;
 template <class R, class P>
 inline constexpr bool is_duration<std::chrono::duration<R, P>> = true;
 
+template <class T>
+concept Serializable = cereal::traits::is_output_serializable<std::remove_cvref_t<T>, JsonWriter>::value;
+template <class T>
+concept Deserializable = cereal::traits::is_input_serializable<std::remove_cvref_t<T>, JsonReader>::value;
+
 /// What Content takes implicitly: all that cereal can write, but for time spans, which are arguments of their
 /// own.
 template <class T>
 concept Payload = !std::same_as<std::remove_cvref_t<T>, Content> && !is_duration<std::remove_cvref_t<T>> &&
-                  !std::convertible_to<T, std::string_view> &&
-                  cereal::traits::is_output_serializable<std::remove_cvref_t<T>, JsonWriter>::value;
+                  !std::convertible_to<T, std::string_view> && Serializable<T>;
+/// Values that stand where content is expected, and that cereal can't write. They match as well, so that the
+/// compiler says one sentence instead of a list of all overloads. Callbacks and what converts itself to
+/// Content are left out.
+template <class T>
+concept NoPayload =
+    (std::is_class_v<std::remove_cvref_t<T>> ||
+     std::is_union_v<std::remove_cvref_t<T>>)&&!std::same_as<std::remove_cvref_t<T>, Content> &&
+    !is_duration<std::remove_cvref_t<T>> && !std::convertible_to<T, std::string_view> && !Serializable<T> &&
+    !std::is_invocable_v<T, const Response&> && !requires(const std::remove_cvref_t<T>& value) {
+  value.operator Content();
+};
+template <class T>
+inline constexpr bool is_never = false;
 }  // namespace detail
 
 /// One JSON value, kept as text, or bytes as they are: what requests, answers and messages are made of.
@@ -45,6 +64,13 @@ class Content {
   Content(const char* utf8) : Content(std::string_view(utf8)) {}
   template <detail::Payload T>
   Content(const T& value) : text_(written(value)) {}
+  template <detail::NoPayload T>
+  Content(const T&) {
+    static_assert(detail::is_never<T>,
+                  "ipcm: this type can't be sent: cereal can't serialise it. Give it a serialize() function, "
+                  "or include the "
+                  "cereal/types/... header of the standard type");
+  }
 
   /// From JSON text, which is checked: throws ProtocolError with the place and what is wrong there.
   /// Non-ASCII characters are escaped, for the sake of peers that do not decode UTF-8; all else is kept as
@@ -115,10 +141,16 @@ class Content {
   template <class T>
   T read(std::string what, JsonReader::UnknownKeys unknown_keys) const {
     if (is_bytes_) refuse_bytes(what);
-    T value{};
-    JsonReader reader(text_, std::move(what), unknown_keys);
-    reader(value);
-    return value;
+    static_assert(std::default_initializable<T> && detail::Deserializable<T>,
+                  "ipcm: this type can't be read from content: it needs a default constructor, and a "
+                  "serialize() function "
+                  "for cereal or the cereal/types/... header of the standard type");
+    if constexpr (std::default_initializable<T> && detail::Deserializable<T>) {
+      T value{};
+      JsonReader reader(text_, std::move(what), unknown_keys);
+      reader(value);
+      return value;
+    }
   }
 
   void expect_bytes() const {

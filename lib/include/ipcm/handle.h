@@ -20,7 +20,7 @@ struct ServiceOptions;
 /// A move-only value that belongs to one thread at a time; inert in forked children. Destroying it ends the
 /// service (by message, then SIGTERM, then SIGKILL, each bounded) and takes down the bus it owns; silent.
 /// shutdown() does the same and reports. A handle on a bus that somebody else owns leaves the service
-/// running.
+/// running. Each call on a handle that was moved away throws UsageError.
 class Handle : public PeerRequester {
  public:
   Handle(Handle&&) noexcept;
@@ -59,8 +59,9 @@ class Handle : public PeerRequester {
   friend Handle ipcm_service_begin(const std::string&, const ServiceOptions&);
   friend Handle ipcm_service_nowait(const std::string&, ServiceOptions);
   struct State;
-  explicit Handle(std::unique_ptr<State>);
-  std::unique_ptr<State> state_;
+  explicit Handle(std::shared_ptr<State>);
+  [[nodiscard]] State& state() const;
+  std::shared_ptr<State> state_;
 };
 
 /// What a service holds of another one on its bus. A small value; valid as long as the Service it came from.

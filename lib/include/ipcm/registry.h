@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <functional>
 #include <map>
 #include <memory>
@@ -13,10 +14,18 @@ namespace ipcm {
 
 namespace detail {
 template <class S>
-concept WithArgs = requires {
+concept DeclaresArgs = requires {
   typename S::Args;
-}
-&&std::constructible_from<S, ServiceSetup, typename S::Args>;
+};
+template <class S>
+concept WithArgs = DeclaresArgs<S> && std::constructible_from<S, ServiceSetup, typename S::Args>;
+template <class S>
+concept UsableArgs =
+    std::derived_from<S, Service> && WithArgs<S> && std::default_initializable<typename S::Args> &&
+    Serializable<typename S::Args> && Deserializable<typename S::Args>;
+template <class S>
+concept TakesNoArgs =
+    std::derived_from<S, Service> && !DeclaresArgs<S> && std::constructible_from<S, ServiceSetup>;
 /// Throws UsageError unless there is nothing in `args`.
 void expect_no_args(const std::string& class_name, const Content& args);
 }  // namespace detail
@@ -40,7 +49,24 @@ class Registry {
   /// cereal; or with `S(ServiceSetup)`, if it takes no arguments.
   template <class S>
   void add(std::string name, std::string description) {
-    if constexpr (detail::WithArgs<S>) {
+    static_assert(std::derived_from<S, Service>,
+                  "Registry::add<S>(): S must be a class derived publicly from ipcm::Service");
+    if constexpr (!std::derived_from<S, Service>) {
+    } else if constexpr (detail::DeclaresArgs<S>) {
+      static_assert(detail::WithArgs<S>,
+                    "Registry::add<S>(): S declares Args, so it needs a public constructor "
+                    "S(ipcm::ServiceSetup, S::Args)");
+      static_assert(std::default_initializable<typename S::Args> && detail::Serializable<typename S::Args> &&
+                        detail::Deserializable<typename S::Args>,
+                    "Registry::add<S>(): S::Args must be default-constructible and have a serialize() "
+                    "function for cereal");
+    } else {
+      static_assert(
+          std::constructible_from<S, ServiceSetup>,
+          "Registry::add<S>(): S needs a public constructor S(ipcm::ServiceSetup), or a struct Args and a "
+          "constructor S(ipcm::ServiceSetup, S::Args)");
+    }
+    if constexpr (detail::UsableArgs<S>) {
       using Args = typename S::Args;
       add(name, std::move(description), describe_fields<Args>(),
           [name](ServiceSetup setup, const Content& args) {
@@ -48,7 +74,7 @@ class Registry {
             return std::make_unique<S>(std::move(setup),
                                        given.as_strict<Args>("args of class '" + name + "'"));
           });
-    } else {
+    } else if constexpr (detail::TakesNoArgs<S>) {
       add(name, std::move(description), {}, [name](ServiceSetup setup, const Content& args) {
         detail::expect_no_args(name, args);
         return std::make_unique<S>(std::move(setup));

@@ -53,6 +53,9 @@ using ResponseCallback = std::function<void(const Response&)>;
 /// A request ends in exactly one Response: the answer, or the reason there will be none. A peer that dies
 /// while we wait is noticed at once, after what it sent before its death was taken. Callbacks run inside the
 /// calls that wait (await…, sync_request, dispatch) and, in a service, in its loop.
+///
+/// A callback may shut down, release, move or destroy the Handle that it came from. No further callback of
+/// that Handle runs then, and a call that still waits for another answer throws UsageError.
 class Requester {
  public:
   virtual ~Requester() = default;
@@ -60,7 +63,8 @@ class Requester {
   /// Sends a request and returns its id. Without a callback, the response is had with get_response() or
   /// await_response(). Throws PeerGone if there is no such peer.
   std::string send_request(std::string_view peer, const Content& payload, ResponseCallback callback = {});
-  /// Sends a request and waits. Throws Timeout, PeerGone, RemoteError.
+  /// Sends a request and waits for the answer; the Response that it returns is always ok(). Throws Timeout,
+  /// PeerGone, RemoteError, LaunchError.
   Response sync_request(std::string_view peer, const Content& payload, Duration limit = kNoLimit);
   template <class T>
   T sync_request(std::string_view peer, const Content& payload, Duration limit = kNoLimit) {

@@ -37,6 +37,11 @@ class Request {
   [[nodiscard]] const Content& raw() const noexcept { return payload_; }
   /// The same, moved out; what is left is null.
   [[nodiscard]] Content take() && { return std::exchange(payload_, Content()); }
+  /// For the library itself: becomes a request of the same id and sender, with its own payload.
+  void assign_address(const Request& other) {
+    id_ = other.id_;
+    from_ = other.from_;
+  }
   template <class T>
   [[nodiscard]] T as() const {
     return payload_.as<T>("request");
@@ -59,7 +64,10 @@ class Answer {
  public:
   Answer(Later) {}
   template <class T>
-  requires(std::convertible_to<T, Content>) Answer(T&& value) : content_(Content(std::forward<T>(value))) {}
+  requires(std::convertible_to<T, Content> && !detail::NoPayload<T>) Answer(T&& value)
+      : content_(Content(std::forward<T>(value))) {}
+  template <detail::NoPayload T>
+  requires(!std::same_as<T, Answer> && !std::same_as<T, Later>) Answer(const T& value) : content_(value) {}
   [[nodiscard]] const std::optional<Content>& content() const noexcept { return content_; }
 
  private:

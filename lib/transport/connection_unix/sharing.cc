@@ -34,7 +34,7 @@ Connection::Flow ConnectionUnix::send_large(Connection& connection, const wire::
 
 void ConnectionUnix::rest_after(Duration time) {
   rest_is_due_ = true;
-  rest_ = loop_.at(os::Clock::now() + time, [this, time] {
+  rest_ = loop_.at(os::from_now(time), [this, time] {
     rest_is_due_ = false;
     bool used = false, unread = false;
     for (const auto& [id, connection] : connections_) {
