@@ -28,9 +28,12 @@ int main(int argc, char** argv) try {
   });
   casual.await_all_responses(5s);
 
-  // What is wrong with a request comes back as an error, and the service goes on.
-  const auto wrong = casual.sync_request(ipcm::Content::json(R"({"too":"few"})"), 5s);
-  std::cout << (wrong.ok() ? "?" : wrong.error()) << '\n';
+  // What is wrong with a request is thrown here, and the service goes on.
+  try {
+    casual.sync_request(ipcm::Content::json(R"({"too":"few"})"), 5s);
+  } catch (const ipcm::RemoteError& error) {
+    std::cout << error.what() << '\n';
+  }
   return 0;
   // Both handles go here, and their services and buses with them.
 } catch (const ipcm::Error& error) {

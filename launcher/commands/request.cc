@@ -26,7 +26,7 @@ int request(const Options& options) {
     member.reset();
     member = visit(options, Visit::with_mailbox);
   }
-  service::Requests requests(*member);
+  service::Requests requests(std::move(member));
   for (const Content& content : contents) {
     const Response response =
         requests.ask(options.name, content, os::Deadline::limit(options.limit(kNoLimit)));

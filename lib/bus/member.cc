@@ -379,10 +379,19 @@ void Member::heard(wire::Heard message) {
   transport_->receive(false);
 }
 
-void Member::link_lost(const std::string& peer) {
+void Member::connection_lost(const std::string& peer, std::uint64_t link) {
   ++peer_changes_;
   ++losses_;
-  if (link_lost_) link_lost_(peer);
+  if (link_lost_) link_lost_(peer, link);
+}
+
+void Member::bus_ended(const std::string& why) {
+  ++peer_changes_;
+  if (ended_.empty()) ended_ = why;
+}
+
+void Member::expect_bus() const {
+  if (!ended_.empty()) throw BusError(ended_);
 }
 
 void Member::undelivered(const std::string& peer, std::size_t messages, const std::string& why) {

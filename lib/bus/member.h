@@ -90,12 +90,19 @@ class Member final : private transport::Receiver {
   /// Notes that something was dropped, and tells who wants to know.
   void note_dropped(const std::string& sentence) { dropped(sentence); }
   void on_diagnostic(Diagnostics tell) { diagnostics_ = std::move(tell); }
-  /// Called inside the loop, when the way to a peer has ended.
-  void on_link_lost(std::function<void(const std::string& peer)> tell) { link_lost_ = std::move(tell); }
+  /// Called inside the loop, when the way to a peer has ended; `link`: see Transport::last_link().
+  using LinkLost = std::function<void(const std::string& peer, std::uint64_t link)>;
+  void on_link_lost(LinkLost tell) { link_lost_ = std::move(tell); }
   /// How many ways to peers have ended so far, and how many had when the last message was handed over: that
   /// may have taken a new way.
   [[nodiscard]] std::uint64_t losses() const { return losses_; }
   [[nodiscard]] std::uint64_t sent_at() const { return sent_at_; }
+  /// Why this member has lost its place on the bus for good; empty as long as it has one. Nothing more comes
+  /// then, and whoever waits is to end with that reason.
+  [[nodiscard]] const std::string& ended() const { return ended_; }
+  /// Throws BusError if it has.
+  void expect_bus() const;
+
   /// Counts changes among the peers, once somebody watches them: who has looked remembers the number.
   [[nodiscard]] std::uint64_t peer_changes() const { return peer_changes_; }
 
@@ -112,8 +119,10 @@ class Member final : private transport::Receiver {
 
  private:
   void heard(wire::Heard message) override;
-  void link_lost(const std::string& peer) override;
+  void link_lost(const std::string& peer) override { connection_lost(peer, 0); }
+  void connection_lost(const std::string& peer, std::uint64_t link) override;
   void peers_changed() override { ++peer_changes_; }
+  void bus_ended(const std::string& why) override;
   void dropped(const std::string& sentence) override;
   void undelivered(const std::string& peer, std::size_t messages, const std::string& why) override;
   void stamp(Message& message, std::chrono::system_clock::time_point now);
@@ -158,6 +167,7 @@ class Member final : private transport::Receiver {
   bool keeps_statistics_ = true;
   bool keeps_messages_ = false;
   std::uint64_t losses_ = 0, sent_at_ = 0;
+  std::string ended_;
   bool paused_ = false;  // what the medium keeps may wait there until this was taken
   std::size_t inbox_bytes_ = 0;
   std::vector<wire::Heard> inbox_;
@@ -169,7 +179,7 @@ class Member final : private transport::Receiver {
   double last_stamp_ = 0;
   std::uint64_t last_ord_ = 0;
   Diagnostics diagnostics_;
-  std::function<void(const std::string&)> link_lost_;
+  LinkLost link_lost_;
   std::unique_ptr<transport::Transport> transport_;  // last: it calls back
 };
 

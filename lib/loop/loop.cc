@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "ipcm/error.h"
 #include "os/process.h"
 
 namespace ipcm {
@@ -43,11 +44,18 @@ struct Watch::State {
       return;
     }
     if (!timer) {
-      timer.emplace();
-      events.add(timer->fd(), EPOLLIN, kTimerId);
+      try {
+        os::TimerFd made;
+        events.add(made.fd(), EPOLLIN, kTimerId);
+        timer.emplace(std::move(made));
+      } catch (const SystemError&) {
+        return;  // no descriptor is left: turn() watches the clock until there is one
+      }
     }
     timer->arm(timers.begin()->first);
   }
+
+  [[nodiscard]] bool has_only_the_clock() const { return !timers.empty() && !timer; }
 
   void remove(std::uint64_t id) {
     const auto found = entries.find(id);
@@ -91,7 +99,7 @@ struct Watch::State {
   }
 
   void run_timers() {
-    timer->acknowledge();
+    if (timer) timer->acknowledge();
     const auto now = os::Clock::now();
     // One at a time: a callback may run the loop, and wait there for the next one.
     while (!timers.empty() && timers.begin()->first <= now) {
@@ -154,20 +162,24 @@ Watch Loop::at(os::Clock::time_point when, std::function<void()> callback) {
   const std::uint64_t id = ++state_->last_id;
   state_->entries.emplace(
       id, Watch::Entry{-1, when, true, [call = std::move(callback)](std::uint32_t) { call(); }});
+  Watch watch(state_, id);  // if anything below fails, nothing of it stays
   const bool is_next = state_->timers.empty() || when < state_->timers.begin()->first;
   state_->timers.emplace(when, id);
   if (is_next) state_->arm();
-  return {state_, id};
+  return watch;
 }
 
 bool Loop::turn(os::Deadline deadline) {
   constexpr std::size_t kAtOnce = 64;
   std::array<epoll_event, kAtOnce> ready;  // NOLINT: the kernel fills what is counted
   std::size_t count = 0;
+  if (state_->has_only_the_clock())
+    deadline = std::min(deadline, os::Deadline::at(state_->timers.begin()->first));
   if (spin_ > Duration::zero() && found_) count = look_again(ready, deadline);
   if (count == 0) count = state_->events.wait(ready, deadline);
-  found_ = count > 0;
-  if (count == 0) return false;
+  const bool is_due = state_->has_only_the_clock() && state_->timers.begin()->first <= os::Clock::now();
+  found_ = count > 0 || is_due;
+  if (!found_) return false;
   ++state_->turns;
   const auto keep = state_;  // a callback may destroy the loop's owner
   const Watch::State::Running running(*keep);
@@ -178,7 +190,15 @@ bool Loop::turn(os::Deadline deadline) {
     else
       keep->run(id, ready[i].events);
   }
+  if (is_due) keep->run_timers();
   return true;
+}
+
+void Loop::run_due_timers() {
+  if (state_->timers.empty() || state_->timers.begin()->first > os::Clock::now()) return;
+  const auto keep = state_;
+  const Watch::State::Running running(*keep);
+  keep->run_timers();
 }
 
 std::size_t Loop::look_again(std::span<epoll_event> ready, os::Deadline deadline) const {

@@ -66,11 +66,15 @@ class Loop {
     } while (!deadline.has_passed());  // also while events keep coming
     return false;
   }
-  /// Takes what is there, without waiting.
+  /// Takes what is there, without waiting. Senders that go on and on don't keep it: what is left after so
+  /// many turns leaves fd() readable.
   void drain() {
-    while (turn(os::Deadline::passed())) {
-    }
+    constexpr int kMostTurns = 64;
+    for (int turns = 0; turns < kMostTurns && turn(os::Deadline::passed());) ++turns;
   }
+  /// Runs the timers that are due, and looks at no descriptor: for long work that is not to keep them
+  /// waiting.
+  void run_due_timers();
   /// From now on, after a turn that found something, the next one looks again and again for this long before
   /// it sleeps. 0: never.
   void spin(Duration longest);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <climits>
 #include <cstdlib>
 #include <memory>
@@ -279,7 +280,8 @@ FileFacts facts_of(int fd) {
 std::vector<int> open_descriptors_of(const FileFacts& file) {
   std::vector<int> found;
   for (const std::string& name : Directory("/proc/self/fd").names()) {
-    const int fd = std::atoi(name.c_str());
+    int fd = -1;
+    (void)std::from_chars(name.data(), name.data() + name.size(), fd);
     struct stat here {};
     if (::fstat(fd, &here) == 0 && here.st_dev == file.device && here.st_ino == file.inode)
       found.push_back(fd);

@@ -9,8 +9,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
-#include <sstream>
 
 #include "os/directory.h"
 #include "os/pipe.h"
@@ -38,15 +38,24 @@ std::optional<Pid> file_lock_holder(const std::string& path) {
   constexpr std::size_t kLargestList = 16UL * 1024 * 1024;
   const UniqueFd list = open_file("/proc/locks", Access::read);
   if (!list) return std::nullopt;
-  std::istringstream lines(read_all(list.get(), kLargestList, "list of locks"));
+  const std::string text = read_all(list.get(), kLargestList, "list of locks");
   // "1: FLOCK  ADVISORY  WRITE 4711 08:01:4711 0 EOF"; who only waits has "->" before the kind.
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string number, kind, strictness, mode, where;
+  for (std::string_view lines = text; !lines.empty();) {
+    std::string_view line = lines.substr(0, lines.find('\n'));
+    lines.remove_prefix(std::min(line.size() + 1, lines.size()));
+    const auto word = [&line] {
+      line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+      const std::string_view first = line.substr(0, line.find(' '));
+      line.remove_prefix(first.size());
+      return first;
+    };
+    (void)word();  // its number
+    if (word() != "FLOCK") continue;
+    (void)word(), (void)word();
+    const std::string_view holder = word();
     Pid pid = 0;
-    if (words >> number >> kind >> strictness >> mode >> pid >> where && kind == "FLOCK" &&
-        where == place.data() && pid > 0)
-      return pid;
+    (void)std::from_chars(holder.data(), holder.data() + holder.size(), pid);
+    if (word() == place.data() && pid > 0) return pid;
   }
   return std::nullopt;
 }

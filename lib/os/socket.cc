@@ -56,8 +56,9 @@ std::optional<UniqueFd> connect_to(const Directory& directory, const std::string
   if (errno == EAGAIN && !deadline.has_passed()) {
     // The listener's queue is full. There is nothing to poll for that; a blocking connect with a limit waits
     // in the kernel.
-    const int left = deadline.poll_timeout();
-    const timeval limit{left < 0 ? 0 : left / 1000, left < 0 ? 0 : (left % 1000) * 1000};
+    // A limit of 0 would be none.
+    const int left = deadline.is_never() ? 0 : std::max(deadline.poll_timeout(), 1);
+    const timeval limit{left / 1000, (left % 1000) * 1000};
     const int flags = ::fcntl(socket.get(), F_GETFL);
     (void)::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     (void)::fcntl(socket.get(), F_SETFL, flags & ~O_NONBLOCK);
@@ -68,26 +69,34 @@ std::optional<UniqueFd> connect_to(const Directory& directory, const std::string
     errno = error;
   }
   if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTSOCK) return std::nullopt;
-  throw SystemError(errno, "connect to '" + directory.path() + "/" + name + "'");
+  const std::string subject = "connect to '" + directory.path() + "/" + name + "'";
+  if (errno == EAGAIN)
+    throw Timeout(subject +
+                  ": its queue of connections stayed full: it is stopped, or too slow for its callers");
+  throw SystemError(errno, subject);
 }
 
-std::optional<UniqueFd> accept_from(int listener, UniqueFd& reserve, bool* refused) {
-  *refused = false;
+Accepted accept_from(int listener, UniqueFd& reserve) {
   const auto take = [&] {
     return quiet([&] { return ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); });
   };
   const int fd = take();
-  if (fd >= 0) return UniqueFd(fd);
-  if (errno == EMFILE || errno == ENFILE) {
-    reserve.reset();
-    {
-      // The kernel looks for a number first: perhaps nobody waits.
-      const UniqueFd unwanted(take());
-      *refused = static_cast<bool>(unwanted);
-    }
-    reserve = make_reserve();
+  if (fd >= 0) return {UniqueFd(fd)};
+  if (errno == EAGAIN || errno == ECONNABORTED) return {};
+  const int error = errno;
+  if ((error != EMFILE && error != ENFILE) || !reserve) {
+    if (!reserve) reserve = make_reserve();
+    return {{}, false, error};
   }
-  return std::nullopt;
+  reserve.reset();
+  bool refused = false;
+  {
+    // The kernel looks for a number first: perhaps nobody waits.
+    const UniqueFd unwanted(take());
+    refused = static_cast<bool>(unwanted);
+  }
+  reserve = make_reserve();
+  return {{}, refused};
 }
 
 UniqueFd make_reserve() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }

@@ -19,14 +19,19 @@ namespace ipcm::os {
 [[nodiscard]] UniqueFd listen_at(const Directory& directory, const std::string& name);
 
 /// Connects to the one at `directory`/`name`. nullopt: nobody listens there (no such name, or refused).
-/// Blocks only while the listener's queue is full, until the deadline, then SystemError EAGAIN. The socket is
+/// Blocks only while the listener's queue is full, until the deadline, then Timeout. The socket is
 /// non-blocking.
 [[nodiscard]] std::optional<UniqueFd> connect_to(const Directory& directory, const std::string& name,
                                                  Deadline deadline);
 
-/// Takes one waiting connection, non-blocking; nullopt: none. When no descriptor is to be had, the waiting
-/// connection is refused instead of left, where it would wake us for ever; `refused` tells.
-[[nodiscard]] std::optional<UniqueFd> accept_from(int listener, UniqueFd& reserve, bool* refused);
+/// Takes one waiting connection, non-blocking. When no descriptor is to be had, the waiting connection is
+/// refused instead of left, where it would wake us for ever.
+struct Accepted {
+  UniqueFd socket;       ///< Empty: none waits, or it was not to be had.
+  bool refused = false;  ///< One was refused.
+  int error = 0;         ///< errno of a call that failed otherwise: it may work later.
+};
+[[nodiscard]] Accepted accept_from(int listener, UniqueFd& reserve);
 /// The descriptor that accept_from() keeps for that case.
 [[nodiscard]] UniqueFd make_reserve();
 

@@ -9,6 +9,7 @@
 #include "bus/take_down.h"
 #include "os/process.h"
 #include "os/random.h"
+#include "service/serve.h"
 #include "transport/protocols.h"
 #include "wire/conversation.h"
 
@@ -16,6 +17,8 @@ namespace ipcm::service {
 namespace {
 
 constexpr auto kFlushTime = std::chrono::seconds(5);
+/// One after the other, with nothing that works in between.
+constexpr int kMostFailedTurns = 100'000;
 
 void complain(const std::string& service, const std::string& sentence) {
   std::fprintf(stderr, "ipcm: service '%s': %s\n", service.c_str(), sentence.c_str());
@@ -24,7 +27,22 @@ void complain(const std::string& service, const std::string& sentence) {
 }  // namespace
 
 Core::Core(Service& self, ServiceSetup setup)
-    : self_(self), setup_(std::move(setup.setup_)), loop_(std::make_shared<Loop>()) {
+    : self_(self),
+      setup_(std::move(setup.setup_)),
+      loop_(std::make_shared<Loop>()),
+      loop_recovery_(
+          *loop_,
+          [this](const std::string& why) { complain(setup_->name, "it goes on after a failure: " + why); },
+          [] {}),
+      peers_recovery_(
+          *loop_, [this](const std::string& why) { complain(setup_->name, "peers can't be listed: " + why); },
+          [this] { something_ = true; }),
+      place_recovery_(
+          *loop_,
+          [this](const std::string& why) {
+            complain(setup_->name, "its place on the bus can't be watched: " + why);
+          },
+          [this] { something_ = true; }) {
   const ServiceOptions& given = setup_->callbacks;
   if (given.on_start) callbacks.on_start.push(given.on_start);
   if (given.on_all) callbacks.on_all.push(given.on_all);
@@ -149,7 +167,12 @@ int Core::run(ready::Announcer& announcer) {
   // What came while on_start ran, or was there before.
   turn();
   while (!exit_code_) {
-    loop_->turn(something_ || requests_->has_work() ? os::Deadline::passed() : os::Deadline::never());
+    const auto until = something_ || requests_->has_work() ? os::Deadline::passed() : os::Deadline::never();
+    // A call that fails once is no reason to end: what it was about comes again, or is lost.
+    if (loop_recovery_.attempt([&] { loop_->turn(until); }))
+      failed_turns_ = 0;
+    else if (++failed_turns_ > kMostFailedTurns)
+      throw Error("the loop can't go on: " + std::to_string(kMostFailedTurns) + " calls failed in a row");
     turn();
   }
   return *exit_code_;
@@ -170,13 +193,24 @@ void Core::guarded(const char* what, Call&& call) {
   }
 }
 
+void Core::end_with_bus() {
+  const std::string& why = client_->member().ended();
+  if (why.empty() || exit_code_) return;
+  complain(setup_->name, "it ends: " + why);
+  terminate(static_cast<int>(Exit::bus_unavailable));
+}
+
 void Core::turn() {
+  end_with_bus();
+  if (!watches_place_ && !place_recovery_.is_waiting())
+    watches_place_ = place_recovery_.attempt([this] { client_->member().transport().watch_own_place(); });
   for (const auto& [signal, list] : callbacks.on_sig)
     signals_->add(signal);  // those that were added meanwhile
   guarded("a response callback", [&] { requests_->settle(); });
   note_ended_launches();
   forget_ended_workers();
-  if (watches_peers_ && client_->member().peer_changes() != seen_changes_) note_peers();
+  if (watches_peers_ && client_->member().peer_changes() != seen_changes_)
+    (void)peers_recovery_.attempt([this] { note_peers(); });
 
   requests_->take_others(messages_);
   // A mailbox may have been looked at after the loop was: a signal that was sent before a message comes
@@ -196,12 +230,19 @@ void Core::turn() {
       activity.terminated = true;
     }
   }
-  for (wire::Heard& heard : messages_) deliver(heard, activity);
+  // A flood of messages does not keep the interval and the watchdog waiting.
+  constexpr std::size_t kBetweenLooks = 8;
+  bool has_beaten = false;
+  for (std::size_t i = 0; i < messages_.size(); ++i) {
+    if (i % kBetweenLooks == kBetweenLooks - 1) has_beaten |= beat_if_due();
+    deliver(messages_[i], activity);
+  }
   for (const auto& ended : activity.pids)
     guarded("on_pid", [&] { callbacks.on_pid(self_, ended.pid, ended.wait_status); });
   if (!activity.peer_delta.empty())
     guarded("on_peer_delta", [&] { callbacks.on_peer_delta(self_, activity.peer_delta); });
   if (activity.interval) guarded("on_interval", [&] { self_.on_interval(); });
+  activity.interval |= has_beaten;
   if (!activity.pid_watch.empty()) activity.terminated = true;
   guarded("on_activity", [&] { self_.on_activity(activity); });
   if (!callbacks.on_unhandled.empty()) tell_unhandled(activity);
@@ -211,6 +252,13 @@ void Core::turn() {
   });
   bus::clear_for_more(messages_);
   requests_->finish_others();
+}
+
+bool Core::beat_if_due() {
+  loop_->run_due_timers();
+  if (!std::exchange(next_.interval, false)) return false;
+  guarded("on_interval", [&] { self_.on_interval(); });
+  return true;
 }
 
 void Core::tell_unhandled(Activity rest) {
@@ -279,8 +327,11 @@ void Core::send_answer(const Request& asked, const Answer& answered, const std::
     // Too large, or its queue is full: the requester should not wait for it in vain.
     complain(setup_->name, std::string("an answer could not be sent: ") + error.what());
     const std::string text = setup_->expose_error_details ? error.what() : "Internal service error";
-    std::string why;
-    (void)client().try_message(asked.from(), wire::error_content(asked.id(), text), &why);
+    try {
+      send_error(asked, text);
+    } catch (const Error&) {
+      client().member().transport().abandon(asked.from());  // the end of the connection tells
+    }
   }
 }
 
@@ -308,7 +359,7 @@ void Core::watch_peers() {
 }
 
 void Core::note_peers() {
-  seen_changes_ = client_->member().peer_changes();
+  const std::uint64_t changes = client_->member().peer_changes();
   std::set<std::string> now;
   for (std::string& peer : client_->peers()) now.insert(std::move(peer));
   for (const std::string& peer : now)
@@ -316,6 +367,7 @@ void Core::note_peers() {
   for (const std::string& peer : known_peers_)
     if (!now.contains(peer)) next_.peer_delta[peer] = -1;
   known_peers_ = std::move(now);
+  seen_changes_ = changes;
 }
 
 void Core::leave() {

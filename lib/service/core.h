@@ -10,6 +10,7 @@
 #include "ipcm/service.h"
 #include "launch/launch.h"
 #include "loop/loop.h"
+#include "loop/recovery.h"
 #include "os/signals.h"
 #include "ready/ready.h"
 #include "service/requests.h"
@@ -64,6 +65,8 @@ class Core {
   void arm_interval();
   void arm_watchdog(ready::Announcer& announcer);
   void turn();
+  void end_with_bus();
+  bool beat_if_due();  ///< Runs on_interval if its time has come.
   void deliver(wire::Heard& heard, Activity& activity);
   void answer(Request request);
   void send_answer(const Request& asked, const Answer& answered, const std::string& failure);
@@ -92,6 +95,9 @@ class Core {
   };
   std::vector<std::unique_ptr<Watched>> watched_;
   Watch interval_watch_, watchdog_watch_;
+  Recovery loop_recovery_, peers_recovery_, place_recovery_;
+  bool watches_place_ = false;
+  int failed_turns_ = 0;
   os::Clock::time_point next_interval_{};
   std::map<std::string, std::unique_ptr<launch::Launch>> launches_;
   std::set<std::string> starting_;

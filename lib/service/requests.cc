@@ -1,7 +1,5 @@
 #include "service/requests.h"
 
-#include <sys/epoll.h>
-
 #include <algorithm>
 #include <iterator>
 
@@ -13,7 +11,6 @@ namespace ipcm::service {
 namespace {
 
 constexpr std::size_t kRemembered = 256;
-constexpr auto kDyingTime = std::chrono::seconds(1);
 /// Put aside while somebody waits for an answer, before the wait ends with an error.
 constexpr std::size_t kLargestAside = 64UL * 1024 * 1024;
 constexpr std::size_t kMessageOverhead = 256;
@@ -21,11 +18,12 @@ constexpr std::size_t kMessageOverhead = 256;
 }  // namespace
 
 Requests::Requests(std::shared_ptr<bus::Member> member)
-    : shared_member_(std::move(member)), member_(*shared_member_) {
-  member_.on_link_lost([this](const std::string& peer) {
-    lost_.insert(peer);
-    if (asks(peer)) lost_at_[peer] = member_.losses();
-  });
+    : shared_member_(std::move(member)),
+      member_(*shared_member_),
+      looking_(
+          member_.loop(),
+          [this](const std::string& why) { member_.note_dropped("requests have to wait: " + why); }, [] {}) {
+  member_.on_link_lost([this](const std::string& peer, std::uint64_t link) { note_lost(peer, link); });
 }
 
 Requests::~Requests() { member_.on_link_lost({}); }
@@ -35,68 +33,8 @@ void Requests::remember(std::string id, const char* what) {
   if (recent_.size() > kRemembered) recent_.pop_front();
 }
 
-transport::Transport::Identified Requests::identify(const std::string& peer) {
-  auto found = member_.transport().identify(peer);
-  // A look at a store is no single moment: it may find the row of one who was there, and no lock any more,
-  // where that one suspended or was followed by another in between. The next look begins after that.
-  if (found.facts.state == transport::PeerFacts::State::dead && member_.protocol().keeps_messages())
-    found = member_.transport().identify(peer);
-  return found;
-}
-
-transport::PeerFacts::State Requests::watch(const std::string& peer) {
-  using State = transport::PeerFacts::State;
-  // Who leaves without dying shows on its link; where there are none, in who is listed.
-  if (!member_.transport().keeps_links()) member_.transport().watch_peers();
-  // One that was away when we looked last may be back, or away until another time.
-  if (const auto known = watched_.find(peer); known != watched_.end()) {
-    if (known->second.pid != 0) return State::active;
-    watched_.erase(known);
-  }
-  auto [facts, process] = identify(peer);
-  Watched one;
-  if (facts.state == State::suspended) {
-    if (facts.expires) {
-      constexpr double kFarAway = 1e8;
-      const double left = std::clamp(*facts.expires - os::wall_clock_seconds(), 0.0, kFarAway);
-      // A moment later than that, so that it has passed by whichever clock.
-      const auto when = os::Clock::now() +
-                        std::chrono::duration_cast<Duration>(std::chrono::duration<double>(left)) +
-                        std::chrono::milliseconds(1);
-      one.watch = member_.loop().at(when, [this, peer] { lost_.insert(peer); });
-    }
-  } else {
-    // Its link or its place on the bus will tell.
-    if (facts.pid <= 0 || facts.is_us || facts.pid == os::own_pid()) return facts.state;
-    one.is_proven = static_cast<bool>(process);
-    if (!process)
-      if (auto claimed = os::open_process(facts.pid)) process = std::move(*claimed);
-    if (!process) return facts.state;
-    one.pid = facts.pid;
-    one.process = std::move(process);
-    one.watch = member_.loop().watch(one.process.get(), EPOLLIN, [this, peer](std::uint32_t) {
-      lost_.insert(peer);
-      watched_.at(peer).watch.want(0);  // once is enough; settle() does the rest
-    });
-  }
-  watched_.emplace(peer, std::move(one));
-  return facts.state;
-}
-
-bool Requests::must_look() const {
-  return !member_.transport().keeps_links() && seen_changes_ != member_.peer_changes() &&
-         (!watched_.empty() || have_pending());
-}
-
-void Requests::look_after_all() {
-  seen_changes_ = member_.peer_changes();
-  // Whom we ask nothing just now is looked at afresh when we do.
-  std::erase_if(watched_, [this](const auto& entry) { return !asks(entry.first); });
-  for (const auto& [id, open] : open_)
-    if (!open.response && open.sent_at != kHeld) lost_.insert(open.peer);
-}
-
-void Requests::transmit(const std::string& peer, const std::string& id, const Content& payload) {
+void Requests::transmit(OpenRequests::iterator open, const std::string& id, const Content& payload) {
+  const std::string& peer = open->second.peer;
   const auto state = watch(peer);  // before the request is out: no death can be missed
   if (state == transport::PeerFacts::State::dead && member_.protocol().keeps_messages()) {
     watched_.erase(peer);  // its mailbox would take the request all the same
@@ -104,10 +42,13 @@ void Requests::transmit(const std::string& peer, const std::string& id, const Co
   }
   try {
     std::string begin = wire::request_begin(id);
+    const std::uint64_t seen = changes_;
     // One id for both: the request is what that message is about.
     member_.send_in_pieces(id, peer, wire::in_conversation(begin, payload));
-    if (member_.sent_at() == 0) return;  // no way was ever lost
-    if (const auto open = open_.find(id); open != open_.end()) open->second.sent_at = member_.sent_at();
+    if (seen != changes_) open = open_.find(id);  // it may be over, after a wait
+    if (open == open_.end()) return;
+    open->second.sent_at = member_.sent_at();
+    open->second.link = member_.transport().last_link();
   } catch (const PeerGone& gone) {
     const auto watched = watched_.find(peer);
     const Pid asked = watched == watched_.end() ? 0 : watched->second.pid;
@@ -122,13 +63,14 @@ std::string Requests::send(const std::string& peer, const Content& payload, Resp
   part_from_predecessor(peer);
   std::string id = os::make_uuid();
   const auto held = held_.find(peer);
-  open_.emplace(id, Open{peer, std::move(callback), {}, held == held_.end() ? 0 : kHeld});
+  const auto open =
+      open_.emplace(id, Open{peer, std::move(callback), {}, held == held_.end() ? 0 : kHeld}).first;
   if (held != held_.end()) {
     held->second.push_back({id, payload});
     return id;
   }
   try {
-    transmit(peer, id, payload);
+    transmit(open, id, payload);
   } catch (...) {
     ++changes_;
     open_.erase(id);
@@ -159,7 +101,7 @@ void Requests::let_go(const std::string& peer) {
     if (found == open_.end()) continue;
     found->second.sent_at = 0;
     try {
-      transmit(peer, one.id, one.payload);
+      transmit(found, one.id, one.payload);
     } catch (const Error&) {
       answer(one.id, Response(one.id, peer, std::current_exception()));
     }
@@ -201,6 +143,8 @@ bool Requests::asks(const std::string& peer) const {
 }
 
 bool Requests::sort_inbox() {
+  // What nobody takes is left where it is, and its senders have to wait. A service takes all in each turn.
+  if (others_bytes_ > kLargestAside && !takes_requests) return false;
   std::vector<std::string> finished;  // an answer ends with its request, in this process
   auto arrived = std::exchange(room_, {});
   member_.take_each(arrived);
@@ -247,65 +191,14 @@ void Requests::take_answer(const std::string& from, wire::Conversation& said) {
   }
 }
 
-void Requests::look_after(const std::string& peer) {
-  using State = transport::PeerFacts::State;
-  const auto watched = watched_.find(peer);
-  const Pid asked = watched == watched_.end() ? 0 : watched->second.pid;
-  const bool is_proven = asked != 0 && watched->second.is_proven;
-  bool ended = asked != 0 && os::has_ended(watched->second.process.get());
-  const auto facts = look(peer);
-  const bool there = facts.state == State::active || facts.state == State::present;
-  if (ended && !is_proven && there && (facts.elsewhere ? facts.noted : facts.pid) == asked) {
-    watched_.erase(watched);  // another process had that number here
-    return;
-  }
-  if (!ended && there && (asked == 0 || facts.pid == asked)) {
-    if (asked == 0 && watched != watched_.end()) {  // it is back
-      watched_.erase(watched);
-      (void)watch(peer);
-    }
-    return;  // or it only closed a connection
-  }
-  // What was sent to it waits for it on such a bus: for who has suspended, and for a successor that is there.
-  const bool has_successor = there && facts.pid != asked;
-  if (member_.protocol().keeps_messages() && (facts.state == State::suspended || has_successor)) {
-    if (asked == 0 && watched != watched_.end() && facts.state == State::suspended) return;
-    watched_.erase(peer);
-    if (asks(peer)) (void)watch(peer);
-    return;
-  }
-  if (asks(peer)) {
-    // Its last words first: they may be in a socket that we have not read, or in a connection not yet
-    // accepted.
-    do {
-      member_.drain();
-    } while (sort_inbox() && asks(peer));
-  }
-  if (asks(peer)) {
-    // Its lock and its sockets go a moment before its process does; how that ended is part of the story.
-    const bool dying = !ended && is_proven && facts.state == State::dead;
-    if (dying) ended = os::await_end(watched->second.process.get(), os::Deadline::after(kDyingTime));
-    std::optional<ExitStatus> status;
-    if (child_status && (ended || facts.state == State::dead)) status = child_status(peer, asked);
-    if (!status && ended) status = os::peek_exit_status(watched->second.process.get());
-    const std::string how = status                                ? "its process " + status->describe()
-                            : ended || facts.state == State::dead ? "its process has ended"
-                                                                  : "it left the bus";
-    const auto gone = std::make_exception_ptr(
-        PeerGone(peer, "'" + peer + "' went away before it answered: " + how, status));
-    // What found the way to it lost, and another one to a successor, waits for that one's answer.
-    const auto lost = lost_at_.find(peer);
-    const bool tells = member_.transport().keeps_links() && lost != lost_at_.end();
-    fail_all(peer, gone, has_successor && tells ? lost->second : kAll);
-    watched_.erase(peer);
-    if (asks(peer)) {
-      const State now = watch(peer);
-      if (now == State::absent || now == State::dead) fail_all(peer, gone, kAll);
-    }
-  }
-  if (!asks(peer)) {
-    watched_.erase(peer);
-    lost_at_.erase(peer);
+void Requests::fail_ended() {
+  if (member_.ended().empty() || std::exchange(failed_ended_, true)) return;
+  const auto why = std::make_exception_ptr(BusError(member_.ended()));
+  std::set<std::string> asked;
+  for (const auto& [id, open] : open_) asked.insert(open.peer);
+  for (const std::string& peer : asked) {
+    fail_held(peer, why);
+    fail_all(peer, why, kAll);
   }
 }
 
@@ -313,12 +206,8 @@ void Requests::settle() {
   if (closed_) return;
   if (follow_starts) follow_starts();
   (void)sort_inbox();
-  if (must_look()) look_after_all();
-  while (!lost_.empty()) {
-    const std::string peer = *lost_.begin();
-    lost_.erase(lost_.begin());
-    look_after(peer);
-  }
+  if (must_look() || !lost_.empty()) (void)looking_.attempt([this] { look_after_lost(); });
+  fail_ended();
   run_due();
 }
 
@@ -417,7 +306,10 @@ Response Requests::await(const std::string& id, os::Deadline deadline) {
         return awaited == open_.end() || awaited->second.response;
       },
       deadline);
-  expect_open();
+  if (closed_) {
+    awaited = open_.find(id);
+    if (awaited == open_.end() || !awaited->second.response) expect_open();
+  }
   if (!there) throw Timeout("'" + peer + "' has not answered in time; it is still there");
   if (awaited == open_.end()) awaited = open(id);  // a callback has taken it: says so
   return hand_out(awaited);
@@ -443,7 +335,7 @@ bool Requests::have_pending() const {
 void Requests::await_all(os::Deadline deadline) {
   member_.expect_usable();
   const bool all = wait([&] { return !have_pending(); }, deadline);
-  if (have_pending()) expect_open();
+  if (have_pending() || !due_.empty()) expect_open();
   if (all) return;
   std::string who;
   for (const auto& [id, open] : open_)

@@ -14,6 +14,7 @@
 
 #include "bus/member.h"
 #include "ipcm/requester.h"
+#include "loop/recovery.h"
 #include "wire/conversation.h"
 
 namespace ipcm::service {
@@ -49,7 +50,8 @@ class Requests : public std::enable_shared_from_this<Requests> {
   void settle();
   /// Whether settle() or take_others() would find something.
   [[nodiscard]] bool has_work() const {
-    return member_.has_messages() || !others_.empty() || !lost_.empty() || !due_.empty() || must_look();
+    return member_.has_messages() || !others_.empty() || !due_.empty() ||
+           ((!lost_.empty() || must_look()) && !looking_.is_waiting());
   }
   /// What was put aside, to what is empty and has room. Who takes it tells when it is dealt with, at the
   /// latest by taking again.
@@ -77,6 +79,7 @@ class Requests : public std::enable_shared_from_this<Requests> {
     ResponseCallback callback;
     std::optional<Response> response;
     std::uint64_t sent_at = 0;  // see Member::sent_at(); kHeld: not yet
+    std::uint64_t link = 0;     // see Transport::last_link()
   };
   using OpenRequests = std::map<std::string, Open>;
   struct Watched {
@@ -97,7 +100,7 @@ class Requests : public std::enable_shared_from_this<Requests> {
   Response hand_out(OpenRequests::iterator open);
   /// What was asked of one that has ended meanwhile is not to be mixed up with what its successor is asked.
   void part_from_predecessor(const std::string& peer);
-  void transmit(const std::string& peer, const std::string& id, const Content& payload);
+  void transmit(OpenRequests::iterator open, const std::string& id, const Content& payload);
   /// What the bus says of a peer; a second time where one look can't tell.
   [[nodiscard]] transport::PeerFacts look(const std::string& peer) { return identify(peer).facts; }
   [[nodiscard]] transport::Transport::Identified identify(const std::string& peer);
@@ -106,6 +109,12 @@ class Requests : public std::enable_shared_from_this<Requests> {
   /// Whether the bus has changed since we looked whether those whom we have asked are still there.
   [[nodiscard]] bool must_look() const;
   void look_after_all();
+  /// The bus has ended: so do all requests, with the reason.
+  void fail_ended();
+  void look_after_lost();
+  void note_lost(const std::string& peer, std::uint64_t link);
+  /// A peer that lives has closed a connection: what it was asked over that one fails.
+  void fail_on_closed(const std::string& peer);
   bool sort_inbox();  ///< true: there was something
   void look_after(const std::string& peer);
   void take_answer(const std::string& from, wire::Conversation& said);
@@ -135,10 +144,18 @@ class Requests : public std::enable_shared_from_this<Requests> {
   std::vector<wire::Heard> room_;  // for what arrives next
   std::size_t others_bytes_ = 0;
   std::uint64_t seen_changes_ = 0;
+  bool failed_ended_ = false;
   std::vector<std::string> unfinished_;  // ids of others that were taken
   std::map<std::string, Watched> watched_;
   std::map<std::string, std::uint64_t> lost_at_;  // Member::losses() when the way to one we ask was lost last
   std::set<std::string> lost_;                    // ways or processes that ended since the last look
+  struct Closed {
+    std::string peer;
+    Watch grace;  // its process may be ending, which says more
+    bool is_over = false;
+  };
+  std::map<std::uint64_t, Closed> closed_links_;  // with requests that are open
+  Recovery looking_;
   std::map<std::string, std::vector<Held>> held_;
   std::deque<std::pair<std::string, const char*>>
       recent_;  // requests that are over, for better words about a late answer

@@ -25,8 +25,14 @@ class Receiver {
   void received(Message message) { heard({std::move(message)}); }
   /// The way to a peer ended: it left, it died, or it only closed that connection.
   virtual void link_lost(const std::string& peer) = 0;
+  /// The same where there may be several connections to it; `link` tells which: see Transport::last_link().
+  virtual void connection_lost(const std::string& peer, std::uint64_t /*link*/) { link_lost(peer); }
   /// Somebody may have come or gone: look at peers() again. Only after watch_peers().
   virtual void peers_changed() = 0;
+  /// The member's place on the bus is lost for good: the bus was taken down, its store can't be reached any
+  /// more, or somebody else has the name. `why` is a sentence for people. Comes at most once, and after it
+  /// nothing else; a member that leaves by itself is not told.
+  virtual void bus_ended(const std::string& why) { dropped(why); }
   /// Something had to be thrown away; a sentence for people.
   virtual void dropped(const std::string& sentence) = 0;
   /// The same of messages that were queued for a peer; before link_lost(), if its way ended.
@@ -142,12 +148,18 @@ class Transport {
   [[nodiscard]] virtual Identified identify_surely(const std::string& peer) { return identify(peer); }
   /// Tells the Receiver of changes from now on.
   virtual void watch_peers() = 0;
+  /// From now on Receiver::bus_ended() tells if somebody takes away the files that this member is found by.
+  /// For services, which would wait there for ever.
+  virtual void watch_own_place() {}
   /// Whether link_lost() comes for everybody we have sent to, so that nobody needs to watch for their
   /// leaving.
   [[nodiscard]] virtual bool keeps_links() const = 0;
   /// Whether a connection to a peer is open on which nothing waits: then sending finds out whether it has
   /// ended, and takes a new one to its successor.
   [[nodiscard]] virtual bool has_clear_link(const std::string& /*peer*/) const { return false; }
+  /// The connection that the last message went over; 0 where there are none. If it ends, that message may not
+  /// have been taken in.
+  [[nodiscard]] std::uint64_t last_link() const { return last_link_; }
   /// What a predecessor under our name had counted when it left; counting goes on from there. Asked before
   /// leaving.
   [[nodiscard]] virtual Statistics past() const = 0;
@@ -162,6 +174,9 @@ class Transport {
   /// The bus itself is gone, or a bus whose owner is dead has lost its last member: nothing is left to talk
   /// on.
   [[nodiscard]] virtual bool is_orphaned() = 0;
+
+ protected:
+  std::uint64_t last_link_ = 0;
 };
 
 struct JoinRequest {

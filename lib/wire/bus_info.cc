@@ -16,18 +16,24 @@ std::string short_name(std::string name, std::string_view prefix) {
   return name;
 }
 
+/// What was given, for an error. A URL may hold a password.
+std::string shown(std::string_view text) {
+  constexpr std::size_t kLongest = 200;
+  return text.find("://") == text.npos ? std::string(text.substr(0, kLongest)) : "a URL";
+}
+
 }  // namespace
 
 BusInfo BusInfo::parse(std::string_view text) {
   constexpr std::string_view kForm =
       R"(a bus is named by a JSON array of three strings, ["PROTOCOL","SERIALIZER","ROUTE"])";
-  const wire::JsonIndex index(text, "bus info '" + std::string(text.substr(0, 200)) + "'");
+  const wire::JsonIndex index(text, "bus info '" + shown(text) + "'");
   using Kind = wire::JsonIndex::Kind;
   std::array<std::string, 3> parts;
   std::map<std::string, std::string> options;
   const auto& root = index.node(0);
   if (root.kind != Kind::array || root.children != parts.size())
-    throw ProtocolError(std::string(kForm) + ", found " + std::string(text.substr(0, 200)));
+    throw ProtocolError(std::string(kForm) + ", found " + shown(text));
   std::size_t at = 1;
   for (std::string& part : parts) {
     const auto* node = &index.node(at);
@@ -48,7 +54,7 @@ BusInfo BusInfo::parse(std::string_view text) {
     }
     if (node->kind != Kind::string)
       throw ProtocolError(std::string(kForm) + "; found " + wire::describe(node->kind) +
-                          " in it: " + std::string(index.text(*node)));
+                          " in it: " + shown(index.text(*node)));
     part = index.string(*node);
   }
   return {short_name(parts[0], "IPC::Manager::Client::"),

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <charconv>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace ipcm::wire {
@@ -13,6 +15,21 @@ template <class Number>
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return number;
+}
+
+/// With five digits behind the point, whatever the locale; as printf writes "%.5f" in the locale "C".
+[[nodiscard]] inline std::string fixed_number(double number) {
+  constexpr int kDigits = 5;
+  std::array<char, 330> text;  // NOLINT: filled below; the largest double has 309 digits before the point
+  const auto written =
+      std::to_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed, kDigits);
+  return {text.data(), written.ptr};
+}
+
+/// Blanks and letters of ASCII, whatever the locale.
+[[nodiscard]] constexpr bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+[[nodiscard]] constexpr char lower_case(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
 }  // namespace ipcm::wire

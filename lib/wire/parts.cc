@@ -81,6 +81,7 @@ bool PartReader::take(PartWriter writer, std::uint32_t number, std::string_view 
     // It gave up what it was sending, or became another program. This part is the first of something new, and
     // is looked at again as that.
     const Open before = std::move(found->second);
+    unfinished_bytes_ -= before.data.size();
     open_.erase(found);
     event.what = What::restarted;
     event.lost = before.data.size();
@@ -99,6 +100,7 @@ bool PartReader::take(PartWriter writer, std::uint32_t number, std::string_view 
       event.what = What::crowded;
       event.writer = quietest->first;
       event.lost = quietest->second.data.size();
+      unfinished_bytes_ -= event.lost;
       open_.erase(quietest);
       return true;
     }
@@ -115,12 +117,17 @@ bool PartReader::take(PartWriter writer, std::uint32_t number, std::string_view 
           kLargestFrame;
   if (too_large) {
     open.passed_over = true;
+    unfinished_bytes_ -= open.data.size();
     open.data = {};
     event.what = What::too_large;
   }
-  if (!open.passed_over) open.data.append(data);
+  if (!open.passed_over) {
+    open.data.append(data);
+    unfinished_bytes_ += data.size();
+  }
   if (number == 0) {
     if (!open.passed_over) {
+      unfinished_bytes_ -= open.data.size();
       event.what = What::message;
       event.message = std::move(open.data);
     }
@@ -132,6 +139,7 @@ bool PartReader::take(PartWriter writer, std::uint32_t number, std::string_view 
 void PartReader::forget_all() {
   at_ = used_ = 0;
   open_.clear();
+  unfinished_bytes_ = 0;
 }
 
 std::set<Pid> PartReader::unfinished() const {
@@ -140,11 +148,23 @@ std::set<Pid> PartReader::unfinished() const {
   return all;
 }
 
+std::pair<PartWriter, std::size_t> PartReader::forget_largest() {
+  const auto largest = std::max_element(open_.begin(), open_.end(), [](const auto& a, const auto& b) {
+    return a.second.data.size() < b.second.data.size();
+  });
+  if (largest == open_.end()) return {};
+  const std::size_t lost = std::exchange(largest->second.data, {}).size();
+  largest->second.passed_over = true;
+  unfinished_bytes_ -= lost;
+  return {largest->first, lost};
+}
+
 std::size_t PartReader::forget(Pid pid) {
   std::size_t lost = 0;
   for (auto at = open_.begin(); at != open_.end();) {
     if (at->first.pid == pid) {
       lost += at->second.data.size();
+      unfinished_bytes_ -= at->second.data.size();
       at = open_.erase(at);
     } else {
       ++at;

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "ipcm/basics.h"
 #include "os/buffer.h"
@@ -71,6 +72,10 @@ class PartReader {
   [[nodiscard]] std::set<Pid> unfinished() const;
   /// Drops what is unfinished of a process; how many bytes that were.
   [[nodiscard]] std::size_t forget(Pid pid);
+  /// Of all messages that are unfinished.
+  [[nodiscard]] std::size_t unfinished_bytes() const { return unfinished_bytes_; }
+  /// Drops the largest of them: whose it was, and how many bytes. The rest of it is passed over.
+  std::pair<PartWriter, std::size_t> forget_largest();
 
  private:
   struct Open {
@@ -86,6 +91,7 @@ class PartReader {
   std::size_t at_ = 0;
   std::size_t used_ = 0;
   std::map<PartWriter, Open> open_;
+  std::size_t unfinished_bytes_ = 0;
   std::uint64_t touches_ = 0;
 };
 

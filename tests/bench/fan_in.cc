@@ -29,7 +29,8 @@ std::function<void()> asker(const std::vector<std::string>& how) {
     Client client;
     service::Requests requests;
     explicit Ours(const std::string& info)
-        : client(ipcm_connect("asker-" + std::to_string(::getpid()), info)), requests(client.member()) {}
+        : client(ipcm_connect("asker-" + std::to_string(::getpid()), info)),
+          requests(client.shared_member()) {}
   };
   const auto ours = std::make_shared<Ours>(how.at(1));
   return [ours, content = Content(std::string(kSize, 'x'))] {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstring>
 
 #include "foreign.h"
@@ -236,4 +237,105 @@ TEST_CASE_FIXTURE(Tidy, "G3: of two that greet under one name, each gets the ans
   ask(second, 2);
   CHECK(second.received().find("of 2") != std::string::npos);
   CHECK(first.is_open());
+}
+
+namespace {
+
+/// A process that is found on the bus as `name`, takes connections, reads `most` bytes of each and closes it.
+/// It lives on.
+int closes_connections(Lines& test, const BusInfo& bus, const std::string& name, std::size_t most) {
+  const os::UniqueFd listener = socket_of(bus, name, SOCK_STREAM);
+  if (::listen(listener.get(), 10) != 0) return 1;
+  announce_foreign(bus, name, ::getpid());
+  test.say("ready");
+  for (;;) {
+    const os::UniqueFd caller(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    std::string bytes(most, 0);
+    if (most > 0) (void)::recv(caller.get(), bytes.data(), bytes.size(), 0);
+  }
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy,
+                  "G4: a request whose connection is closed while its peer lives fails with the reason") {
+  Handle handle = start("e", echoing());
+  for (const std::size_t most : {std::size_t{0}, std::size_t{100'000}}) {
+    CAPTURE(most);
+    Forked peer([&](Lines& test) { return closes_connections(test, handle.info(), "closer", most); });
+    REQUIRE(peer.hear() == "ready");
+    for (int i = 0; i < 3; ++i) {
+      const auto gone = thrown_by<PeerGone>([&] { (void)handle.sync_request("closer", i, kHang); });
+      CHECK(contains(gone.what(), "closed"));
+      CHECK(gone.peer() == "closer");
+    }
+    int failed = 0;
+    for (int i = 0; i < 3; ++i) {
+      try {
+        (void)handle.send_request("closer", i,
+                                  [&](const Response& response) { failed += response.ok() ? 0 : 1; });
+      } catch (const PeerGone&) {
+        ++failed;  // it was seen when it was sent
+      }
+    }
+    CHECK(handle.sync_request("e", 1, kHang).as<int>() == 1);
+    handle.await_all_responses(kHang);
+    CHECK(failed == 3);
+    peer.kill(SIGKILL);
+    (void)peer.wait();
+    remove_foreign(handle.info(), "closer");
+    (void)::unlink((handle.info().route + "/closer.pid").c_str());
+  }
+}
+
+TEST_CASE_FIXTURE(Tidy, "G4: silent callers are limited in number, and don't keep others out") {
+  Handle handle = start("target", echoing());
+  std::vector<Raw> mute;
+  for (int i = 0; i < 300; ++i) mute.emplace_back(handle.info(), "target");
+  CHECK(handle.sync_request(1, kHang).as<int>() == 1);
+  CHECK(mute.front().hung_up());
+  CHECK(mute.back().is_open());
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "G4: what many senders have begun is limited for the process, and the largest is cut off") {
+  ::setenv("IPCM_INPUT_LIMIT", "8", 1);
+  Handle handle = start("target", echoing());
+  ::unsetenv("IPCM_INPUT_LIMIT");
+  const std::string begun(3U << 20, 'x');
+  std::vector<Raw> raw;
+  for (int i = 0; i < 4; ++i)
+    raw.emplace_back(handle.info(), "target")
+        .send(kHello + be32(60U << 20) + begun.substr(i == 0 ? 0 : 1U << 20));
+  CHECK(raw.front().hung_up());
+  CHECK(handle.sync_request(1, kHang).as<int>() == 1);
+}
+
+TEST_CASE_FIXTURE(Tidy, "G8: a flood on one connection, or of connections, keeps nobody from a timer") {
+  ServiceOptions options = echoing();
+  options.interval = 10ms;
+  static int beats;
+  beats = 0;
+  options.on_interval = [](Service&) { ++beats; };
+  options.handle_request = [](Service&, const Request&) -> Answer { return beats; };
+  Handle handle = start("target", options);
+  Forked flood([&](Lines& test) -> int {
+    Raw raw(handle.info(), "target");
+    raw.send(kHello);
+    std::string many;
+    while (many.size() < 1U << 20) many += message(R"("from":"raw","content":1)");
+    test.say("begins");
+    for (;;) raw.send(many);
+  });
+  Forked callers([&](Lines& test) -> int {
+    test.say("begins");
+    for (;;) (void)Raw(handle.info(), "target");
+  });
+  REQUIRE(flood.hear() == "begins");
+  REQUIRE(callers.hear() == "begins");
+  const int before = handle.sync_request<int>(1, kHang);
+  const auto deadline = os::Deadline::after(kHang);
+  int now = before;
+  while (now < before + 5 && !deadline.has_passed()) now = handle.sync_request<int>(1, kHang);
+  CHECK(now >= before + 5);
 }

@@ -86,7 +86,7 @@ TEST_CASE_FIXTURE(Heard, "C1: callbacks are a list: push, unshift, remove, clear
   CHECK(hear() == "unshifted");
   CHECK(hear() == "given");
   send("nobody");
-  CHECK(handle.sync_request(1, kHang).error() != "");
+  CHECK_THROWS_AS((void)handle.sync_request(1, kHang), RemoteError);
   CHECK(silent());
 }
 
@@ -223,7 +223,8 @@ TEST_CASE_FIXTURE(Heard, "C3: a handler that throws answers with an error, and t
     throw std::runtime_error("the details — exposed");
   };
   Handle handle = start(options);
-  CHECK(contains(handle.sync_request(1, kHang).error(), "the details — exposed"));
+  CHECK(contains(thrown_by<RemoteError>([&] { (void)handle.sync_request(1, kHang); }).what(),
+                 "the details — exposed"));
 }
 
 TEST_CASE_FIXTURE(Heard, "C3: something thrown that is no exception answers with an error too") {

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "ipcm/error.h"
+#include "loop/recovery.h"
 #include "os/pipe.h"
 #include "support/tidy.h"
 #include "unit/forked.h"
@@ -427,4 +429,59 @@ TEST_CASE_FIXTURE(
   REQUIRE(::write(pipe.write_end.get(), &byte, 1) == 1);
   CHECK(loop.turn(os::Deadline::after(kHang)));
   CHECK(seen == 4);
+}
+
+TEST_CASE_FIXTURE(Tidy, "G8: drain() ends, though something is always there") {
+  Loop loop;
+  const os::Pipe pipe = full_pipe();
+  int runs = 0;
+  const Watch watch = loop.watch(pipe.read_end.get(), EPOLLIN, [&](std::uint32_t) { ++runs; });
+  loop.drain();
+  CHECK(runs > 0);
+  pollfd look{loop.fd(), POLLIN, 0};
+  CHECK(::poll(&look, 1, 0) == 1);  // the owner of an outer loop comes again
+}
+
+TEST_CASE_FIXTURE(Tidy, "G5: timers run also when no descriptor is left for them") {
+  CHECK(in_child([] {
+          Loop loop;
+          std::vector<os::UniqueFd> taken;
+          for (;;) {
+            os::UniqueFd one(::dup(0));
+            if (!one) break;
+            taken.push_back(std::move(one));
+            if (taken.size() == 100) {
+              const rlimit few{50, 50};
+              (void)::setrlimit(RLIMIT_NOFILE, &few);
+            }
+          }
+          bool ran = false;
+          const auto began = Clock::now();
+          const Watch watch = loop.at(began + 20ms, [&] { ran = true; });
+          if (!loop.run_until([&] { return ran; }, Deadline::after(kHang))) return 1;
+          return Clock::now() - began >= 20ms ? 0 : 2;
+        }) == 0);
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "G5: a step that fails is reported once, tried again after a pause, and then as new") {
+  Loop loop;
+  std::vector<std::string> reports;
+  int again = 0, failures = 3;
+  Recovery recovery(
+      loop, [&](const std::string& why) { reports.push_back(why); }, [&] { ++again; });
+  const auto step = [&] {
+    if (failures-- > 0) throw SystemError(ENOMEM, "do something");
+  };
+  CHECK_FALSE(recovery.attempt(step));
+  for (int i = 1; i <= 3; ++i) {
+    CHECK(recovery.is_waiting());
+    CHECK(loop.run_until([&] { return again == i; }, Deadline::after(kHang)));
+    CHECK(recovery.attempt(step) == (i == 3));
+  }
+  CHECK_FALSE(recovery.is_waiting());
+  CHECK(reports == std::vector<std::string>{"do something: Cannot allocate memory"});
+  failures = 1;
+  CHECK_FALSE(recovery.attempt(step));
+  CHECK(reports.size() == 2);
 }

@@ -1,6 +1,7 @@
 #include "os/directory.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -222,11 +223,14 @@ TEST_CASE_FIXTURE(Tidy, "socket: two ends find each other under a name, however 
   const auto caller = connect_to(here, "s", Deadline::after(kHang));
   REQUIRE(caller);
   UniqueFd reserve = make_reserve();
-  bool refused = true;
-  const auto called = accept_from(listener.get(), reserve, &refused);
-  REQUIRE(called);
-  CHECK_FALSE(refused);
-  CHECK_FALSE(accept_from(listener.get(), reserve, &refused));
+  const Accepted accepted = accept_from(listener.get(), reserve);
+  const UniqueFd* called = &accepted.socket;
+  REQUIRE(*called);
+  CHECK_FALSE(accepted.refused);
+  const Accepted none = accept_from(listener.get(), reserve);
+  CHECK_FALSE(none.socket);
+  CHECK_FALSE(none.refused);
+  CHECK(none.error == 0);
   CHECK(identity_of_peer(called->get())->pid == ::getpid());
   CHECK(identity_of_peer(called->get())->user == own_user());
 
@@ -249,13 +253,32 @@ TEST_CASE_FIXTURE(Tidy, "socket: two ends find each other under a name, however 
   CHECK(remove_tree(directory() + "/" + std::string(100, 'd')));
 }
 
+TEST_CASE_FIXTURE(Tidy, "socket: a listener whose queue stays full is a Timeout, as late as was asked for") {
+  const Directory here(directory());
+  const UniqueFd listener = listen_at(here, "s");
+  REQUIRE(::listen(listener.get(), 1) == 0);
+  std::vector<UniqueFd> callers;
+  for (;;) {
+    try {
+      callers.push_back(std::move(*connect_to(here, "s", Deadline::passed())));
+    } catch (const Timeout&) {
+      break;
+    }
+  }
+  CHECK(callers.size() == 2);
+  const auto began = Clock::now();
+  CHECK_THROWS_AS((void)connect_to(here, "s", Deadline::after(std::chrono::milliseconds(50))), Timeout);
+  CHECK(Clock::now() - began >= std::chrono::milliseconds(50));
+  here.remove_file("s");
+}
+
 TEST_CASE_FIXTURE(Tidy, "socket: an end that has gone is told as such, without a signal") {
   const Directory here(directory());
   UniqueFd listener = listen_at(here, "s"), reserve = make_reserve();
   auto caller = connect_to(here, "s", Deadline::after(kHang));
-  bool refused = false;
-  auto called = accept_from(listener.get(), reserve, &refused);
-  REQUIRE(called);
+  const Accepted accepted = accept_from(listener.get(), reserve);
+  const UniqueFd* called = &accepted.socket;
+  REQUIRE(*called);
   caller->reset();
   std::size_t count = 0;
   std::string text(10, '\0');

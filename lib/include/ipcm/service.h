@@ -41,6 +41,7 @@ class Request {
   void assign_address(const Request& other) {
     id_ = other.id_;
     from_ = other.from_;
+    connection_ = other.connection_;
   }
   template <class T>
   [[nodiscard]] T as() const {

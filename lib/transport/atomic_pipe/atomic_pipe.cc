@@ -14,6 +14,7 @@
 #include "os/identity.h"
 #include "os/process.h"
 #include "os/random.h"
+#include "os/socket.h"
 #include "transport/atomic_pipe/protocol.h"
 #include "wire/frame.h"
 
@@ -138,7 +139,9 @@ void AtomicPipe::take_in(Share share) {
 }
 
 bool AtomicPipe::read_until_empty(Share share) {
-  for (std::size_t total = 0; share == Share::all || (receiving() && total < kFairShare);) {
+  // "All" is what is there now, not what writers add meanwhile.
+  const std::size_t most = share == Share::all ? os::bytes_waiting(mailbox()) + 1 : kFairShare;
+  for (std::size_t total = 0; total < most && (receiving() || share == Share::all);) {
     const auto room = reader_.room(kPiece);
     std::size_t got = 0;
     if (os::read_fifo(mailbox(), room, &got) != os::ReadResult::some) {
@@ -164,6 +167,7 @@ void AtomicPipe::take_parts() {
     const std::string origin = "of process " + std::to_string(event.writer.pid);
     switch (event.what) {
       case What::more:
+        limit_unread();
         return;
       case What::message:
         if (!event.message.empty()) take_payload(event.message, origin);
@@ -188,10 +192,23 @@ void AtomicPipe::take_parts() {
   }
 }
 
+void AtomicPipe::limit_unread() {
+  unread_.count(reader_.unfinished_bytes());
+  while (unread_.bytes() > 0 && UnreadInput::is_too_much()) {
+    const auto [writer, lost] = reader_.forget_largest();
+    unread_.count(reader_.unfinished_bytes());
+    receiver_.dropped("a message of process " + std::to_string(writer.pid) + " was dropped after " +
+                      std::to_string(lost) +
+                      " bytes: all senders together have begun more than the limit of " +
+                      std::to_string(UnreadInput::limit()) + " bytes ($IPCM_INPUT_LIMIT, in MiB)");
+  }
+}
+
 void AtomicPipe::throw_away(const std::string& why) {
   receiver_.dropped("all that was in the pipe of '" + request_.name + "' was thrown away: it contained " +
                     why);
   reader_.forget_all();
+  unread_.count(0);
   throwing_away_ = true;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "transport/directory/mailbox_transport.h"
+#include "transport/unread_input.h"
 #include "wire/parts.h"
 
 namespace ipcm::transport {
@@ -49,11 +50,13 @@ class AtomicPipe final : public MailboxTransport {
   bool read_until_empty(Share share);
   void take_parts();
   void throw_away(const std::string& why);
+  void limit_unread();
   void watch_writers();
   [[nodiscard]] std::set<Pid> ended_writers();
   void give_up(Pid pid);
 
   wire::PartReader reader_;
+  UnreadInput unread_;          // of messages that are not all there
   bool throwing_away_ = false;  // up to where the pipe is empty
   std::map<Pid, Writer> writers_;
   std::shared_ptr<WriterNumber> number_ = std::make_shared<WriterNumber>();

@@ -11,6 +11,7 @@
 #include "os/descriptor.h"
 #include "os/socket.h"
 #include "transport/connection_unix/shared_memory.h"
+#include "transport/unread_input.h"
 #include "wire/frame.h"
 #include "wire/memory_frame.h"
 #include "wire/pieces.h"
@@ -77,6 +78,7 @@ class Connection {
   }
   [[nodiscard]] bool in_mid_frame() const { return reader_.in_mid_frame(); }
   [[nodiscard]] std::size_t announced() const { return reader_.announced(); }
+  [[nodiscard]] std::size_t held() const { return reader_.held(); }
   [[nodiscard]] int fd() const { return socket_.get(); }
 
  private:
@@ -103,6 +105,7 @@ class Connection {
  public:
   std::uint64_t id = 0;  ///< Never given to another one.
   std::string peer;      ///< Empty: it has not said who it is.
+  UnreadInput unread;    ///< What it has sent of a message that is not all there.
   bool opened_by_us = false;
 
   // Shared memory: what was agreed on, each way.

@@ -20,8 +20,6 @@ namespace {
 
 /// Queued for one peer at most, beyond what the kernel holds.
 constexpr std::size_t kLargestQueue = wire::kLargestFrame;
-/// A caller that does not say who it is has this long.
-constexpr auto kGreetingTime = std::chrono::seconds(10);
 /// Waiting for room in a listener's queue.
 constexpr auto kConnectTime = std::chrono::seconds(5);
 /// Gathered for one peer, before that is sent.
@@ -41,13 +39,16 @@ ConnectionUnix::ConnectionUnix(const JoinRequest& request, Loop& loop, Receiver&
           request, loop, receiver, connection_unix_protocol(),
           Route(request.info.route, {.longest_name = longest_socket_name(request.info.route),
                                      .endpoints = {os::FileKind::socket, os::FileKind::regular},
-                                     .ask_endpoint = os::look_at_stream})) {
+                                     .ask_endpoint = os::look_at_stream})),
+      accepting_(
+          loop, [this](const std::string& why) { receiver_.dropped("callers have to wait: " + why); },
+          [this] { listening_.want(EPOLLIN); }) {
   if (request.anonymous) return;
   claim();
   try {
     listener_ = os::listen_at(route_.directory(), seat_.disk_name);
     reserve_ = os::make_reserve();
-    listening_ = loop_.watch(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_all(); });
+    listening_ = loop_.watch(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept(Callers::some); });
     announce();
   } catch (...) {
     give_up_seat();
@@ -65,39 +66,14 @@ Connection* ConnectionUnix::route_to(const std::string& peer) const {
 }
 
 Connection& ConnectionUnix::adopt(std::unique_ptr<Connection> connection) {
-  const Id id = ++last_id_;
+  const Id id = connection->id = ++last_id_;
+  connection->watch =
+      loop_.watch(connection->fd(), EPOLLIN, [this, id](std::uint32_t events) { on_ready(id, events); });
   Connection& kept = *connection;
-  kept.id = id;
   connections_.emplace(id, std::move(connection));
-  kept.watch = loop_.watch(kept.fd(), EPOLLIN, [this, id](std::uint32_t events) { on_ready(id, events); });
+  if (!kept.peer.empty()) by_peer_[kept.peer] = id;
   if (!receiving_) want_events(kept);
-  if (!kept.peer.empty()) {
-    by_peer_[kept.peer] = id;
-  } else {
-    kept.greeting_deadline = loop_.at(os::Clock::now() + kGreetingTime, [this, id] {
-      close(id, "a caller that did not say who it is in time was dropped");
-    });
-  }
   return kept;
-}
-
-void ConnectionUnix::accept_all() {
-  for (;;) {
-    bool refused = false;
-    auto socket = os::accept_from(listener_.get(), reserve_, &refused);
-    if (refused) {
-      receiver_.dropped("a caller was refused: no descriptors left (raise ulimit -n)");
-      continue;
-    }
-    if (!socket) return;
-    const auto identity = os::identity_of_peer(socket->get());
-    if (!identity || (identity->user != os::own_user() && identity->user != 0)) {
-      receiver_.dropped("a caller of user " + (identity ? std::to_string(identity->user) : "?") +
-                        " was refused");
-      continue;
-    }
-    adopt(std::make_unique<Connection>(std::move(*socket), ""));
-  }
 }
 
 Connection* ConnectionUnix::connect(const std::string& peer, std::string& why) {
@@ -143,11 +119,18 @@ Transport::Identified ConnectionUnix::identify_surely(const std::string& peer) {
   return found;
 }
 
-void ConnectionUnix::want_events(Connection& connection) const {
+void ConnectionUnix::want_events(Connection& connection) {
   std::uint32_t events = 0;
   if (receiving_) events |= EPOLLIN;
   if (connection.queued_bytes() > 0) events |= EPOLLOUT;
-  connection.watch.want(events);
+  try {
+    connection.watch.want(events);
+  } catch (const SystemError& error) {
+    // Without events it would be forgotten. The caller is still using it.
+    const std::string why = "a connection of '" + connection.peer + "' was lost: " + error.what();
+    connection.greeting_deadline =
+        loop_.at(os::Clock::now(), [this, id = connection.id, why] { close(id, why); });
+  }
 }
 
 Transport::Sent ConnectionUnix::send(const Message& message, std::string& why) {
@@ -208,11 +191,18 @@ std::optional<Transport::Sent> ConnectionUnix::put_on(Connection& connection, st
                                                       std::string& why, Put&& put) {
   if (!has_room(connection, size, why)) return Sent::full;
   const bool waited = connection.queued_bytes() > 0;
-  if (put(connection) == Connection::Flow::open) {
+  const Id id = last_link_ = connection.id;
+  auto flow = Connection::Flow::closed;
+  try {
+    flow = put(connection);
+  } catch (const SystemError&) {
+    close(id, "");  // what it has sent of the message, or of its greeting, can't be told
+    throw;
+  }
+  if (flow == Connection::Flow::open) {
     if (!waited && connection.queued_bytes() > 0) want_events(connection);
     return connection.queued_bytes() > 0 ? Sent::queued : Sent::done;
   }
-  const Id id = connection.id;
   read(id, 0);  // what it said before it went
   close(id, "");
   return std::nullopt;
@@ -269,14 +259,20 @@ void ConnectionUnix::on_ready(Id id, std::uint32_t events) {
   if (found == connections_.end()) return;
   Connection& connection = *found->second;
   if ((events & EPOLLOUT) != 0) {
-    if (connection.flush() == Connection::Flow::closed) {
-      read(id, 0);
-      close(id, "");
+    try {
+      if (connection.flush() == Connection::Flow::closed) {
+        read(id, 0);
+        close(id, "");
+        return;
+      }
+    } catch (const SystemError& error) {
+      close(id, "the connection of '" + connection.peer + "' was lost: " + error.what());
       return;
     }
     if (connection.queued_bytes() == 0) want_events(connection);
   }
-  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(id, kFairShare);
+  // Another connection may have filled what there is room for, in this turn of the loop.
+  if (receiving_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(id, kFairShare);
 }
 
 void ConnectionUnix::read(Id id, std::size_t most) {
@@ -286,9 +282,18 @@ void ConnectionUnix::read(Id id, std::size_t most) {
   const auto who = [&connection] {
     return connection.peer.empty() ? "a caller" : "'" + connection.peer + "'";
   };
-  switch (connection.receive(most,
-                             [&](std::string_view payload) { return take_frame(id, connection, payload); })) {
+  auto flow = Connection::Flow::open;
+  try {
+    flow = connection.receive(most,
+                              [&](std::string_view payload) { return take_frame(id, connection, payload); });
+  } catch (const SystemError& error) {
+    close(id, "the connection of " + who() + " was lost: " + error.what());
+    return;
+  }
+  switch (flow) {
     case Connection::Flow::open:
+      connection.unread.count(connection.held());
+      if (connection.unread.bytes() > 0 && UnreadInput::is_too_much()) limit_unread();
       return;
     case Connection::Flow::closed:
       close(id, connection.in_mid_frame() ? who() + " closed its connection in the middle of a message" : "");
@@ -355,6 +360,7 @@ void ConnectionUnix::greeted(Id id, Connection& connection, wire::Hello hello) {
   connection.peer = std::move(hello.name);
   connection.peer_understands = hello.version >= wire::kSharesMemory;
   connection.greeting_deadline.stop();
+  silent_.erase(id);
   // Messages of one sender to one receiver must not overtake each other, so a connection that we opened
   // ourselves stays the one to send on; one that the peer opened earlier may be that of a predecessor under
   // its name.
@@ -367,6 +373,7 @@ void ConnectionUnix::close(Id id, const std::string& why) {
   if (found == connections_.end()) return;
   const std::unique_ptr<Connection> connection = std::move(found->second);
   connections_.erase(found);
+  silent_.erase(id);
   connection->watch.stop();
   if (!why.empty()) receiver_.dropped(why);
   if (connection->queued_messages() > 0)
@@ -378,7 +385,7 @@ void ConnectionUnix::close(Id id, const std::string& why) {
     for (const auto& [other, open] : connections_)
       if (open->peer == connection->peer) by_peer_[connection->peer] = other;
   }
-  receiver_.link_lost(connection->peer);
+  receiver_.connection_lost(connection->peer, id);
 }
 
 std::size_t ConnectionUnix::queued_bytes(const std::string& peer) const {
@@ -399,7 +406,7 @@ void ConnectionUnix::abandon(const std::string& peer) {
 
 void ConnectionUnix::drain() {
   (void)deliver_requeued();
-  if (listener_) accept_all();
+  if (listener_) accept(Callers::all);
   std::vector<Id> ids;
   for (const auto& [id, connection] : connections_) ids.push_back(id);
   for (const Id id : ids) read(id, 0);
@@ -408,7 +415,7 @@ void ConnectionUnix::drain() {
 void ConnectionUnix::receive(bool on) {
   if (receiving_ == on) return;
   receiving_ = on;
-  for (const auto& [id, connection] : connections_) want_events(*connection);
+  for (const auto& [id, connection] : connections_) want_events(*connection);  // closes none
 }
 
 void ConnectionUnix::stop_listening() {
@@ -418,6 +425,7 @@ void ConnectionUnix::stop_listening() {
 
 void ConnectionUnix::close_links() {
   connections_.clear();
+  silent_.clear();
   by_peer_.clear();
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "loop/recovery.h"
 #include "transport/connection_unix/connection.h"
 #include "transport/directory/directory_transport.h"
 #include "wire/envelope.h"
@@ -60,11 +62,16 @@ class ConnectionUnix final : public DirectoryTransport {
   template <class Put>
   std::optional<Sent> put_on(Connection& connection, std::size_t size, std::string& why, Put&& put);
   [[nodiscard]] static bool has_room(const Connection& connection, std::size_t size, std::string& why);
-  void accept_all();
+  enum class Callers { some, all };
+  void accept(Callers callers);
+  void take_caller(os::UniqueFd socket);
+  /// Makes room for others; false: there is none who is silent.
+  bool drop_silent_caller(const std::string& why);
   Connection* connect(const std::string& peer, std::string& why);
   Connection& adopt(std::unique_ptr<Connection> connection);
   void on_ready(Id id, std::uint32_t events);
   void read(Id id, std::size_t most);
+  void limit_unread();
   bool take_frame(Id id, Connection& connection, std::string_view payload);
   bool take_memory_frame(Connection& connection, const wire::MemoryFrame& frame);
   bool map_memory(Connection& connection, std::uint64_t size);
@@ -74,11 +81,14 @@ class ConnectionUnix final : public DirectoryTransport {
   void greeted(Id id, Connection& connection, wire::Hello hello);
   void close(Id id, const std::string& why);
   [[nodiscard]] Connection* route_to(const std::string& peer) const;
-  void want_events(Connection& connection) const;
+  void want_events(Connection& connection);
 
   os::UniqueFd listener_;
   os::UniqueFd reserve_;
   Watch listening_;
+  Recovery accepting_;
+  std::set<Id> silent_;   // callers that have not said who they are, the oldest first
+  bool refuses_ = false;  // and that was reported
   Id last_id_ = 0;
   std::unordered_map<Id, std::unique_ptr<Connection>> connections_;
   std::unordered_map<std::string, Id> by_peer_;  // the one to send on

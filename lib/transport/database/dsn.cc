@@ -1,16 +1,16 @@
 #include "transport/database/dsn.h"
 
 #include <algorithm>
-#include <cctype>
 
 #include "ipcm/error.h"
 #include "os/directory.h"
+#include "wire/number.h"
 
 namespace ipcm::database {
 namespace {
 
 std::string lower_case(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (char& c : text) c = wire::lower_case(c);
   return text;
 }
 
@@ -19,9 +19,22 @@ std::string trimmed(const std::string& text) {
   return from == std::string::npos ? std::string() : text.substr(from, to - from + 1);
 }
 
-[[noreturn]] void refuse(const std::string& why, const std::string& route = {}) {
-  throw BusError("the route" + (route.empty() ? std::string() : " '" + route + "'") + " can't be read: " +
-                 why + "; it is dbi:NAME:key=value;… or key=value pairs, such as dbname=x host=/run/server");
+/// Does not repeat the route, of which any part may be a password: `key` is repeated only where it looks like
+/// one.
+[[noreturn]] void refuse(const std::string& why, const std::string& key = {}) {
+  constexpr std::size_t kLongestKey = 32;
+  const bool looks_like_a_key =
+      !key.empty() && key.size() <= kLongestKey &&
+      key.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_.-") == std::string::npos;
+  throw BusError("the route can't be read: " + why + (looks_like_a_key ? " '" + key + "'" : "") +
+                 "; it is dbi:NAME:key=value;… or key=value pairs, such as dbname=x host=/run/server");
+}
+
+/// The clients of the servers would read such a name as a route of their own, password included.
+void expect_plain_name(const std::string& database) {
+  if (database.find("//") != std::string::npos || database.find('=') != std::string::npos ||
+      database.find('@') != std::string::npos)
+    refuse("a URL, or a list of keys, stands where the name of the database belongs");
 }
 
 void add(Parameters& into, const RouteForm& form, const std::string& given_key, const std::string& value) {
@@ -32,8 +45,9 @@ void add(Parameters& into, const RouteForm& form, const std::string& given_key, 
         "in "
         "$IPCM_DB_PASSWORD, or in the configuration of the server's clients");
   const auto name = form.names.find(key);
-  if (name == form.names.end()) refuse("unknown key '" + key + "'");
+  if (name == form.names.end()) refuse("unknown key", key);
   if (value.find('\0') != std::string::npos) refuse("the value of '" + key + "' holds a NUL");
+  if (name->second == form.database) expect_plain_name(value);
   into[name->second] = value;
 }
 
@@ -41,11 +55,12 @@ void add(Parameters& into, const RouteForm& form, const std::string& given_key, 
 void read_pairs(Parameters& into, const RouteForm& form, const std::string& text) {
   std::size_t at = 0;
   const auto skip = [&] {
-    while (at < text.size() && std::isspace(static_cast<unsigned char>(text[at])) != 0) ++at;
+    while (at < text.size() && wire::is_blank(text[at])) ++at;
   };
   for (skip(); at < text.size(); skip()) {
     const auto equals = text.find('=', at);
-    if (equals == std::string::npos) refuse("a key without a value", text.find('=') == text.npos ? text : "");
+    if (equals == std::string::npos)
+      refuse(text.find("://") == text.npos ? "a key without a value" : "it is a URL");
     const std::string key = text.substr(at, equals - at);
     at = equals + 1;
     skip();
@@ -61,7 +76,7 @@ void read_pairs(Parameters& into, const RouteForm& form, const std::string& text
         ++at;
         break;
       }
-      if (!quoted && std::isspace(static_cast<unsigned char>(text[at])) != 0) break;
+      if (!quoted && wire::is_blank(text[at])) break;
       if (text[at] == '\\' && ++at == text.size()) refuse("a backslash at its end");
       value.push_back(text[at]);
     }
@@ -79,9 +94,10 @@ Parameters read_route(const std::string& route, const RouteForm& form) {
     const auto colon = route.find(':', 4);
     const std::string driver = lower_case(route.substr(4, colon == std::string::npos ? colon : colon - 4));
     if (std::find(form.dbi_names.begin(), form.dbi_names.end(), driver) == form.dbi_names.end())
-      refuse("it is one of another protocol: dbi:" + driver);
+      refuse("it is one of another protocol: dbi", driver);
     const std::string rest = colon == std::string::npos ? std::string() : route.substr(colon + 1);
     if (!rest.empty() && rest.find('=') == std::string::npos) {
+      expect_plain_name(rest);
       parameters[form.database] = rest;  // dbi:mysql:NAME
     } else {
       for (std::size_t at = 0; at < rest.size();) {

@@ -75,9 +75,10 @@ class Companion {
   [[nodiscard]] static std::unique_ptr<Ownership> own(const std::string& route);
   [[nodiscard]] static OwnerFacts owner(const std::string& route);
 
- private:
+  /// The lock file of a peer, in the directory.
   [[nodiscard]] std::string lock_of(const std::string& peer) const;
 
+ private:
   std::string route_;
   std::string pin_;    // before directory_, whose making names it; empty: none is needed
   HeldLock pin_lock_;  // the same

@@ -124,10 +124,18 @@ void DirectoryTransport::watch_peers() {
     bool changed = false;
     directory_watch_->read([&](std::string_view) { changed = true; });
     if (!changed) return;
+    look_after_links();
     watch_foreign_deaths();
     receiver_.peers_changed();
   });
   watch_foreign_deaths();
+}
+
+void DirectoryTransport::watch_own_place() {
+  if (!joined_ || own_place_) return;
+  own_place_.emplace(loop_, route_.directory(),
+                     std::vector<std::string>{lock_file_of(seat_.disk_name), seat_.disk_name},
+                     [this](const std::string& why) { receiver_.bus_ended(why); });
 }
 
 void DirectoryTransport::watch_foreign_deaths() {
@@ -154,6 +162,7 @@ void DirectoryTransport::leave(const Statistics& statistics) {
   }
   if (!joined_) return;
   joined_ = false;
+  own_place_.reset();
   stop_listening();
   route_.vacate(seat_, counted ? write_statistics(statistics) : std::string(), [this] { close_endpoint(); });
   close_links();
@@ -165,6 +174,7 @@ void DirectoryTransport::suspend(const Statistics& statistics, std::optional<dou
                    " keeps no messages for somebody who is away; disconnect and join again");
   if (!joined_) throw UsageError("'" + request_.name + "' can't suspend: it has no place on the bus");
   joined_ = false;
+  own_place_.reset();
   stop_listening();
   route_.suspend(seat_, write_statistics(statistics), expires);
   close_links();

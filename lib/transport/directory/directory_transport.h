@@ -1,12 +1,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
 
 #include "os/events.h"
 #include "transport/directory/foreign_watch.h"
+#include "transport/directory/own_place.h"
 #include "transport/directory/route.h"
 #include "transport/transport.h"
 
@@ -26,6 +28,7 @@ class DirectoryTransport : public Transport {
   PeerFacts look(const std::string& peer) final;
   Identified identify(const std::string& peer) final { return route_.identify(peer); }
   void watch_peers() final;
+  void watch_own_place() final;
   [[nodiscard]] Statistics past() const final {
     return request_.anonymous ? Statistics{} : route_.statistics_of(seat_.disk_name);
   }
@@ -45,6 +48,8 @@ class DirectoryTransport : public Transport {
   /// Hands what was put back to the receiver; true if there was something.
   bool deliver_requeued();
 
+  /// Somebody came or went: whoever we have sent to may be another one now.
+  virtual void look_after_links() {}
   /// Nobody is to find us from now on; called before the endpoint is removed.
   virtual void stop_listening() = 0;
   /// When we leave, with the statistics written and the endpoint still there: takes in what arrives up to its
@@ -74,6 +79,7 @@ class DirectoryTransport : public Transport {
   std::unique_ptr<os::DirectoryWatch> directory_watch_;
   Watch watching_;
   ForeignWatch foreign_;
+  std::optional<OwnPlace> own_place_;
 };
 
 /// Null where a directory can be reached through its descriptor, so that the length of its path does not

@@ -20,7 +20,12 @@ constexpr std::size_t kMostIdle = 64;
 
 MailboxTransport::MailboxTransport(const JoinRequest& request, Loop& loop, Receiver& receiver,
                                    const Protocol& protocol, Route route, os::FileKind endpoint)
-    : DirectoryTransport(request, loop, receiver, protocol, std::move(route)), endpoint_(endpoint) {}
+    : DirectoryTransport(request, loop, receiver, protocol, std::move(route)),
+      endpoint_(endpoint),
+      taking_in_(
+          loop,
+          [this](const std::string& why) { receiver_.dropped("the mailbox can't be read for now: " + why); },
+          [this] { reading_.want(receiving_ ? std::uint32_t{EPOLLIN} : 0U); }) {}
 
 void MailboxTransport::join() {
   if (request_.anonymous) return;
@@ -28,8 +33,11 @@ void MailboxTransport::join() {
   try {
     mailbox_ = make_mailbox(seat_.disk_name);
     reading_ = loop_.watch(mailbox_.get(), EPOLLIN, [this](std::uint32_t) {
-      (void)deliver_requeued();
-      take_in(Share::fair);
+      const bool done = taking_in_.attempt([this] {
+        (void)deliver_requeued();
+        take_in(Share::fair);
+      });
+      if (!done) reading_.want(0);  // until it is tried again
     });
     announce();
   } catch (...) {
@@ -47,6 +55,7 @@ MailboxTransport::Link* MailboxTransport::link_to(const std::string& peer, std::
     Link& link = found->second;
     if (link.device == facts.device && link.inode == facts.inode) {
       link.used = ++uses_;
+      last_link_ = link.id;
       return &link;
     }
     lose(peer, "it has left the bus");
@@ -70,7 +79,19 @@ MailboxTransport::Link* MailboxTransport::link_to(const std::string& peer, std::
   link.device = facts.device;
   link.inode = facts.inode;
   link.used = ++uses_;
+  last_link_ = link.id = ++last_id_;
   return &link;
+}
+
+void MailboxTransport::look_after_links() {
+  // A peer that left and joined again, in the same process, has another mailbox.
+  std::vector<std::string> replaced;
+  for (const auto& [peer, link] : links_) {
+    const os::FileFacts facts = route_.directory().look(route_.disk_name(peer));
+    if (facts.kind == endpoint_ && (facts.device != link.device || facts.inode != link.inode))
+      replaced.push_back(peer);
+  }
+  for (const std::string& peer : replaced) lose(peer, "it has left the bus");
 }
 
 void MailboxTransport::close_one_idle() {
@@ -104,7 +125,13 @@ Transport::Sent MailboxTransport::send(const Message& message, std::string& why)
       const bool waited = !link->queue.empty();
       link->queued_bytes += payload.size();
       link->queue.push_back(std::move(payload));
-      if (!waited) wait_for_room(message.to, *link);
+      if (waited) return Sent::queued;
+      try {
+        wait_for_room(message.to, *link);
+      } catch (...) {
+        links_.erase(message.to);  // a part of it may be out
+        throw;
+      }
       return Sent::queued;
     }
     links_.erase(message.to);
@@ -131,7 +158,11 @@ void MailboxTransport::flush(const std::string& peer) {
       receiver_.dropped("a message to '" + peer + "' was not delivered: " + error.what());
     }
     if (put == Way::Put::later) {
-      wait_for_room(peer, link);
+      try {
+        wait_for_room(peer, link);
+      } catch (const SystemError& error) {
+        lose(peer, error.what());
+      }
       return;
     }
     if (put == Way::Put::gone) {
@@ -147,7 +178,7 @@ void MailboxTransport::lose(const std::string& peer, const std::string& why) {
   const auto link = links_.extract(peer);
   if (link.empty()) return;
   if (const auto waiting = link.mapped().queue.size(); waiting > 0) receiver_.undelivered(peer, waiting, why);
-  receiver_.link_lost(peer);
+  receiver_.connection_lost(peer, link.mapped().id);
 }
 
 std::size_t MailboxTransport::queued_bytes(const std::string& peer) const {

@@ -6,6 +6,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "loop/recovery.h"
 #include "transport/directory/directory_transport.h"
 
 namespace ipcm::transport {
@@ -79,7 +80,8 @@ class MailboxTransport : public DirectoryTransport {
     std::deque<std::string> queue;
     std::size_t queued_bytes = 0;
     std::uint64_t used = 0;
-    Watch watch;  // after the way: it is to end first
+    std::uint64_t id = 0;  // see last_link()
+    Watch watch;           // after the way: it is to end first
   };
   void stop_listening() final;
   void close_links() final;
@@ -88,13 +90,15 @@ class MailboxTransport : public DirectoryTransport {
   void wait_for_room(const std::string& peer, Link& link);
   void flush(const std::string& peer);
   void lose(const std::string& peer, const std::string& why);
+  void look_after_links() override;
 
   os::FileKind endpoint_;
   os::UniqueFd mailbox_;
   Watch reading_;
+  Recovery taking_in_;
   bool receiving_ = true;
   std::unordered_map<std::string, Link> links_;
-  std::uint64_t uses_ = 0;
+  std::uint64_t uses_ = 0, last_id_ = 0;
 };
 
 }  // namespace ipcm::transport

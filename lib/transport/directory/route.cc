@@ -1,15 +1,14 @@
 #include "transport/directory/route.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <cstdio>
 #include <utility>
 
 #include "ipcm/error.h"
 #include "os/clock.h"
 #include "os/process.h"
 #include "transport/directory/statistics_file.h"
+#include "wire/number.h"
 
 namespace ipcm::transport {
 namespace {
@@ -316,10 +315,7 @@ void Route::vacate(Seat& seat, const std::string& statistics,
 void Route::suspend(Seat& seat, const std::string& statistics, std::optional<double> expires) const {
   directory_.write_file(seat.disk_name + ".stats", statistics);
   if (expires) {
-    std::array<char, 64> text{};
-    const int size = std::snprintf(text.data(), text.size(), "%.5f", *expires);
-    directory_.write_file(seat.disk_name + ".suspend",
-                          std::string_view(text.data(), static_cast<std::size_t>(size)));
+    directory_.write_file(seat.disk_name + ".suspend", wire::fixed_number(*expires));
   }
   directory_.remove_file(seat.disk_name + ".pid");
   seat.lock.release(directory_);

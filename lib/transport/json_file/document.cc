@@ -1,8 +1,5 @@
 #include "transport/json_file/document.h"
 
-#include <array>
-#include <cstdio>
-
 #include "ipcm/error.h"
 #include "wire/json_index.h"
 #include "wire/json_text.h"
@@ -32,12 +29,6 @@ void append_members(std::string& into, const Members& members) {
     into.append(":").append(raw);
   }
   into.push_back('}');
-}
-
-std::string with_fraction(double number) {
-  std::array<char, 64> text{};
-  const int size = std::snprintf(text.data(), text.size(), "%.5f", number);
-  return {text.data(), static_cast<std::size_t>(size)};
 }
 
 }  // namespace
@@ -95,8 +86,8 @@ JsonClient JsonClient::parse(std::string_view object) {
 
 std::string JsonClient::text() const {
   std::string text = R"({"pid":)" + (pid ? std::to_string(*pid) : "null");
-  if (suspend_expires) text.append(R"(,"suspend_expires":)").append(with_fraction(*suspend_expires));
-  if (since) text.append(R"(,"since":)").append(with_fraction(*since));
+  if (suspend_expires) text.append(R"(,"suspend_expires":)").append(wire::fixed_number(*suspend_expires));
+  if (since) text.append(R"(,"since":)").append(wire::fixed_number(*since));
   return text + "}";
 }
 

@@ -33,6 +33,10 @@ JsonFile::JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver, D
       receiver_(receiver),
       patience_(patience),
       store_(request.info.route),
+      taking_in_(
+          loop,
+          [this](const std::string& why) { receiver_.dropped("the bus can't be read for now: " + why); },
+          [this] { take_in_for_loop(); }),
       mailbox_(request.name, receiver),
       presence_(store_.companion(), loop, receiver) {
   if (request.anonymous) return;
@@ -143,7 +147,24 @@ void JsonFile::watch_file() {
 
 void JsonFile::on_change() {
   if (file_watch_->read()) stale_ = true;
-  if (receiving_ || presence_.watches()) take_in(Hurry::no_wait);
+  if (receiving_ || presence_.watches()) take_in_for_loop();
+}
+
+void JsonFile::take_in_for_loop() {
+  const bool done = taking_in_.attempt([this] { take_in_for_loop(); });
+  if (!done) stale_ = true;
+}
+
+void JsonFile::watch_own_place() {
+  if (!joined_ || own_place_) return;
+  const Companion& companion = store_.companion();
+  own_place_.emplace(loop_, companion.directory(), std::vector<std::string>{companion.lock_of(request_.name)},
+                     [this](const std::string& why) { receiver_.bus_ended(why); });
+}
+
+void JsonFile::lose_place(const std::string& why) {
+  if (own_place_)
+    receiver_.bus_ended("its place on the bus at '" + request_.info.route + "' is gone: " + why);
 }
 
 void JsonFile::look_later(std::chrono::milliseconds after) {
@@ -154,9 +175,11 @@ void JsonFile::take_in(Hurry hurry) {
   if (file_watch_ && file_watch_->read()) stale_ = true;
   if (!stale_) return;
   stale_ = false;
+  bool is_listed = true;
   const auto deadline = hurry == Hurry::wait ? limit() : os::Deadline::passed();
   const auto look = [&](const JsonDocument& document) {
     presence_.note(document, JsonPresence::Tell::receiver);
+    is_listed = !joined_ || document.clients.contains(request_.name);
     if (!receiving_ && hurry == Hurry::no_wait)
       stale_ = true;  // receive(true) looks again
     else if (joined_)
@@ -165,9 +188,11 @@ void JsonFile::take_in(Hurry hurry) {
   try {
     switch (store_.read(look, deadline)) {
       case JsonStore::Result::done:
+        if (!is_listed) lose_place("the file has no place of that name any more");
         acknowledge(mailbox_.take_broken());
         return;
       case JsonStore::Result::gone:
+        if (joined_) lose_place("the file was removed");
         if (presence_.watches()) receiver_.peers_changed();
         return;
       case JsonStore::Result::busy:
@@ -295,6 +320,7 @@ void JsonFile::leave(const Statistics& statistics) {
   if (!joined_ && !(request_.anonymous && counted)) return;
   changing_.stop();
   later_.stop();
+  own_place_.reset();
   try {
     (void)store_.change(
         [&](JsonDocument& document) {
@@ -323,6 +349,7 @@ void JsonFile::suspend(const Statistics& statistics, std::optional<double> expir
   });
   changing_.stop();
   later_.stop();
+  own_place_.reset();
   joined_ = false;
   store_.companion().release(lock_);
   file_watch_.reset();

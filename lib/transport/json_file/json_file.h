@@ -3,10 +3,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "loop/recovery.h"
 #include "os/events.h"
+#include "transport/directory/own_place.h"
 #include "transport/json_file/mailbox.h"
 #include "transport/json_file/presence.h"
 #include "transport/json_file/store.h"
@@ -40,6 +43,7 @@ class JsonFile final : public Transport {
   PeerFacts look(const std::string& peer) override { return identify(peer).facts; }
   Identified identify(const std::string& peer) override;
   void watch_peers() override;
+  void watch_own_place() override;
   [[nodiscard]] bool keeps_links() const override { return false; }
   [[nodiscard]] Statistics past() const override { return past_; }
   std::map<std::string, Statistics> all_statistics() override;
@@ -52,8 +56,10 @@ class JsonFile final : public Transport {
   void claim(JsonDocument& document, const HeldLock::Attempt& attempt);
   void watch_file();
   void on_change();
+  void lose_place(const std::string& why);
   void look_later(std::chrono::milliseconds after);
   void take_in(Hurry hurry);
+  void take_in_for_loop();
   [[nodiscard]] os::Deadline limit() const { return os::Deadline::after(patience_); }
   /// false: the bus was taken down. Throws BusError where somebody else keeps the document locked.
   bool read_if_there(const std::function<void(const JsonDocument&)>& look);
@@ -75,6 +81,8 @@ class JsonFile final : public Transport {
   HeldLock lock_;
   std::unique_ptr<os::FileWatch> file_watch_;
   Watch changing_, later_;
+  Recovery taking_in_;
+  std::optional<OwnPlace> own_place_;
   bool joined_ = false;
   bool receiving_ = true;
   bool stale_ = true;  // the document may have changed since we looked

@@ -44,7 +44,13 @@ std::string file_name_for(const std::string& id) {
 }  // namespace
 
 MessageFiles::MessageFiles(const JoinRequest& request, Loop& loop, Receiver& receiver)
-    : DirectoryTransport(request, loop, receiver, message_files_protocol(), open_route(request.info.route)) {
+    : DirectoryTransport(request, loop, receiver, message_files_protocol(), open_route(request.info.route)),
+      taking_in_(
+          loop,
+          [this](const std::string& why) { receiver_.dropped("the mailbox can't be read for now: " + why); },
+          [this] {
+            if (receiving_) take_in_for_loop();
+          }) {
   if (request.anonymous) return;
   claim();
   const os::Directory& route = route_.directory();
@@ -126,7 +132,11 @@ void MessageFiles::on_arrival() {
   if (!receiving_)
     arriving_.want(0);  // receive(true) looks for all that came
   else if (ready)
-    take_in();
+    take_in_for_loop();
+}
+
+void MessageFiles::take_in_for_loop() {
+  (void)taking_in_.attempt([this] { take_in(); });
 }
 
 void MessageFiles::take_in() {
@@ -135,7 +145,7 @@ void MessageFiles::take_in() {
 
 void MessageFiles::look_soon() {
   more_ = loop_.at(os::Clock::now(), [this] {
-    if (receiving_) take_in();
+    if (receiving_) take_in_for_loop();
   });
 }
 

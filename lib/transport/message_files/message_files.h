@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "loop/recovery.h"
 #include "transport/directory/directory_transport.h"
 #include "transport/message_files/mailbox.h"
 #include "transport/message_files/outbox.h"
@@ -38,6 +39,7 @@ class MessageFiles final : public DirectoryTransport {
   void close_links() override;
   void on_arrival();
   void take_in();
+  void take_in_for_loop();
   void look_soon();
   void await_pending();
   [[nodiscard]] std::string closed_name() const { return "_" + seat_.disk_name; }
@@ -45,6 +47,7 @@ class MessageFiles final : public DirectoryTransport {
   std::unique_ptr<Mailbox> mailbox_;
   std::unique_ptr<os::DirectoryWatch> arrivals_;
   Watch arriving_;
+  Recovery taking_in_;
   Watch more_;  // a batch was cut short, or nothing has been looked for yet
   bool receiving_ = true;
   std::unordered_map<std::string, Outbox> outboxes_;  // by name on disk

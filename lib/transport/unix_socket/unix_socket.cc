@@ -17,6 +17,8 @@ namespace {
 
 /// Read from the mailbox before others on the loop get their turn.
 constexpr int kFairShare = 256;
+/// More than the kernel lets wait in a socket (net.unix.max_dgram_qlen).
+constexpr int kLongestQueue = 8192;
 
 /// A socket connected to that of a peer.
 class SocketWay final : public Way {
@@ -101,7 +103,9 @@ std::unique_ptr<Way> UnixSocket::open_way(const std::string& peer, const std::st
 }
 
 void UnixSocket::take_in(Share share) {
-  for (int taken = 0; share == Share::all || (receiving() && taken < kFairShare); ++taken) {
+  // "All" is what waits now, not what senders add meanwhile; and no more than there is room for.
+  const int most = share == Share::all ? kLongestQueue : kFairShare;
+  for (int taken = 0; receiving() && taken < most; ++taken) {
     const auto datagram = os::take_datagram(mailbox(), buffer_.from(0));
     if (!datagram) return;
     take_datagram(*datagram);

@@ -1,0 +1,93 @@
+// ConnectionUnix's part of taking callers in, and of what they may take from others.
+
+#include <algorithm>
+
+#include "ipcm/error.h"
+#include "os/clock.h"
+#include "os/process.h"
+#include "os/socket.h"
+#include "transport/connection_unix/connection_unix.h"
+
+namespace ipcm::transport {
+namespace {
+
+/// A caller that does not say who it is has this long.
+constexpr auto kGreetingTime = std::chrono::seconds(10);
+/// So many of them at once; the oldest has to go for another one.
+constexpr std::size_t kMostSilent = 256;
+/// Taken before others on the loop get their turn.
+constexpr int kFairShare = 64;
+
+}  // namespace
+
+void ConnectionUnix::accept(Callers callers) {
+  // "All" ends, too: it is for those that wait now, and a listener's queue is not longer.
+  constexpr int kLongestQueue = 8192;
+  for (int left = callers == Callers::all ? kLongestQueue : kFairShare; left > 0; --left) {
+    os::Accepted accepted = os::accept_from(listener_.get(), reserve_);
+    if (accepted.refused) {
+      if (!std::exchange(refuses_, true))
+        receiver_.dropped("callers are refused: no descriptors left (raise ulimit -n)");
+      // The next caller may take the place of one that has said nothing yet.
+      (void)drop_silent_caller("");
+    } else if (accepted.error != 0) {
+      listening_.want(0);
+      accepting_.failed(SystemError(accepted.error, "accept a caller").what());
+      return;
+    } else if (!accepted.socket) {
+      break;
+    } else {
+      take_caller(std::move(accepted.socket));
+    }
+  }
+  accepting_.succeeded();
+}
+
+void ConnectionUnix::take_caller(os::UniqueFd socket) {
+  const auto identity = os::identity_of_peer(socket.get());
+  if (!identity || (identity->user != os::own_user() && identity->user != 0)) {
+    receiver_.dropped("a caller of user " + (identity ? std::to_string(identity->user) : "?") +
+                      " was refused");
+    return;
+  }
+  if (silent_.size() >= kMostSilent)
+    (void)drop_silent_caller("a caller that had not said who it is was dropped: too many of them wait");
+  try {
+    Connection& caller = adopt(std::make_unique<Connection>(std::move(socket), ""));
+    const Id id = caller.id;
+    silent_.insert(id);
+    caller.greeting_deadline = loop_.at(os::from_now(kGreetingTime), [this, id] {
+      close(id, "a caller that did not say who it is in time was dropped");
+    });
+    refuses_ = false;
+  } catch (const SystemError& error) {
+    if (!std::exchange(refuses_, true))
+      receiver_.dropped(std::string("a caller was refused: ") + error.what());
+  }
+}
+
+bool ConnectionUnix::drop_silent_caller(const std::string& why) {
+  while (!silent_.empty()) {
+    const Id oldest = *silent_.begin();
+    read(oldest, 0);  // its greeting may be there by now
+    if (silent_.contains(oldest)) {
+      close(oldest, why);
+      return true;
+    }
+  }
+  return false;
+}
+
+void ConnectionUnix::limit_unread() {
+  const auto largest =
+      std::max_element(connections_.begin(), connections_.end(), [](const auto& one, const auto& other) {
+        return one.second->unread.bytes() < other.second->unread.bytes();
+      });
+  const Connection& connection = *largest->second;
+  const std::string who = connection.peer.empty() ? "a caller" : "'" + connection.peer + "'";
+  close(largest->first, who + " was cut off: it has sent " + std::to_string(connection.unread.bytes()) +
+                            " bytes of a message, and all senders together more than the limit of " +
+                            std::to_string(UnreadInput::limit()) + " bytes ($IPCM_INPUT_LIMIT, in MiB)");
+}
+
+}  // namespace ipcm::transport

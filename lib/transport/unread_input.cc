@@ -1,0 +1,38 @@
+#include "transport/unread_input.h"
+
+#include <atomic>
+#include <optional>
+
+#include "os/directory.h"
+#include "wire/number.h"
+
+namespace ipcm::transport {
+namespace {
+
+constexpr std::size_t kMebi = 1024UL * 1024;
+constexpr std::size_t kUsualLimit = 256, kLeastLimit = 1, kMostLimit = 1024UL * 1024;
+
+// Members of one process may belong to several threads.
+std::atomic<std::size_t> of_all{0};
+
+std::size_t limit_from_environment() {
+  const auto text = os::environment("IPCM_INPUT_LIMIT");
+  const auto given = text ? wire::number_from<std::size_t>(*text) : std::nullopt;
+  return given && *given >= kLeastLimit && *given <= kMostLimit ? *given : kUsualLimit;
+}
+
+}  // namespace
+
+void UnreadInput::change(std::size_t bytes) noexcept {
+  of_all.fetch_add(bytes - bytes_, std::memory_order_relaxed);  // may wrap around, and back
+  bytes_ = bytes;
+}
+
+std::size_t UnreadInput::all() noexcept { return of_all.load(std::memory_order_relaxed); }
+
+std::size_t UnreadInput::limit() {
+  static const std::size_t mebi = limit_from_environment();
+  return mebi * kMebi;
+}
+
+}  // namespace ipcm::transport

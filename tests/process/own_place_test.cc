@@ -1,0 +1,72 @@
+// G6: somebody takes away the files that a service is found by.
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "support/peers.h"
+
+using namespace ipcm;
+using namespace ipcm::test;
+
+namespace {
+
+/// What a service "e" of a bus consists of in the file system, and each alone is enough for it to be lost.
+std::vector<std::string> places(const BusInfo& bus) {
+  const std::filesystem::path route = bus.route;
+  if (bus.protocol == "JSONFile") {
+    const std::string companion = route.parent_path() / ("." + route.filename().string() + ".ipcm");
+    return {route, companion + "/.e.lock"};
+  }
+  if (bus.protocol == "SQLite") return {};
+  if (bus.protocol == "MessageFiles") return {route, route / ".e.lock"};
+  return {route, route / ".e.lock", route / "e"};
+}
+
+std::size_t count_of_places() {
+  const Guard bus = ipcm_spawn();
+  return places(bus.info()).size();
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "G6: a service whose route, endpoint or lock is removed ends with the reason") {
+  enum class How { removed, replaced };
+  for (std::size_t i = 0; i < count_of_places(); ++i)
+    for (const How how : {How::removed, How::replaced}) {
+      const Guard bus = ipcm_spawn();
+      const std::string place = places(bus.info())[i];
+      CAPTURE(place);
+      const std::string words = directory() + "/words";
+      {
+        const StderrInto file(words);
+        ServiceOptions options = exec_echo();
+        options.ipcm_info = bus.info();
+        Handle handle = ipcm_service("e", options);
+        const Pid pid = handle.service_pid().value();
+        await_idle(pid);
+        CHECK(handle.sync_request<int>(1, kHang) == 1);
+        std::filesystem::rename(place, directory() + "/aside");
+        if (how == How::replaced) write_file(place, "somebody else's");
+        await_end(pid);
+      }
+      CHECK(contains(read_file(words), "its place on the bus"));
+      std::filesystem::remove_all(directory() + "/aside");
+      std::filesystem::remove_all(place);
+      std::filesystem::remove(words);
+    }
+}
+
+TEST_CASE_FIXTURE(Tidy, "G6: files of others that come and go on a bus end no service") {
+  const Guard bus = ipcm_spawn();
+  ServiceOptions options = exec_echo();
+  options.ipcm_info = bus.info();
+  Handle handle = ipcm_service("e", options);
+  for (int i = 0; i < 3; ++i) {
+    Client other = ipcm_connect("other", bus.info());
+    other.send_message("e", 1);
+  }
+  for (const std::string& place : places(bus.info()))
+    std::filesystem::last_write_time(place, std::filesystem::file_time_type::clock::now());
+  CHECK(handle.sync_request<int>(1, kHang) == 1);
+  await_idle(handle.service_pid().value());
+}
