@@ -24,10 +24,10 @@ class Run {
  public:
   Run(const Options& options, std::vector<Content> requests)
       : options_(options),
-        signals_({SIGINT, SIGTERM, SIGHUP}),
+        signals_(os::heeded({SIGINT, SIGTERM, SIGHUP})),
         requests_(std::make_move_iterator(requests.begin()), std::make_move_iterator(requests.end())),
         from_stdin_(options.words.empty()),
-        handle_(ipcm_service_begin(options.class_name, service_options(options))) {
+        handle_(ipcm_service_begin(options.class_name, hurried_by(signals_.fd(), service_options(options)))) {
     signals_watch_ = loop_.watch(signals_.fd(), EPOLLIN, [this](std::uint32_t) {
       while (const auto receipt = signals_.next()) interrupted_ = receipt->signal;
     });
@@ -59,6 +59,12 @@ class Run {
     std::optional<Response> response;
     os::Deadline deadline;
   };
+
+  /// A signal that comes while the bus is taken down hurries that.
+  static ServiceOptions hurried_by(int fd, ServiceOptions service) {
+    service.bus.hurry_fd = fd;
+    return service;
+  }
 
   void ask_all() {
     while (interrupted_ == 0 && !over_) {
