@@ -110,7 +110,7 @@ int bus_rm(const Options& options) {
   if (all.empty()) all.push_back(options.bus_info());
   std::string stayed;
   // Half a bus would be left if a signal ended us: it hurries us instead.
-  const os::SignalReader signals(os::heeded({SIGINT, SIGTERM, SIGHUP}));
+  os::SignalReader signals(os::heeded({SIGINT, SIGTERM, SIGHUP}));
   for (const BusInfo& info : all) {
     SpawnOptions how = options.spawn_options();
     how.hurry_fd = signals.fd();
@@ -129,6 +129,7 @@ int bus_rm(const Options& options) {
                      " could not be removed entirely; look at what is left there");
     tell(options, "removed " + info.route);
   }
+  signals.discard();
   if (!stayed.empty()) throw Timeout("removed, but these did not leave: " + stayed);
   return number(Status::done);
 }

@@ -29,7 +29,10 @@ class Run {
         from_stdin_(options.words.empty()),
         handle_(ipcm_service_begin(options.class_name, hurried_by(signals_.fd(), service_options(options)))) {
     signals_watch_ = loop_.watch(signals_.fd(), EPOLLIN, [this](std::uint32_t) {
-      while (const auto receipt = signals_.next()) interrupted_ = receipt->signal;
+      const auto receipt = signals_.next();
+      if (!receipt) return;
+      interrupted_ = receipt->signal;
+      signals_watch_.stop();  // one that comes after it hurries the take-down
     });
     handle_watch_ = loop_.watch(handle_.fd(), EPOLLIN, [this](std::uint32_t) { handle_.dispatch(); });
     if (from_stdin_) lines_.emplace(loop_);
@@ -46,6 +49,7 @@ class Run {
     }
     const auto began = os::Clock::now();
     const auto ended = handle_.shutdown();
+    signals_.discard();
     tell(options_, std::to_string(asked_) + " requests, " + std::to_string(answered_) +
                        " answers; the service " + (ended ? ended->describe() : "ended") +
                        ", the bus was taken down in " + readable_milliseconds(os::Clock::now() - began));

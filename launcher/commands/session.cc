@@ -77,9 +77,9 @@ int session(const Options& options) {
   loop.run_until([&] { return child.reaped(); }, os::Deadline::never());
 
   // The signal that ended the command is no hurry; one that comes from now on is.
-  while (signals.next()) {
-  }
+  signals.discard();
   guard.shutdown();
+  signals.discard();
   os::reap_ended_children([](Pid, int) {});
   const auto status = child.status();
   return status ? status->shell_status() : number(Status::gone);

@@ -76,8 +76,8 @@ bool remove_below(int parent, const char* name, int depth) noexcept {
   // ever.
   constexpr int kTries = 100;
   for (int tried = 0; !all_gone && tried < kTries; ++tried) {
-    const OpenDir list = open_list(UniqueFd(
-        above_standard_streams(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC))));
+    const OpenDir list =
+        open_list(UniqueFd(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)));
     bool is_empty = true;
     if (list && depth > 0)
       for_each_name(list.get(), [&](const char* child) {
@@ -197,8 +197,8 @@ UniqueFd Directory::open_or_create(const std::string& name, unsigned mode, bool*
 }
 
 UniqueFd Directory::open_existing(const std::string& name) const noexcept {
-  return UniqueFd(above_standard_streams(quiet(
-      [&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); })));
+  return UniqueFd(quiet(
+      [&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); }));
 }
 
 void Directory::remove_file(const std::string& name) const noexcept {

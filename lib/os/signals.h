@@ -76,6 +76,11 @@ class SignalReader {
   /// nullopt: no more now.
   [[nodiscard]] std::optional<Receipt> next();
   void add(int signal);
+  /// Takes those that wait and does nothing about them: at the reader's end they would have their effect.
+  void discard() {
+    while (next()) {
+    }
+  }
 
  private:
   sigset_t set_{};
