@@ -145,8 +145,8 @@ void Requests::look_after(const std::string& peer) {
     std::optional<ExitStatus> status;
     if (child_status && (ended || facts.state == State::dead)) status = child_status(peer, asked);
     if (!status && ended) status = os::peek_exit_status(watched->second.process.get());
-    const std::string how = status || ended
-                                ? "its process " + os::how_it_ended(watched->second.process.get(), status)
+    const std::string how = status  ? "its process " + status->describe()
+                            : ended ? "its process " + os::how_it_ended(watched->second.process.get(), {})
                             : facts.state == State::dead ? "its process has ended"
                                                          : "it left the bus";
     const auto gone = std::make_exception_ptr(
