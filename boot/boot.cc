@@ -184,7 +184,7 @@ int Begun::run() {
 Begun begin(int argc, char** argv, const Registry& registry, const BeginOptions& options) {
   Begun begun;
   if (!is_boot_command_line(argc, argv)) return begun;
-  os::ignore_broken_pipes();
+  os::take_charge_of_signals();
   auto state = std::make_unique<Begun::State>(registry);
   try {
     if (const auto status = state->prepare(handoff::read_command_line(argc, argv), argv[0]))
@@ -212,7 +212,7 @@ int boot_now(const handoff::CommandLine& line, const Registry& registry, const c
 }  // namespace
 
 int boot(int argc, char** argv, const Registry& registry) {
-  os::ignore_broken_pipes();
+  os::take_charge_of_signals();
   using Wish = handoff::CommandLine::Wish;
   try {
     const handoff::CommandLine line = handoff::read_command_line(argc, argv);

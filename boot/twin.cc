@@ -64,13 +64,13 @@ std::string become(const handoff::CommandLine& line, const std::string& paramete
   pass(real_stderr.get());
   pass(inherited.leash.get());
   for (const os::UniqueFd& original : inherited.original) pass(original.get());
-  if (line.ready_fd) request.args.insert(request.args.end(), {"--ready-fd", std::to_string(*line.ready_fd)});
+  if (pipe) request.args.insert(request.args.end(), {"--ready-fd", std::to_string(pipe.get())});
   os::UniqueFd file;
   if (line.params) {
     request.args.push_back(parameters);
   } else {
     // What came through a pipe can't be read twice; and what was not to be seen stays so.
-    file = os::make_sealed_memory_file("ipcm-parameters", parameters);
+    file = os::make_readable_once("ipcm-parameters", parameters);
     request.fds.push_back({file.get(), highest + 1});
     request.args.insert(request.args.end(), {"--params-fd", std::to_string(highest + 1)});
   }

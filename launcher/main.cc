@@ -7,8 +7,8 @@
 #include "commands/commands.h"
 #include "exit_status.h"
 #include "options.h"
-#include "os/pipe.h"
 #include "os/signals.h"
+#include "os/standard_streams.h"
 #include "report.h"
 
 namespace {
@@ -36,8 +36,8 @@ constexpr std::pair<const char*, Command> kCommands[] = {
 }  // namespace
 
 int main(int argc, char** argv) {
-  ipcm::os::ignore_broken_pipes();
-  ipcm::os::fill_standard_streams();
+  ipcm::os::take_charge_of_signals();
+  ipcm::os::fill_standard_streams(ipcm::os::ClosedStdout::fails);
   int status = 0;
   const auto options = ipcm::launcher::read_options(argc, argv, status);
   if (!options) return status;

@@ -1,11 +1,13 @@
 // ipcm bus new|rm|ls|info|gc: buses as things of their own.
 
 #include <algorithm>
+#include <csignal>
 
 #include "bus/take_down.h"
 #include "commands/commands.h"
 #include "os/directory.h"
 #include "os/process.h"
+#include "os/signals.h"
 #include "report.h"
 #include "transport/directory/route_info.h"
 #include "transport/protocols.h"
@@ -107,8 +109,11 @@ int bus_rm(const Options& options) {
   }
   if (all.empty()) all.push_back(options.bus_info());
   std::string stayed;
+  // Half a bus would be left if a signal ended us: it hurries us instead.
+  os::SignalReader signals(os::heeded({SIGINT, SIGTERM, SIGHUP}));
   for (const BusInfo& info : all) {
     SpawnOptions how = options.spawn_options();
+    how.hurry_fd = signals.fd();
     how.patience = options.limit(how.patience);
     const auto left = bus::take_down(info, how, {});
     if (!bus::all_proven(left)) {
@@ -124,6 +129,7 @@ int bus_rm(const Options& options) {
                      " could not be removed entirely; look at what is left there");
     tell(options, "removed " + info.route);
   }
+  signals.discard();
   if (!stayed.empty()) throw Timeout("removed, but these did not leave: " + stayed);
   return number(Status::done);
 }

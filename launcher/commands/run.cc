@@ -24,12 +24,15 @@ class Run {
  public:
   Run(const Options& options, std::vector<Content> requests)
       : options_(options),
-        signals_({SIGINT, SIGTERM, SIGHUP}),
+        signals_(os::heeded({SIGINT, SIGTERM, SIGHUP})),
         requests_(std::make_move_iterator(requests.begin()), std::make_move_iterator(requests.end())),
         from_stdin_(options.words.empty()),
-        handle_(ipcm_service_begin(options.class_name, service_options(options))) {
+        handle_(ipcm_service_begin(options.class_name, hurried_by(signals_.fd(), service_options(options)))) {
     signals_watch_ = loop_.watch(signals_.fd(), EPOLLIN, [this](std::uint32_t) {
-      while (const auto receipt = signals_.next()) interrupted_ = receipt->signal;
+      const auto receipt = signals_.next();
+      if (!receipt) return;
+      interrupted_ = receipt->signal;
+      signals_watch_.stop();  // one that comes after it hurries the take-down
     });
     handle_watch_ = loop_.watch(handle_.fd(), EPOLLIN, [this](std::uint32_t) { handle_.dispatch(); });
     if (from_stdin_) lines_.emplace(loop_);
@@ -46,6 +49,7 @@ class Run {
     }
     const auto began = os::Clock::now();
     const auto ended = handle_.shutdown();
+    signals_.discard();
     tell(options_, std::to_string(asked_) + " requests, " + std::to_string(answered_) +
                        " answers; the service " + (ended ? ended->describe() : "ended") +
                        ", the bus was taken down in " + readable_milliseconds(os::Clock::now() - began));
@@ -59,6 +63,12 @@ class Run {
     std::optional<Response> response;
     os::Deadline deadline;
   };
+
+  /// A signal that comes while the bus is taken down hurries that.
+  static ServiceOptions hurried_by(int fd, ServiceOptions service) {
+    service.bus.hurry_fd = fd;
+    return service;
+  }
 
   void ask_all() {
     while (interrupted_ == 0 && !over_) {

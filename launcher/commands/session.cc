@@ -36,12 +36,21 @@ int session(const Options& options) {
 
   // Services that `ipcm start` leaves behind become our children: so none is left, and none stays a zombie.
   os::adopt_orphans();
-  os::SignalReader signals({SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGCHLD});
-  Guard guard = ipcm_spawn(options.spawn_options());
+  os::SignalReader signals(os::heeded({SIGINT, SIGQUIT, SIGTERM, SIGHUP}));
+  os::SignalReader ended_children({SIGCHLD});
+  SpawnOptions spawn = options.spawn_options();
+  spawn.hurry_fd = signals.fd();
+  Guard guard = ipcm_spawn(spawn);
   tell(options, "bus " + guard.info().text());
 
   ::setenv("IPCM_INFO", guard.info().text().c_str(), 1);
   for (char** entry = environ; *entry != nullptr; ++entry) command.env.emplace_back(*entry);
+  // We stand between the caller and its command: what it passes on (make's jobserver, <(…), flock 9<) gets
+  // through, and so do the signals that it ignores.
+  command.keep_other_fds = true;
+  command.ignored_signals = os::ignored_on_entry();
+  std::erase(command.ignored_signals,
+             SIGCHLD);  // or the command would lose the exit statuses of its children
   auto made = os::spawn(command);
   if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) {
     guard.shutdown();
@@ -56,16 +65,21 @@ int session(const Options& options) {
       loop.watch(child.pidfd(), EPOLLIN, [&](std::uint32_t) { (void)child.try_reap(); });
   const Watch signals_watch = loop.watch(signals.fd(), EPOLLIN, [&](std::uint32_t) {
     while (const auto receipt = signals.next()) {
-      if (receipt->signal == SIGCHLD)
-        os::reap_ended_children([](Pid, int) {});
-      else if (receipt->signal == SIGTERM || receipt->signal == SIGHUP)
-        (void)child.signal(receipt->signal);
+      if (receipt->signal == SIGTERM || receipt->signal == SIGHUP) (void)child.signal(receipt->signal);
       // SIGINT and SIGQUIT come from a terminal, and the command got them there itself; it decides.
     }
   });
+  const Watch children_watch = loop.watch(ended_children.fd(), EPOLLIN, [&](std::uint32_t) {
+    while (ended_children.next()) {
+    }
+    os::reap_ended_children([](Pid, int) {});
+  });
   loop.run_until([&] { return child.reaped(); }, os::Deadline::never());
 
+  // The signal that ended the command is no hurry; one that comes from now on is.
+  signals.discard();
   guard.shutdown();
+  signals.discard();
   os::reap_ended_children([](Pid, int) {});
   const auto status = child.status();
   return status ? status->shell_status() : number(Status::gone);

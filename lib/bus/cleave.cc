@@ -29,7 +29,8 @@ constexpr auto kTakeOverTime = std::chrono::seconds(10);
 class Keeper {
  public:
   explicit Keeper(const BusInfo& info)
-      : signals_({SIGTERM, SIGINT, SIGHUP}), member_(request(info), loop_, Member::Sending::queues) {
+      : signals_(os::heeded({SIGTERM, SIGINT, SIGHUP})),
+        member_(request(info), loop_, Member::Sending::queues) {
     watch_ = loop_->watch(signals_.fd(), EPOLLIN, [this](std::uint32_t) {
       while (signals_.next()) told_ = true;
     });
@@ -70,6 +71,7 @@ int guard_from_now_on(const BusInfo& info, const SpawnOptions& options, os::Uniq
   const transport::Protocol& protocol = transport::find_protocol(info.protocol);
   std::unique_ptr<transport::Ownership> owner;
   std::unique_ptr<Keeper> keeper;
+  os::take_charge_of_signals();
   try {
     os::set_process_title("ipcm-guard");
     owner = protocol.own(info);

@@ -19,6 +19,9 @@ using State = transport::PeerFacts::State;
 /// Who is told by name to end is not given as long as one whose bus ends.
 constexpr auto kNamedTermTime = std::chrono::seconds(5);
 
+/// How long SIGTERM has effect, and SIGKILL, where the caller is in a hurry (SpawnOptions::hurry_fd).
+constexpr auto kHurriedTime = std::chrono::milliseconds(500);
+
 /// Somebody who is asked to go.
 struct Leaving {
   std::string name;     // empty: a child that is not on the bus
@@ -66,6 +69,11 @@ class TakeDown {
     for (Leaving& one : leaving_)
       if (one.process >= 0)
         one.watch = loop_->watch(one.process, EPOLLIN, [this](std::uint32_t) { changed_ = true; });
+    if (options_.hurry_fd >= 0)
+      hurry_watch_ = loop_->watch(options_.hurry_fd, EPOLLIN, [this](std::uint32_t) {
+        hurry_watch_.stop();  // it stays readable
+        hurried_at_ = os::Clock::now();
+      });
     bool all_linked = member_->transport().keeps_links();
     for (const Leaving& one : leaving_) {
       if (one.name.empty()) continue;
@@ -84,13 +92,13 @@ class TakeDown {
     const auto give_up = patience == kNoLimit ? os::Deadline::never() : os::Deadline::at(start + patience);
     const auto polite =
         std::min(os::Deadline::after(options_.polite_time), os::Deadline::limit(patience / 2));
-    if (!await(polite, everybody)) {
+    if (!await(polite, everybody, Duration::zero())) {
       signal_all(SIGTERM);
-      if (!await(os::Deadline::after(options_.term_time), killable)) {
+      if (!await(os::Deadline::after(options_.term_time), killable, kHurriedTime)) {
         signal_all(SIGKILL);
-        (void)await(os::Deadline::after(options_.term_time), killable);
+        (void)await(os::Deadline::after(options_.term_time), killable, kHurriedTime);
       }
-      (void)await(give_up, everybody);
+      (void)await(give_up, everybody, Duration::zero());
     }
     std::vector<Stayed> stayed;
     for (const Leaving& one : leaving_)
@@ -146,8 +154,10 @@ class TakeDown {
   static bool everybody(const Leaving&) { return true; }
   static bool killable(const Leaving& one) { return one.may_be_killed && one.process >= 0; }
 
-  /// Until all that `which` names are gone. false: the deadline came first.
-  bool await(os::Deadline deadline, bool (*which)(const Leaving&)) {
+  /// Until all that `which` names are gone. false: the deadline came first, which is `in_a_hurry` from now,
+  /// or from when the hurry began, if the caller is in one.
+  bool await(os::Deadline deadline, bool (*which)(const Leaving&), Duration in_a_hurry) {
+    const auto began = os::Clock::now();
     for (;;) {
       changed_ = false;
       const std::uint64_t seen = member_->peer_changes();
@@ -155,7 +165,15 @@ class TakeDown {
       if (std::all_of(leaving_.begin(), leaving_.end(),
                       [&](const Leaving& one) { return one.gone || !which(one); }))
         return true;
-      if (!loop_->run_until([&] { return changed_ || member_->peer_changes() != seen; }, deadline))
+      const bool hurried = hurried_at_.has_value();
+      const auto limit =
+          hurried ? std::min(deadline, os::Deadline::at(std::max(began, *hurried_at_) + in_a_hurry))
+                  : deadline;
+      if (!loop_->run_until(
+              [&] {
+                return changed_ || member_->peer_changes() != seen || hurried_at_.has_value() != hurried;
+              },
+              limit))
         return false;
     }
   }
@@ -169,6 +187,8 @@ class TakeDown {
   std::shared_ptr<Loop> loop_;
   std::unique_ptr<Member> member_;
   std::vector<Leaving> leaving_;
+  Watch hurry_watch_;
+  std::optional<os::Clock::time_point> hurried_at_;
   bool changed_ = false;
 };
 

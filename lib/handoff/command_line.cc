@@ -5,6 +5,7 @@
 #include "ipcm/error.h"
 #include "os/directory.h"
 #include "os/pipe.h"
+#include "os/standard_streams.h"
 #include "wire/number.h"
 
 namespace ipcm::handoff {
@@ -17,9 +18,16 @@ int descriptor_number(const std::string& option, std::string_view text) {
   return *number;
 }
 
-os::UniqueFd take(const std::string& what, int number) {
-  if (!os::set_close_on_exec(number))
+void expect_open(const std::string& what, int number) {
+  if (!os::is_open(number))
     throw UsageError(what + ": descriptor " + std::to_string(number) + " is not open");
+}
+
+os::UniqueFd take(const std::string& what, int number) {
+  expect_open(what, number);
+  // As a standard stream it would stay in the way of the service's own words, and of its children.
+  if (number <= 2) return os::take_standard_stream(number);
+  (void)os::set_close_on_exec(number);
   return os::UniqueFd(number);
 }
 
@@ -100,6 +108,10 @@ CommandLine read_command_line(int argc, const char* const* argv) {
 
 Inherited take_inherited(const CommandLine& line) {
   Inherited inherited;
+  // Before the streams are filled: a closed one is a mistake of the launcher.
+  if (line.params_fd) expect_open("--params-fd", *line.params_fd);
+  if (line.ready_fd) expect_open("--ready-fd", *line.ready_fd);
+  os::fill_standard_streams(os::ClosedStdout::discards);
   if (line.ready_fd) inherited.ready = take("--ready-fd", *line.ready_fd);
   inherited.leash = take_from_environment(kLeashVariable);
   inherited.real_stderr = take_from_environment(kStderrVariable);

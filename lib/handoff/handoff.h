@@ -74,7 +74,8 @@ struct Inherited {
   os::UniqueFd real_stderr;
   OriginalStreams original;
 };
-/// Throws UsageError for a number that is no open descriptor.
+/// Also fills the standard streams that this process was started without. A ready pipe at 0, 1 or 2 is moved
+/// away, and the stream leads to /dev/null. Throws UsageError for a number that is no open descriptor.
 [[nodiscard]] Inherited take_inherited(const CommandLine& line);
 /// The parameters' text, from wherever the command line says; waits for it, but not longer than the launcher
 /// lives. Throws UsageError, ProtocolError.

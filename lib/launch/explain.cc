@@ -56,11 +56,12 @@ std::string hint_for(int error, const std::string& program) {
 
 std::string describe(const os::SpawnFailure& failure, const Request& request) {
   const std::string why = os::errno_text(failure.error);
+  const std::string call = failure.call;  // a sandbox may refuse it: then its name is what helps
   switch (failure.step) {
     case os::SpawnStep::make_process:
-      return "no process could be made: " + why;
+      return "no process could be made: " + call + ": " + why;
     case os::SpawnStep::pass_descriptors:
-      return "descriptors could not be passed to it: " + why;
+      return "descriptors could not be passed to it: " + call + ": " + why;
     case os::SpawnStep::make_session:
       return "it could not get a session of its own: " + why;
     case os::SpawnStep::change_directory:

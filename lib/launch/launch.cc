@@ -66,7 +66,7 @@ void Launch::start_anew() {
     lines = open_lines(request_);
     const bool by_file = request_.secret || request_.parameters.size() >= handoff::kLongestArgument;
     if (!request_.program.empty() && by_file)
-      lines.childs.parameters = os::make_sealed_memory_file("ipcm-parameters", request_.parameters);
+      lines.childs.parameters = os::make_readable_once("ipcm-parameters", request_.parameters);
   } catch (const SystemError& error) {
     refuse(Phase::prepare, error.code(), error.what());
   }
@@ -186,12 +186,12 @@ void Launch::conclude() {
   if (verdict_ != Verdict::pending) return;
   LaunchError::Facts facts;
   facts.status = child_.status();
-  const std::string ended = facts.status ? facts.status->describe() : child_.reaped() ? "ended" : "";
+  const std::string ended = child_.reaped() ? os::how_it_ended(child_.pidfd(), facts.status) : "";
   std::string what;
   if (const auto* failed = std::get_if<ready::Failed>(&*bad_news_)) {
     facts.phase = failed->joined ? Phase::start : Phase::boot;
     facts.reason = failed->error;
-    what = failed->error + (ended.empty() ? "" : " (it " + ended + ")");
+    what = failed->error + (facts.status ? " (it " + ended + ")" : "");
   } else {
     facts.phase = request_.on_bus && request_.on_bus() ? Phase::start : Phase::boot;
     if (ended.empty())

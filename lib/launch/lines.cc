@@ -4,6 +4,7 @@
 
 #include "os/pipe.h"
 #include "os/process.h"
+#include "os/standard_streams.h"
 #include "os/sys.h"
 
 namespace ipcm::launch {
@@ -61,9 +62,12 @@ BothEnds open_lines(const Request& request) {
   childs.ready = std::move(ready.write_end);
   ours.ready = std::move(ready.read_end);
   os::set_nonblocking(ours.ready.get());
-  if (!request.redirect.in.empty()) childs.in = os::open_stream(request.redirect.in, os::StreamUse::read);
-  if (!request.redirect.out.empty())
-    childs.out = os::open_stream(request.redirect.out, os::StreamUse::append);
+  // A service has all three, also where its launcher has closed its own.
+  const auto closed = os::closed_standard_streams();
+  if (const auto in = request.redirect.in.empty() && closed[0] ? "&0" : request.redirect.in; !in.empty())
+    childs.in = os::open_stream(in, os::StreamUse::read);
+  if (const auto out = request.redirect.out.empty() && closed[1] ? "&1" : request.redirect.out; !out.empty())
+    childs.out = os::open_stream(out, os::StreamUse::append);
   childs.real_stderr =
       os::open_stream(request.redirect.err.empty() ? "&2" : request.redirect.err, os::StreamUse::append);
   if (request.capture_stderr) {

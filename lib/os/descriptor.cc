@@ -64,7 +64,21 @@ void close_quietly(int fd) noexcept {
   errno = saved;
 }
 
+int move_up(int fd) {
+  const int moved = above_standard_streams(fd);
+  if (moved < 0)
+    throw SystemError(errno, "move descriptor " + std::to_string(fd) + " away from the standard streams");
+  return moved;
+}
+
 }  // namespace detail
+
+int above_standard_streams(int fd) noexcept {
+  if (fd < 0 || fd > 2) return fd;
+  const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  detail::close_quietly(fd);
+  return moved;
+}
 
 UniqueFd duplicate(int fd, int least) {
   return UniqueFd(sys(

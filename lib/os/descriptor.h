@@ -16,6 +16,10 @@ namespace ipcm::os {
 // and moves to the next generation. An object from an earlier generation is inert: get() gives -1, destroying
 // it closes nothing. What a child is meant to have crosses the fork as a plain number (release() before, a
 // new UniqueFd after).
+//
+// No descriptor of ours is 0, 1 or 2, even if the host has closed its standard streams: there, printf() would
+// write into a peer's connection, and a child would inherit it as its stdin. The kernel gives the lowest free
+// number, so UniqueFd moves such a descriptor to 3 or above. A host's closed streams stay closed.
 
 /// Which process this is, counted by forks: cheap to compare, unlike getpid().
 [[nodiscard]] std::uint32_t generation() noexcept;
@@ -24,14 +28,18 @@ namespace detail {
 void note_open(int fd) noexcept;
 void note_closed(int fd) noexcept;
 void close_quietly(int fd) noexcept;
+/// Moves a descriptor from 0, 1 or 2 to 3 or above. Throws SystemError; then it is closed.
+[[nodiscard]] int move_up(int fd);
 }  // namespace detail
 
 /// Owns one file descriptor, or none. Closing neither throws nor changes errno.
 class UniqueFd {
  public:
   UniqueFd() noexcept = default;
-  explicit UniqueFd(int fd) noexcept : fd_(fd), born_(generation()) {
-    if (fd >= 0) detail::note_open(fd);
+  /// Takes ownership. A standard stream's number is left: get() gives 3 or above. Throws SystemError where
+  /// that fails.
+  explicit UniqueFd(int fd) : fd_(fd >= 0 && fd <= 2 ? detail::move_up(fd) : fd), born_(generation()) {
+    if (fd_ >= 0) detail::note_open(fd_);
   }
   UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)), born_(other.born_) {}
   UniqueFd& operator=(UniqueFd&& other) noexcept {
@@ -63,8 +71,11 @@ class UniqueFd {
   std::uint32_t born_ = 0;
 };
 
+/// `fd`, or a copy at 3 or above in its place if it is 0, 1 or 2. -1 with errno: there is no room; then it is
+/// closed. For callers who handle a want of descriptors themselves.
+[[nodiscard]] int above_standard_streams(int fd) noexcept;
 /// A copy with close-on-exec set, numbered `least` or higher.
-[[nodiscard]] UniqueFd duplicate(int fd, int least = 0);
+[[nodiscard]] UniqueFd duplicate(int fd, int least = 3);
 /// Makes `target` mean what `fd` means. For the three standard streams: the copy stays open over exec.
 void replace_standard_stream(int fd, int target);
 /// Marks a descriptor that came from outside as not to be inherited further. False: it is not open.

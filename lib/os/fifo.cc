@@ -8,7 +8,6 @@
 #include <cassert>
 #include <cerrno>
 #include <charconv>
-#include <ctime>
 
 #include "os/sys.h"
 
@@ -28,13 +27,6 @@ int largest_pipe() {
   } catch (const Error&) {
     return 0;
   }
-}
-
-sigset_t only_sigpipe() noexcept {
-  sigset_t set{};
-  sigemptyset(&set);
-  sigaddset(&set, SIGPIPE);
-  return set;
 }
 
 }  // namespace
@@ -75,36 +67,15 @@ ReadResult read_fifo(int fd, std::span<char> into, std::size_t* got) {
   throw SystemError(errno, "read a pipe");
 }
 
-PipeWriting::PipeWriting() noexcept {
-  const sigset_t set = only_sigpipe();
-  ::pthread_sigmask(SIG_BLOCK, &set, &before_);
-  if (sigismember(&before_, SIGPIPE) != 1) return;  // it was not blocked: so none was pending
-  sigset_t pending{};
-  ::sigpending(&pending);
-  was_pending_ = sigismember(&pending, SIGPIPE) == 1;
-}
-
 PutResult PipeWriting::put(int fd, std::string_view bytes) {
   assert(bytes.size() <= PIPE_BUF);
   const ssize_t put = quiet([&] { return ::write(fd, bytes.data(), bytes.size()); });
   if (put == static_cast<ssize_t>(bytes.size())) return PutResult::done;
   if (put >= 0) throw SystemError(EIO, "write to a pipe: it took a part of what goes whole or not at all");
   if (errno == EAGAIN) return PutResult::later;
+  quiet_writes_.note(errno);
   if (errno != EPIPE) throw SystemError(errno, "write to a pipe");
-  raised_ = true;
   return PutResult::gone;
-}
-
-PipeWriting::~PipeWriting() {
-  const int saved = errno;
-  if (raised_ && !was_pending_) {
-    // The write raised it in the thread that wrote, unless it is ignored.
-    const sigset_t set = only_sigpipe();
-    const timespec now{};
-    (void)quiet([&] { return ::sigtimedwait(&set, nullptr, &now); });
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  errno = saved;
 }
 
 }  // namespace ipcm::os

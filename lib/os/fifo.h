@@ -1,6 +1,5 @@
 #pragma once
 
-#include <csignal>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -10,6 +9,7 @@
 #include "os/descriptor.h"
 #include "os/directory.h"
 #include "os/pipe.h"
+#include "os/signals.h"
 
 namespace ipcm::os {
 
@@ -25,20 +25,14 @@ namespace ipcm::os {
 /// Reads at most into.size() bytes; `got` tells how many.
 [[nodiscard]] ReadResult read_fifo(int fd, std::span<char> into, std::size_t* got);
 /// Writes to pipes for a while. As long as it lives, a pipe that nobody reads raises no SIGPIPE in this
-/// thread: for guests in a process, whose handlers are not theirs to change.
+/// thread.
 class PipeWriting {
  public:
-  PipeWriting() noexcept;
-  ~PipeWriting();
-  PipeWriting(const PipeWriting&) = delete;
-  PipeWriting& operator=(const PipeWriting&) = delete;
   /// Writes all of at most PIPE_BUF bytes, or nothing.
   [[nodiscard]] PutResult put(int fd, std::string_view bytes);
 
  private:
-  sigset_t before_{};
-  bool was_pending_ = false;
-  bool raised_ = false;
+  QuietWrites quiet_writes_;
 };
 
 }  // namespace ipcm::os

@@ -10,6 +10,7 @@
 #include <charconv>
 
 #include "os/directory.h"
+#include "os/signals.h"
 #include "os/sys.h"
 
 namespace ipcm::os {
@@ -49,11 +50,6 @@ UniqueFd open_stream(const std::string& where, StreamUse use) {
   const int flags = use == StreamUse::read ? O_RDONLY : O_WRONLY | O_CREAT | O_APPEND;
   return UniqueFd(
       sys("open", path, [&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOCTTY, 0666); }));
-}
-
-void fill_standard_streams() noexcept {
-  for (int stream = 0; stream <= 2; ++stream)
-    if (!is_open(stream)) (void)::open("/dev/null", O_RDONLY);  // takes the lowest free number: this one
 }
 
 namespace {
@@ -106,6 +102,7 @@ namespace {
 
 /// errno, or 0 when all went out.
 int write_everything(int fd, std::string_view bytes) noexcept {
+  QuietWrites quiet_writes;
   while (!bytes.empty()) {
     const ssize_t put = quiet([&] { return ::write(fd, bytes.data(), bytes.size()); });
     if (put >= 0) {
@@ -114,6 +111,7 @@ int write_everything(int fd, std::string_view bytes) noexcept {
       pollfd one{fd, POLLOUT, 0};
       (void)quiet([&] { return ::poll(&one, 1, -1); });  // the reader's end closing wakes it too
     } else {
+      quiet_writes.note(errno);
       return errno;
     }
   }
@@ -135,14 +133,28 @@ std::size_t try_put(int fd, std::string_view bytes) noexcept {
 bool try_write_all(int fd, std::string_view bytes) noexcept { return write_everything(fd, bytes) == 0; }
 
 UniqueFd make_sealed_memory_file(const char* name, std::string_view content) {
-  UniqueFd file(
-      sys("make memory file", name, [&] { return ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }));
+  UniqueFd file(sys("make memory file (memfd_create)", name,
+                    [&] { return ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }));
   write_all(file.get(), content, name);
   sys("rewind", name, [&] { return ::lseek(file.get(), 0, SEEK_SET); });
   sys("seal", name, [&] {
     return ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
   });
   return file;
+}
+
+UniqueFd make_readable_once(const char* name, std::string_view content) {
+  try {
+    return make_sealed_memory_file(name, content);
+  } catch (const SystemError& error) {
+    // EFBIG: memory files count for the limit of file sizes, pipes do not.
+    if (error.code() != ENOSYS && error.code() != EPERM && error.code() != EFBIG) throw;
+    Pipe pipe = make_pipe();
+    if (::fcntl(pipe.write_end.get(), F_SETPIPE_SZ, static_cast<int>(content.size())) < 0) throw;
+    set_nonblocking(pipe.write_end.get());
+    if (try_put(pipe.write_end.get(), content) != content.size()) throw;
+    return std::move(pipe.read_end);
+  }
 }
 
 std::string read_sealed_memory_file(int fd, std::size_t limit) {

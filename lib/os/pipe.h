@@ -33,10 +33,6 @@ enum class Input { some, all };
 enum class StreamUse { read, append };
 [[nodiscard]] UniqueFd open_stream(const std::string& where, StreamUse use);
 
-/// Puts something at 0, 1 and 2 where a process was started without: or the next descriptor to be opened
-/// would become a standard stream. Reading finds the end, writing fails.
-void fill_standard_streams() noexcept;
-
 /// What became of something that goes whole or not at all.
 enum class PutResult {
   done,
@@ -53,7 +49,7 @@ enum class ReadResult { some, later, end };
 /// What comes up to the end, or to the deadline, whichever is first; at most 64 KiB.
 [[nodiscard]] std::string read_until_end(int fd, Deadline deadline, const char* what);
 /// All of it, waiting as needed (also on a non-blocking descriptor). Throws SystemError; a closed pipe is
-/// EPIPE, and raises no signal on sockets only: callers who write to pipes have SIGPIPE ignored or blocked.
+/// EPIPE, a file at the limit of file sizes is EFBIG; neither raises a signal.
 void write_all(int fd, std::string_view bytes, const char* what);
 /// The same without complaint: false if not all went out.
 [[nodiscard]] bool try_write_all(int fd, std::string_view bytes) noexcept;
@@ -62,6 +58,9 @@ void write_all(int fd, std::string_view bytes, const char* what);
 
 /// An anonymous file in memory with this content, sealed against every change, positioned at its start.
 [[nodiscard]] UniqueFd make_sealed_memory_file(const char* name, std::string_view content);
+/// Something that another process reads this content from, once, up to the end: such a file; where the system
+/// refuses one, a pipe that holds all of it. Throws SystemError where neither can be had.
+[[nodiscard]] UniqueFd make_readable_once(const char* name, std::string_view content);
 /// The content of one that came from outside. Throws ProtocolError for what is no memory file, is not sealed
 /// (so that it could change under our hands), or is larger than `limit`.
 [[nodiscard]] std::string read_sealed_memory_file(int fd, std::size_t limit);

@@ -98,7 +98,7 @@ std::optional<UniqueFd> open_process(Pid pid) {
   if (fd >= 0) return UniqueFd(static_cast<int>(fd));
   // A thread's id is no process: ENOENT, on older kernels EINVAL, as for what is no pid at all.
   if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return std::nullopt;
-  throw SystemError(errno, "open process " + std::to_string(pid));
+  throw SystemError(errno, "open process " + std::to_string(pid) + " (pidfd_open)");
 }
 
 bool has_ended(int pidfd) { return await_end(pidfd, Deadline::passed()); }
@@ -115,7 +115,7 @@ bool await_end(int pidfd, Deadline deadline) {
 bool signal_process(int pidfd, int signal) {
   if (quiet([&] { return ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0); }) == 0) return true;
   if (errno == ESRCH) return false;
-  throw SystemError(errno, "send signal " + std::to_string(signal));
+  throw SystemError(errno, "send signal " + std::to_string(signal) + " (pidfd_send_signal)");
 }
 
 std::optional<Pid> pid_of(int pidfd) {
@@ -163,6 +163,16 @@ std::optional<ExitStatus> peek_exit_status(int pidfd) {
   if (::ioctl(pidfd, kPidfdGetInfo, &record) == 0 && (record.mask & kPidfdInfoExit) != 0)
     return ExitStatus::from_wait_status(record.exit_code);
   return std::nullopt;
+}
+
+std::string how_it_ended(int pidfd, const std::optional<ExitStatus>& status) {
+  if (status) return status->describe();
+  PidfdInfo record{};
+  record.mask = kPidfdInfoExit;
+  // Where the kernel answers, the process is a zombie that another one has to reap.
+  const bool told = ::ioctl(pidfd, kPidfdGetInfo, &record) == 0;
+  return told ? "has ended (its parent has not taken its exit status yet, and others can't see it)"
+              : "has ended (how it ended can't be known on this kernel)";
 }
 
 unsigned usable_processors() noexcept {
@@ -216,7 +226,21 @@ std::optional<std::uint64_t> resident_memory(Pid pid) {
   if (space == std::string::npos) return std::nullopt;
   const auto pages = number_in<std::uint64_t>(std::string_view(text).substr(space));
   if (!pages) return std::nullopt;
-  return *pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const auto counted = *pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  // Before Linux 6.2 each thread keeps up to 64 pages to itself before it adds them to the count, which is 0
+  // for a small service. The other file walks the page tables: exact, and quick for a process that is small.
+  constexpr std::uint64_t kSmall = 1024UL * 1024;
+  if (counted >= kSmall) return counted;
+  return rss_in(proc_file("/proc/" + std::to_string(pid) + "/smaps_rollup")).value_or(counted);
+}
+
+std::optional<std::uint64_t> rss_in(std::string_view smaps_rollup) {
+  constexpr std::string_view kKey = "\nRss:";
+  constexpr std::uint64_t kKibi = 1024;
+  const auto at = smaps_rollup.find(kKey);
+  if (at == std::string_view::npos) return std::nullopt;
+  const auto kibibytes = number_in<std::uint64_t>(smaps_rollup.substr(at + kKey.size()));
+  return kibibytes ? std::optional<std::uint64_t>(*kibibytes * kKibi) : std::nullopt;
 }
 
 bool has_threads() {
@@ -300,7 +324,17 @@ Child::~Child() {
   OwnedChildren::instance().erase(pid_);
 }
 
-bool Child::signal(int signal_number) { return !reaped_ && signal_process(pidfd_.get(), signal_number); }
+bool Child::signal(int signal_number) {
+  if (reaped_) return false;
+  try {
+    return signal_process(pidfd_.get(), signal_number);
+  } catch (const SystemError& error) {
+    // A sandbox may refuse pidfd_send_signal(2). The number is a child's own until it is reaped.
+    if ((error.code() != ENOSYS && error.code() != EPERM) || has_ended(pidfd_.get())) throw;
+    if (::kill(pid_, signal_number) != 0) throw;
+    return true;
+  }
+}
 
 std::optional<ExitStatus> Child::try_reap() {
   if (reaped_ || !is_ours()) return status_;
@@ -329,7 +363,7 @@ std::optional<ExitStatus> Child::reap(Deadline deadline) {
 std::optional<ExitStatus> Child::kill_and_reap() {
   if (reaped_ || !is_ours()) return status_;
   try {
-    signal_process(pidfd_.get(), SIGKILL);
+    (void)signal(SIGKILL);
     return reap(
         Deadline::after(std::chrono::seconds(10)));  // a process in an uninterruptible wait may outlast it
   } catch (const Error&) {

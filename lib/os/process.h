@@ -27,6 +27,8 @@ bool signal_process(int pidfd, int signal);
 /// place), a zombie of our user that somebody else has to reap, or any process that was reaped, on Linux 6.15
 /// or newer. nullopt: can't be told.
 [[nodiscard]] std::optional<ExitStatus> peek_exit_status(int pidfd);
+/// In words, for a process that has ended: "exited with status 3", or why that can't be known.
+[[nodiscard]] std::string how_it_ended(int pidfd, const std::optional<ExitStatus>& status);
 
 /// How many this process may run on.
 [[nodiscard]] unsigned usable_processors() noexcept;
@@ -44,6 +46,8 @@ void let_others_run() noexcept;
 [[nodiscard]] std::optional<double> start_time(Pid pid);
 /// Resident memory in bytes.
 [[nodiscard]] std::optional<std::uint64_t> resident_memory(Pid pid);
+/// What the text of /proc/PID/smaps_rollup says of it.
+[[nodiscard]] std::optional<std::uint64_t> rss_in(std::string_view smaps_rollup);
 /// More than one thread runs in this process.
 [[nodiscard]] bool has_threads();
 /// The name that ps and /proc/PID/comm show; the kernel keeps its first 15 bytes.

@@ -11,14 +11,20 @@
 #include <utility>
 
 #include "ipcm/error.h"
+#include "os/signals.h"
 #include "os/sys.h"
 
 namespace ipcm::os {
 
 UniqueFd make_shared_memory_file(const char* name, std::size_t size) {
-  UniqueFd file(
-      sys("make memory file", name, [&] { return ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }));
-  sys("size memory file", name, [&] { return ::ftruncate(file.get(), static_cast<off_t>(size)); });
+  UniqueFd file(sys("make memory file (memfd_create)", name,
+                    [&] { return ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }));
+  {
+    QuietWrites quiet_writes;
+    const int resized = quiet([&] { return ::ftruncate(file.get(), static_cast<off_t>(size)); });
+    if (resized != 0) quiet_writes.note(errno);
+    if (resized != 0) throw SystemError(errno, std::string("size memory file '") + name + "'");
+  }
   sys("seal memory file", name,
       [&] { return ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW); });
   return file;

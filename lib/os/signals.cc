@@ -4,7 +4,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <string>
 
 #include "os/sys.h"
@@ -25,8 +28,9 @@ void reset_handlers() noexcept {
   for (int signal = 1; signal < NSIG; ++signal) {
     struct sigaction now {};
     // Those that the C library keeps for itself, and KILL and STOP, refuse; that is right.
-    if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler != SIG_DFL)
-      (void)::sigaction(signal, &standard, nullptr);
+    if (::sigaction(signal, nullptr, &now) != 0 || now.sa_handler == SIG_DFL) continue;
+    if (signal == SIGHUP && now.sa_handler == SIG_IGN) continue;
+    (void)::sigaction(signal, &standard, nullptr);
   }
 }
 
@@ -36,7 +40,83 @@ void unblock_signals() noexcept {
   (void)::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-void ignore_broken_pipes() noexcept { (void)::signal(SIGPIPE, SIG_IGN); }
+namespace {
+
+constexpr std::array<int, 3> kCharged{SIGPIPE, SIGXFSZ, SIGCHLD};
+
+/// What take_charge_of_signals() found; of one process, not of its forks.
+struct Found {
+  std::uint32_t generation = 0;  // never that of a process: nothing was found yet
+  std::array<bool, kCharged.size()> ignored{};
+} found;
+
+bool is_ignored(int signal) noexcept {
+  struct sigaction now {};
+  return ::sigaction(signal, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) == 0 &&
+         now.sa_handler == SIG_IGN;
+}
+
+sigset_t write_signals() noexcept {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGPIPE);
+  sigaddset(&set, SIGXFSZ);
+  return set;
+}
+
+}  // namespace
+
+void take_charge_of_signals() noexcept {
+  const bool first = found.generation != generation();
+  for (std::size_t i = 0; i < kCharged.size(); ++i) {
+    const auto before = ::signal(kCharged[i], kCharged[i] == SIGCHLD ? SIG_DFL : SIG_IGN);
+    if (first) found.ignored[i] = before == SIG_IGN;
+  }
+  found.generation = generation();
+}
+
+bool ignored_on_entry(int signal) noexcept {
+  if (found.generation == generation())
+    for (std::size_t i = 0; i < kCharged.size(); ++i)
+      if (kCharged[i] == signal) return found.ignored[i];
+  return is_ignored(signal);
+}
+
+std::vector<int> ignored_on_entry() {
+  std::vector<int> all;
+  for (int signal = 1; signal < NSIG; ++signal)
+    if (ignored_on_entry(signal)) all.push_back(signal);
+  return all;
+}
+
+std::vector<int> heeded(std::vector<int> signals) {
+  std::erase_if(signals, [](int signal) { return ignored_on_entry(signal); });
+  return signals;
+}
+
+QuietWrites::QuietWrites() noexcept : active_(found.generation != generation()) {
+  if (!active_) return;
+  ours_ = write_signals();
+  ::pthread_sigmask(SIG_BLOCK, &ours_, &before_);
+  if (sigismember(&before_, SIGPIPE) != 1 && sigismember(&before_, SIGXFSZ) != 1) return;
+  // One that the host has blocked may be pending already: that one stays.
+  sigset_t pending;
+  sigemptyset(&pending);
+  ::sigpending(&pending);
+  for (const int signal : {SIGPIPE, SIGXFSZ})
+    if (sigismember(&pending, signal) == 1) sigdelset(&ours_, signal);
+}
+
+QuietWrites::~QuietWrites() {
+  if (!active_) return;
+  const int saved = errno;
+  const timespec now{};
+  // The write raised it in the thread that wrote.
+  while (raised_ && ::sigtimedwait(&ours_, nullptr, &now) > 0) {
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  errno = saved;
+}
 
 SignalReader::SignalReader(const std::vector<int>& signals) {
   sigemptyset(&set_);

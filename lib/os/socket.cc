@@ -78,7 +78,8 @@ std::optional<UniqueFd> connect_to(const Directory& directory, const std::string
 
 Accepted accept_from(int listener, UniqueFd& reserve) {
   const auto take = [&] {
-    return quiet([&] { return ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); });
+    return above_standard_streams(
+        quiet([&] { return ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); }));
   };
   const int fd = take();
   if (fd >= 0) return {UniqueFd(fd)};
@@ -99,7 +100,9 @@ Accepted accept_from(int listener, UniqueFd& reserve) {
   return {{}, refused};
 }
 
-UniqueFd make_reserve() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+UniqueFd make_reserve() {
+  return UniqueFd(above_standard_streams(::open("/dev/null", O_RDONLY | O_CLOEXEC)));
+}
 
 std::optional<PeerIdentity> identity_of_peer(int socket) {
   ucred credentials{};

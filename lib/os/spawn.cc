@@ -14,10 +14,13 @@
 #include <atomic>
 #include <climits>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <type_traits>
 
+#include "os/directory.h"
 #include "os/raw_call.h"
 #include "os/signals.h"
 #include "os/sys.h"
@@ -43,42 +46,109 @@ struct ChildPlan {
   std::size_t closed_count;
   const char* directory;  // or null
   bool new_session;
+  std::uint64_t ignored_signals;  // a bit for each, 0 for signal 1
   SpawnFailure* failure;
 };
 static_assert(std::is_trivially_destructible_v<ChildPlan> && std::is_trivially_copyable_v<ChildPlan>);
 
-/// Every handler and every ignored signal back to the default, then nothing is blocked any more.
-IPCM_ON_BORROWED_STACK void release_signals() noexcept {
-  // The kernel's own struct sigaction and signal set, all zero: the default action, and no signal.
-  constexpr std::size_t kSetSize = 8;
-  static constexpr std::array<long, 4> kZero{};
-  for (long signal = 1; signal < NSIG; ++signal)
-    (void)raw_call(SYS_rt_sigaction, signal, raw(kZero.data()), 0, kSetSize);  // KILL and STOP refuse
-  (void)raw_call(SYS_rt_sigprocmask, SIG_SETMASK, raw(kZero.data()), 0, kSetSize);
+constexpr std::uint64_t signal_bit(int signal) {
+  return std::uint64_t{1} << static_cast<unsigned>(signal - 1);
 }
 
-IPCM_ON_BORROWED_STACK void gave_up(const ChildPlan& plan, SpawnStep step, long result) noexcept {
+/// The kernel's own struct sigaction and signal set: the handler comes first.
+using KernelAction = std::array<long, 4>;
+constexpr long kIgnored = 1;  // SIG_IGN
+
+/// Every handler and every ignored signal back to the default, but for those that stay ignored; then nothing
+/// is blocked any more.
+IPCM_ON_BORROWED_STACK void release_signals(std::uint64_t ignored) noexcept {
+  constexpr std::size_t kSetSize = 8;
+  static constexpr KernelAction kDefault{}, kIgnore{kIgnored};
+  for (int signal = 1; signal < NSIG; ++signal) {
+    const bool ignore = (ignored & signal_bit(signal)) != 0;
+    KernelAction before{};
+    // KILL and STOP refuse.
+    (void)raw_call(SYS_rt_sigaction, signal, raw(ignore ? kIgnore.data() : kDefault.data()),
+                   raw(before.data()), kSetSize);
+    if (signal == SIGHUP && before[0] == kIgnored)  // blocked here, so none can have come in between
+      (void)raw_call(SYS_rt_sigaction, signal, raw(kIgnore.data()), 0, kSetSize);
+  }
+  (void)raw_call(SYS_rt_sigprocmask, SIG_SETMASK, raw(kDefault.data()), 0, kSetSize);
+}
+
+IPCM_ON_BORROWED_STACK void gave_up(const ChildPlan& plan, SpawnStep step, const char* call,
+                                    long result) noexcept {
   plan.failure->step = step;
   plan.failure->error = static_cast<int>(-result);
+  plan.failure->call = call;
+}
+
+/// One entry of getdents64(2); its name follows at once.
+struct DirectoryEntry {
+  std::uint64_t inode;
+  std::int64_t next;
+  std::uint16_t size;
+  std::uint8_t type;
+};
+constexpr std::size_t kNameOffset = 19;  // without the padding at the end
+static_assert(offsetof(DirectoryEntry, type) + 1 == kNameOffset);
+
+IPCM_ON_BORROWED_STACK bool is_closed_in(const ChildPlan& plan, unsigned fd) noexcept {
+  for (std::size_t i = 0; i < plan.closed_count; ++i)
+    if (fd >= plan.closed[i].first && fd <= plan.closed[i].last) return true;
+  return false;
+}
+
+/// What close_range(2) does, where it is refused: the kernel lists what is open. The result, or -errno.
+IPCM_ON_BORROWED_STACK long close_listed(const ChildPlan& plan) noexcept {
+  static constexpr std::array<char, 14> kList{"/proc/self/fd"};
+  const long list = raw_call(SYS_openat, AT_FDCWD, raw(kList.data()), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (list < 0) return list;
+  alignas(DirectoryEntry) std::array<char, 2048> entries;  // NOLINT: filled by the kernel
+  long result = 0;
+  for (;;) {
+    const long got = raw_call(SYS_getdents64, list, raw(entries.data()), static_cast<long>(entries.size()));
+    if (got < 0) result = got;
+    if (got <= 0) break;
+    for (const char* at = entries.data(); at < entries.data() + got;) {
+      const auto* entry = reinterpret_cast<const DirectoryEntry*>(at);
+      unsigned fd = 0;
+      const char* digit = at + kNameOffset;
+      for (; *digit >= '0' && *digit <= '9'; ++digit) fd = fd * 10 + static_cast<unsigned>(*digit - '0');
+      const bool is_number = digit != at + kNameOffset && *digit == '\0';
+      if (is_number && static_cast<long>(fd) != list && is_closed_in(plan, fd)) (void)raw_call(SYS_close, fd);
+      at += entry->size;
+    }
+  }
+  (void)raw_call(SYS_close, list);
+  return result;
+}
+
+IPCM_ON_BORROWED_STACK long close_others(const ChildPlan& plan) noexcept {
+  for (std::size_t i = 0; i < plan.closed_count; ++i) {
+    const long result = raw_call(SYS_close_range, plan.closed[i].first, plan.closed[i].last, 0);
+    if (result == -ENOSYS || result == -EPERM) return close_listed(plan) < 0 ? result : 0;
+    if (result < 0) return result;
+  }
+  return 0;
 }
 
 /// System calls only: no heap, no locks, no exceptions, no errno. Returns only on failure.
 IPCM_ON_BORROWED_STACK void walk(const ChildPlan& plan) noexcept {
   for (std::size_t i = 0; i < plan.fd_count; ++i)  // clears close-on-exec
     if (const long result = raw_call(SYS_dup3, plan.fds[i].from, plan.fds[i].as, 0); result < 0)
-      return gave_up(plan, SpawnStep::pass_descriptors, result);
-  for (std::size_t i = 0; i < plan.closed_count; ++i)
-    if (const long result = raw_call(SYS_close_range, plan.closed[i].first, plan.closed[i].last, 0);
-        result < 0)
-      return gave_up(plan, SpawnStep::pass_descriptors, result);
+      return gave_up(plan, SpawnStep::pass_descriptors, "dup3", result);
+  if (const long result = close_others(plan); result < 0)
+    return gave_up(plan, SpawnStep::pass_descriptors, "close_range", result);
   if (plan.new_session)
     if (const long result = raw_call(SYS_setsid); result < 0)
-      return gave_up(plan, SpawnStep::make_session, result);
+      return gave_up(plan, SpawnStep::make_session, "setsid", result);
   if (plan.directory != nullptr)
     if (const long result = raw_call(SYS_chdir, raw(plan.directory)); result < 0)
-      return gave_up(plan, SpawnStep::change_directory, result);
-  release_signals();
-  gave_up(plan, SpawnStep::execute, raw_call(SYS_execve, raw(plan.program), raw(plan.argv), raw(plan.envp)));
+      return gave_up(plan, SpawnStep::change_directory, "chdir", result);
+  release_signals(plan.ignored_signals);
+  gave_up(plan, SpawnStep::execute, "execve",
+          raw_call(SYS_execve, raw(plan.program), raw(plan.argv), raw(plan.envp)));
 }
 
 /// Child side of spawn().
@@ -122,7 +192,9 @@ class PreparedPlan {
       fds_.push_back({source, as});
       if (as > 2) kept.push_back(static_cast<unsigned>(as));
     }
-    closed_ = gaps_between(std::move(kept));
+    if (!request.keep_other_fds) closed_ = gaps_between(std::move(kept));
+    std::uint64_t ignored = 0;
+    for (const int signal : request.ignored_signals) ignored |= signal_bit(signal);
     plan_ = {request.program.c_str(),
              argv_.data(),
              envp_.data(),
@@ -132,6 +204,7 @@ class PreparedPlan {
              closed_.size(),
              request.directory.empty() ? nullptr : request.directory.c_str(),
              request.new_session,
+             ignored,
              &failure};
   }
   [[nodiscard]] ChildPlan& plan() { return plan_; }
@@ -186,26 +259,57 @@ Spawning::~Spawning() {
 std::variant<Spawning, SpawnFailure> Spawning::begin(SpawnRequest request, bool waits) {
   auto borrowed = std::make_unique<Borrowed>(std::move(request));
   Borrowed& lent = *borrowed;
-  int flags = CLONE_VM | CLONE_PIDFD | CLONE_CHILD_CLEARTID | SIGCHLD;
+  int flags = CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD;
   if (waits || !kRawCallsAreRaw) flags |= CLONE_VFORK;
   lent.in_use = 1;
   int pidfd = -1;
   Pid pid = -1;
   {
     const SignalsBlocked quiet;  // no handler of ours may run in the child
-    pid = ::clone(&run_child, lent.stack.data() + lent.stack.size(), flags, &lent.prepared.plan(), &pidfd,
-                  nullptr, &lent.in_use);
-    if (pid < 0) return SpawnFailure{SpawnStep::make_process, errno};
+    const auto make = [&](int how) {
+      return ::clone(&run_child, lent.stack.data() + lent.stack.size(), how, &lent.prepared.plan(), &pidfd,
+                     nullptr, &lent.in_use);
+    };
+    pid = make(flags | CLONE_PIDFD);
+    // A sandbox may know no such flag.
+    if (pid < 0 && (errno == EPERM || errno == ENOSYS || errno == EINVAL)) pid = make(flags);
+    if (pid < 0) return SpawnFailure{SpawnStep::make_process, errno, "clone"};
   }
   lent.prepared.close_lifted();
-  return Spawning(Child(pid, UniqueFd(pidfd)), std::move(borrowed));
+  return own_child(pid, pidfd, std::move(borrowed));
 }
 
-void Spawning::wait() const noexcept {
-  static_assert(sizeof(borrowed_->in_use) == sizeof(std::uint32_t));
-  while (borrowed_->in_use.load() != 0)
-    (void)::syscall(SYS_futex, &borrowed_->in_use, FUTEX_WAIT, 1, nullptr, nullptr, 0);
+/// Without an owner it would run on: so it is killed if it can have none.
+std::variant<Spawning, SpawnFailure> Spawning::own_child(Pid pid, int pidfd,
+                                                         std::unique_ptr<Borrowed> borrowed) {
+  const char* call = "fcntl";
+  int error = 0;
+  UniqueFd owned;
+  try {
+    if (pidfd >= 0) {
+      owned = UniqueFd(pidfd);
+    } else {
+      call = "pidfd_open";
+      if (auto opened = open_process(pid)) owned = std::move(*opened);
+      error = ESRCH;
+    }
+  } catch (const SystemError& failed) {
+    error = failed.code();
+  }
+  if (owned) return Spawning(Child(pid, std::move(owned)), std::move(borrowed));
+  (void)::kill(pid, SIGKILL);  // not reaped yet: the number is its own
+  await_let_go(*borrowed);
+  (void)quiet([&] { return ::waitpid(pid, nullptr, 0); });
+  return SpawnFailure{SpawnStep::make_process, error, call};
 }
+
+void Spawning::await_let_go(const Borrowed& borrowed) noexcept {
+  static_assert(sizeof(borrowed.in_use) == sizeof(std::uint32_t));
+  while (borrowed.in_use.load() != 0)
+    (void)::syscall(SYS_futex, &borrowed.in_use, FUTEX_WAIT, 1, nullptr, nullptr, 0);
+}
+
+void Spawning::wait() const noexcept { await_let_go(*borrowed_); }
 
 std::optional<SpawnFailure> Spawning::await_exec() {
   if (!borrowed_) return std::nullopt;
@@ -228,6 +332,7 @@ std::variant<Child, SpawnFailure> spawn(SpawnRequest request) {
 SpawnFailure become(const SpawnRequest& request) {
   SpawnFailure failure;
   PreparedPlan prepared(request, failure);
+  const SignalsBlocked quiet;  // until their actions are those of the program
   walk(prepared.plan());
   return failure;
 }
@@ -247,7 +352,18 @@ std::optional<Child> fork_process() {
     unblock_signals();
     return std::nullopt;
   }
-  auto pidfd = open_process(pid);
+  // Nobody would own it: then it must not run on.
+  const auto end = [pid] {
+    (void)::kill(pid, SIGKILL);
+    (void)quiet([&] { return ::waitpid(pid, nullptr, 0); });
+  };
+  std::optional<UniqueFd> pidfd;
+  try {
+    pidfd = open_process(pid);
+  } catch (...) {
+    end();
+    throw;
+  }
   if (!pidfd)
     throw SystemError(ESRCH, "open the process just made: it was reaped by somebody else in this program");
   return Child(pid, std::move(*pidfd));
@@ -261,11 +377,28 @@ bool fork_process_unowned() {
   return false;
 }
 
+namespace {
+
+/// Where close_range(2) is refused.
+void close_all_in(const std::vector<Range>& gaps) {
+  for (const std::string& name : Directory("/proc/self/fd").names()) {
+    const auto fd = static_cast<unsigned>(std::atoi(name.c_str()));
+    for (const Range& gap : gaps)
+      if (fd >= gap.first && fd <= gap.last) (void)::close(static_cast<int>(fd));
+  }
+}
+
+}  // namespace
+
 void keep_only(int fd) {
   const UniqueFd null(sys("open", "/dev/null", [] { return ::open("/dev/null", O_RDWR | O_CLOEXEC); }));
   for (int stream = 0; stream <= 2; ++stream) replace_standard_stream(null.get(), stream);
-  for (const Range& gap : gaps_between({static_cast<unsigned>(fd), static_cast<unsigned>(null.get())}))
-    (void)::syscall(SYS_close_range, gap.first, gap.last, 0);
+  const auto gaps = gaps_between({static_cast<unsigned>(fd), static_cast<unsigned>(null.get())});
+  for (const Range& gap : gaps)
+    if (::syscall(SYS_close_range, gap.first, gap.last, 0) != 0) {
+      close_all_in(gaps);
+      break;
+    }
   (void)!::chdir("/");
 }
 

@@ -17,7 +17,8 @@ namespace ipcm::os {
 // or allocate is done before; the child walks a flat plan with async-signal-safe calls on a stack of its own,
 // with all signals blocked. If a step fails it leaves the step and its errno in our memory: no pipe is
 // needed, and the answer is there when clone() returns. Descriptors that are not passed are closed by
-// close_range(2): never a loop over numbers.
+// close_range(2), never by a loop over numbers; where that call is refused, as some containers do, those that
+// /proc/self/fd lists are closed one by one.
 
 struct SpawnRequest {
   /// A descriptor of ours, and the number under which the child has it.
@@ -31,12 +32,19 @@ struct SpawnRequest {
   std::vector<Pass> fds = {};          ///< 0, 1 and 2 are the caller's where not named.
   std::string directory = {};          ///< Empty: the caller's.
   bool new_session = false;
+  /// Descriptors above 2 that are open over exec, and not ours, stay open in it under their numbers: for a
+  /// command that `ipcm` runs in its caller's place. Services get none but `fds`.
+  bool keep_other_fds = false;
+  /// Signals that it finds ignored; all others have their default action. SIGHUP is among them anyway if it
+  /// is ignored here (nohup).
+  std::vector<int> ignored_signals = {};
 };
 
 enum class SpawnStep : int { none, make_process, pass_descriptors, make_session, change_directory, execute };
 struct SpawnFailure {
   SpawnStep step = SpawnStep::none;
   int error = 0;
+  const char* call = "";  ///< The system call that failed.
 };
 
 /// The running child, or which step failed; then it is reaped. Leaves signal mask and handlers of the caller
@@ -62,6 +70,9 @@ class Spawning {
  private:
   struct Borrowed;
   Spawning(Child child, std::unique_ptr<Borrowed> borrowed);
+  [[nodiscard]] static std::variant<Spawning, SpawnFailure> own_child(Pid pid, int pidfd,
+                                                                      std::unique_ptr<Borrowed> borrowed);
+  static void await_let_go(const Borrowed& borrowed) noexcept;
   void wait() const noexcept;
   Child child_;  // behind it in destruction: the memory is ours again before
   std::unique_ptr<Borrowed> borrowed_;

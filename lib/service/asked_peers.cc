@@ -145,9 +145,10 @@ void Requests::look_after(const std::string& peer) {
     std::optional<ExitStatus> status;
     if (child_status && (ended || facts.state == State::dead)) status = child_status(peer, asked);
     if (!status && ended) status = os::peek_exit_status(watched->second.process.get());
-    const std::string how = status                                ? "its process " + status->describe()
-                            : ended || facts.state == State::dead ? "its process has ended"
-                                                                  : "it left the bus";
+    const std::string how = status  ? "its process " + status->describe()
+                            : ended ? "its process " + os::how_it_ended(watched->second.process.get(), {})
+                            : facts.state == State::dead ? "its process has ended"
+                                                         : "it left the bus";
     const auto gone = std::make_exception_ptr(
         PeerGone(peer, "'" + peer + "' went away before it answered: " + how, status));
     // What found the way to it lost, and another one to a successor, waits for that one's answer.

@@ -41,7 +41,7 @@ int status_of(Exit exit) { return static_cast<int>(exit); }
 int serve(ServiceSetup setup, ready::Announcer announcer,
           const std::function<std::unique_ptr<Service>(ServiceSetup)>& make) noexcept {
   const std::string name = setup.name();
-  os::ignore_broken_pipes();
+  os::take_charge_of_signals();
   os::set_process_title(name);
   announcer.use_notify_socket();
   std::unique_ptr<Service> service;

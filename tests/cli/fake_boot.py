@@ -5,7 +5,7 @@ HOW: echo      answers with the request
      mute      takes requests and never answers
      dies      kills itself when it is asked
      leaves    leaves the bus and ends well when it is asked
-     deaf      leaves neither on terminate nor on SIGTERM
+     deaf      leaves neither on terminate nor on SIGTERM; writes a line to the pipe $DEAF_TELLS when it is asked to
 """
 
 import json
@@ -68,8 +68,12 @@ def serve(how, peer):
             if isinstance(content, dict) and content.get("ipcm_request_id"):
                 if not answer(how, peer, key.data, received):
                     return
-            elif isinstance(content, dict) and content.get("terminate") and how != "deaf":
-                return
+            elif isinstance(content, dict) and content.get("terminate"):
+                if how != "deaf":
+                    return
+                if "DEAF_TELLS" in os.environ:
+                    with open(os.environ["DEAF_TELLS"], "w") as file:
+                        file.write("asked to leave\n")
 
 
 def main():

@@ -239,7 +239,7 @@ TEST_CASE_FIXTURE(Tidy, "pipe: reading all stops at the limit") {
 
 TEST_CASE_FIXTURE(Tidy, "pipe: a pipe that nobody reads is an error") {
   const int status = in_child([] {
-    ignore_broken_pipes();
+    take_charge_of_signals();
     Pipe pipe = make_pipe();
     pipe.read_end.reset();
     if (try_write_all(pipe.write_end.get(), "x")) return 1;

@@ -61,6 +61,10 @@ struct SpawnOptions {
   /// (A service gives its own workers 15 s.)
   Duration polite_time = std::chrono::seconds(5);
   Duration term_time = std::chrono::seconds(20);
+  /// A descriptor, borrowed for as long as the bus exists; -1: none. Once it is readable, taking the bus down
+  /// is hurried: services and children of ours get SIGTERM at once and SIGKILL half a second later, others no
+  /// more time. For a command whose user presses Ctrl-C a second time. It is not read.
+  int hurry_fd = -1;
   /// Sent to the processes of all peers before they are told to end; 0: none.
   int signal = 0;
   /// shutdown() checks the statistics once all have left, and throws Error that names the pairs of peers

@@ -8,6 +8,7 @@
 #include "os/directory.h"
 #include "os/module.h"
 #include "os/process.h"
+#include "os/standard_streams.h"
 
 namespace ipcm::database {
 namespace {
@@ -90,7 +91,13 @@ OwnedSession::OwnedSession(const Driver& driver, const std::map<std::string, std
     }
   };
   const std::vector<int> before = opened();
-  session_ = driver.open(parameters, failure);
+  {
+    // The client library's socket is not ours to number.
+    const os::StandardStreamsHeld held;
+    os::QuietWrites quiet_writes;
+    quiet_writes.note_unknown();
+    session_ = driver.open(parameters, failure);
+  }
   if (!session_) return;
   if (session_->socket() >= 0) opened_.emplace_back(session_->socket());
   for (const int fd : opened())
@@ -110,6 +117,8 @@ OwnedSession& OwnedSession::operator=(OwnedSession&& other) noexcept {
 void OwnedSession::close() noexcept {
   for (os::UniqueFd& one : opened_) (void)one.release();  // the session closes them itself
   opened_.clear();
+  os::QuietWrites quiet_writes;
+  quiet_writes.note_unknown();
   if (is_ours())
     session_.reset();
   else

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "os/descriptor.h"
+#include "os/signals.h"
 #include "transport/database/driver.h"
 
 namespace ipcm::database {
@@ -29,7 +30,18 @@ class OwnedSession {
   ~OwnedSession() { close(); }
   void close() noexcept;
   [[nodiscard]] explicit operator bool() const noexcept { return session_ != nullptr && is_ours(); }
-  [[nodiscard]] Session* operator->() const noexcept { return session_.get(); }
+  /// For one call: a database file at the limit of file sizes, or a server that has hung up, raises no
+  /// signal.
+  class Use {
+   public:
+    explicit Use(Session* session) noexcept : session_(session) { quiet_writes_.note_unknown(); }
+    [[nodiscard]] Session* operator->() const noexcept { return session_; }
+
+   private:
+    os::QuietWrites quiet_writes_;
+    Session* session_;
+  };
+  [[nodiscard]] Use operator->() const noexcept { return Use(session_.get()); }
   [[nodiscard]] bool is_ours() const noexcept { return born_in_ == os::generation(); }
 
  private:
