@@ -404,6 +404,13 @@ void ConnectionUnix::abandon(const std::string& peer) {
   if (id != by_peer_.end()) close(id->second, "");
 }
 
+void ConnectionUnix::abandon_asker(const std::string& peer, std::uint64_t connection) {
+  if (connections_.contains(connection))
+    close(connection, "");
+  else
+    abandon(peer);
+}
+
 void ConnectionUnix::drain() {
   (void)deliver_requeued();
   if (listener_) accept(Callers::all);
