@@ -115,29 +115,32 @@ Endpoint look_at_fifo(const Directory& directory, const std::string& name) {
   return facts_of(pipe.get()).kind == FileKind::fifo ? Endpoint::read : Endpoint::unknown;
 }
 
-UniqueFd process_of_listener(int connected, double made) {
+UniqueFd process_of_listener(int connected, const FileFacts& endpoint) {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  if (endpoint.kind != FileKind::socket ||
+      ::getsockopt(connected, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0 ||
+      credentials.uid != endpoint.owner)
+    return {};
 #ifndef SO_PEERPIDFD
   constexpr int SO_PEERPIDFD = 77;  // Linux 6.5
 #endif
   int number = -1;
-  socklen_t size = sizeof number;
+  size = sizeof number;
   if (::getsockopt(connected, SOL_SOCKET, SO_PEERPIDFD, &number, &size) == 0) {
     UniqueFd process(number);  // close-on-exec, as all of them are
     // One of another pid namespace has no number here, and can't be signalled from here.
     return has_ended(process.get()) || !pid_of(process.get()) ? UniqueFd() : std::move(process);
   }
   if (errno != ENOPROTOOPT) return {};  // it has ended
-  ucred credentials{};
-  size = sizeof credentials;
-  if (::getsockopt(connected, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0 || credentials.pid <= 0)
-    return {};  // 0: a process of another pid namespace
+  if (credentials.pid <= 0) return {};  // a process of another pid namespace
   auto process = open_process(credentials.pid);
   if (!process) return {};
   // The kernel keeps telling the number of one that has ended. A clock tick more or less: process starts are
   // counted in those.
   constexpr double kTick = 0.02;
   const auto began = start_time(credentials.pid);
-  if (!began || *began > made + kTick || has_ended(process->get())) return {};
+  if (!began || *began > endpoint.modified + kTick || has_ended(process->get())) return {};
   return std::move(*process);
 }
 

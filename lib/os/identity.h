@@ -39,9 +39,10 @@ enum class Endpoint { read, dead, unknown };
 [[nodiscard]] Endpoint look_at_datagrams(const Directory& directory, const std::string& name);
 [[nodiscard]] Endpoint look_at_fifo(const Directory& directory, const std::string& name);
 
-/// A pidfd of the process that listens at the other end of a stream socket that we have connected. Empty: it
-/// can't be proven from here. `made`: when its endpoint was made (Unix seconds). Kernels before 6.5 tell a
-/// number only; a process that is younger than the endpoint only has inherited the number.
-[[nodiscard]] UniqueFd process_of_listener(int connected, double made);
+/// A pidfd of the process that listens at the other end of a stream socket that we have connected to
+/// `endpoint`. Empty: it can't be proven from here. It has to run as the user that the endpoint belongs to: a
+/// path can be led to the socket of somebody else while we connect. Kernels before 6.5 tell a number only; a
+/// process that is younger than the endpoint has only got the number after another one.
+[[nodiscard]] UniqueFd process_of_listener(int connected, const FileFacts& endpoint);
 
 }  // namespace ipcm::os

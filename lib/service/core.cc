@@ -330,7 +330,8 @@ void Core::send_answer(const Request& asked, const Answer& answered, const std::
     try {
       send_error(asked, text);
     } catch (const Error&) {
-      client().member().transport().abandon(asked.from());  // the end of the connection tells
+      client().member().transport().abandon_asker(asked.from(),
+                                                  asked.connection());  // the end of the connection tells
     }
   }
 }

@@ -117,6 +117,8 @@ class Transport {
   [[nodiscard]] virtual std::size_t queued_messages() const = 0;
   /// Gives up what is queued for a peer, where a reader has stalled.
   virtual void abandon(const std::string& peer) = 0;
+  /// The same of the one that asked on that connection; see reply().
+  virtual void abandon_asker(const std::string& peer, std::uint64_t /*connection*/) { abandon(peer); }
   /// Takes in everything that has arrived, without waiting; also while receiving is off.
   virtual void drain() = 0;
   /// Off: nothing is taken in by the loop any more, so that senders have to wait. On again: goes on.

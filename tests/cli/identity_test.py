@@ -112,6 +112,13 @@ class NamespaceTest(TidyTest):
                            "ipcm start echo >&2 && ipcm request echo 5")
         self.assertEqual(result.out, "5\n")
 
+    def test_a_message_of_many_parts_crosses_namespaces(self):
+        word = json.dumps("x" * 100_000)
+        for protocol in ("ConnectionUnix", "UnixSocket", "AtomicPipe", "MessageFiles"):
+            with self.subTest(protocol=protocol), self.bus("--protocol", protocol) as env:
+                self.ipcm("start", "echo", env=env)
+                self.assertEqual(self.inside('ipcm request echo "$1"', env, word).out, word + "\n")
+
     def test_askers_of_one_number_get_their_own_answers(self):
         for protocol in ("ConnectionUnix", "UnixSocket", "AtomicPipe", "MessageFiles", "JSONFile"):
             with self.subTest(protocol=protocol), self.bus("--protocol", protocol) as env:

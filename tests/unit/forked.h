@@ -13,6 +13,7 @@
 
 #include "ipcm/basics.h"
 #include "os/descriptor.h"
+#include "os/identity.h"
 
 namespace ipcm::test {
 
@@ -35,6 +36,16 @@ int in_child(Work&& work) {
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/// Whether a pid that nothing runs under proves a death: only in the machine's first pid namespace.
+[[nodiscard]] inline bool numbers_prove_deaths() {
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(0);
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return os::look_for_process(pid) == os::Seen::ended;
 }
 
 /// A child that does something, says so, and stays until it is ended or killed.

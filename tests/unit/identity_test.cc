@@ -127,11 +127,14 @@ TEST_CASE_FIXTURE(Tidy, "G2: the process that listens is known by the kernel, wh
   REQUIRE(listens.came());
   const auto socket = connect_to(here, "peer", Deadline::passed());
   REQUIRE(socket);
-  const UniqueFd process = process_of_listener(socket->get(), here.look("peer").modified);
+  const UniqueFd process = process_of_listener(socket->get(), here.look("peer"));
   REQUIRE(process);
   CHECK(pid_of(process.get()) == listens.pid());
+  FileFacts of_another = here.look("peer");
+  ++of_another.owner;
+  CHECK_FALSE(process_of_listener(socket->get(), of_another));
   listens.kill_only();
-  CHECK_FALSE(process_of_listener(socket->get(), here.look("peer").modified));
+  CHECK_FALSE(process_of_listener(socket->get(), here.look("peer")));
   here.remove_file("peer");
 }
 
@@ -157,7 +160,7 @@ TEST_CASE_FIXTURE(Tidy, "G2: a child that has inherited a listener is not the pr
   listens.kill();
   const auto socket = connect_to(here, "peer", Deadline::passed());
   CHECK(socket);  // the heir has it open
-  if (socket) CHECK_FALSE(process_of_listener(socket->get(), here.look("peer").modified));
+  if (socket) CHECK_FALSE(process_of_listener(socket->get(), here.look("peer")));
   // It is no child of ours, and is not to be left.
   const auto process = open_process(heir);
   REQUIRE(process);

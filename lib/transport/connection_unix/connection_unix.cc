@@ -109,8 +109,8 @@ Transport::Identified ConnectionUnix::identify_surely(const std::string& peer) {
   std::string why;
   if (connection == nullptr || !connection->opened_by_us) connection = connect(peer, why);
   if (connection == nullptr) return found;
-  const auto endpoint = route_.directory().look(route_.disk_name(peer));
-  found.process = os::process_of_listener(connection->fd(), endpoint.modified);
+  found.process =
+      os::process_of_listener(connection->fd(), route_.directory().look(route_.disk_name(peer)));
   if (!found.process) return found;
   found.facts.pid = os::pid_of(found.process.get()).value_or(0);
   found.facts.elsewhere = false;
@@ -402,6 +402,13 @@ std::size_t ConnectionUnix::queued_messages() const {
 void ConnectionUnix::abandon(const std::string& peer) {
   const auto id = by_peer_.find(peer);
   if (id != by_peer_.end()) close(id->second, "");
+}
+
+void ConnectionUnix::abandon_asker(const std::string& peer, std::uint64_t connection) {
+  if (connections_.contains(connection))
+    close(connection, "");
+  else
+    abandon(peer);
 }
 
 void ConnectionUnix::drain() {

@@ -40,6 +40,7 @@ class ConnectionUnix final : public DirectoryTransport {
   [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const override;
   [[nodiscard]] std::size_t queued_messages() const override;
   void abandon(const std::string& peer) override;
+  void abandon_asker(const std::string& peer, std::uint64_t connection) override;
   void drain() override;
   void receive(bool on) override;
   [[nodiscard]] Identified identify_surely(const std::string& peer) override;
