@@ -118,6 +118,7 @@ Guard ipcm_spawn(const SpawnOptions& options) {
   try {
     state->info = {protocol.name(), options.serializer, {}, options.serializer_options, options.credentials};
     (void)wire::make_serializer(state->info);  // refused before anything is made
+    transport::expect_no_url(options.route);
     state->info.route = protocol.make_route(options);
   } catch (const SystemError& error) {
     throw BusError(std::string("no bus can be made: ") + error.what());

@@ -40,6 +40,7 @@ Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop
       sending_(sending),
       protocol_(transport::find_protocol(request.info.protocol)),
       born_in_(os::generation()) {
+  transport::expect_no_url(request.info.route);
   request_.serializer = wire::make_serializer(request.info);
   transport_ = protocol_.join(request_, *loop_, *this);
   keeps_messages_ = protocol_.keeps_messages();

@@ -30,4 +30,13 @@ const Protocol& find_protocol(const std::string& name) {
   throw BusError("unknown protocol '" + name + "'; this build has: " + known);
 }
 
+void expect_no_url(const std::string& route) {
+  const auto scheme = route.find("://");
+  if (scheme == route.npos || route.find('/') != scheme + 1) return;
+  throw BusError(
+      "the route of a bus is no URL: it is a directory or a file, or for a server dbi:NAME:key=value;… or "
+      "key=value "
+      "pairs; user and password are given as credentials, or in $IPCM_DB_USER and $IPCM_DB_PASSWORD");
+}
+
 }  // namespace ipcm::transport

@@ -11,5 +11,7 @@ namespace ipcm::transport {
 [[nodiscard]] const std::vector<const Protocol*>& protocols();
 /// Throws BusError that lists the known ones.
 [[nodiscard]] const Protocol& find_protocol(const std::string& name);
+/// Throws BusError for a URL, without repeating it: it may hold a password.
+void expect_no_url(const std::string& route);
 
 }  // namespace ipcm::transport

@@ -3,7 +3,9 @@
 #include <string>
 
 #include "ipcm/error.h"
+#include "ipcm/ipcm.h"
 #include "support/tidy.h"
+#include "transport/database/dsn.h"
 #include "unit/expect.h"
 
 using namespace ipcm;
@@ -45,4 +47,35 @@ TEST_CASE_FIXTURE(Tidy, "bus info: anything else is refused, with the form that 
     CAPTURE(std::string(text));
     CHECK(contains(error_of([&] { (void)BusInfo::parse(text); }), "is not JSON"));
   }
+}
+
+TEST_CASE_FIXTURE(Tidy, "bus info: a password in a URL is not repeated, whatever is wrong with it") {
+  const std::string word = "pa55word", url = "postgresql://me:" + word + "@host/db";
+  for (const std::string& text :
+       {url, "[\"PostgreSQL\",\"JSON\",\"" + url + "\"", "[\"PostgreSQL\",\"" + url + "\"]"}) {
+    const std::string error = error_of([&] { (void)BusInfo::parse(text); });
+    CHECK(error != "(nothing was thrown)");
+    CHECK_FALSE(contains(error, word));
+  }
+  for (const char* protocol : {"ConnectionUnix", "JSONFile", "MessageFiles", "SQLite", "PostgreSQL"}) {
+    CHECK_FALSE(contains(error_of<BusError>([&] {
+                           (void)ipcm_connect("a", BusInfo{protocol, "JSON", url});
+                         }),
+                         word));
+    SpawnOptions options;
+    options.protocols = {protocol};
+    options.route = url;
+    CHECK_FALSE(contains(error_of<Error>([&] { (void)ipcm_spawn(options); }), word));
+  }
+  const database::RouteForm form{{"pg"}, {{"dbname", "dbname"}, {"host", "host"}}, "dbname"};
+  for (const std::string& route :
+       {url, url + "?sslmode=off", "dbi:Pg:" + url, "dbi:" + url, "dbi:Pg:dbname=" + url, "dbname=" + url,
+        "dbname='password=" + word + "'", "me:" + word + "@host", "dbi:Pg:dbname=x;" + word,
+        "dbi:Pg:me/" + word + "@=x"}) {
+    CAPTURE(route);
+    const std::string error = error_of<BusError>([&] { (void)database::read_route(route, form); });
+    CHECK(error != "(nothing was thrown)");
+    CHECK_FALSE(contains(error, word));
+  }
+  CHECK(contains(error_of<BusError>([&] { (void)database::read_route("dbnam=x", form); }), "'dbnam'"));
 }

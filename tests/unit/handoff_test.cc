@@ -180,8 +180,16 @@ TEST_CASE_FIXTURE(Tidy, "handoff: values that make no sense are refused by their
       contains(refusal(R"({"ipcm":1,"name":"n","class":"","ipcm_info":["a","b","c"]})"), "'class' is empty"));
   for (const char* pid : {"0", "-1"})
     CHECK(contains(refusal(document(R"("watch_pids":[)" + std::string(pid) + "]")), "'watch_pids'"));
-  for (const char* seconds : {"0", "-1", "1e9", "\"nan\"", "\"inf\""})
+  for (const char* seconds : {"0", "-1", "\"nan\"", "\"inf\""})
     CHECK(contains(refusal(document(R"("interval":)" + std::string(seconds))), "'interval': expected "));
+}
+
+TEST_CASE_FIXTURE(Tidy, "handoff: an interval that the clock can't hold is the longest that it can") {
+  CHECK(read_parameters(document(R"("interval":1e9)")).interval == std::chrono::seconds(1'000'000'000));
+  CHECK(read_parameters(document(R"("interval":1e300)")).interval == Duration::max());
+  Parameters parameters = read_parameters(document(R"("interval":1)"));
+  parameters.interval = Duration::max();
+  CHECK(read_parameters(write_parameters(parameters)).interval == Duration::max());
 }
 
 TEST_CASE_FIXTURE(Tidy, "handoff: an interval too short for the clock does not become none") {

@@ -19,7 +19,11 @@ DirectoryTransport::DirectoryTransport(const JoinRequest& request, Loop& loop, R
       receiver_(receiver),
       route_(std::move(route)),
       protocol_(protocol),
-      foreign_(loop, [this] { receiver_.peers_changed(); }) {}
+      foreign_(loop, [this] { receiver_.peers_changed(); }),
+      following_(
+          loop,
+          [this](const std::string& why) { receiver_.dropped("peers can't be watched for now: " + why); },
+          [this] { follow_peers(); }) {}
 
 void DirectoryTransport::claim() {
   if (request_.anonymous) return;
@@ -124,11 +128,17 @@ void DirectoryTransport::watch_peers() {
     bool changed = false;
     directory_watch_->read([&](std::string_view) { changed = true; });
     if (!changed) return;
-    look_after_links();
-    watch_foreign_deaths();
     receiver_.peers_changed();
+    follow_peers();
   });
   watch_foreign_deaths();
+}
+
+void DirectoryTransport::follow_peers() {
+  (void)following_.attempt([this] {
+    look_after_links();
+    watch_foreign_deaths();
+  });
 }
 
 void DirectoryTransport::watch_own_place() {

@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "loop/recovery.h"
 #include "os/events.h"
 #include "transport/directory/foreign_watch.h"
 #include "transport/directory/own_place.h"
@@ -67,6 +68,7 @@ class DirectoryTransport : public Transport {
 
  private:
   void watch_foreign_deaths();
+  void follow_peers();
   void forget_requeued();
 
   const Protocol& protocol_;
@@ -79,6 +81,7 @@ class DirectoryTransport : public Transport {
   std::unique_ptr<os::DirectoryWatch> directory_watch_;
   Watch watching_;
   ForeignWatch foreign_;
+  Recovery following_;
   std::optional<OwnPlace> own_place_;
 };
 
