@@ -78,7 +78,7 @@ const Driver& load_driver(const std::string& name) {
 }
 
 OwnedSession::OwnedSession(const Driver& driver, const std::map<std::string, std::string>& parameters,
-                           Failure& failure)
+                           os::Deadline deadline, Failure& failure)
     : born_in_(os::generation()) {
   const auto file = parameters.find("file");
   const auto opened = [&]() -> std::vector<int> {
@@ -90,7 +90,7 @@ OwnedSession::OwnedSession(const Driver& driver, const std::map<std::string, std
     }
   };
   const std::vector<int> before = opened();
-  session_ = driver.open(parameters, failure);
+  session_ = driver.open(parameters, std::max(deadline.poll_timeout(), 0), failure);
   if (!session_) return;
   if (session_->socket() >= 0) opened_.emplace_back(session_->socket());
   for (const int fd : opened())
