@@ -12,6 +12,7 @@
 #include "os/pipe.h"
 #include "os/signals.h"
 #include "ready/ready.h"
+#include "service/credentials.h"
 #include "service/serve.h"
 #include "twin.h"
 
@@ -155,6 +156,7 @@ struct Begun::State {
     setup->name = parameters.name;
     setup->class_name = parameters.class_name;
     setup->info = parameters.info;
+    service::take_credentials(setup->info);
     setup->watch_pids = parameters.watch_pids;
     setup->leash = std::move(inherited.leash);
     setup->original = std::move(inherited.original);

@@ -1,40 +1,168 @@
-// MariaDB and MySQL through SOCI. Parameters: dbname, host, port, unix_socket, user, password,
-// connect_timeout, read_timeout, write_timeout, charset, sslca, sslcert, sslkey. What is not among them comes
-// from the user's
-// ~/.my.cnf, where the server's own clients look.
+// MariaDB and MySQL through the calls of MariaDB's client library that do not block. Parameters: dbname, host,
+// port, unix_socket, user, password, charset, sslca, sslcert, sslkey. What is not among them comes from the
+// user's ~/.my.cnf, where the server's own clients look.
 
 #include <fcntl.h>
+#include <mysql.h>
+#include <poll.h>
+#include <sys/socket.h>
 
+#include <algorithm>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <map>
+#include <memory>
 
-#include "soci_session.h"  // first of all of SOCI
+// errmsg.h of MySQL and of MariaDB have different names for some of these.
+#include <errmsg.h>
 
-#include <soci/mysql/soci-mysql.h>
+#include "server_session.h"
 
 namespace ipcm::drivers {
 namespace {
 
-class MariadbSession final : public SociSession {
+int to_poll(int wanted) {
+  int events = 0;
+  if ((wanted & MYSQL_WAIT_READ) != 0) events |= POLLIN;
+  if ((wanted & MYSQL_WAIT_WRITE) != 0) events |= POLLOUT;
+  if ((wanted & MYSQL_WAIT_EXCEPT) != 0) events |= POLLPRI;
+  return events;
+}
+
+int from_poll(int events) {
+  int happened = 0;
+  if ((events & (POLLIN | POLLHUP | POLLERR)) != 0) happened |= MYSQL_WAIT_READ;
+  if ((events & (POLLOUT | POLLHUP | POLLERR)) != 0) happened |= MYSQL_WAIT_WRITE;
+  if ((events & POLLPRI) != 0) happened |= MYSQL_WAIT_EXCEPT;
+  return happened;
+}
+
+struct EndConnection {
+  void operator()(MYSQL* connection) const {
+    // Or the goodbye of a connection that is stuck would wait for the server.
+    if (const auto fd = static_cast<int>(mysql_get_socket(connection)); fd >= 0) (void)::shutdown(fd, SHUT_RDWR);
+    mysql_close(connection);
+  }
+};
+using Connection = std::unique_ptr<MYSQL, EndConnection>;
+
+/// Goes on with what the client library has begun; `more` is its ..._cont call. `wanted`: what it waits for,
+/// 0 once it has finished. false: the deadline came first.
+template <class Continue>
+bool finish(MYSQL* connection, int& wanted, Clock::time_point deadline, Continue&& more) {
+  while (wanted != 0) {
+    auto until = deadline;
+    const bool has_own = (wanted & MYSQL_WAIT_TIMEOUT) != 0;
+    if (has_own)
+      until = std::min(until, Clock::now() + std::chrono::milliseconds(mysql_get_timeout_value_ms(connection)));
+    const int events = wait_for_socket(static_cast<int>(mysql_get_socket(connection)),
+                                       static_cast<short>(to_poll(wanted)), until);
+    if (events == 0 && Clock::now() >= deadline) return false;
+    wanted = more(events > 0 ? from_poll(events) : events < 0 ? MYSQL_WAIT_READ : MYSQL_WAIT_TIMEOUT);
+  }
+  return true;
+}
+
+class MariadbSession final : public ServerSession {
  public:
-  explicit MariadbSession(const std::string& parameters) : SociSession(soci::mysql, parameters) {
+  explicit MariadbSession(Connection connection) : connection_(std::move(connection)) {
     (void)::fcntl(socket(), F_SETFD, FD_CLOEXEC);  // the client library does not see to it
   }
+  ~MariadbSession() override { free_rows(); }
+  MariadbSession(const MariadbSession&) = delete;
+  MariadbSession& operator=(const MariadbSession&) = delete;
   [[nodiscard]] int socket() const noexcept override {
-    return static_cast<int>(mysql_get_socket(connection()));
+    return static_cast<int>(mysql_get_socket(connection_.get()));
   }
+  std::vector<std::string> take_notifications(Failure&) noexcept override { return {}; }
 
  private:
-  [[nodiscard]] MYSQL* connection() const {
-    auto& session = const_cast<soci::session&>(soci_);
-    return static_cast<soci::mysql_session_backend*>(session.get_backend())->conn_;
+  enum class Stage { idle, asking, reading, answered };
+
+  Failure send(const std::string& statement, const Values& given) override {
+    text_.clear();
+    replace_parameters(statement, text_, [&](std::size_t number) { put(given.at(number)); });
+    failed_ = 0;
+    stage_ = Stage::asking;
+    wanted_ = mysql_real_query_start(&failed_, connection_.get(), text_.data(), text_.size());
+    return {};
   }
-  [[nodiscard]] Failure::Kind kind_of(const soci::soci_error& error) const noexcept override {
+
+  /// A value as it stands in a statement.
+  void put(const Value& value) {
+    if (std::holds_alternative<std::monostate>(value)) {
+      text_.append("NULL");
+    } else if (const auto* integer = std::get_if<std::int64_t>(&value)) {
+      text_.append(text_of(*integer));
+    } else if (const auto* real = std::get_if<double>(&value)) {
+      text_.append(text_of(*real));
+    } else {
+      const auto* blob = std::get_if<Blob>(&value);
+      const std::string& bytes = blob != nullptr ? blob->bytes : std::get<std::string>(value);
+      const std::size_t at = text_.size();
+      text_.resize(at + 2 * bytes.size() + 3);
+      text_[at] = '\'';
+      const auto length = mysql_real_escape_string(connection_.get(), text_.data() + at + 1, bytes.data(),
+                                                   static_cast<unsigned long>(bytes.size()));
+      text_.resize(at + 1 + length);
+      text_.push_back('\'');
+    }
+  }
+
+  Step await(Clock::time_point deadline) override {
+    MYSQL* const connection = connection_.get();
+    if (stage_ == Stage::asking) {
+      if (!finish(connection, wanted_, deadline,
+                  [&](int events) { return mysql_real_query_cont(&failed_, connection, events); }))
+        return Step::late;
+      stage_ = Stage::answered;
+      if (failed_ == 0 && mysql_field_count(connection) > 0) {
+        stage_ = Stage::reading;
+        wanted_ = mysql_store_result_start(&rows_, connection);
+      }
+    }
+    if (stage_ == Stage::reading) {
+      if (!finish(connection, wanted_, deadline,
+                  [&](int events) { return mysql_store_result_cont(&rows_, connection, events); }))
+        return Step::late;
+      stage_ = Stage::answered;
+      if (rows_ == nullptr) failed_ = 1;
+    }
+    return Step::done;
+  }
+
+  Result take(const std::vector<Column>& columns) override {
+    Result result;
+    stage_ = Stage::idle;
+    if (failed_ != 0) {
+      result.failure = {kind_of(mysql_errno(connection_.get())), in_one_line(mysql_error(connection_.get()))};
+    } else if (rows_ == nullptr) {
+      result.affected = static_cast<std::int64_t>(mysql_affected_rows(connection_.get()));
+    } else if (!columns.empty()) {
+      const auto count = std::min<std::size_t>(columns.size(), mysql_num_fields(rows_));
+      while (const MYSQL_ROW row = mysql_fetch_row(rows_)) {
+        const unsigned long* const lengths = mysql_fetch_lengths(rows_);
+        Values& values = result.rows.emplace_back(columns.size());
+        for (std::size_t i = 0; i < count; ++i)
+          if (row[i] != nullptr) values[i] = value_of(std::string_view(row[i], lengths[i]), columns[i]);
+      }
+    }
+    free_rows();
+    return result;
+  }
+
+  void free_rows() noexcept {
+    if (rows_ != nullptr) mysql_free_result(rows_);
+    rows_ = nullptr;
+  }
+
+  [[nodiscard]] Failure::Kind kind_of(unsigned error) {
     constexpr unsigned kLockWait = 1205, kDeadlock = 1213, kDuplicate = 1062, kNoParent = 1452, kNull = 1048,
-                       kNoTable = 1146, kKilled = 1927, kShutdown = 1053;
-    const auto* ours = dynamic_cast<const soci::mysql_soci_error*>(&error);
-    switch (ours != nullptr ? ours->err_num_ : 0) {
+                       kNoTable = 1146, kNoColumn = 1054, kTooLong = 1406, kKilled = 1927, kShutdown = 1053,
+                       kStopped = 1317;
+    switch (error) {
       case kLockWait:
       case kDeadlock:
         return Failure::Kind::busy;
@@ -43,18 +171,33 @@ class MariadbSession final : public SociSession {
       case kNull:
         return Failure::Kind::conflict;
       case kNoTable:
+      case kNoColumn:
         return Failure::Kind::missing;
+      case kTooLong:
+        return Failure::Kind::too_long;
       case CR_CONNECTION_ERROR:
       case CR_CONN_HOST_ERROR:
       case CR_SERVER_GONE_ERROR:
       case CR_SERVER_LOST:
       case kKilled:
       case kShutdown:
+      case kStopped:
+        cut_ = true;
         return Failure::Kind::lost;
       default:
         return Failure::Kind::other;
     }
   }
+
+  [[nodiscard]] bool is_cut() const override { return cut_; }
+  void cut() noexcept override { cut_ = true; }
+
+  Connection connection_;
+  std::string text_;  // of the statement: the client library reads it until it is sent
+  MYSQL_RES* rows_ = nullptr;
+  Stage stage_ = Stage::idle;
+  int wanted_ = 0, failed_ = 0;
+  bool cut_ = false;
 };
 
 std::string trimmed(const std::string& text) {
@@ -93,25 +236,67 @@ void add_from_configuration(std::map<std::string, std::string>& parameters) {
   }
 }
 
+class Opening {
+ public:
+  explicit Opening(const std::map<std::string, std::string>& given) : parameters_(given) {
+    add_from_configuration(parameters_);
+  }
+  std::unique_ptr<database::Session> open(Clock::time_point deadline, Failure& failure) {
+    Connection connection(mysql_init(nullptr));
+    if (!connection) {
+      failure = {Failure::Kind::other, "no memory for a connection"};
+      return nullptr;
+    }
+    mysql_options(connection.get(), MYSQL_OPT_NONBLOCK, nullptr);
+    if (const char* charset = text("charset")) mysql_options(connection.get(), MYSQL_SET_CHARSET_NAME, charset);
+    if (text("sslca") != nullptr)
+      mysql_ssl_set(connection.get(), text("sslkey"), text("sslcert"), text("sslca"), nullptr, nullptr);
+    unsigned port = 0;
+    if (const char* given = text("port")) {
+      const std::string_view digits(given);
+      std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    }
+    MYSQL* done = nullptr;
+    int wanted = mysql_real_connect_start(&done, connection.get(), text("host"), text("user"), text("password"),
+                                          text("dbname"), port, text("unix_socket"), CLIENT_FOUND_ROWS);
+    if (!finish(connection.get(), wanted, deadline, [&](int events) {
+          return mysql_real_connect_cont(&done, connection.get(), events);
+        })) {
+      failure = {Failure::Kind::late, "the server has not answered in time"};
+      return nullptr;
+    }
+    if (done != nullptr) return std::make_unique<MariadbSession>(std::move(connection));
+    constexpr unsigned kNoDatabase = 1049;
+    const bool missing = mysql_errno(connection.get()) == kNoDatabase;
+    failure = {missing ? Failure::Kind::missing : Failure::Kind::lost,
+               in_one_line(mysql_error(connection.get()), parameters_["password"])};
+    return nullptr;
+  }
+
+ private:
+  /// Null where it is not given: then the client library has its own default.
+  [[nodiscard]] const char* text(const char* key) const {
+    const auto found = parameters_.find(key);
+    return found == parameters_.end() || found->second.empty() ? nullptr : found->second.c_str();
+  }
+  std::map<std::string, std::string> parameters_;
+};
+
 class MariadbDriver final : public database::Driver {
  public:
   [[nodiscard]] const char* name() const noexcept override { return "mariadb"; }
   [[nodiscard]] std::unique_ptr<database::Session> open(const std::map<std::string, std::string>& given,
+                                                        std::int64_t limit,
                                                         Failure& failure) const noexcept override {
-    std::string secret;
     // The client library ignores SIGPIPE for the whole process when it is first used: that is its user's to
     // decide.
     struct sigaction before {};
     (void)::sigaction(SIGPIPE, nullptr, &before);
     std::unique_ptr<database::Session> session;
     try {
-      std::map<std::string, std::string> parameters = given;
-      add_from_configuration(parameters);
-      if (const auto password = parameters.find("password"); password != parameters.end())
-        secret = password->second;
-      session = std::make_unique<MariadbSession>(quoted_parameters(parameters));
-    } catch (const std::exception&) {
-      failure = failure_to_open(secret);
+      session = Opening(given).open(Clock::now() + std::chrono::milliseconds(limit), failure);
+    } catch (const std::exception& error) {
+      failure = {Failure::Kind::other, error.what()};
     }
     (void)::sigaction(SIGPIPE, &before, nullptr);
     return session;

@@ -31,7 +31,6 @@ class SociSession : public database::Session {
   Failure begin() noexcept override;
   Failure commit() noexcept override;
   void rollback() noexcept override;
-  void be_patient(std::int64_t) noexcept override {}
   [[nodiscard]] int socket() const noexcept override { return -1; }
   std::vector<std::string> take_notifications(Failure&) noexcept override { return {}; }
 

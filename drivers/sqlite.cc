@@ -1,4 +1,4 @@
-// SQLite through SOCI. Parameters: file (a path), synchronous, patience (milliseconds, for a start).
+// SQLite through SOCI. Parameters: file (a path), synchronous.
 
 #include <algorithm>
 
@@ -12,7 +12,7 @@ namespace {
 class SqliteSession final : public SociSession {
  public:
   explicit SqliteSession(const std::string& parameters) : SociSession(soci::sqlite3, parameters) {}
-  void be_patient(std::int64_t milliseconds) noexcept override {
+  void be_patient(std::int64_t milliseconds, std::int64_t) noexcept override {
     sqlite_api::sqlite3_busy_timeout(backend().conn_,
                                      static_cast<int>(std::clamp<std::int64_t>(milliseconds, 0, 60'000)));
   }
@@ -33,13 +33,15 @@ class SqliteSession final : public SociSession {
         return Failure::Kind::busy;
       case SQLITE_CONSTRAINT:
         return Failure::Kind::conflict;
-      case SQLITE_CANTOPEN:
       case SQLITE_NOTADB:
+        return Failure::Kind::missing;
+      case SQLITE_CANTOPEN:
       case SQLITE_IOERR:
         return Failure::Kind::lost;
       default:
-        return words_of(error).find("no such table") != std::string::npos ? Failure::Kind::missing
-                                                                          : Failure::Kind::other;
+        for (const char* words : {"no such table", "no such column", "has no column"})
+          if (words_of(error).find(words) != std::string::npos) return Failure::Kind::missing;
+        return Failure::Kind::other;
     }
   }
 };
@@ -48,6 +50,7 @@ class SqliteDriver final : public database::Driver {
  public:
   [[nodiscard]] const char* name() const noexcept override { return "sqlite"; }
   [[nodiscard]] std::unique_ptr<database::Session> open(const std::map<std::string, std::string>& parameters,
+                                                        std::int64_t limit,
                                                         Failure& failure) const noexcept override {
     try {
       const std::string& file = parameters.at("file");
@@ -58,8 +61,7 @@ class SqliteDriver final : public database::Driver {
         return nullptr;
       }
       auto session = std::make_unique<SqliteSession>(plain ? file : "dbname=\"" + file + "\"");
-      if (const auto patience = parameters.find("patience"); patience != parameters.end())
-        session->be_patient(std::stoll(patience->second));
+      session->be_patient(limit, limit);
       if (const auto synchronous = parameters.find("synchronous"); synchronous != parameters.end()) {
         const Result set = session->run("PRAGMA synchronous = " + synchronous->second, {}, {});
         if (set.failure) {

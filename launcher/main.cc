@@ -9,6 +9,7 @@
 #include "options.h"
 #include "os/signals.h"
 #include "os/standard_streams.h"
+#include "os/time_limit.h"
 #include "report.h"
 
 namespace {
@@ -42,6 +43,10 @@ int main(int argc, char** argv) {
   const auto options = ipcm::launcher::read_options(argc, argv, status);
   if (!options) return status;
   try {
+    // `run` and `session` do many things one after the other, each with the limit; the others do one.
+    const bool lasts = options->command == "run" || options->command == "session";
+    const ipcm::os::TimeLimit limit(ipcm::os::Deadline::limit(lasts ? ipcm::kNoLimit
+                                                                    : options->limit(ipcm::kNoLimit)));
     for (const auto& [name, command] : kCommands)
       if (options->command == name) status = command(*options);
     ipcm::launcher::flush_output();

@@ -1,6 +1,7 @@
 // ipcm request, send, broadcast: talk to who is on a bus.
 
 #include "commands/commands.h"
+#include "os/time_limit.h"
 #include "report.h"
 #include "service/requests.h"
 
@@ -27,10 +28,10 @@ int request(const Options& options) {
     member = visit(options, Visit::with_mailbox);
   }
   service::Requests requests(std::move(member));
+  auto deadline = os::TimeLimit::current();  // joining has used some of the first one's time
   for (const Content& content : contents) {
-    const Response response =
-        requests.ask(options.name, content, os::Deadline::limit(options.limit(kNoLimit)));
-    print_answer(response);
+    print_answer(requests.ask(options.name, content, deadline));
+    deadline = os::Deadline::limit(options.limit(kNoLimit));
   }
   return number(Status::done);
 }

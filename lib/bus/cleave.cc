@@ -40,7 +40,7 @@ class Keeper {
   }
 
   void keep() {
-    while (!told_ && !member_.transport().is_orphaned()) {
+    while (!told_ && member_.ended().empty() && !member_.transport().is_orphaned()) {
       loop_->run_until([this] { return told_ || member_.peer_changes() != seen_; }, os::Deadline::never());
       seen_ = member_.peer_changes();
       const bool now = !member_.transport().peers().empty();

@@ -4,6 +4,7 @@
 
 #include "bus/member.h"
 #include "ipcm/error.h"
+#include "os/time_limit.h"
 #include "wire/conversation.h"
 
 namespace ipcm {
@@ -82,12 +83,16 @@ std::vector<Message> Client::get_messages() {
 
 std::vector<Message> Client::wait_for_messages(Duration limit) {
   member().expect_usable();
+  const auto deadline = os::Deadline::limit(limit);
+  const os::TimeLimit scope(deadline);
   member().send_batch();
   member().finish_taken();
   member().drain();  // what was put back wakes nobody
   if (!member().has_messages()) {
-    member().loop().run_until([&] { return member().has_messages(); }, os::Deadline::limit(limit));
+    member().loop().run_until([&] { return member().has_messages() || !member().ended().empty(); },
+                              deadline);
     member().drain();
+    if (!member().has_messages()) member().expect_bus();
   }
   return member().take();
 }

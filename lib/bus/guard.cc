@@ -6,6 +6,7 @@
 #include "ipcm/error.h"
 #include "os/descriptor.h"
 #include "os/directory.h"
+#include "os/time_limit.h"
 #include "transport/directory/route_info.h"
 #include "transport/protocols.h"
 
@@ -30,6 +31,7 @@ const transport::Protocol& first_viable(const std::vector<std::string>& wanted) 
 bool Guard::State::acts_here() const { return !down && born_in == os::generation(); }
 
 std::vector<bus::Stayed> Guard::State::take_down(const std::vector<os::Child*>& children) {
+  const os::TimeLimit limit(os::Deadline::limit(options.patience));
   down = true;
   auto left = bus::take_down(info, options, children);
   if (options.do_sanity_check) discrepancies = bus::sanity_check(info);

@@ -8,6 +8,7 @@
 #include "os/descriptor.h"
 #include "os/memory.h"
 #include "os/random.h"
+#include "os/time_limit.h"
 #include "transport/protocols.h"
 #include "wire/conversation.h"
 
@@ -143,8 +144,8 @@ void Member::await_taken(const std::string& to, std::size_t messages) {
   bool taken = false;
   try {
     // While we wait we also read, or two who send each other much would wait for ever.
-    taken =
-        loop_->run_until([&] { return transport_->queued_bytes(to) == 0; }, os::Deadline::after(kSendTime));
+    taken = loop_->run_until([&] { return transport_->queued_bytes(to) == 0 || !ended_.empty(); },
+                             os::limited(kSendTime));
     if (!taken) transport_->abandon(to);
   } catch (...) {
     awaited_.erase(self);
@@ -155,8 +156,10 @@ void Member::await_taken(const std::string& to, std::size_t messages) {
   if (has_messages()) loop_->nudge();  // who waits for fd() would not learn of what was read meanwhile
   if (!taken)
     throw Timeout(subject(to, messages) +
-                  "was not taken within 60 s: the receiver does not read; the connection was closed");
+                  "was not taken in time (60 s, or the caller's limit): the receiver does not read, or the "
+                  "bus is locked or can't be reached; it was given up");
   if (handed.lost) throw not_taken_whole(handed);
+  expect_bus();
   for (HandedOver& other : handed_over_)
     if (other.batch.peer == to && other.sent == Sent::queued && !other.lost) other.sent = Sent::done;
 }
@@ -332,18 +335,21 @@ bool Member::await_change(Condition&& condition, os::Deadline deadline) {
   for (;;) {
     const std::uint64_t seen = peer_changes_;
     if (condition()) return true;
+    expect_bus();
     if (!loop_->run_until([&] { return peer_changes_ != seen; }, deadline)) return condition();
   }
 }
 
 bool Member::await_active(const std::string& peer, os::Deadline deadline) {
   expect_usable();
+  const os::TimeLimit limit(deadline);
   return await_change([&] { return transport_->look(peer).state == transport::PeerFacts::State::active; },
                       deadline);
 }
 
 bool Member::await_gone(const std::string& peer, os::Deadline deadline) {
   expect_usable();
+  const os::TimeLimit limit(deadline);
   return await_change(
       [&] {
         const auto state = transport_->look(peer).state;

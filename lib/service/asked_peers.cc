@@ -39,7 +39,16 @@ void Requests::note_lost(const std::string& peer, std::uint64_t link) {
 }
 
 transport::Transport::Identified Requests::identify(const std::string& peer) {
-  auto found = member_.transport().identify(peer);
+  transport::Transport::Identified found;
+  // A bus that can't be read just now tells nothing: what waits goes on waiting, within its limit.
+  found.facts.state = transport::PeerFacts::State::present;
+  try {
+    found = member_.transport().identify(peer);
+  } catch (const BusError&) {
+    return found;
+  } catch (const Timeout&) {
+    return found;
+  }
   // A look at a store is no single moment: it may find the row of one who was there, and no lock any more,
   // where that one suspended or was followed by another in between. The next look begins after that.
   if (found.facts.state == transport::PeerFacts::State::dead && member_.protocol().keeps_messages())

@@ -6,6 +6,7 @@
 #include "launch/launch.h"
 #include "os/descriptor.h"
 #include "os/identity.h"
+#include "os/time_limit.h"
 #include "service/requests.h"
 #include "service/start.h"
 
@@ -207,6 +208,7 @@ void check_bus_options(const std::string& name, const ServiceOptions& options) {
 
 Handle ipcm_service_begin(const std::string& name, const ServiceOptions& options) {
   check_bus_options(name, options);
+  const os::TimeLimit limit(os::Deadline::limit(options.timeout));  // of joining, too
   auto state = std::make_shared<Handle::State>();
   state->name = name;
   if (options.ipcm_info) {

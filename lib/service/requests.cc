@@ -5,6 +5,7 @@
 
 #include "os/process.h"
 #include "os/random.h"
+#include "os/time_limit.h"
 #include "wire/conversation.h"
 
 namespace ipcm::service {
@@ -297,6 +298,7 @@ void Requests::expect_open() const {
 
 Response Requests::await(const std::string& id, os::Deadline deadline) {
   member_.expect_usable();
+  const os::TimeLimit limit(deadline);
   auto awaited = open(id);
   const std::string peer = awaited->second.peer;
   std::uint64_t seen = changes_;
@@ -316,6 +318,7 @@ Response Requests::await(const std::string& id, os::Deadline deadline) {
 }
 
 Response Requests::ask(const std::string& peer, const Content& payload, os::Deadline deadline) {
+  const os::TimeLimit limit(deadline);
   member_.send_batch();  // before there is a request that would stay open
   const std::string id = send(peer, payload, {});
   try {
@@ -334,6 +337,7 @@ bool Requests::have_pending() const {
 
 void Requests::await_all(os::Deadline deadline) {
   member_.expect_usable();
+  const os::TimeLimit limit(deadline);
   const bool all = wait([&] { return !have_pending(); }, deadline);
   if (have_pending() || !due_.empty()) expect_open();
   if (all) return;

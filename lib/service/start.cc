@@ -6,7 +6,9 @@
 #include "handoff/handoff.h"
 #include "launch/boot_binary.h"
 #include "launch/warm_boots.h"
+#include "os/directory.h"
 #include "os/process.h"
+#include "service/credentials.h"
 #include "service/serve.h"
 #include "service/setup.h"
 #include "transport/directory/disk_name.h"
@@ -28,6 +30,7 @@ void check(const std::string& name, const ServiceOptions& options, const BusInfo
   if (transport::find_protocol(info.protocol).within_one_process())
     throw UsageError(who + "it would be a process of its own, and a bus of protocol " + info.protocol +
                      " lives inside one process; use another protocol");
+  transport::find_protocol(info.protocol).check_route(info.route);
   transport::check_peer_name(name);
   if (options.exec && options.class_name.empty())
     throw UsageError(
@@ -98,8 +101,8 @@ std::vector<Pid> watched_pids(const ServiceOptions& options) {
 }
 
 /// What does not depend on which service it becomes.
-launch::Request plan_process(const std::string& name, const ServiceOptions& options,
-                             const Credentials& credentials, const Setup* starter) {
+launch::Request plan_process(const std::string& name, const ServiceOptions& options, const BusInfo& info,
+                             const Setup* starter) {
   const std::vector<Pid> watched = watched_pids(options);
   launch::Request request;
   request.name = name;
@@ -114,9 +117,15 @@ launch::Request plan_process(const std::string& name, const ServiceOptions& opti
   request.program = launch::find_boot_binary(name, options.exec->path);
   request.args = options.exec->args;
   request.env = options.exec->env;
-  // Never among the parameters, which may be seen in the process list.
-  if (!credentials.user.empty()) request.env.emplace("IPCM_DB_USER", credentials.user);
-  if (!credentials.password.empty()) request.env.emplace("IPCM_DB_PASSWORD", credentials.password);
+  // Never among the parameters, which may be seen in the process list. A service whose bus needs none gets
+  // none of what stands in our own environment.
+  const bool needed = needs_credentials(info);
+  const auto set = [&](const char* variable, const std::string& value) {
+    if (needed && !value.empty()) request.env.emplace(variable, value);
+    if (!needed && os::environment(variable)) request.env.emplace(variable, "");
+  };
+  set("IPCM_DB_USER", info.credentials.user);
+  set("IPCM_DB_PASSWORD", info.credentials.password);
   request.directory = options.exec->directory;
   request.warm = options.exec->warm;
   return request;
@@ -127,7 +136,7 @@ launch::Request plan_process(const std::string& name, const ServiceOptions& opti
 launch::Request plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info,
                            const Setup* starter) {
   check(name, options, info);
-  launch::Request request = plan_process(name, options, info.credentials, starter);
+  launch::Request request = plan_process(name, options, info, starter);
   const std::vector<Pid> watched = watched_pids(options);
   if (options.exec) {
     request.secret = options.secret;
@@ -152,6 +161,7 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
       setup->name = name;
       setup->class_name = options.class_name;
       setup->info = info;
+      take_credentials(setup->info);
       setup->watch_pids = watched;
       setup->leash = std::move(side.leash);
       setup->original = std::move(side.original);
@@ -181,10 +191,12 @@ namespace ipcm {
 void ipcm_warm_up(const ServiceOptions& options) {
   if (!options.exec || !options.exec->warm)
     throw UsageError("there is no pool to fill: give options.exec a WarmPool (exec.warm)");
-  const Credentials& credentials =
-      options.ipcm_info ? options.ipcm_info->credentials : options.bus.credentials;
+  BusInfo info;
+  info.protocol = options.bus.protocols.empty() ? "ConnectionUnix" : options.bus.protocols.front();
+  info.credentials = options.bus.credentials;
+  if (options.ipcm_info) info = *options.ipcm_info;
   const std::string name = options.class_name.empty() ? "(waiting)" : options.class_name;
-  options.exec->warm.boots()->fill(service::plan_process(name, options, credentials, nullptr));
+  options.exec->warm.boots()->fill(service::plan_process(name, options, info, nullptr));
 }
 
 }  // namespace ipcm

@@ -218,6 +218,11 @@ class Protocol {
   [[nodiscard]] virtual bool keeps_messages() const = 0;
   /// The driver module that it loads (transport/database/drivers.h); null: none.
   [[nodiscard]] virtual const char* driver() const { return nullptr; }
+  /// Whether whoever joins has to say who it is on a server (Credentials).
+  [[nodiscard]] virtual bool has_credentials() const { return false; }
+  /// Throws BusError for a route that can't be one of this protocol, or that holds a password; the error does
+  /// not repeat it.
+  virtual void check_route(const std::string& /*route*/) const {}
   /// Whether it lives inside one process only.
   [[nodiscard]] virtual bool within_one_process() const { return false; }
   /// Makes the route, or takes the one that options.route names, and returns it.

@@ -25,7 +25,7 @@ namespace {
 class Foreign {
  public:
   explicit Foreign(const std::string& file)
-      : session_(database::load_driver("sqlite"), {{"file", file}, {"patience", "10000"}}, failure_) {
+      : session_(database::load_driver("sqlite"), {{"file", file}}, os::Deadline::after(kHang), failure_) {
     REQUIRE_MESSAGE(session_, failure_.text);
   }
   std::vector<Values> run(const std::string& statement, const Values& given = {},

@@ -10,6 +10,7 @@
 #include "bus/member.h"
 #include "contract.h"
 #include "os/directory.h"
+#include "os/time_limit.h"
 #include "transport/directory/companion.h"
 #include "transport/json_file/document.h"
 #include "transport/json_file/json_file.h"
@@ -295,6 +296,47 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(other.wait() == ExitStatus::exited(0));
   CHECK(visitor.look("a").state == transport::PeerFacts::State::active);
   CHECK(visitor.peers() == Strings{"a"});
+}
+
+TEST_CASE_FIXTURE(Tidy, "G8: while somebody keeps the file locked, a limit holds, and a message waits") {
+  const Guard guard = spawn();
+  const std::string route = guard.info().route;
+  Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
+  Forked other([&](Lines& test) {
+    const os::UniqueFd file(::open(route.c_str(), O_RDWR | O_CLOEXEC));
+    (void)::flock(file.get(), LOCK_EX);
+    test.say("locked");
+    test.hear();
+    return 0;
+  });
+  CHECK(other.hear() == "locked");
+  const auto start = os::Clock::now();
+  {
+    const os::TimeLimit limit(os::Deadline::after(200ms));
+    CHECK_THROWS_AS((void)ipcm_connect("c", guard.info()), Timeout);
+    CHECK_THROWS_AS((void)a.peers(), Timeout);
+    CHECK_THROWS_AS((void)a.send_message("b", 1), Timeout);
+  }
+  CHECK(a.wait_for_messages(100ms).empty());
+  CHECK_THROWS_AS((void)a.peer_active("b", 100ms), Timeout);
+  CHECK(os::Clock::now() - start < transport::JsonFile::kPatience);
+  // One that queues instead of waiting, as a service does, goes on, and the message goes out later.
+  transport::JoinRequest request;
+  request.info = guard.info();
+  request.name = "d";
+  request.anonymous = true;
+  other.say("let go");
+  CHECK(other.wait() == ExitStatus::exited(0));
+  bus::Member d(request, std::make_shared<Loop>(), bus::Member::Sending::queues);
+  {
+    const os::UniqueFd file(::open(route.c_str(), O_RDWR | O_CLOEXEC));
+    REQUIRE(::flock(file.get(), LOCK_EX) == 0);
+    d.send("b", Content(2));
+    d.send("b", Content(3));
+    CHECK(d.transport().queued_messages() == 2);
+  }
+  CHECK(d.loop().run_until([&] { return d.transport().queued_messages() == 0; }, os::Deadline::after(kHang)));
+  CHECK(collect_contents(b, 2) == Strings{"2", "3"});
 }
 
 TEST_CASE_FIXTURE(Tidy, "F5: one that does not read is bounded, and has room again once it has") {

@@ -15,6 +15,10 @@ using transport::PeerFacts;
 using Kind = Failure::Kind;
 
 constexpr std::chrono::milliseconds kLongestRetry{50};
+/// The same sentence is told once in this time.
+constexpr std::chrono::seconds kQuietTime{60};
+/// How long a call waits for a connection that was cut.
+constexpr std::chrono::milliseconds kConnectionTime{10'000}, kLeaveTime{1'000};
 
 }  // namespace
 
@@ -29,8 +33,13 @@ DatabaseTransport::DatabaseTransport(const transport::JoinRequest& request, Loop
       outbox_(*store_, place_, links_, request_, receiver_,
               {.watch_rows = [this] { presence_.watch_rows(); },
                .try_again_later = [this] { try_again_later(); },
-               .bus_is_gone = [this](const std::string& why) { note_break(why); }}),
-      presence_(*store_, loop_, receiver_, links_, place_.id(), [this] { on_news(); }) {
+               .bus_is_gone = [this](const StoreError& error) { (void)note_break(error); }}),
+      presence_(*store_, loop_, receiver_, links_, place_.id(), [this] { on_news(); }),
+      connection_(*store_, place_, loop_,
+                  {.is_back = [this] { come_back(); },
+                   .has_ended = [this](const std::string& why) { note_end(why); },
+                   .tell = [this](const std::string& sentence) { tell(sentence); },
+                   .has_place = [this] { return joined_; }}) {
   const Patience patience(*store_);
   // What leads nowhere shows now, not with the first message.
   (void)store_->row(place_.id());
@@ -49,9 +58,10 @@ DatabaseTransport::~DatabaseTransport() {
 // ---- in the loop
 
 void DatabaseTransport::on_news() {
-  if (!store_->is_ours() || broken_) return;
+  if (!store_->is_ours() || !connection_.is_up()) return;
   try {
     outbox_.flush();
+    if (!connection_.is_up()) return;
     if (joined_ && inbox_.receives()) {
       inbox_.remove_finished();
       if (inbox_.take_in(false)) soon_ = loop_.at(os::Clock::now(), [this] { on_news(); });
@@ -59,7 +69,7 @@ void DatabaseTransport::on_news() {
     presence_.look_again();
     if (!retry_) retry_in_ = std::chrono::milliseconds(1);
   } catch (const StoreError& error) {
-    if (!cope_with(error)) receiver_.dropped(error.what());
+    if (!cope_with(error)) tell(error.what());
   }
 }
 
@@ -72,37 +82,69 @@ void DatabaseTransport::try_again_later() {
   retry_in_ = std::min(retry_in_ * 2, kLongestRetry);
 }
 
-/// The bus is gone: everybody on it, too.
-void DatabaseTransport::note_break(const std::string& why) {
-  if (std::exchange(broken_, true)) return;
+void DatabaseTransport::note_end(const std::string& why) {
+  outbox_.give_up(why);
   for (const std::string& peer : links_.close_all()) receiver_.link_lost(peer);
+  receiver_.bus_ended(why);
   if (presence_.watches_all()) receiver_.peers_changed();
-  if (joined_) receiver_.dropped(why);
 }
 
-bool DatabaseTransport::cope_with(const StoreError& error) {
-  if (error.kind() == Kind::busy)
-    try_again_later();
-  else if (error.bus_is_gone())
-    note_break(error.what());
+void DatabaseTransport::come_back() {
+  presence_.look_at_all();
+  soon_ = loop_.at(os::Clock::now(), [this] { on_news(); });
+}
+
+bool DatabaseTransport::note_break(const StoreError& error) {
+  if (error.bus_is_gone())
+    connection_.end(error.what());
+  else if (error.is_cut())
+    connection_.note_cut(error.what());
   else
     return false;
   return true;
+}
+
+bool DatabaseTransport::cope_with(const StoreError& error) {
+  if (!error.is_passing()) return note_break(error);
+  try_again_later();
+  return true;
+}
+
+void DatabaseTransport::expect_connection() {
+  if (!connection_.is_up()) connection_.await_up(kConnectionTime);
+  if (!connection_.is_up()) throw StoreError(Kind::lost, connection_.why());
+}
+
+void DatabaseTransport::tell(const std::string& sentence) {
+  const auto now = os::Clock::now();
+  if (sentence == told_ && now - told_at_ < kQuietTime) {
+    ++not_told_;
+    return;
+  }
+  std::string words = sentence;
+  if (const auto more = std::exchange(not_told_, 0); more > 0)
+    words += " (what was told before this came " + std::to_string(more) + " times more)";
+  told_ = sentence;
+  told_at_ = now;
+  receiver_.dropped(words);
 }
 
 // ---- messages
 
 transport::Transport::Sent DatabaseTransport::send(const Message& message, std::string& why) {
   auto out = outbox_.prepare(message);
-  if (broken_ || !store_->is_there()) {
-    why = "the bus at " + store_->where() + " is gone";
+  if (connection_.has_ended() || !store_->is_there()) {
+    why = connection_.has_ended() ? connection_.why() : "the bus at " + store_->where() + " is gone";
     return Sent::gone;
   }
+  if (!connection_.is_up()) return outbox_.queue(std::move(out), why);  // come_back() sends it
   return outbox_.send(std::move(out), why);
 }
 
 void DatabaseTransport::drain() {
-  if (!store_->is_ours() || broken_) return;
+  if (!store_->is_ours()) return;
+  connection_.await_up(std::chrono::milliseconds(0));
+  if (!connection_.is_up()) return;
   if (!keeps_put_back_)
     for (const Message& message : std::exchange(kept_, {})) receiver_.received(message);
   if (!joined_) return;
@@ -122,7 +164,7 @@ void DatabaseTransport::receive(bool on) {
 }
 
 void DatabaseTransport::acknowledge(const std::vector<std::string>& ids) {
-  if (!inbox_.note_finished(ids) || !joined_ || broken_ || !store_->is_ours()) return;
+  if (!inbox_.note_finished(ids) || !joined_ || !connection_.is_up() || !store_->is_ours()) return;
   try {
     inbox_.remove_finished();
   } catch (const StoreError& error) {
@@ -135,55 +177,66 @@ void DatabaseTransport::requeue(const std::vector<Message>& messages) {
     kept_.insert(kept_.end(), messages.begin(), messages.end());
     return;
   }
+  expect_connection();
   const Patience patience(*store_);
-  inbox_.put_back(messages);
+  within_limit([&] { inbox_.put_back(messages); });
 }
 
 // ---- peers
 
 std::vector<std::string> DatabaseTransport::peers() {
-  std::vector<std::string> names;
-  if (broken_) return names;
-  try {
-    for (PeerRow& row : presence_.list())
-      if (row.id != place_.id() || !joined_) names.push_back(std::move(row.name));
-  } catch (const StoreError& error) {
-    if (!error.bus_is_gone()) throw;
-    note_break(error.what());
-  }
-  return names;
+  return within_limit([&] {
+    expect_connection();
+    std::vector<std::string> names;
+    try {
+      for (PeerRow& row : presence_.list())
+        if (row.id != place_.id() || !joined_) names.push_back(std::move(row.name));
+    } catch (const StoreError& error) {
+      // Whoever follows the peers is told to look again, once it works.
+      presence_.look_at_all();
+      (void)cope_with(error);
+      throw;
+    }
+    return names;
+  });
+}
+
+template <class Ask>
+auto DatabaseTransport::ask_about_peer(Ask&& ask) {
+  using Answer = decltype(ask());
+  if (connection_.has_ended()) return Answer{};
+  return within_limit([&] {
+    if (!connection_.is_up()) connection_.await_up(std::chrono::milliseconds(0));  // one attempt
+    if (!connection_.is_up()) throw StoreError(Kind::lost, connection_.why());
+    try {
+      return ask();
+    } catch (const StoreError& error) {
+      (void)cope_with(error);
+      if (connection_.has_ended()) return Answer{};
+      throw;
+    }
+  });
 }
 
 PeerFacts DatabaseTransport::look(const std::string& peer) {
-  if (broken_) return {};
-  try {
-    return presence_.look(peer);
-  } catch (const StoreError& error) {
-    if (!error.bus_is_gone()) throw;
-    note_break(error.what());
-    return {};
-  }
+  return ask_about_peer([&] { return presence_.look(peer); });
 }
 
 transport::Transport::Identified DatabaseTransport::identify(const std::string& peer) {
-  if (broken_) return {};
-  try {
-    return presence_.identify(peer);
-  } catch (const StoreError& error) {
-    if (!error.bus_is_gone()) throw;
-    note_break(error.what());
-    return {};
-  }
+  return ask_about_peer([&] { return presence_.identify(peer); });
 }
 
 void DatabaseTransport::watch_peers() {
-  if (!broken_) presence_.watch_all();
+  if (!connection_.is_up()) expect_connection();
+  presence_.watch_all();
 }
 
 std::map<std::string, Statistics> DatabaseTransport::all_statistics() {
+  expect_connection();
   std::map<std::string, Statistics> all;
   const Patience patience(*store_);
-  for (const PeerRow& row : store_->rows(nullptr)) {
+  const auto rows = within_limit([&] { return store_->rows(nullptr); });
+  for (const PeerRow& row : rows) {
     if (!row.stats) continue;
     try {
       Statistics counted = transport::read_statistics(request_.serializer->read_value(*row.stats));
@@ -199,7 +252,7 @@ std::map<std::string, Statistics> DatabaseTransport::all_statistics() {
 
 void DatabaseTransport::leave_counts(const Statistics& statistics) {
   try {
-    const Patience patience(*store_);
+    const LastPatience patience(*store_);
     place_.leave_counts(statistics);
   } catch (const Error&) {
     // As in leave().
@@ -207,7 +260,7 @@ void DatabaseTransport::leave_counts(const Statistics& statistics) {
 }
 
 void DatabaseTransport::leave_place(const Statistics& statistics) {
-  const Patience patience(*store_);
+  const LastPatience patience(*store_);
   soon_.stop();
   std::int64_t unread = 0;
   place_.leave(statistics, [&] {
@@ -221,26 +274,30 @@ void DatabaseTransport::leave_place(const Statistics& statistics) {
 
 void DatabaseTransport::leave(const Statistics& statistics) {
   const bool counted = !statistics.sent.empty() || !statistics.read.empty();
-  if (request_.anonymous && counted && !broken_ && store_->is_ours() && store_->is_there())
+  if (request_.anonymous && counted && connection_.is_up() && store_->is_ours() && store_->is_there())
     leave_counts(statistics);
   if (!joined_ || !store_->is_ours()) return;
+  if (!connection_.is_up()) connection_.await_up(kLeaveTime);  // a row that stays would be taken for us
   joined_ = false;
   try {
-    if (!broken_ && store_->is_there()) leave_place(statistics);
-  } catch (const Error&) {
+    if (connection_.is_up() && store_->is_there()) leave_place(statistics);
+  } catch (const StoreError& error) {
     // The bus is being removed, or its server is gone: leaving matters more.
+    (void)note_break(error);
+  } catch (const Error&) {
   }
-  store_->drop_name();
+  if (connection_.is_up()) store_->drop_name();
   close();
 }
 
 void DatabaseTransport::suspend(const Statistics& statistics, std::optional<double> expires) {
   if (!joined_) throw UsageError("'" + request_.name + "' can't suspend: it has no place on the bus");
+  expect_connection();
   {
     const Patience patience(*store_);
     joined_ = false;
     soon_.stop();
-    place_.suspend(statistics, expires, [&] { inbox_.remove_finished(); });
+    within_limit([&] { place_.suspend(statistics, expires, [&] { inbox_.remove_finished(); }); });
   }
   close();
 }
@@ -248,14 +305,16 @@ void DatabaseTransport::suspend(const Statistics& statistics, std::optional<doub
 void DatabaseTransport::close() {
   soon_.stop();
   retry_.stop();
+  connection_.stop();
   (void)links_.close_all();
   presence_.stop();
 }
 
 bool DatabaseTransport::is_orphaned() {
-  if (broken_) return true;
+  // Only what a connection that works tells counts: a bus that can't be reached is not orphaned.
   try {
     if (!store_->is_there()) return true;
+    if (!connection_.is_up()) return false;
     const transport::OwnerFacts owner = store_->owner();
     return owner.exists && !owner.held;
   } catch (const StoreError& error) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "transport/database/connection.h"
 #include "transport/database/inbox.h"
 #include "transport/database/links.h"
 #include "transport/database/outbox.h"
@@ -52,9 +53,20 @@ class DatabaseTransport final : public transport::Transport {
  private:
   void on_news();
   void try_again_later();
-  void note_break(const std::string& why);
-  /// Whether this can be lived with: a lock that will be given back, or the end of the bus, which is noted.
+  /// The bus is gone: everybody on it, too.
+  void note_end(const std::string& why);
+  void come_back();
+  /// The connection is not what it was: whether it was cut, or the bus is gone.
+  bool note_break(const StoreError& error);
+  /// Whether this can be lived with: a lock that will be given back, or a break, which is noted.
   bool cope_with(const StoreError& error);
+  /// For a call whose answer somebody waits for. Throws StoreError where there is no connection.
+  void expect_connection();
+  /// Calls `ask`, which looks at a peer. One that has left, once the bus has ended.
+  template <class Ask>
+  [[nodiscard]] auto ask_about_peer(Ask&& ask);
+  /// Tells a sentence, but not the same one again and again.
+  void tell(const std::string& sentence);
   void leave_counts(const Statistics& statistics);
   void leave_place(const Statistics& statistics);
   void close();
@@ -68,13 +80,16 @@ class DatabaseTransport final : public transport::Transport {
   Inbox inbox_;
   Outbox outbox_;
   Presence presence_;
+  Connection connection_;
   bool joined_ = false;
   bool keeps_put_back_ = false;
-  bool broken_ = false;
   Statistics past_;
   std::vector<Message> kept_;  // put back by an anonymous member, which has no rows
   Watch soon_, retry_;
   std::chrono::milliseconds retry_in_{1};
+  std::string told_;  // last
+  os::Clock::time_point told_at_{};
+  std::uint64_t not_told_ = 0;  // the same since then
 };
 
 }  // namespace ipcm::database

@@ -17,8 +17,10 @@
 namespace ipcm::database {
 
 /// Of this header. A module of another version is not used.
-inline constexpr int kDriverVersion = 1;
+inline constexpr int kDriverVersion = 2;
 inline constexpr const char* kDriverEntry = "ipcm_database_driver";
+/// In milliseconds.
+inline constexpr std::int64_t kLongestSilence = 10'000;
 
 /// Bytes, where std::string stands for text.
 struct Blob {
@@ -35,8 +37,10 @@ struct Failure {
   enum class Kind {
     none,
     busy,      ///< somebody else has locked what we need: try again
+    late,      ///< the server has not answered in time; what it was asked to do may still be done
     conflict,  ///< a constraint forbids it
-    missing,   ///< no such table
+    missing,   ///< no such table, or no such column in it
+    too_long,  ///< a column is too short for a value
     lost,      ///< the connection, or the store itself, is gone
     other
   };
@@ -64,9 +68,12 @@ class Session {
   [[nodiscard]] virtual Failure begin() noexcept = 0;
   [[nodiscard]] virtual Failure commit() noexcept = 0;
   virtual void rollback() noexcept = 0;
-  /// How long, in milliseconds, a statement may wait for somebody else's lock from now on, where the client
-  /// does that waiting.
-  virtual void be_patient(std::int64_t milliseconds) noexcept = 0;
+  /// How long one statement may take from now on, in milliseconds: waiting for somebody else's lock, where
+  /// the client does that waiting; and waiting for a server's answer. When the server has not answered by
+  /// then, run() fails as `late`. The statement is not taken back: the next call waits for its answer first,
+  /// and drops it. A connection is `lost` when the server has not answered for kLongestSilence, and, since
+  /// nothing else undoes the half of a transaction, when it is late inside of one.
+  virtual void be_patient(std::int64_t locked, std::int64_t answer) noexcept = 0;
   /// The connection's socket, borrowed: readable when the server has something to say. -1: there is none.
   [[nodiscard]] virtual int socket() const noexcept = 0;
   /// The names of all channels that were notified since the last call, without waiting. A `failure` of kind
@@ -79,8 +86,9 @@ class Driver {
   virtual ~Driver() = default;
   [[nodiscard]] virtual const char* name() const noexcept = 0;
   /// Opens a session. Null: `failure` tells. What parameters there are is the driver's business; see the
-  /// dialects. Waits at most as long as `connect_timeout` among them says, in seconds.
+  /// dialects. Waits for a server at most as long as `limit` says, in milliseconds.
   [[nodiscard]] virtual std::unique_ptr<Session> open(const std::map<std::string, std::string>& parameters,
+                                                      std::int64_t limit,
                                                       Failure& failure) const noexcept = 0;
 };
 

@@ -79,7 +79,7 @@ const Driver& load_driver(const std::string& name) {
 }
 
 OwnedSession::OwnedSession(const Driver& driver, const std::map<std::string, std::string>& parameters,
-                           Failure& failure)
+                           os::Deadline deadline, Failure& failure)
     : born_in_(os::generation()) {
   const auto file = parameters.find("file");
   const auto opened = [&]() -> std::vector<int> {
@@ -96,7 +96,7 @@ OwnedSession::OwnedSession(const Driver& driver, const std::map<std::string, std
     const os::StandardStreamsHeld held;
     os::QuietWrites quiet_writes;
     quiet_writes.note_unknown();
-    session_ = driver.open(parameters, failure);
+    session_ = driver.open(parameters, std::max(deadline.poll_timeout(), 0), failure);
   }
   if (!session_) return;
   if (session_->socket() >= 0) opened_.emplace_back(session_->socket());

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "os/clock.h"
 #include "os/descriptor.h"
 #include "os/signals.h"
 #include "transport/database/driver.h"
@@ -24,7 +25,9 @@ namespace ipcm::database {
 class OwnedSession {
  public:
   OwnedSession() = default;
-  OwnedSession(const Driver& driver, const std::map<std::string, std::string>& parameters, Failure& failure);
+  /// Waits for a server until the deadline.
+  OwnedSession(const Driver& driver, const std::map<std::string, std::string>& parameters,
+               os::Deadline deadline, Failure& failure);
   OwnedSession(OwnedSession&& other) noexcept = default;
   OwnedSession& operator=(OwnedSession&& other) noexcept;
   ~OwnedSession() { close(); }

@@ -88,6 +88,8 @@ void read_pairs(Parameters& into, const RouteForm& form, const std::string& text
 
 Parameters read_route(const std::string& route, const RouteForm& form) {
   Parameters parameters;
+  if (route.find("://") != std::string::npos)
+    refuse("it is a URL, which may hold a password that everybody could see who lists processes");
   if (lower_case(route.substr(0, 4)) != "dbi:") {
     read_pairs(parameters, form, route);
   } else {

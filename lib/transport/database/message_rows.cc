@@ -40,6 +40,14 @@ bool insert_message(Store& store, const MessageRow& message) {
   return store.execute(text, values) > 0;
 }
 
+bool has_message(Store& store, const std::string& id) {
+  if (store.dialect().id_is_uuid && !is_uuid(id)) return false;
+  return !store
+              .query(std::string("SELECT 1 FROM ipcm_messages WHERE id = ") + store.dialect().id_parameter, {id},
+                     {Column::integer})
+              .empty();
+}
+
 void remove_messages(Store& store, const std::vector<std::string>& ids) {
   for (std::size_t at = 0; at < ids.size(); at += kRowsAtOnce) {
     Values some;

@@ -19,6 +19,7 @@ struct MessageRow {
 };
 /// false: nobody takes messages under that id, any more or yet. Throws StoreError.
 [[nodiscard]] bool insert_message(Store& store, const MessageRow& message);
+[[nodiscard]] bool has_message(Store& store, const std::string& id);
 /// Those that are there. Throws StoreError.
 void remove_messages(Store& store, const std::vector<std::string>& ids);
 /// Whether a table whose ids are UUIDs can hold that one.

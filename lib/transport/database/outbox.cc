@@ -50,14 +50,25 @@ Outbox::Sent Outbox::send(Outgoing message, std::string& why) {
       case Attempt::busy:
         break;
     }
-  } else if (queued_bytes(message.to) + message.payload.size() > kLargestQueue) {
-    why = "the database is locked by somebody else, and " + std::to_string(queue_.size()) +
+  }
+  const Sent queued = queue(std::move(message), why);
+  if (queued == Sent::queued) calls_.try_again_later();
+  return queued;
+}
+
+Outbox::Sent Outbox::queue(Outgoing message, std::string& why) {
+  const std::size_t waiting = queued_bytes(message.to);
+  if (waiting > 0 && waiting + message.payload.size() > kLargestQueue) {
+    why = "the database is locked by somebody else, or can't be reached, and " + std::to_string(queue_.size()) +
           " messages wait for that already";
     return Sent::full;
   }
   queue_.push_back(std::move(message));
-  calls_.try_again_later();
   return Sent::queued;
+}
+
+void Outbox::give_up(const std::string& why) {
+  for (const Outgoing& one : std::exchange(queue_, {})) receiver_.undelivered(one.to, 1, why);
 }
 
 Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
@@ -89,11 +100,16 @@ Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
     why = "it has left the bus at " + store_.where();
     return Attempt::gone;
   } catch (const StoreError& error) {
-    if (error.kind() == Kind::busy) return Attempt::busy;
-    if (!error.bus_is_gone()) throw;
-    calls_.bus_is_gone(error.what());
+    if (error.is_passing()) return Attempt::busy;
+    if (error.kind() == Kind::too_long)
+      throw ProtocolError("a message of " + std::to_string(message.payload.size()) + " bytes to '" + message.to +
+                          "' is longer than the tables of the bus at " + store_.where() +
+                          " can hold (" + error.what() + "); those that IPC::Manager makes on MariaDB hold 65535");
+    if (!error.bus_is_gone() && !error.is_cut()) throw;
+    calls_.bus_is_gone(error);
     why = error.what();
-    return Attempt::gone;
+    // A message waits for a new connection; it may be there already, and comes a second time then.
+    return error.is_cut() ? Attempt::busy : Attempt::gone;
   }
 }
 
@@ -102,7 +118,10 @@ bool Outbox::insert(const Outgoing& message, const std::string& to) {
   try {
     return insert_message(store_, row);
   } catch (const StoreError& error) {
-    if (error.kind() != Kind::conflict || place_.exists()) throw;
+    if (error.kind() != Kind::conflict) throw;
+    // Its answer was late, or lost with the connection: it is there.
+    if (has_message(store_, message.id)) return true;
+    if (place_.exists()) throw;
     // Tables that the reference made want a row for each sender, and we have none: we only visit.
     place_.let_exist();
     return insert_message(store_, row);
@@ -149,7 +168,12 @@ void Outbox::abandon(const std::string& peer) {
 void Outbox::flush() {
   while (!queue_.empty()) {
     std::string why;
-    const Attempt attempt = try_send(queue_.front(), why);
+    Attempt attempt = Attempt::full;
+    try {
+      attempt = try_send(queue_.front(), why);
+    } catch (const ProtocolError& error) {
+      why = error.what();
+    }
     if (attempt == Attempt::busy) {
       calls_.try_again_later();
       return;

@@ -29,7 +29,7 @@ class Outbox {
   struct Calls {
     std::function<void()> watch_rows;       ///< somebody is sent to: his leaving matters
     std::function<void()> try_again_later;  ///< flush() is to be called
-    std::function<void(const std::string& why)> bus_is_gone;
+    std::function<void(const StoreError& error)> bus_is_gone;  ///< or only its connection
   };
   /// All must outlive it.
   Outbox(Store& store, Place& place, Links& links, const transport::JoinRequest& request,
@@ -44,6 +44,10 @@ class Outbox {
   /// Throws ProtocolError for what is too large.
   [[nodiscard]] Outgoing prepare(const Message& message);
   [[nodiscard]] Sent send(Outgoing message, std::string& why);
+  /// Puts it into the queue, for flush().
+  [[nodiscard]] Sent queue(Outgoing message, std::string& why);
+  /// Nothing that is queued will be sent any more.
+  void give_up(const std::string& why);
   /// Sends what waits, as far as that goes now.
   void flush();
   [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const;

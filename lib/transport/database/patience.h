@@ -8,21 +8,34 @@ namespace ipcm::database {
 
 /// How long one statement may wait for somebody else's lock: where somebody waits for the answer; while
 /// sending, where a message can wait in our queue instead; inside the loop, where there is always another
-/// time.
+/// time. The limit of the caller (os::TimeLimit) may be shorter.
 inline constexpr std::chrono::milliseconds kPatient{10'000}, kSending{100}, kInLoop{0};
 
-/// While it lives, statements wait so long; after that, as inside the loop.
+/// While it lives, statements wait so long; after that, as before.
 class Patience {
  public:
-  explicit Patience(Store& store, std::chrono::milliseconds limit = kPatient) : store_(store) {
-    store_.be_patient(limit);
+  explicit Patience(Store& store, std::chrono::milliseconds limit = kPatient)
+      : store_(store), before_(store.patience()) {
+    store_.be_patient(os::limited(limit));
   }
   Patience(const Patience&) = delete;
   Patience& operator=(const Patience&) = delete;
-  ~Patience() { store_.be_patient(kInLoop); }
+  ~Patience() { store_.be_patient(before_); }
 
  private:
   Store& store_;
+  os::Deadline before_;
+};
+
+/// The same for leaving, which is worth a moment also when the caller's time is up.
+class LastPatience {
+ public:
+  explicit LastPatience(Store& store) : limit_(os::limited(kPatient, kLast)), patience_(store) {}
+
+ private:
+  static constexpr std::chrono::milliseconds kLast{1000};
+  os::TimeLimit limit_;
+  Patience patience_;
 };
 
 }  // namespace ipcm::database

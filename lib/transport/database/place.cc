@@ -1,5 +1,6 @@
 #include "transport/database/place.h"
 
+#include <cmath>
 #include <utility>
 
 #include "ipcm/error.h"
@@ -39,7 +40,7 @@ Statistics Place::claim() {
 
 void Place::write_row(const std::optional<PeerRow>& row, const transport::HeldLock::Attempt& attempt,
                       Statistics& past) {
-  const double now = os::wall_clock_seconds();
+  const double now = since_ = os::wall_clock_seconds();
   if (!row) {
     store_.execute("INSERT INTO ipcm_peers(id, pid, active) VALUES (:id, :pid, :active)",
                    {id_, std::int64_t{os::own_pid()}, now});
@@ -69,6 +70,43 @@ void Place::write_row(const std::optional<PeerRow>& row, const transport::HeldLo
     store_.execute(
         "UPDATE ipcm_peers SET pid = :pid, active = :active, suspend_expires = NULL WHERE id = :id",
         {std::int64_t{os::own_pid()}, now, id_});
+  }
+}
+
+void Place::expect_ours(const std::optional<PeerRow>& row) const {
+  constexpr double kLeast = 1e-4;
+  if (!row || (row->pid == 0 && !row->is_active)) return;  // nobody's
+  if (row->pid == os::own_pid() && std::abs(row->active - since_) < kLeast) return;
+  throw NameTaken(request_.name, row->pid, store_.where());
+}
+
+void Place::take_again() {
+  expect_ours(store_.row(id_));
+  PeerRow us;
+  us.id = id_;
+  us.name = request_.name;
+  us.pid = os::own_pid();
+  if (transport::HeldLock::Attempt attempt;
+      !store_.holds_name() && !store_.take_name(us, request_.class_name, attempt)) {
+    if (attempt.holder != 0 && attempt.holder != os::own_pid())
+      throw NameTaken(request_.name, attempt.holder, store_.where());
+    throw StoreError(Failure::Kind::busy, "the name '" + request_.name + "' is locked still at " + store_.where());
+  }
+  try {
+    store_.in_transaction([&] {
+      const auto row = store_.row(id_);
+      expect_ours(row);
+      const Values values = {std::int64_t{us.pid}, since_, id_};
+      if (row)
+        store_.execute("UPDATE ipcm_peers SET pid = :pid, active = :active, suspend_expires = NULL WHERE id = :id",
+                       values);
+      else
+        store_.execute("INSERT INTO ipcm_peers(pid, active, id) VALUES (:pid, :active, :id)", values);
+      store_.introduce(us, request_.class_name);
+    });
+  } catch (const NameTaken&) {
+    store_.drop_name();
+    throw;
   }
 }
 

@@ -20,6 +20,10 @@ class Place {
   [[nodiscard]] const std::string& id() const { return id_; }
   /// Throws NameTaken. What a predecessor had counted.
   [[nodiscard]] Statistics claim();
+  /// After the connection was cut: the same place, as we have left it, or as somebody has cleared it away
+  /// because we seemed dead. Throws NameTaken if somebody else has it now, and StoreError (busy) as long as the
+  /// server has not noticed that our former connection has ended.
+  void take_again();
   /// Makes a row of nobody who is there, for who only visits: tables that the reference made want one for
   /// each sender.
   void let_exist();
@@ -36,12 +40,14 @@ class Place {
                  Statistics& past);
   void give_up(const char* columns, Values values, const Statistics& statistics,
                const std::function<void()>& last);
+  void expect_ours(const std::optional<PeerRow>& row) const;
   [[nodiscard]] Blob stored(const Statistics& statistics) const;
 
   Store& store_;
   const transport::JoinRequest& request_;
   std::string id_;
   bool exists_ = false;
+  double since_ = 0;  // what our row has noted as the time that we joined
 };
 
 }  // namespace ipcm::database

@@ -29,6 +29,8 @@ class Presence {
   /// All comings and goings, which the receiver is told of from now on.
   void watch_all();
   [[nodiscard]] bool watches_all() const { return watches_all_; }
+  /// The next look_again() looks at everybody, and tells the receiver.
+  void look_at_all() { somebody_died_ = true; }
   /// If something is watched: tells the receiver what has changed.
   void look_again();
   void stop() { processes_.follow({}); }

@@ -7,6 +7,7 @@
 #include "os/clock.h"
 #include "os/process.h"
 #include "os/random.h"
+#include "transport/database/patience.h"
 #include "transport/directory/disk_name.h"
 
 namespace ipcm::database {
@@ -19,7 +20,24 @@ using State = transport::PeerFacts::State;
 constexpr std::chrono::seconds kDyingTime{5};
 /// Characters that the reference's columns take.
 constexpr std::size_t kLongestName = 512;
-const std::string kOwner = "_owner", kMade = "_made";
+const std::string kOwner = "_owner", kMade = "_made", kBus = "_bus";
+constexpr std::chrono::seconds kConnectTime{10}, kRemoveTime{10}, kLeastTime{2};
+/// Steps of the kernel's clock in which it notes the start of a process.
+constexpr double kTick = 0.02;
+
+/// Whether the process of that number runs, and did so at that time: a number that was given away since
+/// names another process.
+bool has_run_since(Pid pid, double when) {
+  const auto began = os::start_time(pid);
+  return began && *began <= when + kTick && os::is_running(pid);
+}
+
+/// When this process was started, as its owner's row notes it.
+std::string start_of(Pid pid) {
+  constexpr double kHundredths = 100;
+  const auto began = os::start_time(pid);
+  return began ? std::to_string(static_cast<std::int64_t>(*began * kHundredths)) : std::string();
+}
 
 }  // namespace
 
@@ -35,14 +53,15 @@ OwnedSession connect_to_server(const char* driver, const BusInfo& info, const Ro
       given += " " + value;
   }
   Failure failure;
-  OwnedSession session(load_driver(driver), parameters, failure);
+  OwnedSession session(load_driver(driver), parameters, os::limited(kConnectTime), failure);
   if (!session)
-    throw BusError("the server of the bus '" + info.route + "' can't be reached: " + failure.text);
+    throw StoreError(failure.kind,
+                     "the server of the bus '" + info.route + "' can't be reached: " + failure.text);
   return session;
 }
 
-ServerStore::ServerStore(OwnedSession session, std::string route)
-    : Store(std::move(session)), route_(std::move(route)), numbering_(os::process_numbering()) {}
+ServerStore::ServerStore(Connect connect, std::string route)
+    : Store(std::move(connect)), route_(std::move(route)), numbering_(os::process_numbering()) {}
 
 std::string ServerStore::id_of(const std::string& name) const {
   const auto characters = std::count_if(
@@ -52,9 +71,9 @@ std::string ServerStore::id_of(const std::string& name) const {
   return fits ? name : transport::DiskNames(0).of(name);
 }
 
-bool ServerStore::has_table(const std::string& name) {
+bool ServerStore::has_columns(const std::string& table, const std::string& columns) {
   try {
-    (void)query("SELECT 1 FROM " + name + " WHERE 1 = 0", {}, {Column::integer});
+    (void)query("SELECT " + columns + " FROM " + table + " WHERE 1 = 0", {}, {});
     return true;
   } catch (const StoreError& error) {
     if (error.kind() == Kind::missing) return false;
@@ -62,29 +81,88 @@ bool ServerStore::has_table(const std::string& name) {
   }
 }
 
+bool ServerStore::has_table(const std::string& name) { return has_columns(name, "1"); }
+
+bool ServerStore::has_tables_of_the_reference() {
+  return has_columns("ipcm_peers", "id, pid, active, stats, suspend_expires") &&
+         has_columns("ipcm_messages", R"(id, "to", "from", stamp, content, broadcast)");
+}
+
+void ServerStore::note_bus() {
+  constexpr std::size_t kLetters = 22;
+  const auto read = [&] {
+    const auto found = query("SELECT note FROM ipcm_ours WHERE id = :id", {kBus}, {Column::text});
+    return found.empty() ? std::string() : text_of(found[0][0]);
+  };
+  bus_ = read();
+  if (!bus_.empty()) return;
+  try {
+    execute("INSERT INTO ipcm_ours(id, name, note) VALUES (:id, '', :note)", {kBus, os::random_name(kLetters)});
+  } catch (const StoreError& error) {
+    if (error.kind() != Kind::conflict) throw;  // somebody else was faster
+  }
+  bus_ = read();
+}
+
+void ServerStore::expect_not_running() {
+  const auto refuse = [&](const std::string& by) {
+    throw BusError("there is a bus at '" + route_ + "' already: " + by +
+                   "; one database, or schema, is one bus. Join that one, or end it (ipcm bus rm) first");
+  };
+  if (!has_table("ipcm_peers")) return;
+  if (!has_tables_of_the_reference())
+    throw BusError("the database of '" + route_ + "' has a table ipcm_peers that is not that of a bus");
+  if (!has_table("ipcm_ours")) execute(ours_statement());
+  if (const transport::OwnerFacts now = owner(); now.held)
+    refuse("its owner is " + (now.pid > 0 ? "process " + std::to_string(now.pid) : "on another machine"));
+  for (const PeerRow& row : rows(nullptr, true))
+    if (row.facts.state == State::active || row.facts.state == State::present)
+      refuse("the peer '" + row.name + "' is on it");
+}
+
 void ServerStore::make_tables() {
   const bool were_there = has_table("ipcm_peers");
+  if (were_there) expect_not_running();
   for (const std::string& statement : table_statements()) execute(statement);
   execute(ours_statement());
   add_notices();
   if (!were_there) execute("INSERT INTO ipcm_ours(id, name) VALUES (:id, '')", {kMade});
+  note_bus();
 }
 
 void ServerStore::expect_bus() {
-  if (has_table("ipcm_ours")) return;
-  if (!has_table("ipcm_peers"))
+  if (has_table("ipcm_ours")) {
+    note_bus();
+    return;
+  }
+  if (!has_tables_of_the_reference())
     throw BusError("there is no bus at '" + route_ +
-                   "': the database has no table ipcm_peers; its owner may have taken it down");
+                   "': the database has no tables of one; its owner may have taken it down");
   execute(ours_statement());
   try {
     add_notices();
   } catch (const StoreError&) {
     // Tables of somebody else, who does not let us: then we have to look again and again.
   }
+  note_bus();
+}
+
+void ServerStore::after_reopen() {
+  const std::string before = bus_;
+  try {
+    const auto found = query("SELECT note FROM ipcm_ours WHERE id = :id", {kBus}, {Column::text});
+    if (!found.empty() && text_of(found[0][0]) == before) return;
+  } catch (const StoreError& error) {
+    if (error.kind() != Kind::missing) throw;
+  }
+  throw BusError("the bus at '" + route_ + "' was taken down while the connection to its server was cut");
 }
 
 void ServerStore::remove_tables() {
-  if (!has_table("ipcm_ours")) return;
+  if (!has_table("ipcm_ours")) {
+    if (has_tables_of_the_reference()) return;  // nothing is ours
+    throw BusError("there is no bus at '" + route_ + "': the database has no tables of one");
+  }
   const bool made = !query("SELECT 1 FROM ipcm_ours WHERE id = :id", {kMade}, {Column::integer}).empty();
   if (!made) remove_notices();
   if (made) {
@@ -127,14 +205,17 @@ std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
       const bool held = ours && integer_of(values[9]).value_or(0) != 0;
       // The server may notice later than we that a process has ended.
       if (ours) {
-        const bool alive = held && (!here || os::is_running(row.pid));
-        row.is_held = alive && here;
+        const bool runs = !here          ? held
+                          : row.is_active ? has_run_since(row.pid, row.active)
+                                         : os::is_running(row.pid);
+        row.is_held = runs && held && here;
         row.facts.elsewhere = !here;
         (here ? row.facts.pid : row.facts.noted) = row.pid;
-        row.facts.is_us = alive && here && row.pid == os::own_pid();
+        row.facts.is_us = runs && here && row.pid == os::own_pid();
         row.facts.class_name = text_of(values[6]);
-        row.facts.surely_dead = !alive;
-        row.facts.state = alive ? State::active : State::dead;
+        row.facts.surely_dead = !runs;
+        // A process that runs without its lock has lost its connection, and is about to come back.
+        row.facts.state = !runs ? State::dead : held ? State::active : State::present;
       } else {
         transport::Companion::judge_by_number(row.pid, row.facts);
       }
@@ -164,11 +245,20 @@ os::UniqueFd ServerStore::process_of(const PeerRow& row) {
 bool ServerStore::take_name(const PeerRow& who, const std::string& /*note*/,
                             transport::HeldLock::Attempt& attempt) {
   const Value key = lock_key(who.id);
-  const auto known =
-      query("SELECT pid, host FROM ipcm_ours WHERE id = :id", {who.id}, {Column::integer, Column::text});
+  const auto known = query(
+      "SELECT o.pid, o.host, p.active FROM ipcm_ours o LEFT JOIN ipcm_peers p ON p.id = o.id AND p.pid = o.pid "
+      "WHERE o.id = :id",
+      {who.id}, {Column::integer, Column::text, Column::real});
   const Pid before = known.empty() ? 0 : pid_of(known[0][0]);
   const bool here = !known.empty() && text_of(known[0][1]) == numbering_;
-  const bool dying = here && before != os::own_pid() && !os::is_running(before);
+  const bool other = here && before != os::own_pid();
+  const auto since = known.empty() ? std::nullopt : real_of(known[0][2]);
+  if (other && since && has_run_since(before, *since)) {
+    // It has the lock, or has lost its connection and will be back.
+    attempt.holder = before;
+    return false;
+  }
+  const bool dying = other && !os::is_running(before);
   if (!lock(key, dying ? kDyingTime : std::chrono::seconds(0))) {
     attempt.holder = here ? before : 0;
     return false;
@@ -211,14 +301,17 @@ void ServerStore::while_nobody_has(const PeerRow& who, const std::function<bool(
 }
 
 transport::OwnerFacts ServerStore::owner() {
-  const auto found = query(std::string(held_prefix()) + "SELECT o.pid, o.host, " + held_expression() +
+  const auto found = query(std::string(held_prefix()) + "SELECT o.pid, o.host, o.note, " + held_expression() +
                                " FROM ipcm_ours o WHERE o.id = :id",
-                           {kOwner}, {Column::integer, Column::text, Column::integer});
+                           {kOwner}, {Column::integer, Column::text, Column::text, Column::integer});
   if (found.empty()) return {};
   const Pid pid = pid_of(found[0][0]);
   const bool here = text_of(found[0][1]) == numbering_;
-  const bool held = integer_of(found[0][2]).value_or(0) != 0 && (!here || os::is_running(pid));
-  return {true, held, here ? pid : 0};
+  const std::string began = text_of(found[0][2]);
+  const bool held = integer_of(found[0][3]).value_or(0) != 0;
+  // An owner that runs here without its lock has lost its connection, and owns the bus still.
+  const bool runs = here && os::is_running(pid) && (held || (!began.empty() && began == start_of(pid)));
+  return {true, here ? runs : held, here ? pid : 0};
 }
 
 void ServerStore::own() {
@@ -227,8 +320,9 @@ void ServerStore::own() {
   if (!lock(key, std::chrono::seconds(0))) throw BusError("the bus at " + where() + " can't be owned");
   in_transaction([&] {
     execute("DELETE FROM ipcm_ours WHERE id = :id", {kOwner});
-    execute("INSERT INTO ipcm_ours(id, name, pid, host, lock_key) VALUES (:id, '', :pid, :host, :key)",
-            {kOwner, std::int64_t{os::own_pid()}, numbering_, key});
+    execute(
+        "INSERT INTO ipcm_ours(id, name, note, pid, host, lock_key) VALUES (:id, '', :note, :pid, :host, :key)",
+        {kOwner, start_of(os::own_pid()), std::int64_t{os::own_pid()}, numbering_, key});
   });
 }
 
@@ -248,6 +342,7 @@ class ServerOwnership final : public transport::Ownership {
   void release() noexcept override {
     if (!store_->is_ours()) return;
     try {
+      const LastPatience patience(*store_);
       store_->disown();
     } catch (const std::exception&) {
       // The bus is gone.
@@ -267,13 +362,20 @@ std::string ServerProtocol::make_route(const SpawnOptions& options) const {
                    " needs a database that is there already: name it as the route" +
                    (options.parent_directory.empty() ? "" : " (not in " + options.parent_directory + ")") +
                    ", such as dbname=x host=/run/server");
-  connect({name(), "", options.route, {}, options.credentials})->make_tables();
+  within_limit([&] {
+    const auto store = connect({name(), "", options.route, {}, options.credentials});
+    const Patience patience(*store);
+    store->make_tables();
+  });
   return options.route;
 }
 
 bool ServerProtocol::remove_route(const BusInfo& info) const noexcept {
   try {
-    connect(info)->remove_tables();
+    const os::TimeLimit limit(os::limited(kRemoveTime, kLeastTime));
+    const auto store = connect(info);
+    const Patience patience(*store);
+    store->remove_tables();
     return true;
   } catch (const std::exception&) {
     return false;
@@ -281,26 +383,39 @@ bool ServerProtocol::remove_route(const BusInfo& info) const noexcept {
 }
 
 std::unique_ptr<transport::Ownership> ServerProtocol::own(const BusInfo& info) const {
-  auto store = connect(info);
-  store->own();
-  return std::make_unique<ServerOwnership>(std::move(store));
+  return within_limit([&] {
+    auto store = connect(info);
+    {
+      const Patience patience(*store);
+      store->own();
+    }
+    return std::make_unique<ServerOwnership>(std::move(store));
+  });
 }
 
 transport::OwnerFacts ServerProtocol::owner(const BusInfo& info) const {
-  const auto store = connect(info);
-  try {
-    return store->owner();
-  } catch (const StoreError& error) {
-    if (error.kind() == Kind::missing) return {};
-    throw;
-  }
+  return within_limit([&]() -> transport::OwnerFacts {
+    const auto store = connect(info);
+    const Patience patience(*store);
+    try {
+      return store->owner();
+    } catch (const StoreError& error) {
+      if (error.kind() == Kind::missing) return {};
+      throw;
+    }
+  });
 }
 
 std::unique_ptr<transport::Transport> ServerProtocol::join(const transport::JoinRequest& request, Loop& loop,
                                                            transport::Receiver& receiver) const {
-  auto store = connect(request.info);
-  store->expect_bus();
-  return std::make_unique<DatabaseTransport>(request, loop, receiver, std::move(store));
+  return within_limit([&] {
+    auto store = connect(request.info);
+    {
+      const Patience patience(*store);
+      store->expect_bus();
+    }
+    return std::make_unique<DatabaseTransport>(request, loop, receiver, std::move(store));
+  });
 }
 
 }  // namespace ipcm::database

@@ -13,10 +13,13 @@ namespace ipcm::database {
 //
 //   ipcm_ours(id, name, note, pid, host, lock_key)
 //
+// It is the mark of a bus. A database without it is a bus only if it has the reference's two tables.
+//
 // one row for each of ours that has joined: its real name (where that is too long for the other tables), its
 // class, its process and machine, and the server's lock that its connection holds. The lock ends with the
 // connection, whatever kills the process, and can be seen from other machines. Rows whose id begins with `_`
-// are no peers: `_owner`, and `_made` if the bus has made the tables.
+// are no peers: `_owner` (its note: when that process was started), `_made` if the bus has made the tables,
+// and `_bus`, whose note no other bus has.
 
 class ServerStore : public Store {
  public:
@@ -27,23 +30,26 @@ class ServerStore : public Store {
                                transport::HeldLock::Attempt& attempt) final;
   void introduce(const PeerRow& who, const std::string& note) final;
   void drop_name() noexcept final;
+  [[nodiscard]] bool holds_name() const final { return name_lock_.has_value(); }
   void while_nobody_has(const PeerRow& who, const std::function<bool()>& what) final;
   [[nodiscard]] os::UniqueFd process_of(const PeerRow& row) final;
   [[nodiscard]] bool is_there() final { return true; }  // its statements tell
   [[nodiscard]] transport::OwnerFacts owner() final;
 
-  /// Makes what is missing of the tables. Returns whether the reference's two were.
+  /// Makes what is missing of the tables. Throws BusError where a bus is running already.
   void make_tables();
   /// Throws BusError if there is no bus; adds ours to one of the reference.
   void expect_bus();
-  /// Takes the tables away that the bus has made. Nothing there: fine.
+  /// Takes the tables away that the bus has made. Throws BusError if there is no bus.
   void remove_tables();
   /// Locks under a key of its own, and notes that as the owner's.
   void own();
   void disown();
 
  protected:
-  ServerStore(OwnedSession session, std::string route);
+  ServerStore(Connect connect, std::string route);
+  void before_reopen() override { name_lock_.reset(); }
+  void after_reopen() override;
 
   /// The kind of lock key that the server wants, made of any text.
   [[nodiscard]] virtual Value lock_key(const std::string& text) = 0;
@@ -59,7 +65,13 @@ class ServerStore : public Store {
   [[nodiscard]] bool has_table(const std::string& name);
 
  private:
+  [[nodiscard]] bool has_columns(const std::string& table, const std::string& columns);
+  [[nodiscard]] bool has_tables_of_the_reference();
+  void note_bus();
+  void expect_not_running();
+
   std::string route_;
+  std::string bus_;  // the note of `_bus`, once there is one
   std::string numbering_;
   std::optional<Value> name_lock_;
 };
@@ -68,6 +80,8 @@ class ServerProtocol : public transport::Protocol {
  public:
   [[nodiscard]] std::string why_not_viable() const noexcept final { return why_no_driver(driver()); }
   [[nodiscard]] bool keeps_messages() const final { return true; }
+  [[nodiscard]] bool has_credentials() const final { return true; }
+  void check_route(const std::string& route) const final { (void)read_route(route, form()); }
   [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;
   bool remove_route(const BusInfo& info) const noexcept final;
   [[nodiscard]] std::unique_ptr<transport::Ownership> own(const BusInfo& info) const final;
@@ -76,6 +90,7 @@ class ServerProtocol : public transport::Protocol {
                                                            transport::Receiver& receiver) const final;
 
  protected:
+  [[nodiscard]] virtual const RouteForm& form() const = 0;
   /// Connects. Throws BusError.
   [[nodiscard]] virtual std::unique_ptr<ServerStore> connect(const BusInfo& info) const = 0;
 };

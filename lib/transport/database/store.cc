@@ -1,8 +1,21 @@
 #include "transport/database/store.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace ipcm::database {
+namespace {
+
+/// How long the server may take for an answer: inside the loop, which has other things to do; and at least,
+/// whatever the caller's limit is, or no statement could work close to it.
+constexpr int kLoopAnswer = 1000, kShortestAnswer = 100;
+
+int milliseconds_until(os::Deadline deadline) {
+  const int left = deadline.poll_timeout();
+  return left < 0 ? static_cast<int>(kLongestSilence) : left;
+}
+
+}  // namespace
 
 void Store::fail(const Failure& failure) const {
   std::string text = "the bus at " + where() + ": " + failure.text;
@@ -11,39 +24,77 @@ void Store::fail(const Failure& failure) const {
   throw StoreError(failure.kind, text);
 }
 
+void Store::reopen() {
+  before_reopen();
+  session_.close();
+  session_ = connect_();
+  is_late_ = false;
+  after_reopen();
+}
+
+void Store::limit_next_statement() {
+  const int locked = milliseconds_until(patient_until_);
+  // A server that was late for the last statement is not waited for in the loop: it is asked again and again.
+  const bool waits = !is_late_ || locked > 0;
+  const int answer = std::min(std::max(locked, kLoopAnswer), milliseconds_until(os::TimeLimit::current()));
+  session_->be_patient(locked, waits ? std::max(answer, kShortestAnswer) : 0);
+}
+
+Result Store::run(const std::string& statement, const Values& given, const std::vector<Column>& columns) {
+  for (;;) {
+    if (!session_) fail({Failure::Kind::lost, "there is no connection"});
+    limit_next_statement();
+    Result result = session_->run(statement, given, columns);
+    after_statement();
+    is_late_ = result.failure.kind == Failure::Kind::late;
+    // A server waits a moment only for somebody else's lock, so that we can give up when we want to.
+    if (result.failure.kind != Failure::Kind::busy || in_transaction_ || patient_until_.has_passed())
+      return result;
+  }
+}
+
 std::vector<Values> Store::query(const std::string& statement, const Values& given,
                                  const std::vector<Column>& columns) {
-  Result result = session_->run(statement, given, columns);
-  after_statement();
-  check(result.failure);
+  Result result = run(statement, given, columns);
+  if (result.failure) fail(result.failure);
   return std::move(result.rows);
 }
 
 std::int64_t Store::execute(const std::string& statement, const Values& given) {
-  const Result result = session_->run(statement, given, {});
-  after_statement();
-  check(result.failure);
+  const Result result = run(statement, given, {});
+  if (result.failure) fail(result.failure);
   return result.affected;
 }
 
 void Store::in_transaction(const std::function<void()>& what) {
   for (int attempt = 1;; ++attempt) {
-    check(session_->begin());
-    Failure failure;
-    try {
-      what();
-      failure = session_->commit();
+    if (!session_) fail({Failure::Kind::lost, "there is no connection"});
+    limit_next_statement();
+    Failure failure = session_->begin();
+    if (!failure) {
+      in_transaction_ = true;
+      try {
+        what();
+        failure = session_->commit();
+      } catch (const StoreError& error) {
+        in_transaction_ = false;
+        session_->rollback();
+        if (error.kind() != Failure::Kind::busy ||
+            (attempt >= dialect().attempts && patient_until_.has_passed()))
+          throw;
+        continue;
+      } catch (...) {
+        in_transaction_ = false;
+        session_->rollback();
+        throw;
+      }
+      in_transaction_ = false;
       if (!failure) break;
       session_->rollback();
-    } catch (const StoreError& error) {
-      session_->rollback();
-      if (error.kind() != Failure::Kind::busy || attempt >= dialect().attempts) throw;
-      continue;
-    } catch (...) {
-      session_->rollback();
-      throw;
     }
-    if (failure.kind != Failure::Kind::busy || attempt >= dialect().attempts) fail(failure);
+    if (failure.kind != Failure::Kind::busy ||
+        (attempt >= dialect().attempts && patient_until_.has_passed()))
+      fail(failure);
   }
   after_statement();
 }

@@ -9,6 +9,7 @@
 
 #include "ipcm/error.h"
 #include "loop/loop.h"
+#include "os/time_limit.h"
 #include "transport/database/drivers.h"
 #include "transport/directory/companion.h"
 #include "transport/directory/lock_file.h"
@@ -21,9 +22,15 @@ class StoreError : public BusError {
  public:
   StoreError(Failure::Kind kind, const std::string& what) : BusError(what), kind_(kind) {}
   [[nodiscard]] Failure::Kind kind() const noexcept { return kind_; }
-  /// Its tables, or the server.
+  /// Its tables are not there.
   [[nodiscard]] bool bus_is_gone() const noexcept {
-    return kind_ == Failure::Kind::missing || kind_ == Failure::Kind::lost;
+    return kind_ == Failure::Kind::missing;
+  }
+  /// The connection has ended; a new one may find the bus as it was.
+  [[nodiscard]] bool is_cut() const noexcept { return kind_ == Failure::Kind::lost; }
+  /// It may work another time: somebody has locked what is needed, or the server is slow.
+  [[nodiscard]] bool is_passing() const noexcept {
+    return kind_ == Failure::Kind::busy || kind_ == Failure::Kind::late;
   }
 
  private:
@@ -78,8 +85,15 @@ class Store {
   std::int64_t execute(const std::string& statement, const Values& given = {});
   /// All of it, or nothing.
   void in_transaction(const std::function<void()>& what);
-  /// How long one statement may wait for somebody else's lock, from now on.
-  void be_patient(std::chrono::milliseconds limit) { session_->be_patient(limit.count()); }
+  /// Until when statements may wait for somebody else's lock, from now on; passed: they do not wait.
+  void be_patient(os::Deadline until) { patient_until_ = until; }
+  [[nodiscard]] os::Deadline patience() const { return patient_until_; }
+
+  /// After the connection was cut: makes a new one, on which everything that was watched is watched again.
+  /// Throws StoreError; BusError where another bus stands there now.
+  void reopen();
+  /// Whether our name is locked still, so that take_name() is not needed again after reopen().
+  [[nodiscard]] virtual bool holds_name() const = 0;
   [[nodiscard]] bool is_ours() const { return session_.is_ours(); }
 
   /// What the tables call a peer; the name itself wherever it fits.
@@ -127,18 +141,40 @@ class Store {
   [[nodiscard]] virtual transport::OwnerFacts owner() = 0;
 
  protected:
-  explicit Store(OwnedSession session) : session_(std::move(session)) {}
+  using Connect = std::function<OwnedSession()>;
+  /// `connect` throws StoreError.
+  explicit Store(Connect connect) : session_(connect()), connect_(std::move(connect)) {}
   [[noreturn]] void fail(const Failure& failure) const;
   /// Called after each statement: what the server has told meanwhile must not be overlooked.
   virtual void after_statement() {}
+  /// The connection is about to be closed, because it was cut.
+  virtual void before_reopen() {}
+  /// There is a new one.
+  virtual void after_reopen() {}
 
   OwnedSession session_;
 
  private:
-  void check(const Failure& failure) const {
-    if (failure) fail(failure);
-  }
+  [[nodiscard]] Result run(const std::string& statement, const Values& given,
+                           const std::vector<Column>& columns);
+  void limit_next_statement();
+
+  Connect connect_;
+  os::Deadline patient_until_ = os::Deadline::passed();
+  bool is_late_ = false;  // the server: its answer to the last statement has not come yet
+  bool in_transaction_ = false;
 };
+
+/// Calls `what`. What failed only because the caller's time was up is a Timeout.
+template <class What>
+auto within_limit(What&& what) {
+  try {
+    return what();
+  } catch (const StoreError& error) {
+    if (error.is_passing() && os::TimeLimit::current().has_passed()) throw Timeout(error.what());
+    throw;
+  }
+}
 
 [[nodiscard]] std::string text_of(const Value& value);
 [[nodiscard]] std::optional<std::int64_t> integer_of(const Value& value);

@@ -2,6 +2,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -12,18 +13,17 @@
 #include "transport/directory/directory_transport.h"
 #include "transport/directory/statistics_file.h"
 #include "transport/json_file/protocol.h"
-#include "wire/envelope.h"
-#include "wire/frame.h"
 
 namespace ipcm::transport {
 namespace {
 
-/// Leaving without a word does not wait as long as other things.
+/// Leaving may take this long at least, and without a word not longer.
 constexpr auto kSilentTime = std::chrono::seconds(1);
-/// Inside the loop nobody waits for the lock; it is tried again after this.
-constexpr auto kRetry = std::chrono::milliseconds(2);
-/// Unread by one receiver. Less than elsewhere: each message costs writing all that is there.
-constexpr std::size_t kLargestMailbox = 16UL * 1024 * 1024;
+/// Inside the loop nobody waits for the lock; the kernel tells nobody when it is free, so it is tried again
+/// after this, and then ever later.
+constexpr std::chrono::milliseconds kFirstRetry{1}, kLongestRetry{50};
+/// How long sending waits for the lock, before the message waits in our queue instead.
+constexpr std::chrono::milliseconds kSending{100};
 
 }  // namespace
 
@@ -38,7 +38,8 @@ JsonFile::JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver, D
           [this](const std::string& why) { receiver_.dropped("the bus can't be read for now: " + why); },
           [this] { take_in_for_loop(); }),
       mailbox_(request.name, receiver),
-      presence_(store_.companion(), loop, receiver) {
+      presence_(store_.companion(), loop, receiver),
+      outbox_(presence_, request_.info.route, receiver) {
   if (request.anonymous) return;
   HeldLock::Attempt attempt;
   auto lock = store_.companion().take(request_.name, request_.class_name, attempt);
@@ -114,7 +115,10 @@ bool JsonFile::change_if_there(const std::function<bool(JsonDocument&)>& change)
 }
 
 bool JsonFile::was_done(JsonStore::Result result) const {
-  if (result == JsonStore::Result::busy) throw BusError(who_locks());
+  if (result == JsonStore::Result::busy) {
+    if (os::TimeLimit::current().has_passed()) throw Timeout(who_locks());
+    throw BusError(who_locks());
+  }
   return result == JsonStore::Result::done;
 }
 
@@ -189,6 +193,7 @@ void JsonFile::take_in(Hurry hurry) {
     switch (store_.read(look, deadline)) {
       case JsonStore::Result::done:
         if (!is_listed) lose_place("the file has no place of that name any more");
+        retry_in_ = kFirstRetry;
         acknowledge(mailbox_.take_broken());
         return;
       case JsonStore::Result::gone:
@@ -197,7 +202,7 @@ void JsonFile::take_in(Hurry hurry) {
         return;
       case JsonStore::Result::busy:
         stale_ = true;
-        look_later(kRetry);
+        look_later(std::exchange(retry_in_, std::min(retry_in_ * 2, kLongestRetry)));
         return;
     }
   } catch (const ProtocolError& error) {
@@ -208,44 +213,64 @@ void JsonFile::take_in(Hurry hurry) {
 // ---- messages
 
 Transport::Sent JsonFile::send(const Message& message, std::string& why) {
-  const std::string text = wire::write_envelope(message);
-  if (text.size() > wire::kLargestFrame)
-    throw ProtocolError("a message of " + std::to_string(text.size()) + " bytes to '" + message.to +
-                        "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
-  Sent sent = Sent::gone;
-  const auto put = [&](JsonDocument& document) {
-    const PeerFacts::State state = presence_.judge(document, message.to).state;
-    if (state == PeerFacts::State::absent || state == PeerFacts::State::dead) {
-      why = state == PeerFacts::State::dead ? "its process is gone"
-                                            : "no such peer on the bus " + request_.info.route;
-      return false;
+  std::string text = JsonOutbox::prepare(message);
+  if (outbox_.empty()) {
+    Sent sent = Sent::gone;
+    const auto put = [&](JsonDocument& document) {
+      sent = outbox_.put(document, message.to, text, why);
+      return sent == Sent::done;
+    };
+    switch (store_.change(put, os::limited(std::min<Duration>(patience_, kSending)))) {
+      case JsonStore::Result::done:
+        return sent;
+      case JsonStore::Result::gone:
+        why = "the bus was taken down";
+        return Sent::gone;
+      case JsonStore::Result::busy:
+        break;
     }
-    std::string& mailbox = document.messages.try_emplace(message.to, "[]").first->second;
-    constexpr std::size_t kEmpty = 4;
-    if (mailbox.size() > kEmpty && mailbox.size() + text.size() > kLargestMailbox) {
-      sent = Sent::full;
-      why = "it does not read: " + std::to_string(mailbox.size()) + " bytes of messages wait for it already";
-      return false;
-    }
-    append_element(mailbox, text);
-    sent = Sent::done;
-    return true;
-  };
-  switch (store_.change(put, limit())) {
-    case JsonStore::Result::done:
-      return sent;
-    case JsonStore::Result::gone:
-      why = "the bus was taken down";
-      return Sent::gone;
-    case JsonStore::Result::busy:
-      why = who_locks();
-      return Sent::full;
   }
+  const Sent sent = outbox_.queue(message.to, std::move(text), why);
+  if (sent == Sent::queued) try_again_later();
   return sent;
+}
+
+void JsonFile::try_again_later() {
+  if (writing_) return;
+  writing_ = loop_.at(os::Clock::now() + retry_in_, [this] {
+    writing_ = Watch();
+    write_waiting();
+  });
+  retry_in_ = std::min(retry_in_ * 2, kLongestRetry);
+}
+
+void JsonFile::write_waiting() {
+  if (outbox_.empty() && acknowledged_.empty()) return;
+  try {
+    const auto result = store_.change(
+        [&](JsonDocument& document) {
+          const bool removed = !acknowledged_.empty() && mailbox_.remove(document, acknowledged_);
+          return outbox_.flush(document) || removed;
+        },
+        os::Deadline::passed());
+    if (result == JsonStore::Result::busy) {
+      try_again_later();
+      return;
+    }
+    if (result == JsonStore::Result::gone) {
+      outbox_.give_up("the bus was taken down");
+    }
+  } catch (const ProtocolError& error) {
+    outbox_.give_up(std::string("the bus can't be read: ") + error.what());
+  }
+  retry_in_ = kFirstRetry;
+  mailbox_.forget(std::exchange(acknowledged_, {}));
+  outbox_.finish_flush();
 }
 
 void JsonFile::drain() {
   for (Message& message : std::exchange(kept_, {})) receiver_.received(std::move(message));
+  if (joined_) write_waiting();
   take_in(Hurry::wait);
 }
 
@@ -273,8 +298,8 @@ void JsonFile::acknowledge(const std::vector<std::string>& ids) {
   if (!joined_) return;
   const auto done = mailbox_.finished(ids);
   if (done.empty()) return;
-  (void)change_if_there([&](JsonDocument& document) { return mailbox_.remove(document, done); });
-  mailbox_.forget(done);
+  for (const auto& [key, count] : done) acknowledged_[key] += count;
+  write_waiting();
 }
 
 // ---- peers
@@ -321,9 +346,11 @@ void JsonFile::leave(const Statistics& statistics) {
   changing_.stop();
   later_.stop();
   own_place_.reset();
+  writing_.stop();
   try {
-    (void)store_.change(
+    const auto result = store_.change(
         [&](JsonDocument& document) {
+          if (!acknowledged_.empty()) (void)mailbox_.remove(document, acknowledged_);
           if (joined_)
             mailbox_.hand_out(
                 document);  // what has come up to now; who sends from now on is told that we are gone
@@ -331,7 +358,8 @@ void JsonFile::leave(const Statistics& statistics) {
           if (joined_) forget_place(document);
           return true;
         },
-        limit());
+        os::limited(patience_, kSilentTime));
+    if (result == JsonStore::Result::busy) throw BusError(who_locks());
   } catch (const Error& error) {
     receiver_.dropped(std::string("the bus was left, and could not be told so: ") + error.what());
   }
@@ -350,6 +378,7 @@ void JsonFile::suspend(const Statistics& statistics, std::optional<double> expir
   changing_.stop();
   later_.stop();
   own_place_.reset();
+  writing_.stop();
   joined_ = false;
   store_.companion().release(lock_);
   file_watch_.reset();

@@ -9,8 +9,10 @@
 
 #include "loop/recovery.h"
 #include "os/events.h"
+#include "os/time_limit.h"
 #include "transport/directory/own_place.h"
 #include "transport/json_file/mailbox.h"
+#include "transport/json_file/outbox.h"
 #include "transport/json_file/presence.h"
 #include "transport/json_file/store.h"
 #include "transport/transport.h"
@@ -22,8 +24,8 @@ namespace ipcm::transport {
 
 class JsonFile final : public Transport {
  public:
-  /// Somebody who has the file locked longer than this has stopped.
-  static constexpr Duration kPatience = std::chrono::seconds(30);
+  /// Somebody who has the file locked longer than this has stopped. The caller's own limit may be shorter.
+  static constexpr Duration kPatience = std::chrono::seconds(10);
 
   JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver, Duration patience = kPatience);
   ~JsonFile() override;
@@ -31,9 +33,11 @@ class JsonFile final : public Transport {
   JsonFile& operator=(const JsonFile&) = delete;
 
   Sent send(const Message& message, std::string& why) override;
-  [[nodiscard]] std::size_t queued_bytes(const std::string&) const override { return 0; }
-  [[nodiscard]] std::size_t queued_messages() const override { return 0; }
-  void abandon(const std::string&) override {}
+  [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const override {
+    return outbox_.bytes_for(peer);
+  }
+  [[nodiscard]] std::size_t queued_messages() const override { return outbox_.size(); }
+  void abandon(const std::string& peer) override { outbox_.abandon(peer); }
   void drain() override;
   void receive(bool on) override;
   void requeue(const std::vector<Message>& messages) override;
@@ -60,8 +64,12 @@ class JsonFile final : public Transport {
   void look_later(std::chrono::milliseconds after);
   void take_in(Hurry hurry);
   void take_in_for_loop();
-  [[nodiscard]] os::Deadline limit() const { return os::Deadline::after(patience_); }
-  /// false: the bus was taken down. Throws BusError where somebody else keeps the document locked.
+  [[nodiscard]] os::Deadline limit() const { return os::limited(patience_); }
+  /// What has to be written and found the document locked: queued messages, and acknowledgements.
+  void write_waiting();
+  void try_again_later();
+  /// false: the bus was taken down. Throws BusError where somebody else keeps the document locked; Timeout
+  /// where the caller's limit has passed over that.
   bool read_if_there(const std::function<void(const JsonDocument&)>& look);
   bool change_if_there(const std::function<bool(JsonDocument&)>& change);
   /// Throws BusError also where the bus was taken down.
@@ -80,9 +88,10 @@ class JsonFile final : public Transport {
   JsonStore store_;
   HeldLock lock_;
   std::unique_ptr<os::FileWatch> file_watch_;
-  Watch changing_, later_;
+  Watch changing_, later_, writing_;
   Recovery taking_in_;
   std::optional<OwnPlace> own_place_;
+  std::chrono::milliseconds retry_in_{1};
   bool joined_ = false;
   bool receiving_ = true;
   bool stale_ = true;  // the document may have changed since we looked
@@ -90,6 +99,8 @@ class JsonFile final : public Transport {
   std::vector<Message> kept_;  // put back by an anonymous member
   JsonMailbox mailbox_;
   JsonPresence presence_;
+  JsonOutbox outbox_;
+  JsonMailbox::Copies acknowledged_;  // and still in the document
 };
 
 }  // namespace ipcm::transport

@@ -2,6 +2,7 @@
 
 #include "ipcm/error.h"
 #include "os/clock.h"
+#include "transport/database/patience.h"
 #include "transport/database/protocols.h"
 #include "transport/database/server.h"
 #include "transport/directory/disk_name.h"
@@ -29,11 +30,22 @@ constexpr Dialect kDialect = {
 
 class MariadbStore final : public ServerStore {
  public:
-  MariadbStore(OwnedSession session, const std::string& route) : ServerStore(std::move(session), route) {
+  MariadbStore(Connect connect, const std::string& route) : ServerStore(std::move(connect), route) {
+    set_up();
+    if (database_.empty()) throw BusError("the route '" + route + "' names no database: add database=NAME");
+  }
+  void after_reopen() override {
+    set_up();
+    ServerStore::after_reopen();
+  }
+  /// A statement waits a moment only for somebody else's lock, and is repeated then as long as its caller has
+  /// time.
+  void set_up() {
+    const Patience patience(*this);
     for (const char* setting :
          {"SET SESSION sql_mode = 'ANSI_QUOTES,STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'",
           "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-          "SET SESSION innodb_lock_wait_timeout = 10", "SET SESSION lock_wait_timeout = 10",
+          "SET SESSION innodb_lock_wait_timeout = 1", "SET SESSION lock_wait_timeout = 1",
           "SET SESSION wait_timeout = 31536000"})
       execute(setting);
     const auto facts = query("SELECT VERSION(), @@max_allowed_packet, DATABASE()", {},
@@ -42,7 +54,6 @@ class MariadbStore final : public ServerStore {
     largest_packet_ =
         static_cast<std::size_t>(std::max<std::int64_t>(integer_of(facts[0][1]).value_or(0), 0));
     database_ = text_of(facts[0][2]);
-    if (database_.empty()) throw BusError("the route '" + route + "' names no database: add database=NAME");
   }
   [[nodiscard]] const Dialect& dialect() const override { return kDialect; }
   [[nodiscard]] bool can_hold(const std::string& content, std::string& why) const override {
@@ -162,8 +173,8 @@ class MariadbProtocol : public ServerProtocol {
   [[nodiscard]] const char* driver() const override { return "mariadb"; }
 
  protected:
-  [[nodiscard]] std::unique_ptr<ServerStore> connect(const BusInfo& info) const override {
-    static const RouteForm form = {{"mariadb", "mysql"},
+  [[nodiscard]] const RouteForm& form() const override {
+    static const RouteForm names = {{"mariadb", "mysql"},
                                    {{"dbname", "dbname"},
                                     {"database", "dbname"},
                                     {"db", "dbname"},
@@ -180,12 +191,11 @@ class MariadbProtocol : public ServerProtocol {
                                     {"mysql_ssl_ca_file", "sslca"},
                                     {"connect_timeout", "connect_timeout"}},
                                    "dbname"};
-    return std::make_unique<MariadbStore>(connect_to_server(driver(), info, form,
-                                                            {{"connect_timeout", "10"},
-                                                             {"read_timeout", "60"},
-                                                             {"write_timeout", "60"},
-                                                             {"charset", "utf8mb4"}}),
-                                          info.route);
+    return names;
+  }
+  [[nodiscard]] std::unique_ptr<ServerStore> connect(const BusInfo& info) const override {
+    return std::make_unique<MariadbStore>(
+        [info, this] { return connect_to_server("mariadb", info, form(), {{"charset", "utf8mb4"}}); }, info.route);
   }
 
  private:

@@ -1,9 +1,11 @@
 #include <sys/epoll.h>
 
 #include <charconv>
+#include <set>
 
 #include "ipcm/error.h"
 #include "os/clock.h"
+#include "transport/database/patience.h"
 #include "transport/database/protocols.h"
 #include "transport/database/server.h"
 #include "transport/directory/disk_name.h"
@@ -44,7 +46,7 @@ std::string channel(const std::string& schema, const std::string& name) {
 
 class PostgresqlStore final : public ServerStore {
  public:
-  PostgresqlStore(OwnedSession session, const std::string& route) : ServerStore(std::move(session), route) {}
+  PostgresqlStore(Connect connect, const std::string& route) : ServerStore(std::move(connect), route) {}
   [[nodiscard]] const Dialect& dialect() const override { return kDialect; }
 
   void watch(Loop& loop, const std::string& id, std::function<void()> news) override {
@@ -70,6 +72,11 @@ class PostgresqlStore final : public ServerStore {
     loop_ = &loop;
     news_ = std::move(news);
     execute("LISTEN \"" + channel_name + "\"");
+    channels_.insert(channel_name);
+    watch_socket();
+    arm();
+  }
+  void watch_socket() {
     if (!watching_) {
       // Where the tables are somebody else's, who did not let us add triggers, nobody tells.
       const auto told = query(
@@ -79,9 +86,18 @@ class PostgresqlStore final : public ServerStore {
           "'ipcm_tell_peers')",
           {}, {Column::integer});
       poll_all_ = integer_of(told.at(0).at(0)).value_or(0) < 2;
-      watching_ = loop.watch(session_->socket(), EPOLLIN, [this](std::uint32_t) { hear(true); });
+      watching_ = loop_->watch(session_->socket(), EPOLLIN, [this](std::uint32_t) { hear(true); });
     }
-    arm();
+  }
+  void before_reopen() override {
+    watching_.stop();
+    soon_.stop();
+    ServerStore::before_reopen();
+  }
+  void after_reopen() override {
+    ServerStore::after_reopen();
+    for (const std::string& name : channels_) execute("LISTEN \"" + name + "\"");
+    if (!channels_.empty()) watch_socket();
   }
   void hear(bool tell_loss) {
     Failure failure;
@@ -123,17 +139,15 @@ class PostgresqlStore final : public ServerStore {
         query("SELECT CAST(pg_try_advisory_lock(CAST(:key AS BIGINT)) AS INTEGER)", {key}, {Column::integer});
     if (integer_of(got.at(0).at(0)).value_or(0) != 0) return true;
     if (patience.count() == 0) return false;
-    execute("SET lock_timeout = '" + std::to_string(patience.count()) + "s'");
-    bool in_time = true;
+    const Patience until(*this, patience);
     try {
       (void)query("SELECT 1 FROM (SELECT pg_advisory_lock(CAST(:key AS BIGINT))) AS waited", {key},
                   {Column::integer});
+      return true;
     } catch (const StoreError& error) {
       if (error.kind() != Failure::Kind::busy) throw;
-      in_time = false;
+      return false;
     }
-    execute("SET lock_timeout = '10s'");
-    return in_time;
   }
   void unlock(const Value& key) override {
     (void)query("SELECT CAST(pg_advisory_unlock(CAST(:key AS BIGINT)) AS INTEGER)", {key}, {Column::integer});
@@ -201,6 +215,7 @@ class PostgresqlStore final : public ServerStore {
   }
 
   std::string schema_;
+  std::set<std::string> channels_;
   Loop* loop_ = nullptr;
   std::function<void()> news_, deaths_;
   bool poll_all_ = false, poll_deaths_ = false;
@@ -216,8 +231,8 @@ class PostgresqlProtocol final : public ServerProtocol {
   [[nodiscard]] const char* driver() const override { return "postgresql"; }
 
  protected:
-  [[nodiscard]] std::unique_ptr<ServerStore> connect(const BusInfo& info) const override {
-    static const RouteForm form = {{"pg"},
+  [[nodiscard]] const RouteForm& form() const override {
+    static const RouteForm names = {{"pg"},
                                    {{"dbname", "dbname"},
                                     {"database", "dbname"},
                                     {"db", "dbname"},
@@ -234,16 +249,22 @@ class PostgresqlProtocol final : public ServerProtocol {
                                     {"sslrootcert", "sslrootcert"},
                                     {"connect_timeout", "connect_timeout"}},
                                    "dbname"};
-    // With the connection, so that they cost no statements.
+    return names;
+  }
+  [[nodiscard]] std::unique_ptr<ServerStore> connect(const BusInfo& info) const override {
+    // With the connection, so that they cost no statements. A statement waits a moment only for somebody
+    // else's lock, and is repeated then as long as its caller has time.
     static const std::string settings =
-        "-c client_min_messages=error -c bytea_output=hex -c statement_timeout=60s -c lock_timeout=10s -c "
+        "-c client_min_messages=error -c bytea_output=hex -c statement_timeout=60s -c lock_timeout=200ms -c "
         "default_transaction_isolation=read\\ committed";
-    return std::make_unique<PostgresqlStore>(connect_to_server(driver(), info, form,
-                                                               {{"connect_timeout", "10"},
-                                                                {"client_encoding", "UTF8"},
-                                                                {"fallback_application_name", "ipcm"},
-                                                                {"options", settings}}),
-                                             info.route);
+    return std::make_unique<PostgresqlStore>(
+        [info, this] {
+          return connect_to_server("postgresql", info, form(),
+                                   {{"client_encoding", "UTF8"},
+                                    {"fallback_application_name", "ipcm"},
+                                    {"options", settings}});
+        },
+        info.route);
   }
 };
 

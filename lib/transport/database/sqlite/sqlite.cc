@@ -5,6 +5,7 @@
 #include "ipcm/error.h"
 #include "os/events.h"
 #include "transport/database/database_transport.h"
+#include "transport/database/patience.h"
 #include "transport/database/protocols.h"
 #include "transport/directory/companion.h"
 
@@ -45,25 +46,44 @@ constexpr Dialect kDialect = {
 
 /// In the companion of a file that was not ours to begin with: `made`, if its tables were.
 constexpr const char* kGivenFile = "given";
-constexpr std::chrono::milliseconds kPatient{10'000};
 
 OwnedSession open_session(const std::string& route) {
   // A bus lives as long as its machine runs at most, so that nobody has to wait for the disk: a killed
   // process does not harm the file, only a power failure could.
   Failure failure;
-  OwnedSession session(
-      load_driver("sqlite"),
-      {{"file", route}, {"synchronous", "OFF"}, {"patience", std::to_string(kPatient.count())}}, failure);
+  OwnedSession session(load_driver("sqlite"), {{"file", route}, {"synchronous", "OFF"}}, os::limited(kPatient),
+                       failure);
   if (!session) throw StoreError(failure.kind, "the bus at " + route + " can't be opened: " + failure.text);
+  return session;
+}
+
+/// Opens a database that is there, and has the two tables of a bus. Nothing is made or changed in or beside
+/// the file of another one. Throws BusError.
+OwnedSession open_bus(const std::string& route) {
+  const auto refuse = [&](const std::string& why) {
+    throw BusError("there is no bus at '" + route + "': " + why);
+  };
+  const os::FileFacts facts = os::look_at(route);
+  if (facts.kind == os::FileKind::none) refuse("there is no such file");
+  if (facts.kind != os::FileKind::regular) refuse("it is no file");
+  if (facts.size == 0) refuse("the file is empty");
+  OwnedSession session = open_session(route);
+  for (const char* look : {"SELECT id, pid, active, stats, suspend_expires FROM ipcm_peers WHERE 1 = 0",
+                           R"(SELECT id, "to", "from", stamp, content, broadcast FROM ipcm_messages WHERE 1 = 0)"}) {
+    const Failure failure = session->run(look, {}, {}).failure;
+    if (failure.kind == Failure::Kind::missing) refuse("the file has no tables of one (" + failure.text + ")");
+    if (failure) throw StoreError(failure.kind, "the bus at " + route + ": " + failure.text);
+  }
   return session;
 }
 
 class SqliteStore final : public Store {
  public:
-  explicit SqliteStore(std::string route)
-      : Store(OwnedSession()), route_(std::move(route)), companion_(route_), file_(os::look_at(route_)) {
-    session_ = open_session(route_);
-  }
+  explicit SqliteStore(const std::string& route)
+      : Store([route] { return open_bus(route); }),
+        route_(route),
+        companion_(route_),
+        file_(os::look_at(route_)) {}
   [[nodiscard]] const Dialect& dialect() const override { return kDialect; }
   [[nodiscard]] std::string where() const override { return route_; }
 
@@ -105,6 +125,7 @@ class SqliteStore final : public Store {
     lock_ = std::move(*lock);
     return true;
   }
+  [[nodiscard]] bool holds_name() const override { return static_cast<bool>(lock_); }
   void drop_name() noexcept override {
     if (lock_) companion_.release(lock_);
   }
@@ -182,8 +203,10 @@ class SqliteProtocol final : public transport::FileProtocol {
   [[nodiscard]] bool keeps_messages() const override { return true; }
   [[nodiscard]] std::unique_ptr<transport::Transport> join(const transport::JoinRequest& request, Loop& loop,
                                                            transport::Receiver& receiver) const override {
-    return std::make_unique<DatabaseTransport>(request, loop, receiver,
-                                               std::make_unique<SqliteStore>(request.info.route));
+    return within_limit([&] {
+      return std::make_unique<DatabaseTransport>(request, loop, receiver,
+                                                 std::make_unique<SqliteStore>(request.info.route));
+    });
   }
   bool remove_route(const BusInfo& info) const noexcept override {
     try {
@@ -213,6 +236,7 @@ class SqliteProtocol final : public transport::FileProtocol {
                      {Column::integer});
     check(tables.failure);
     const bool were_there = integer_of(tables.rows.at(0).at(0)).value_or(0) > 0;
+    if (were_there) expect_not_running(route);
     for (const char* statement : {kPeers, kMessages, kIndex}) check(session->run(statement, {}, {}).failure);
     const Companion companion(route);  // the place of what is noted about the bus
     if (given) companion.directory().write_file(kGivenFile, were_there ? "kept" : "made", 0600);
@@ -222,6 +246,16 @@ class SqliteProtocol final : public transport::FileProtocol {
   }
 
  private:
+  static void expect_not_running(const std::string& route) {
+    const auto refuse = [&](const std::string& by) {
+      throw BusError("there is a bus at '" + route + "' already: " + by +
+                     "; join that one, or end it (ipcm bus rm) first");
+    };
+    if (const transport::OwnerFacts owner = Companion::owner(route); owner.held)
+      refuse("its owner is process " + std::to_string(owner.pid));
+    for (const PeerRow& row : SqliteStore(route).rows(nullptr, true))
+      if (row.facts.state == transport::PeerFacts::State::active) refuse("the peer '" + row.name + "' is on it");
+  }
   /// A file that was there before us stays, with what was in it.
   static bool empty(const std::string& route, bool tables_too) {
     if (tables_too) {
