@@ -271,7 +271,8 @@ std::string ServerProtocol::make_route(const SpawnOptions& options) const {
   return options.route;
 }
 
-bool ServerProtocol::remove_route(const BusInfo& info) const noexcept {
+transport::Removal ServerProtocol::remove_route(const BusInfo& info,
+                                                transport::Living /*living*/) const noexcept {
   try {
     connect(info)->remove_tables();
     return true;

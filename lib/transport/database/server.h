@@ -69,7 +69,7 @@ class ServerProtocol : public transport::Protocol {
   [[nodiscard]] std::string why_not_viable() const noexcept final { return why_no_driver(driver()); }
   [[nodiscard]] bool keeps_messages() const final { return true; }
   [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;
-  bool remove_route(const BusInfo& info) const noexcept final;
+  transport::Removal remove_route(const BusInfo& info, transport::Living living) const noexcept final;
   [[nodiscard]] std::unique_ptr<transport::Ownership> own(const BusInfo& info) const final;
   [[nodiscard]] transport::OwnerFacts owner(const BusInfo& info) const final;
   [[nodiscard]] std::unique_ptr<transport::Transport> join(const transport::JoinRequest& request, Loop& loop,

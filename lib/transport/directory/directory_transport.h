@@ -4,11 +4,13 @@
 #include <optional>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "os/events.h"
 #include "transport/directory/foreign_watch.h"
 #include "transport/directory/own_place.h"
+#include "transport/directory/removal.h"
 #include "transport/directory/route.h"
 #include "transport/transport.h"
 
@@ -30,7 +32,7 @@ class DirectoryTransport : public Transport {
   void watch_peers() final;
   void watch_own_place() final;
   [[nodiscard]] Statistics past() const final {
-    return request_.anonymous ? Statistics{} : route_.statistics_of(seat_.disk_name);
+    return request_.anonymous ? Statistics{} : route_.statistics_of(seat_.disk_name, *request_.serializer);
   }
   std::map<std::string, Statistics> all_statistics() final;
   void leave(const Statistics& statistics) final;
@@ -67,6 +69,7 @@ class DirectoryTransport : public Transport {
 
  private:
   void watch_foreign_deaths();
+  [[nodiscard]] std::vector<ForeignWatch::Peer> list_foreign();
   void forget_requeued();
 
   const Protocol& protocol_;
@@ -77,7 +80,7 @@ class DirectoryTransport : public Transport {
   std::unordered_multiset<std::string> requeued_open_;
   std::vector<Message> kept_;  // put back by an anonymous member, which has no file to put it in
   std::unique_ptr<os::DirectoryWatch> directory_watch_;
-  Watch watching_;
+  Watch watching_, looking_again_;
   ForeignWatch foreign_;
   std::optional<OwnPlace> own_place_;
 };
@@ -91,9 +94,15 @@ class DirectoryProtocol : public Protocol {
  public:
   [[nodiscard]] std::string why_not_viable() const noexcept override { return why_no_short_paths(); }
   [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;
-  bool remove_route(const BusInfo& info) const noexcept final;
+  Removal remove_route(const BusInfo& info, Living living) const noexcept final;
+  [[nodiscard]] bool remove_unfinished(const std::string& directory, const std::string& file) const final {
+    return remove_unfinished_bus(os::Directory(directory), file);
+  }
   [[nodiscard]] std::unique_ptr<Ownership> own(const BusInfo& info) const final;
   [[nodiscard]] OwnerFacts owner(const BusInfo& info) const final;
+
+ protected:
+  [[nodiscard]] virtual const EndpointKinds& endpoints() const = 0;
 };
 
 /// All of it, for a Transport that is made of a JoinRequest, a Loop and a Receiver.
@@ -104,8 +113,9 @@ class DirectoryProtocolOf final : public DirectoryProtocol {
     const char* name;
     const char* summary;  ///< for people
     bool keeps_messages;
+    EndpointKinds endpoints;
   };
-  explicit DirectoryProtocolOf(const Traits& traits) : traits_(traits) {}
+  explicit DirectoryProtocolOf(Traits traits) : traits_(std::move(traits)) {}
   [[nodiscard]] const char* name() const override { return traits_.name; }
   [[nodiscard]] const char* summary() const override { return traits_.summary; }
   [[nodiscard]] bool keeps_messages() const override { return traits_.keeps_messages; }
@@ -115,6 +125,7 @@ class DirectoryProtocolOf final : public DirectoryProtocol {
   }
 
  private:
+  [[nodiscard]] const EndpointKinds& endpoints() const override { return traits_.endpoints; }
   Traits traits_;
 };
 
