@@ -15,6 +15,12 @@
 namespace ipcm {
 namespace {
 
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text.append(text.empty() ? "'" : ", '").append(name).append("'");
+  return text;
+}
+
 const transport::Protocol& first_viable(const std::vector<std::string>& wanted) {
   std::vector<std::string> names = wanted;
   if (names.empty()) names = {os::environment("IPCM_PROTOCOL").value_or("ConnectionUnix")};
@@ -145,19 +151,23 @@ void expect_to_be_had(const transport::Protocol& protocol, const BusInfo& info, 
 
 void make_bus(const transport::Protocol& protocol, Guard::State& state) {
   const SpawnOptions& options = state.options;
-  const bool was_there = !options.route.empty() && transport::has_route_info(options.route);
   state.info.route = protocol.make_route(options);
+  const std::string& route = state.info.route;
+  const bool was_there = !options.route.empty() && transport::has_route_info(route);
   try {
     if (!options.route.empty()) expect_to_be_had(protocol, state.info, options.guard);
     if (options.guard) state.owner = protocol.own(state.info);
     transport::note_route_info(state.info);
   } catch (...) {
+    if (state.owner) state.owner->release();
     state.owner.reset();
-    // What was given is left as it was found: a server's tables may have been a bus before.
-    const std::string& route = state.info.route;
-    const bool is_gone = was_there || !route.starts_with('/') || protocol.remove_route(state.info);
-    // A new directory goes even if there are too few descriptors to look into it.
-    if (!is_gone && options.route.empty()) (void)os::remove_empty_directory(route);
+    if (!options.route.empty()) {
+      // What was given is left as it was found: it may be a bus that others are on.
+      if (!was_there) transport::forget_route_info(route);
+    } else if (!protocol.remove_route(state.info)) {
+      // A new directory goes even if there are too few descriptors to look into it.
+      (void)os::remove_empty_directory(route);
+    }
     throw;
   }
 }

@@ -262,9 +262,12 @@ std::string take_route(const std::string& given, const std::string& protocol) {
       if (standing.info->protocol != protocol)
         throw BusError(refused + "it is a bus of protocol " + standing.info->protocol);
       break;
+    case Standing::Is::unfinished:
+      if (owner_by_lock(given, Route::kOwnerFile).held)
+        throw BusError(refused + "somebody makes a bus of it just now");
+      [[fallthrough]];
     case Standing::Is::reference:
     case Standing::Is::empty:
-    case Standing::Is::unfinished:
       directory.write_file(kFoundFile, "",
                            0600);  // before the mark: it is never taken for a directory of ours
       break;

@@ -37,6 +37,20 @@ void note_route_info(const BusInfo& info) {
   directory.write_file(kMarkFile, info.text(), kPrivate);
 }
 
+void forget_route_info(const std::string& path) noexcept {
+  try {
+    const std::string place = place_of(path);
+    if (place.empty()) return;
+    const os::Directory directory(place);
+    for (const std::string& name : directory.names())
+      if (role_of_entry(name) == EntryRole::mark && !look_at_lock(directory, name).held)
+        (void)remove_known_entry(directory, name, {});
+    if (place != path) (void)os::remove_empty_directory(place);
+  } catch (const Error&) {
+    // They stay; `bus rm` and another attempt know them.
+  }
+}
+
 namespace {
 
 /// A bus of the reference, which has no mark.
