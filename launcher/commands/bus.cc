@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <csignal>
 
-#include "bus/take_down.h"
+#include "bus/end_bus.h"
+#include "bus/places.h"
 #include "commands/commands.h"
-#include "os/directory.h"
-#include "os/process.h"
 #include "os/signals.h"
 #include "report.h"
-#include "transport/directory/route_info.h"
 #include "transport/protocols.h"
 #include "wire/json_text.h"
 
@@ -21,6 +19,12 @@ std::string quoted(const std::string& text) {
   std::string all = "'";
   for (const char c : text) all.append(c == '\'' ? std::string("'\\''") : std::string(1, c));
   return all + "'";
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text.append(text.empty() ? "'" : ", '").append(name).append("'");
+  return text;
 }
 
 struct BusFacts {
@@ -55,34 +59,17 @@ void write(JsonWriter& writer, const BusFacts& facts) {
   writer.close();
 }
 
-/// As we and the reference name the directories of buses: a prefix, the pid of who made it, random letters.
-bool is_bus_name(std::string_view name) {
-  for (const std::string_view prefix : {"ipcm-", "PerlIPCManager-"}) {
-    if (!name.starts_with(prefix)) continue;
-    name.remove_prefix(prefix.size());
-    const auto digits = name.find_first_not_of("0123456789");
-    return digits != std::string_view::npos && digits > 0 && name[digits] == '-';
-  }
-  return false;
-}
-
 std::vector<BusFacts> all_buses(const Options& options) {
   std::vector<BusFacts> all;
-  for (const std::string& place : os::runtime_directories()) {
-    if (os::look_at(place).kind != os::FileKind::directory) continue;
-    for (const std::string& name : os::Directory(place).names()) {
-      if (!is_bus_name(name)) continue;
-      const std::string path = place + "/" + name;
-      if (os::look_at(path).owner != os::own_user()) continue;
-      try {
-        if (const auto info = transport::read_route_info(path)) all.push_back(look_at_bus(options, *info));
-      } catch (const Error&) {
-        continue;  // it went while we looked
-      }
+  for (const bus::Place& place : bus::find_places()) {
+    const auto info = bus::bus_at(place);
+    if (!info) continue;
+    try {
+      all.push_back(look_at_bus(options, *info));
+    } catch (const BusError&) {
+      if (bus::bus_at(place)) throw;  // otherwise it went while we looked
     }
   }
-  std::sort(all.begin(), all.end(),
-            [](const BusFacts& a, const BusFacts& b) { return a.info.route < b.info.route; });
   return all;
 }
 
@@ -115,19 +102,22 @@ int bus_rm(const Options& options) {
     SpawnOptions how = options.spawn_options();
     how.hurry_fd = signals.fd();
     how.patience = options.limit(how.patience);
-    const auto left = bus::take_down(info, how, {});
-    if (!bus::all_proven(left)) {
-      std::string who;
-      for (const bus::Stayed& one : left)
-        if (!one.is_proven) who.append(who.empty() ? "'" : ", '").append(one.name).append("'");
-      throw Timeout(who + " did not leave; its process can't be proven from here, so the bus at " +
+    const bus::Ended ended = bus::end_bus(info, how, {}, bus::IfSomeStay::keep_unproven);
+    if (!bus::all_proven(ended.stayed)) {
+      std::vector<std::string> who;
+      for (const bus::Stayed& one : ended.stayed)
+        if (!one.is_proven) who.push_back(one.name);
+      throw Timeout(listed(who) + " did not leave; its process can't be proven from here, so the bus at " +
                     info.route + " stays: end it where it runs, then try again");
     }
-    if (!left.empty()) stayed.append(stayed.empty() ? "" : ", ").append(bus::describe(left));
-    if (!transport::find_protocol(info.protocol).remove_route(info))
-      throw BusError("the bus at " + info.route +
-                     " could not be removed entirely; look at what is left there");
+    if (!ended.stayed.empty()) stayed.append(stayed.empty() ? "" : ", ").append(bus::describe(ended.stayed));
+    if (!ended.removal)
+      throw BusError("the bus at '" + info.route + "' can't be removed: " + ended.removal.why);
     tell(options, "removed " + info.route);
+    if (!ended.removal.left.empty())
+      throw BusError("the bus at '" + info.route +
+                     "' was removed, but its directory stays, since no bus has put " +
+                     "there: " + listed(ended.removal.left));
   }
   signals.discard();
   if (!stayed.empty()) throw Timeout("removed, but these did not leave: " + stayed);
@@ -195,11 +185,16 @@ int bus_protocols(const Options& options) {
 }
 
 int bus_gc(const Options& options) {
+  const auto told = [&](const std::string& path) {
+    print_line(options.json ? wire::json_string(path) : path);
+  };
   for (const BusFacts& facts : all_buses(options)) {
     if (!facts.orphaned || !facts.peers.empty()) continue;
-    (void)transport::find_protocol(facts.info.protocol).remove_route(facts.info);
-    print_line(options.json ? wire::json_string(facts.info.route) : facts.info.route);
+    if (transport::find_protocol(facts.info.protocol).remove_route(facts.info, transport::Living::spare))
+      told(facts.info.route);
   }
+  for (const bus::Place& place : bus::find_places())
+    if (bus::remove_leftovers_at(place)) told(place.path);
   return number(Status::done);
 }
 

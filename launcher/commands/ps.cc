@@ -9,6 +9,21 @@
 
 namespace ipcm::launcher {
 
+namespace {
+
+const char* word_of(transport::PeerFacts::State state) {
+  switch (state) {
+    case transport::PeerFacts::State::active:
+      return "active";
+    case transport::PeerFacts::State::suspended:
+      return "suspended";
+    default:
+      return "starting";
+  }
+}
+
+}  // namespace
+
 int ps(const Options& options) {
   const auto member = visit(options);
   std::vector<std::vector<std::string>> rows = {{"NAME", "CLASS", "PID", "STATE", "AGE", "MEMORY"}};
@@ -21,7 +36,7 @@ int ps(const Options& options) {
         facts.state == transport::PeerFacts::State::dead)
       continue;
     const Pid pid = facts.elsewhere ? facts.noted : facts.pid;
-    const std::string state = facts.state == transport::PeerFacts::State::active ? "active" : "starting";
+    const std::string state = word_of(facts.state);
     // A number of another pid namespace would tell the age and the memory of another process here.
     const auto started = facts.pid > 0 ? os::start_time(facts.pid) : std::nullopt;
     const std::uint64_t memory = facts.pid > 0 ? os::resident_memory(facts.pid).value_or(0) : 0;

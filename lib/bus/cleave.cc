@@ -10,8 +10,8 @@
 #include <csignal>
 #include <string>
 
+#include "bus/end_bus.h"
 #include "bus/member.h"
-#include "bus/take_down.h"
 #include "ipcm/error.h"
 #include "os/directory.h"
 #include "os/pipe.h"
@@ -85,10 +85,11 @@ int guard_from_now_on(const BusInfo& info, const SpawnOptions& options, os::Uniq
   try {
     keeper->keep();
     keeper.reset();
-    (void)take_down(info, options, {});
+    if (end_bus(info, options, {}, IfSomeStay::remove_bus).removal) return 0;
   } catch (const std::exception&) {
     // Nobody is left to tell; the route goes all the same.
   }
+  owner.reset();  // its descriptors may be all that is missing
   (void)protocol.remove_route(info);
   return 0;
 }

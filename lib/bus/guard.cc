@@ -1,8 +1,11 @@
 #include "bus/guard.h"
 
+#include <cerrno>
+#include <utility>
+
 #include "bus/cleave.h"
+#include "bus/end_bus.h"
 #include "bus/sanity_check.h"
-#include "bus/take_down.h"
 #include "ipcm/error.h"
 #include "os/descriptor.h"
 #include "os/directory.h"
@@ -12,6 +15,12 @@
 
 namespace ipcm {
 namespace {
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text.append(text.empty() ? "'" : ", '").append(name).append("'");
+  return text;
+}
 
 const transport::Protocol& first_viable(const std::vector<std::string>& wanted) {
   std::vector<std::string> names = wanted;
@@ -32,12 +41,28 @@ bool Guard::State::acts_here() const { return !down && born_in == os::generation
 
 std::vector<bus::Stayed> Guard::State::take_down(const std::vector<os::Child*>& children) {
   const os::TimeLimit limit(os::Deadline::limit(options.patience));
+  // Whatever throws here leaves the bus with this guard, so that the next call goes on with it.
+  bus::Ended ended = bus::end_bus(info, options, children, bus::IfSomeStay::remove_bus, [this] {
+    if (options.do_sanity_check) discrepancies = bus::sanity_check(info);
+  });
+  if (!ended.removal)
+    throw BusError("the bus at " + info.route + " could not be removed: " + ended.removal.why);
   down = true;
-  auto left = bus::take_down(info, options, children);
-  if (options.do_sanity_check) discrepancies = bus::sanity_check(info);
-  (void)transport::find_protocol(info.protocol).remove_route(info);
   owner.reset();
-  return left;
+  strangers = std::move(ended.removal.left);
+  return std::move(ended.stayed);
+}
+
+void Guard::State::end_silently(const std::vector<os::Child*>& children) noexcept {
+  try {
+    (void)take_down(children);
+  } catch (const std::exception&) {
+    // Silent, as promised; shutdown() reports. Where peers can't be told to end, they notice that the bus is
+    // gone. The owner's lock is let go first: its descriptors may be all that is missing.
+    owner.reset();
+    (void)transport::find_protocol(info.protocol).remove_route(info);
+    down = true;
+  }
 }
 
 Guard::Guard(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -55,12 +80,7 @@ std::unique_ptr<Guard::State> Guard::take_state(Guard guard) { return std::move(
 
 Guard::~Guard() {
   if (!state_ || !state_->acts_here() || !state_->options.guard) return;
-  try {
-    (void)state_->take_down({});
-  } catch (const std::exception&) {
-    // Silent, as promised; shutdown() reports.
-    (void)transport::find_protocol(state_->info.protocol).remove_route(state_->info);
-  }
+  state_->end_silently({});
 }
 
 const BusInfo& Guard::info() const {
@@ -72,6 +92,10 @@ void Guard::State::report(const std::vector<bus::Stayed>& left) const {
   if (!left.empty())
     throw Timeout("the bus at " + info.route +
                   " was taken down, but these peers did not leave: " + bus::describe(left));
+  if (!strangers.empty())
+    throw BusError(
+        "the bus at " + info.route +
+        " was taken down, but its directory stays, since no bus has put there: " + joined(strangers));
   if (discrepancies.empty()) return;
   std::string what;
   for (const Discrepancy& one : discrepancies) what.append(what.empty() ? "" : "; ").append(one.describe());
@@ -112,27 +136,66 @@ void Guard::release() {
   state_->down = true;
 }
 
+namespace {
+
+/// Throws unless a bus that was given has the serializer that was asked for, and no owner that lives.
+void expect_to_be_had(const transport::Protocol& protocol, const BusInfo& info, bool to_own) {
+  if (const auto marked = transport::read_mark_of(info.route);
+      marked && marked->serializer != info.serializer)
+    throw BusError("the bus at '" + info.route + "' has the serializer " + marked->serializer + ", not " +
+                   info.serializer);
+  const transport::OwnerFacts owner = to_own ? protocol.owner(info) : transport::OwnerFacts{};
+  if (owner.held)
+    throw BusError("the bus at '" + info.route + "' has an owner already" +
+                   (owner.pid > 0 ? ", process " + std::to_string(owner.pid) : std::string()) +
+                   "; only one process can be bound to take it down");
+}
+
+void make_bus(const transport::Protocol& protocol, Guard::State& state) {
+  const SpawnOptions& options = state.options;
+  state.info.route = protocol.make_route(options);
+  const std::string& route = state.info.route;
+  const bool was_there = !options.route.empty() && transport::has_route_info(route);
+  try {
+    if (!options.route.empty()) expect_to_be_had(protocol, state.info, options.guard);
+    if (options.guard) state.owner = protocol.own(state.info);
+    transport::note_route_info(state.info);
+  } catch (...) {
+    if (state.owner) state.owner->release();
+    state.owner.reset();
+    if (!options.route.empty()) {
+      // What was given is left as it was found: it may be a bus that others are on.
+      if (!was_there) transport::forget_route_info(route);
+    } else if (!protocol.remove_route(state.info)) {
+      // A new directory goes even if there are too few descriptors to look into it.
+      (void)os::remove_empty_directory(route);
+    }
+    throw;
+  }
+}
+
+}  // namespace
+
 Guard ipcm_spawn(const SpawnOptions& options) {
   const transport::Protocol& protocol = first_viable(options.protocols);
   auto state = std::make_unique<Guard::State>();
   state->options = options;
   state->born_in = os::generation();
-  try {
-    state->info = {protocol.name(), options.serializer, {}, options.serializer_options, options.credentials};
-    (void)wire::make_serializer(state->info);  // refused before anything is made
-    transport::expect_no_url(options.route);
-    state->info.route = protocol.make_route(options);
-  } catch (const SystemError& error) {
-    throw BusError(std::string("no bus can be made: ") + error.what());
+  state->info = {protocol.name(), options.serializer, {}, options.serializer_options, options.credentials};
+  (void)wire::make_serializer(state->info);  // refused before anything is made
+  transport::expect_no_url(options.route);
+  // `bus gc` in another pid namespace may take a new directory for that of a dead process: then it is made
+  // again.
+  constexpr int kTries = 3;
+  for (int left = kTries - 1;; --left) {
+    try {
+      make_bus(protocol, *state);
+      return Guard(std::move(state));
+    } catch (const SystemError& error) {
+      if (error.code() == ENOENT && left > 0 && options.route.empty()) continue;
+      throw BusError(std::string("no bus can be made: ") + error.what());
+    }
   }
-  try {
-    if (options.guard) state->owner = protocol.own(state->info);
-    transport::note_route_info(state->info);
-  } catch (...) {
-    (void)protocol.remove_route(state->info);
-    throw;
-  }
-  return Guard(std::move(state));
 }
 
 std::vector<ProtocolDescription> known_protocols() {

@@ -21,10 +21,13 @@ struct Guard::State {
 
   [[nodiscard]] bool acts_here() const;
   std::vector<Discrepancy> discrepancies;  ///< found when it was taken down
+  std::vector<std::string> strangers;      ///< files in its directory that no bus has put there
   /// Throws what shutdown() throws.
   void report(const std::vector<bus::Stayed>& left) const;
-  /// Those that would not leave.
+  /// Returns those that would not leave. Throws Error; then the bus is not down, and the next call goes on.
   std::vector<bus::Stayed> take_down(const std::vector<os::Child*>& children);
+  /// For destructors: the same, and if that fails the bus is removed all the same.
+  void end_silently(const std::vector<os::Child*>& children) noexcept;
 };
 
 }  // namespace ipcm

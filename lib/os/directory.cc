@@ -60,34 +60,50 @@ OpenDir open_list(UniqueFd fd) {
   return OpenDir(list);
 }
 
+/// Errors that tell that nothing is there for us; all others tell nothing.
+bool is_absence(int error) {
+  return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENAMETOOLONG || error == EACCES;
+}
+
+/// Throws unless it is a plain file with one name: whoever may write here could have linked ours to another.
+UniqueFd expect_plain(UniqueFd file, const std::string& path, const std::string& name) {
+  const FileFacts facts = facts_of(file.get());
+  if (facts.kind == FileKind::regular && facts.links <= 1) return file;
+  throw SystemError(EINVAL, "open '" + path + "/" + name +
+                                (facts.kind == FileKind::regular ? "': it has a second name (a hard link)"
+                                                                 : "': it is no plain file"));
+}
+
+/// Of a plain file: a read that brings less than was asked for has come to its end.
+std::string read_file_of(int fd, std::uint64_t size, std::size_t limit, const char* what) {
+  std::string all;
+  for (bool more = true; more;) {
+    if (size > limit || all.size() > limit)
+      throw ProtocolError(std::string(what) + ": larger than the limit of " + std::to_string(limit) +
+                          " bytes");
+    constexpr std::size_t kShort = 1024, kLong = 16UL * 1024;
+    const std::size_t before = all.size(), most = size < kShort ? kShort : kLong;
+    more = read_some(fd, all, most, what) == ReadResult::some && all.size() - before == most;
+  }
+  return all;
+}
+
+/// A description of its own: reading a shared one would move its position.
 template <class Each>
-void for_each_name(DIR* list, Each&& each) {
-  while (const dirent* entry = ::readdir(list)) {
+void list_names(int directory, const std::string& path, Each&& each) {
+  const auto subject = [&] { return path; };
+  UniqueFd fd(
+      sys("list", subject, [&] { return ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  const OpenDir list = open_list(std::move(fd));
+  if (!list) throw SystemError(errno, "list '" + path + "'");
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(list.get());
+    if (entry == nullptr) break;
     const std::string_view name = entry->d_name;
     if (name != "." && name != "..") each(entry->d_name);
   }
-}
-
-/// Depth is bounded by what we make ourselves; beyond it is not our tree.
-bool remove_below(int parent, const char* name, int depth) noexcept {
-  const int saved = errno;
-  bool all_gone = ::unlinkat(parent, name, 0) == 0 || errno == ENOENT;
-  // Somebody who is on the way out may write his last file while we remove the others; nobody does so for
-  // ever.
-  constexpr int kTries = 100;
-  for (int tried = 0; !all_gone && tried < kTries; ++tried) {
-    const OpenDir list =
-        open_list(UniqueFd(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)));
-    bool is_empty = true;
-    if (list && depth > 0)
-      for_each_name(list.get(), [&](const char* child) {
-        is_empty &= remove_below(::dirfd(list.get()), child, depth - 1);
-      });
-    if (::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) all_gone = true;
-    if (!is_empty || errno != ENOTEMPTY) break;
-  }
-  errno = saved;
-  return all_gone;
+  if (errno != 0) throw SystemError(errno, "list '" + path + "'");
 }
 
 }  // namespace
@@ -107,59 +123,109 @@ std::optional<Directory> Directory::below(const Directory& parent, const std::st
   throw SystemError(errno, "open directory '" + path + "'");
 }
 
-FileFacts Directory::facts() const { return facts_of(fd_.get()); }
+bool is_shortage(int error) {
+  switch (error) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EIO:
+    case ENOSPC:
+    case EDQUOT:
+    case EINTR:
+    case EAGAIN:
+      return true;
+    default:
+      return false;
+  }
+}
+
+FileFacts Directory::facts() const {
+  const FileFacts facts = facts_of(fd_.get());
+  owner_ = facts.owner;
+  return facts;
+}
+
+bool Directory::is_trusted_user(unsigned user) const {
+  if (!owner_) owner_ = facts_of(fd_.get()).owner;
+  return user == *owner_ || user == 0 || user == own_user();
+}
+
+std::string Directory::real_path() const {
+  std::array<char, PATH_MAX> path{};
+  const std::string link = "/proc/self/fd/" + std::to_string(fd_.get());
+  const auto size = sys("find", path_, [&] { return ::readlink(link.c_str(), path.data(), path.size()); });
+  return {path.data(), static_cast<std::size_t>(size)};
+}
 
 FileFacts Directory::look(const std::string& name) const {
   struct stat found {};
-  if (::fstatat(fd_.get(), name.c_str(), &found, AT_SYMLINK_NOFOLLOW) != 0) return {};
-  return facts_from(found);
+  if (::fstatat(fd_.get(), name.c_str(), &found, AT_SYMLINK_NOFOLLOW) == 0) return facts_from(found);
+  if (is_absence(errno)) return {};
+  throw SystemError(errno, "look at '" + path_ + "/" + name + "'");
 }
 
 std::vector<std::string> Directory::names() const {
   std::vector<std::string> names;
-  // A fresh description: reading the shared one would move its position.
-  const OpenDir list = open_list(UniqueFd(::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-  if (list) for_each_name(list.get(), [&](const char* name) { names.emplace_back(name); });
+  list_names(fd_.get(), path_, [&](const char* name) { names.emplace_back(name); });
   return names;
 }
 
 std::size_t Directory::count_names(std::string_view suffix) const {
   std::size_t count = 0;
-  const OpenDir list = open_list(UniqueFd(::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-  if (list)
-    for_each_name(list.get(), [&](const char* name) { count += std::string_view(name).ends_with(suffix); });
+  list_names(fd_.get(), path_,
+             [&](const char* name) { count += std::string_view(name).ends_with(suffix) ? 1 : 0; });
   return count;
 }
 
 std::optional<std::string> Directory::read_file(const std::string& name, std::size_t limit) const {
   const UniqueFd file(quiet(
       [&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); }));
+  const auto subject = [&] { return "read '" + path_ + "/" + name + "'"; };
   if (!file) {
     if (errno == ENOENT) return std::nullopt;
-    throw SystemError(errno, "read '" + path_ + "/" + name + "'");
+    throw SystemError(errno, subject());
   }
-  return read_all(file.get(), limit, name.c_str());
+  const FileFacts facts = facts_of(file.get());
+  if (facts.kind != FileKind::regular)
+    throw SystemError(facts.kind == FileKind::directory ? EISDIR : EINVAL,
+                      subject() + ": it is no plain file");
+  if (!is_trusted(facts))
+    throw SystemError(EPERM, subject() + ": it belongs to user " + std::to_string(facts.owner));
+  return read_file_of(file.get(), facts.size, limit, name.c_str());
+}
+
+std::optional<std::string> Directory::read_note(const std::string& name, std::size_t limit) const {
+  try {
+    return read_file(name, limit);
+  } catch (const ProtocolError&) {
+    return std::nullopt;
+  } catch (const SystemError& error) {
+    if (is_shortage(error.code())) throw;
+    return std::nullopt;
+  }
+}
+
+UniqueFd Directory::open_fresh(const std::string& name, unsigned mode) const {
+  // Never what stands there: its owner may have linked that to another file.
+  for (;;) {
+    constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    UniqueFd file(quiet([&] { return ::openat(fd_.get(), name.c_str(), kFlags, mode); }));
+    if (file) return file;
+    if (errno != EEXIST) throw SystemError(errno, "write '" + path_ + "/" + name + "'");
+    sys(
+        "replace", [&] { return path_ + "/" + name; },
+        [&] { return ::unlinkat(fd_.get(), name.c_str(), 0) == 0 || errno == ENOENT ? 0 : -1; });
+  }
 }
 
 void Directory::write_file(const std::string& name, std::string_view content, unsigned mode) const {
   const std::string pending = "." + name + ".pend";
-  const auto subject = [&] { return path_ + "/" + name; };
-  {
-    const UniqueFd file(sys("write", subject, [&] {
-      return ::openat(fd_.get(), pending.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-                      mode);
-    }));
-    write_all(file.get(), content, name.c_str());
-  }
+  write_in_place(pending, content, mode);
   rename(pending, name);
 }
 
 void Directory::write_in_place(const std::string& name, std::string_view content, unsigned mode) const {
-  const UniqueFd file(sys(
-      "write", [&] { return path_ + "/" + name; },
-      [&] {
-        return ::openat(fd_.get(), name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-      }));
+  const UniqueFd file = open_fresh(name, mode);
   try {
     write_all(file.get(), content, name.c_str());
   } catch (...) {
@@ -184,32 +250,29 @@ bool Directory::remove_empty_directory(const std::string& name) const noexcept {
 
 UniqueFd Directory::open_or_create(const std::string& name, unsigned mode, bool* created) const {
   for (;;) {
-    constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
+    constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
     UniqueFd file(quiet([&] { return ::openat(fd_.get(), name.c_str(), kFlags | O_CREAT | O_EXCL, mode); }));
     *created = static_cast<bool>(file);
     if (file) return file;
     if (errno != EEXIST) throw SystemError(errno, "make '" + path_ + "/" + name + "'");
     file = UniqueFd(quiet([&] { return ::openat(fd_.get(), name.c_str(), kFlags); }));
-    if (file) return file;
+    if (file) return expect_plain(std::move(file), path_, name);
     if (errno != ENOENT)
       throw SystemError(errno, "open '" + path_ + "/" + name + "'");  // else it went just now
   }
 }
 
-UniqueFd Directory::open_existing(const std::string& name) const noexcept {
-  return UniqueFd(quiet(
+UniqueFd Directory::open_existing(const std::string& name) const {
+  UniqueFd file(quiet(
       [&] { return ::openat(fd_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); }));
+  if (!file && !is_absence(errno)) throw SystemError(errno, "open '" + path_ + "/" + name + "'");
+  return file;
 }
 
 void Directory::remove_file(const std::string& name) const noexcept {
   const int saved = errno;
   (void)::unlinkat(fd_.get(), name.c_str(), 0);
   errno = saved;
-}
-
-void Directory::remove_tree(const std::string& name) const noexcept {
-  constexpr int kDeepest = 2;
-  (void)remove_below(fd_.get(), name.c_str(), kDeepest);
 }
 
 void Directory::rename(const std::string& from, const std::string& to) const {
@@ -219,12 +282,11 @@ void Directory::rename(const std::string& from, const std::string& to) const {
 }
 
 void Directory::append_to_file(const std::string& name, std::string_view bytes, unsigned mode) const {
-  const UniqueFd file(sys(
-      "append to", [&] { return path_ + "/" + name; },
-      [&] {
-        return ::openat(fd_.get(), name.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
-                        mode);
-      }));
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  const UniqueFd file = expect_plain(UniqueFd(sys(
+                                         "append to", [&] { return path_ + "/" + name; },
+                                         [&] { return ::openat(fd_.get(), name.c_str(), kFlags, mode); })),
+                                     path_, name);
   write_all(file.get(), bytes, name.c_str());
 }
 
@@ -260,15 +322,18 @@ bool remove_file(const std::string& path) noexcept {
   return gone;
 }
 
-bool remove_tree(const std::string& path) noexcept {
-  constexpr int kDeepest = 8;
-  return remove_below(AT_FDCWD, path.c_str(), kDeepest);
+bool remove_empty_directory(const std::string& path) noexcept {
+  const int saved = errno;
+  const bool gone = ::rmdir(path.c_str()) == 0 || errno == ENOENT;
+  errno = saved;
+  return gone;
 }
 
 FileFacts look_at(const std::string& path) {
   struct stat found {};
-  if (::stat(path.c_str(), &found) != 0) return {};
-  return facts_from(found);
+  if (::stat(path.c_str(), &found) == 0) return facts_from(found);
+  if (is_absence(errno)) return {};
+  throw SystemError(errno, "look at '" + path + "'");
 }
 
 FileFacts facts_of(int fd) {

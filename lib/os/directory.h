@@ -23,6 +23,13 @@ struct FileFacts {
   std::uint64_t links = 0;  ///< 0: removed, and only held open
 };
 
+/// Whether an errno is one of the machine, which tells nothing about the file: no descriptors, memory or
+/// space left, or a disk that fails.
+[[nodiscard]] bool is_shortage(int error);
+
+// An error is never an answer: what can't be looked at for want of memory or descriptors, or because the disk
+// fails, is neither absent nor empty. Such a call throws SystemError.
+
 /// A directory held open: all names below it are reached through the descriptor, so that neither the length
 /// of its path nor a rename matters.
 class Directory {
@@ -32,13 +39,24 @@ class Directory {
   /// One below another; nullopt: no directory stands there (a link to one is none).
   [[nodiscard]] static std::optional<Directory> below(const Directory& parent, const std::string& name);
   [[nodiscard]] const std::string& path() const { return path_; }
-  [[nodiscard]] FileFacts facts() const;                        ///< Of the directory itself.
-  [[nodiscard]] FileFacts look(const std::string& name) const;  ///< Kind none: not there.
-  [[nodiscard]] std::vector<std::string> names() const;         ///< Without . and ..
+  /// Where it is now, links followed. Throws SystemError.
+  [[nodiscard]] std::string real_path() const;
+  [[nodiscard]] FileFacts facts() const;  ///< Of the directory itself.
+  /// Of the name itself, not of what a link leads to. Kind none: not there.
+  [[nodiscard]] FileFacts look(const std::string& name) const;
+  /// Whether a file here was put here by somebody whom we trust: us, root, or the owner of the directory.
+  [[nodiscard]] bool is_trusted(const FileFacts& file) const { return is_trusted_user(file.owner); }
+  [[nodiscard]] bool is_trusted_user(unsigned user) const;
+  [[nodiscard]] std::vector<std::string> names() const;  ///< Without . and ..
   /// How many names end like that.
   [[nodiscard]] std::size_t count_names(std::string_view suffix) const;
-  /// nullopt: not there. A FIFO does not block. Throws beyond `limit` bytes.
+  /// nullopt: not there. Throws SystemError for what is no plain file of somebody whom we trust (a FIFO can't
+  /// make us wait), and ProtocolError beyond `limit` bytes.
   [[nodiscard]] std::optional<std::string> read_file(const std::string& name,
+                                                     std::size_t limit = 1U << 20U) const;
+  /// The same for small files that others have written: nullopt also for what read_file() refuses, which is
+  /// no file of a peer. Throws SystemError only where nothing can be told (is_shortage()).
+  [[nodiscard]] std::optional<std::string> read_note(const std::string& name,
                                                      std::size_t limit = 1U << 20U) const;
   /// Whole or not at all: written under a hidden name, then renamed.
   void write_file(const std::string& name, std::string_view content, unsigned mode = 0644) const;
@@ -48,12 +66,12 @@ class Directory {
   void make_directory(const std::string& name, unsigned mode, bool fine_if_there = false) const;
   /// false: it is not empty, or can't be removed. Not there: fine.
   [[nodiscard]] bool remove_empty_directory(const std::string& name) const noexcept;
-  /// Opened for reading and writing, made if need be; `created` tells which.
+  /// Opened for reading and writing, made if need be; `created` tells which. Throws SystemError also for what
+  /// is no plain file, or has a second name (a hard link) by which it means something else.
   [[nodiscard]] UniqueFd open_or_create(const std::string& name, unsigned mode, bool* created) const;
-  [[nodiscard]] UniqueFd open_existing(
-      const std::string& name) const noexcept;               ///< For reading; empty: can't be had.
+  /// For reading; empty: it is not there, or not for us.
+  [[nodiscard]] UniqueFd open_existing(const std::string& name) const;
   void remove_file(const std::string& name) const noexcept;  ///< Not there: fine.
-  void remove_tree(const std::string& name) const noexcept;  ///< A file, or a directory and all below it.
   /// Onto another name of this directory, replacing what is there. Throws SystemError.
   void rename(const std::string& from, const std::string& to) const;
   /// At the end of a file that is made if need be. Throws SystemError.
@@ -63,8 +81,11 @@ class Directory {
 
  private:
   Directory(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  /// A new file of that name, open for writing; what stood there before goes.
+  [[nodiscard]] UniqueFd open_fresh(const std::string& name, unsigned mode) const;
   std::string path_;
   UniqueFd fd_;
+  mutable std::optional<unsigned> owner_;  // asked for once
 };
 
 /// Makes a directory of mode 0700 named `prefix` + six random letters below `parent`; returns its path.
@@ -74,9 +95,9 @@ class Directory {
                                             const std::string& suffix);
 /// Not there: fine. false: it stayed.
 bool remove_file(const std::string& path) noexcept;
-/// Removes a directory and all below it, following no links. What is gone already is fine; false: something
-/// stayed.
-bool remove_tree(const std::string& path) noexcept;
+/// false: it is not empty, or can't be removed. Not there: fine.
+bool remove_empty_directory(const std::string& path) noexcept;
+/// Of what a path leads to. Kind none: nothing that we can reach.
 [[nodiscard]] FileFacts look_at(const std::string& path);
 [[nodiscard]] FileFacts facts_of(int fd);
 /// The descriptors of this process that lead to that file, whoever has opened them. Throws SystemError.

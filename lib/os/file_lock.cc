@@ -61,7 +61,7 @@ std::optional<Pid> file_lock_holder(const std::string& path) {
 }
 
 UniqueFd open_file(const std::string& path, Access access) {
-  const int flags = (access == Access::read ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
+  const int flags = (access == Access::read ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW;
   UniqueFd file(quiet([&] { return ::open(path.c_str(), flags); }));
   if (!file && errno != ENOENT) throw SystemError(errno, "open '" + path + "'");
   return file;

@@ -388,7 +388,7 @@ void Core::leave() {
   constexpr int kAttempts = 100;
   for (int i = 0; i < kAttempts; ++i)
     if (member.transport().peers().empty() &&
-        transport::find_protocol(setup_->info.protocol).remove_route(setup_->info))
+        transport::find_protocol(setup_->info.protocol).remove_route(setup_->info, transport::Living::spare))
       return;
 }
 

@@ -90,8 +90,18 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
     return launch->verdict() == Verdict::ready;
   }
 
+  /// What throws here can be tried again.
   std::vector<bus::Stayed> end() {
-    over = true;
+    over = true;  // for callbacks that run meanwhile
+    try {
+      return end_all();
+    } catch (...) {
+      over = false;
+      throw;
+    }
+  }
+
+  std::vector<bus::Stayed> end_all() {
     if (requests) requests->close();
     requests.reset();
     if (client) client->member().leave(os::Deadline::after(kFlushTime));
@@ -127,6 +137,7 @@ Handle::~Handle() {
     (void)self->end();
   } catch (const std::exception&) {
     // Silent, as promised; shutdown() reports. What is still owned ends with its owner objects.
+    if (self->guard) self->guard->end_silently({});
   }
 }
 

@@ -206,6 +206,18 @@ struct OwnerFacts {
   Pid pid = 0;          ///< as the kernel tells; 0: not known, or in another pid namespace
 };
 
+/// What became of a bus that was to be removed.
+struct Removal {
+  Removal(bool gone = false) : is_gone(gone) {}  // NOLINT: where there is no more to tell than that
+  explicit operator bool() const { return is_gone; }
+  bool is_gone;                        ///< Nothing of the bus is left.
+  std::vector<std::string> left = {};  ///< What no bus has put there: it stays, and the directory with it.
+  std::string why = {};                ///< Why it is not gone.
+  std::string living = {};             ///< A peer that is on the bus, and kept it from being removed.
+};
+/// Whether a bus is removed while a peer of ours is on it, that is, holds its lock.
+enum class Living { spare, ignore };
+
 /// What is known of one kind of bus: how to make, join and remove one.
 class Protocol {
  public:
@@ -225,10 +237,18 @@ class Protocol {
   virtual void check_route(const std::string& /*route*/) const {}
   /// Whether it lives inside one process only.
   [[nodiscard]] virtual bool within_one_process() const { return false; }
-  /// Makes the route, or takes the one that options.route names, and returns it.
+  /// Makes the route, or takes the one that options.route names: a bus of this protocol, or an empty place.
+  /// Returns it. Throws BusError for a place that holds anything else.
   [[nodiscard]] virtual std::string make_route(const SpawnOptions& options) const = 0;
-  /// Removes it, whatever is in it. false: something stayed.
-  virtual bool remove_route(const BusInfo& info) const noexcept = 0;
+  /// Removes what the bus has put there, and nothing else. What is no bus is not changed. A bus that is gone
+  /// already is fine. Can be called again after it has failed.
+  virtual Removal remove_route(const BusInfo& info, Living living = Living::ignore) const noexcept = 0;
+  /// Removes what somebody who was killed while he made or removed a bus has left in a directory; `file` is
+  /// the name of one of ours there (ipcm-PID-XXXXXX…), and PID has ended. false: it is none, or may be a bus.
+  [[nodiscard]] virtual bool remove_unfinished(const std::string& /*directory*/,
+                                               const std::string& /*file*/) const {
+    return false;
+  }
   /// The bus is ours to take down from now on, whoever had that duty before.
   [[nodiscard]] virtual std::unique_ptr<Ownership> own(const BusInfo& info) const = 0;
   [[nodiscard]] virtual OwnerFacts owner(const BusInfo& info) const = 0;

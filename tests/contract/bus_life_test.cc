@@ -1,9 +1,12 @@
 // What a bus keeps: statistics, messages put back, names that are away for a while; and its owner.
 
+#include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
+#include <optional>
 #include <random>
 
 #include "bus/member.h"
@@ -469,4 +472,68 @@ TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its
   CHECK(held >= 10);
   CHECK(held <= 250);
   slow.disconnect([](const Message&) {});
+}
+
+namespace {
+
+/// While it lives, this process can open nothing.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    const int lowest = ::fcntl(0, F_DUPFD_CLOEXEC, 0);
+    REQUIRE(lowest >= 0);
+    ::close(lowest);
+    const rlimit none{static_cast<rlim_t>(lowest), before_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  }
+  ~NoDescriptors() { (void)::setrlimit(RLIMIT_NOFILE, &before_); }
+  NoDescriptors(const NoDescriptors&) = delete;
+  NoDescriptors& operator=(const NoDescriptors&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "G6: what a shutdown that threw has left is done by the next, or by the destructor" *
+                            needs_files()) {
+  for (const bool again : {true, false}) {
+    CAPTURE(again);
+    std::optional<Guard> guard(spawn_bus());
+    const BusInfo info = guard->info();
+    {
+      const NoDescriptors none;
+      CHECK_THROWS_AS(guard->shutdown(), Error);
+    }
+    CHECK(bus_exists(info));
+    if (again) guard->shutdown();
+    guard.reset();
+    CHECK_FALSE(bus_exists(info));
+  }
+}
+
+TEST_CASE_FIXTURE(Tidy, "G5: a bus that can't be listed is not taken for an empty one" * needs_files()) {
+  const Guard guard = spawn_bus();
+  Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
+  CHECK(a.peers() == std::vector<std::string>{"b"});
+  try {
+    const NoDescriptors none;
+    CHECK(a.peers() == std::vector<std::string>{"b"});  // a server may need no descriptor for it
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()).find("open files") != std::string::npos);
+  }
+  CHECK(a.peers() == std::vector<std::string>{"b"});
+}
+
+TEST_CASE_FIXTURE(Tidy, "G1: a bus has one owner at a time" * needs_files()) {
+  Guard one = spawn_bus();
+  SpawnOptions options = bus_options();
+  options.route = one.info().route;
+  CHECK_THROWS_AS((void)ipcm_spawn(options), BusError);
+  CHECK(bus_exists(one.info()));  // who did not get it does not take it away
+  one.release();
+  const Guard two = ipcm_spawn(options);
+  CHECK(two.info().route == one.info().route);
 }

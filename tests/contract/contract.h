@@ -64,7 +64,7 @@ struct LeaveOut {
 
 /// Removes one that nobody owns.
 [[nodiscard]] inline bool remove_bus(const BusInfo& info) {
-  return transport::find_protocol(info.protocol).remove_route(info);
+  return transport::find_protocol(info.protocol).remove_route(info).is_gone;
 }
 
 /// What a route leads to, of a bus that may have been taken down: a file or a directory, or tables on a

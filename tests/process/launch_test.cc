@@ -167,7 +167,7 @@ TEST_CASE_FIXTURE(Tidy, "B1: release leaves service and bus running, and the cal
   owner.say("end");
   CHECK(owner.wait() == ExitStatus::exited(0));
   await_end(service);
-  CHECK(transport::find_protocol(bus.protocol).remove_route(bus));
+  CHECK(transport::find_protocol(bus.protocol).remove_route(bus).is_gone);
 }
 
 TEST_CASE_FIXTURE(Tidy, "B1: a detached service outlives who started it") {
@@ -190,7 +190,7 @@ TEST_CASE_FIXTURE(Tidy, "B1: a detached service outlives who started it") {
   client.send_message("e", Content::json(R"({"terminate":1})"));
   await_end(service);
   client.disconnect([](const Message&) {});
-  CHECK(transport::find_protocol(bus.protocol).remove_route(bus));
+  CHECK(transport::find_protocol(bus.protocol).remove_route(bus).is_gone);
 }
 
 TEST_CASE_FIXTURE(Tidy, "B1: begin returns at once: requests are held until the service is ready") {

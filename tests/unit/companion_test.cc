@@ -78,6 +78,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK_THROWS_AS(const Companion here(route), BusError);
   CHECK(names_in(directory()) == std::vector<std::string>{".bus.db.ipcm", "bus.db"});
   remove_bus(route);
+  CHECK(::unlink(place.c_str()) == 0);  // it is not ours, so it has stayed
 }
 
 TEST_CASE_FIXTURE(Tidy, "companion: a name is had once, and any name can be") {

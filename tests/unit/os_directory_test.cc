@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -109,7 +110,7 @@ TEST_CASE_FIXTURE(Tidy, "directory: it stays the same though it is renamed or re
   CHECK(test::read_file(here.short_path("a")) == "x");
   CHECK(here.short_path("a").size() < 40);
   CHECK(here.facts().links > 0);
-  CHECK(remove_tree(after));
+  CHECK(std::filesystem::remove_all(after) > 0);
   CHECK(here.facts().links == 0);
   CHECK(here.names().empty());
   CHECK_THROWS_AS(here.write_file("a", "x"), SystemError);
@@ -126,44 +127,6 @@ TEST_CASE_FIXTURE(Tidy, "directory: a private one is new, ours alone, and named 
   CHECK_THROWS_AS((void)make_private_directory(directory() + "/none", "x"), SystemError);
   ::rmdir(a.c_str());
   ::rmdir(b.c_str());
-}
-
-TEST_CASE_FIXTURE(Tidy, "directory: a tree is removed with all that is in it, and nothing beyond its links") {
-  const std::string tree = directory() + "/tree", outside = directory() + "/outside";
-  make_directory(outside);
-  test::write_file(outside + "/precious", "x");
-  make_directory(tree);
-  make_directory(tree + "/sub");
-  make_directory(tree + "/sub/sub");
-  for (int i = 0; i < 300; ++i) test::write_file(tree + "/sub/" + std::to_string(i), "x");
-  test::write_file(tree + "/.hidden", "x");
-  REQUIRE(::mkfifo((tree + "/fifo").c_str(), 0600) == 0);
-  REQUIRE(::symlink(outside.c_str(), (tree + "/link").c_str()) == 0);
-  REQUIRE(::symlink("/no/such", (tree + "/sub/dangling").c_str()) == 0);
-  errno = ENOTTY;
-  CHECK(remove_tree(tree));
-  CHECK(errno == ENOTTY);
-  CHECK(look_at(tree).kind == FileKind::none);
-  CHECK(test::read_file(outside + "/precious") == "x");
-  // What is gone is fine; a file and a link are removed themselves.
-  CHECK(remove_tree(tree));
-  CHECK(remove_tree(directory() + "/no/such/tree"));
-  REQUIRE(::symlink(outside.c_str(), tree.c_str()) == 0);
-  CHECK(remove_tree(tree));
-  CHECK(test::read_file(outside + "/precious") == "x");
-  CHECK(remove_tree(outside));
-}
-
-TEST_CASE_FIXTURE(Tidy, "directory: what does not go is told") {
-  std::string deep = directory() + "/tree";
-  make_directory(deep);
-  const std::string top = deep;
-  for (int i = 0; i < 20; ++i) make_directory(deep += "/d");  // deeper than any route
-  CHECK_FALSE(remove_tree(top));
-  while (deep.size() >= top.size()) {
-    ::rmdir(deep.c_str());
-    deep = deep.substr(0, deep.rfind('/'));
-  }
 }
 
 TEST_CASE_FIXTURE(Tidy, "directory: what can't be executed is told with its errno") {
@@ -250,7 +213,7 @@ TEST_CASE_FIXTURE(Tidy, "socket: two ends find each other under a name, however 
   while (last == SendResult::some) last = send_some(caller->get(), large, &count);
   CHECK(last == SendResult::later);
   CHECK(count == 0);
-  CHECK(remove_tree(directory() + "/" + std::string(100, 'd')));
+  CHECK(std::filesystem::remove_all(directory() + "/" + std::string(100, 'd')) > 0);
 }
 
 TEST_CASE_FIXTURE(Tidy, "socket: a listener whose queue stays full is a Timeout, as late as was asked for") {

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,7 +47,7 @@ Route open(const std::string& path) {
 void join(const std::string& path, const std::string& name, const std::function<void()>& stay) {
   Route route = open(path);
   Route::Seat seat = route.claim(name, "Class of " + name);
-  route.directory().write_file(seat.disk_name, "endpoint");
+  route.directory().write_file(seat.disk_name, "");
   route.announce(seat);
   stay();
   route.vacate(seat, "{}");
@@ -542,7 +543,7 @@ TEST_CASE_FIXTURE(Tidy, "route: the list has the living, by name, and clears awa
         std::vector<std::string>{".b.lock", ".owner", "_gone", "b", "b.pid", "wrong_kind", "x.stats"});
   CHECK(b.end() == 0);
   CHECK(names_of(route).empty());
-  CHECK(os::remove_tree(directory()));
+  CHECK(std::filesystem::remove_all(directory()) > 0);
   REQUIRE(::mkdir(directory().c_str(), 0700) == 0);
 }
 
@@ -561,7 +562,7 @@ TEST_CASE_FIXTURE(Tidy, "route: leftovers are cleared, the living are left alone
   CHECK(lock_is_held_for_others(directory() + "/.mine.lock"));
   route.vacate(mine, "");
   CHECK(alive.end() == 0);
-  CHECK(os::remove_tree(directory() + "/alive.stats"));
+  CHECK(std::filesystem::remove_all(directory() + "/alive.stats") > 0);
 }
 
 TEST_CASE_FIXTURE(Tidy, "route: a peer killed before it said that it is active is a leftover too") {
@@ -627,14 +628,15 @@ TEST_CASE_FIXTURE(Tidy, "route: a foreign peer that took over a dead one's name 
   dead.kill();
   // Perl saw a dead pid, removed what it knows of, and took the name; the lock file it does not know stays.
   const os::Directory here(directory());
-  here.write_file("a", "perl's");
+  here.write_file("a", "");
+  const auto endpoint = here.look("a").inode;
   here.write_file("a.pid", std::to_string(perl.pid()));
   CHECK(route.look("a").state == State::active);
   CHECK(route.look("a").pid == perl.pid());
   CHECK(names_of(route) == std::vector<std::string>{"a"});
   CHECK_THROWS_AS((void)route.claim("a", ""), NameTaken);
   route.clear_leftovers("a");
-  CHECK(here.read_file("a") == "perl's");
+  CHECK(here.look("a").inode == endpoint);
   perl.kill();
   CHECK(names_of(route).empty());
   if (!test::numbers_prove_deaths())
@@ -673,6 +675,6 @@ TEST_CASE_FIXTURE(Tidy, "route: it is orphaned when its owner is dead or its dir
   CHECK(route.is_orphaned());
   route.directory().remove_file(Route::kOwnerFile);
   CHECK_FALSE(route.is_orphaned());
-  CHECK(os::remove_tree(path));
+  CHECK(std::filesystem::remove_all(path) > 0);
   CHECK(route.is_orphaned());
 }

@@ -262,7 +262,8 @@ const Protocol& atomic_pipe_protocol() {
   static const DirectoryProtocolOf<AtomicPipe> protocol(
       {.name = "AtomicPipe",
        .summary = "named pipes in a directory; without sockets, no broker",
-       .keeps_messages = false});
+       .keeps_messages = false,
+       .endpoints = {os::FileKind::fifo}});
   return protocol;
 }
 

@@ -93,6 +93,12 @@ Connection* ConnectionUnix::connect(const std::string& peer, std::string& why) {
     why = "its process is gone";
     return nullptr;
   }
+  // Whoever listens there could have taken the place of the peer.
+  if (const auto identity = os::identity_of_peer(socket->get());
+      !identity || !route_.directory().is_trusted_user(identity->user)) {
+    why = "user " + (identity ? std::to_string(identity->user) : "?") + " listens in its place";
+    return nullptr;
+  }
   auto connection = std::make_unique<Connection>(
       std::move(*socket), framed(request_.serializer->write_value(wire::write_hello(request_.name))));
   connection->peer = peer;
@@ -440,7 +446,8 @@ const Protocol& connection_unix_protocol() {
   static const DirectoryProtocolOf<ConnectionUnix> protocol(
       {.name = "ConnectionUnix",
        .summary = "stream sockets in a directory; fast, no broker",
-       .keeps_messages = false});
+       .keeps_messages = false,
+       .endpoints = {os::FileKind::socket, os::FileKind::regular}});
   return protocol;
 }
 

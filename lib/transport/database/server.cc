@@ -370,7 +370,8 @@ std::string ServerProtocol::make_route(const SpawnOptions& options) const {
   return options.route;
 }
 
-bool ServerProtocol::remove_route(const BusInfo& info) const noexcept {
+transport::Removal ServerProtocol::remove_route(const BusInfo& info,
+                                                transport::Living /*living*/) const noexcept {
   try {
     const os::TimeLimit limit(os::limited(kRemoveTime, kLeastTime));
     const auto store = connect(info);

@@ -83,7 +83,7 @@ class ServerProtocol : public transport::Protocol {
   [[nodiscard]] bool has_credentials() const final { return true; }
   void check_route(const std::string& route) const final { (void)read_route(route, form()); }
   [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;
-  bool remove_route(const BusInfo& info) const noexcept final;
+  transport::Removal remove_route(const BusInfo& info, transport::Living living) const noexcept final;
   [[nodiscard]] std::unique_ptr<transport::Ownership> own(const BusInfo& info) const final;
   [[nodiscard]] transport::OwnerFacts owner(const BusInfo& info) const final;
   [[nodiscard]] std::unique_ptr<transport::Transport> join(const transport::JoinRequest& request, Loop& loop,

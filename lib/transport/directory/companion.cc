@@ -8,6 +8,8 @@
 #include "os/identity.h"
 #include "os/process.h"
 #include "transport/directory/directory_transport.h"
+#include "transport/directory/mark.h"
+#include "transport/directory/removal.h"
 #include "transport/directory/route.h"
 
 namespace ipcm::transport {
@@ -37,32 +39,62 @@ bool is_pin_of_the_dead(const os::Directory& directory, const std::string& file)
   return lock.exists && !lock.held;
 }
 
-/// nullopt: somebody has just removed it, empty as it was.
-std::optional<os::Directory> open_companion(const std::string& route) {
-  const os::FileFacts bus = os::look_at(route);
+/// Throws BusError unless a plain file stands there that may be the route of a bus of ours.
+os::FileFacts expect_file(const std::string& route) {
+  const Place place = place_of(route);
+  os::FileFacts bus;
+  try {
+    bus = os::Directory(place.parent).look(place.file);
+  } catch (const SystemError& error) {
+    if (os::is_shortage(error.code())) throw;  // else the directory is not there, and so the file is not
+  }
   if (bus.kind == os::FileKind::none)
     throw BusError("there is no bus at '" + route + "': no such file; its owner may have taken it down");
   if (bus.kind != os::FileKind::regular)
     throw BusError("there is no bus at '" + route + "': it is no file, as this protocol wants it");
   if (bus.owner != os::own_user() && os::own_user() != 0)
     throw BusError("the bus at '" + route + "' belongs to user " + std::to_string(bus.owner) + ", not to us");
-  const Place place = place_of(route);
+  constexpr unsigned kOthersWrite = 022;
+  if ((bus.mode & kOthersWrite) != 0)
+    throw BusError("the bus at '" + route + "' is refused: other users can write to that file (chmod go-w)");
+  if (bus.links > 1)
+    throw BusError("the bus at '" + route + "' is refused: that file has a second name (a hard link)");
+  return bus;
+}
+
+/// In a directory that others may write to, anybody could have put one there. It has to belong to the user
+/// of the bus, who is us, or any user if we are root; nobody else may write to it.
+void expect_companion(const std::string& route, const os::FileFacts& bus, const os::FileFacts& companion) {
+  constexpr unsigned kOthersWrite = 022;
+  const bool is_theirs = companion.owner == bus.owner || (companion.owner == 0 && os::own_user() == 0);
+  if (is_theirs && (companion.mode & kOthersWrite) == 0) return;
+  throw BusError("'" + Companion::path_of(route) + "' is not ours alone: it belongs to user " +
+                 std::to_string(companion.owner) + ", or others may write to it; remove it");
+}
+
+/// nullopt: somebody has just removed it, empty as it was.
+std::optional<os::Directory> open_companion(const std::string& route) {
   try {
+    const os::FileFacts bus = expect_file(route);
+    const Place place = place_of(route);
     const os::Directory parent(place.parent);
     const std::string name = companion_of(place.file);
-    try {
-      parent.make_directory(name, 0700, true);
-    } catch (const SystemError& error) {
-      if (error.code() == EEXIST && parent.look(name).kind == os::FileKind::none) return std::nullopt;
-      throw;
+    // Root makes none in the place of another user, whose own peers could not use it.
+    if (bus.owner == os::own_user()) {
+      try {
+        parent.make_directory(name, 0700, true);
+      } catch (const SystemError& error) {
+        if (error.code() == EEXIST && parent.look(name).kind == os::FileKind::none) return std::nullopt;
+        throw;
+      }
     }
     auto opened = os::Directory::below(parent, name);
-    if (!opened) return std::nullopt;
-    // In a directory that others may write to, anybody could have put one there.
-    const os::FileFacts facts = opened->facts();
-    if ((facts.owner != os::own_user() && os::own_user() != 0) || (facts.mode & 022U) != 0)
-      throw BusError("'" + Companion::path_of(route) + "' is not ours alone: it belongs to user " +
-                     std::to_string(facts.owner) + ", or others may write to it; remove it");
+    if (opened) {
+      expect_companion(route, bus, opened->facts());
+    } else if (bus.owner != os::own_user()) {
+      throw BusError("the bus at '" + route + "' belongs to user " + std::to_string(bus.owner) +
+                     ", and has no '" + Companion::path_of(route) + "' yet: join it as that user");
+    }
     return opened;
   } catch (const SystemError& error) {
     throw BusError(std::string("the bus can't be joined: ") + error.what());
@@ -75,7 +107,7 @@ os::Directory pin_companion(const std::string& route, std::string& pin, HeldLock
   for (int tried = 0; tried < kTries; ++tried) {
     auto directory = open_companion(route);
     if (!directory) continue;
-    if (directory->look(Companion::kInfoFile).kind == os::FileKind::regular) return std::move(*directory);
+    if (directory->look(kMarkFile).kind == os::FileKind::regular) return std::move(*directory);
     pin = os::unique_name(".") + std::string(kPin);
     try {
       HeldLock::Attempt attempt;
@@ -118,7 +150,14 @@ std::string Companion::path_of(const std::string& route) {
 
 bool Companion::is_news(std::string_view file) { return !file.ends_with(kPin); }
 
-bool Companion::remove(const std::string& route) noexcept { return os::remove_tree(path_of(route)); }
+Removal Companion::remove(const std::string& route) noexcept { return remove_companion(path_of(route)); }
+
+bool Companion::has_mark(const std::string& route) {
+  const Place place = place_of(route);
+  const auto directory = os::Directory::below(os::Directory(place.parent), companion_of(place.file));
+  return directory &&
+         (transport::has_mark(*directory) || directory->look(kClosedMarkFile).kind == os::FileKind::regular);
+}
 
 std::string Companion::lock_of(const std::string& peer) const { return lock_file_of(names_.of(peer)); }
 
@@ -199,9 +238,10 @@ bool Companion::drop_pin(const std::string& but_for) {
 
 void Companion::release(HeldLock& lock) const noexcept {
   lock.release(directory_);
-  if (os::look_at(route_).kind != os::FileKind::none) return;
-  // Who leaves at the same time has released its lock before it looks here, too: the last one finds nobody.
+  // Whoever leaves at the same time has released its lock before it looks here, too: the last one finds
+  // nobody.
   try {
+    if (os::look_at(route_).kind != os::FileKind::none) return;
     for (const std::string& file : directory_.names())
       if (!file.ends_with(kPin) && look_at_lock(directory_, file).held) return;
   } catch (const Error&) {
@@ -226,28 +266,103 @@ OwnerFacts Companion::owner(const std::string& route) {
 }
 
 std::string FileProtocol::make_route(const SpawnOptions& options) const {
-  if (!options.route.empty()) {
-    if (os::look_at(options.route).kind != os::FileKind::regular)
-      throw BusError("the route '" + options.route + "' is no file; make it first (empty, mode 0600)");
-    prepare(options.route);
-    return options.route;
-  }
+  if (!options.route.empty()) return take_route(options.route);
   const std::string parent =
       options.parent_directory.empty() ? os::runtime_directory() : options.parent_directory;
   std::string route = os::make_private_file(parent, "ipcm-" + std::to_string(os::own_pid()) + "-", suffix());
   try {
     prepare(route);
   } catch (...) {
+    (void)Companion::remove(route);
     (void)os::remove_file(route);
     throw;
   }
   return route;
 }
 
-bool FileProtocol::remove_route(const BusInfo& info) const noexcept {
-  const bool gone = os::remove_file(info.route);  // first: nobody joins any more
-  remove_beside(info.route);
-  return Companion::remove(info.route) && gone;
+std::string FileProtocol::take_route(const std::string& route) const {
+  if (os::look_at(route).kind != os::FileKind::regular)
+    throw BusError("the route '" + route + "' is no file; make it first (empty, mode 0600)");
+  const os::FileFacts facts = expect_file(route);
+  if (facts.owner != os::own_user())
+    throw BusError("the route '" + route + "' belongs to user " + std::to_string(facts.owner) +
+                   ", not to us");
+  const bool is_bus = Companion::has_mark(route) || is_bus_without_mark(route);
+  if (const std::string why = is_bus || facts.size == 0 ? std::string() : why_not_given(route); !why.empty())
+    throw BusError("the route '" + route + "' can't be used: " + why +
+                   "; give an empty file of mode 0600, or none");
+  if (!Companion::has_mark(route)) {
+    const Companion companion(route);
+    // Before the mark: it is never taken for a file of ours.
+    companion.directory().write_file(kFoundFile, facts.size == 0 ? "empty" : "used", 0600);
+  }
+  prepare(route);
+  return route.starts_with('/') ? route : os::current_directory() + "/" + route;
+}
+
+void FileProtocol::expect_bus(const std::string& route) const {
+  (void)expect_file(route);
+  if (Companion::has_mark(route) || is_bus_without_mark(route)) return;
+  throw BusError("there is no bus at '" + route + "': it has no mark of ours, and is no file of protocol " +
+                 name());
+}
+
+Removal FileProtocol::remove_route(const BusInfo& info, Living living) const noexcept {
+  Removal removal(false);
+  try {
+    const std::string place = Companion::path_of(info.route);
+    if (os::look_at(info.route).kind == os::FileKind::none) return Companion::remove(info.route);
+    const os::FileFacts bus = expect_file(info.route);
+    expect_bus(info.route);
+    std::optional<std::string> found;
+    if (const auto directory = os::Directory::below(os::Directory(place_of(info.route).parent),
+                                                    companion_of(place_of(info.route).file))) {
+      expect_companion(info.route, bus, directory->facts());
+      if (const auto noted = directory->read_note(kMarkFile))
+        if (const BusInfo marked = BusInfo::parse(*noted); marked.protocol != info.protocol)
+          throw BusError("it is a bus of protocol " + marked.protocol + ", not " + info.protocol);
+      if (const auto peer = living == Living::spare ? living_peer(*directory) : std::nullopt) {
+        removal.living = *peer;
+        removal.why = "'" + *peer + "' is on it";
+        return removal;
+      }
+      found = directory->read_note(kFoundFile);
+    }
+    if (found) {
+      empty_route(info.route, *found);
+    } else if (!os::remove_file(info.route)) {  // first: nobody joins any more
+      throw BusError("the file can't be removed");
+    }
+    if (!found) remove_beside(info.route);
+    return Companion::remove(info.route);
+  } catch (const std::exception& error) {
+    removal.why = error.what();
+    return removal;
+  }
+}
+
+bool FileProtocol::remove_unfinished(const std::string& directory, const std::string& file) const {
+  if (!is_made_name(file, "ipcm-", suffix())) return false;
+  const os::Directory parent(directory);
+  const std::string route = directory + "/" + file;
+  const auto companion = os::Directory::below(parent, companion_of(file));
+  const os::FileFacts facts = parent.look(file);
+  const bool is_there = facts.kind != os::FileKind::none;
+  if (companion) {
+    if (companion->facts().owner != os::own_user()) return false;
+    if (is_there && transport::has_mark(*companion)) return false;  // a bus, whose owner or members see to it
+    for (const std::string& name : companion->names())
+      if (look_at_lock(*companion, name).held) return false;
+  }
+  if (is_there) {
+    constexpr unsigned kPrivate = 0600;
+    if (facts.kind != os::FileKind::regular || facts.owner != os::own_user() || facts.mode != kPrivate ||
+        facts.links > 1 || (facts.size > 0 && !is_bus_without_mark(route)))
+      return false;
+    parent.remove_file(file);
+    remove_beside(route);
+  }
+  return Companion::remove(route).left.empty() && (is_there || companion);
 }
 
 std::unique_ptr<Ownership> FileProtocol::own(const BusInfo& info) const { return Companion::own(info.route); }

@@ -20,7 +20,8 @@ namespace ipcm::transport {
 //   .FILE.ipcm/            0700; made by the first of ours, removed with the route
 //   .FILE.ipcm/.N.lock     held locked while the peer lives; N: its name on disk (disk_name.h)
 //   .FILE.ipcm/.owner      held locked while the bus has an owner that will take it down
-//   .FILE.ipcm/.info       what was noted about a bus that we have made (route_info.h)
+//   .FILE.ipcm/.info       the mark of a bus that we have made: its info string (mark.h)
+//   .FILE.ipcm/.found      the file was there before the bus, "empty" or "used": it stays
 //   .FILE.ipcm/.PID-XXXXXX.pin  on a bus that we have not made: held locked while somebody has the directory
 //                               open
 // Each death shows as an inotify event IN_CLOSE_WRITE of that directory: watch directory().short_path(".").
@@ -39,11 +40,12 @@ class Companion {
 
   [[nodiscard]] const os::Directory& directory() const { return directory_; }
   [[nodiscard]] static std::string path_of(const std::string& route);
-  static constexpr const char* kInfoFile = ".info";
   /// Whether what happened to a file of that name may be a peer's coming or going.
   [[nodiscard]] static bool is_news(std::string_view file);
-  /// Whatever is in it. false: something stayed.
-  static bool remove(const std::string& route) noexcept;
+  /// What we have put into it, and itself.
+  static Removal remove(const std::string& route) noexcept;
+  /// Whether the bus at that path has our mark.
+  [[nodiscard]] static bool has_mark(const std::string& route);
 
   /// The lock of a name, which a live process of ours has if this is nullopt. What the store has noted under
   /// that name is looked at by the caller, once he has the lock: see is_leftover().
@@ -93,7 +95,8 @@ class Companion {
 class FileProtocol : public Protocol {
  public:
   [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;
-  bool remove_route(const BusInfo& info) const noexcept override;
+  Removal remove_route(const BusInfo& info, Living living) const noexcept override;
+  [[nodiscard]] bool remove_unfinished(const std::string& directory, const std::string& file) const final;
   [[nodiscard]] std::unique_ptr<Ownership> own(const BusInfo& info) const final;
   [[nodiscard]] OwnerFacts owner(const BusInfo& info) const final;
 
@@ -103,8 +106,22 @@ class FileProtocol : public Protocol {
   /// Puts into a new, empty file what a bus starts with; also into one that the user named, where it has to
   /// leave alone what is there. Throws BusError for a file that is something else.
   virtual void prepare(const std::string& route) const = 0;
+  /// Throws BusError for a file that is no bus: before anything is made beside it.
+  void expect_bus(const std::string& route) const;
+  /// Whether a file is a bus of the reference, by what is in it. Throws Error where it can't be read.
+  [[nodiscard]] virtual bool is_bus_without_mark(const std::string& route) const = 0;
+  /// Why a file that is neither a bus nor empty can't be given as a route; empty: it can.
+  [[nodiscard]] virtual std::string why_not_given(const std::string& /*route*/) const {
+    return "it is neither a bus nor empty";
+  }
+  /// Takes out of a file that was given what the bus has put into it; `found` tells what it was: "empty", or
+  /// "used". Throws Error.
+  virtual void empty_route(const std::string& route, std::string_view found) const = 0;
   /// Removes what else the medium may have left beside the file.
   virtual void remove_beside(const std::string& /*route*/) const noexcept {}
+
+ private:
+  [[nodiscard]] std::string take_route(const std::string& route) const;
 };
 
 }  // namespace ipcm::transport

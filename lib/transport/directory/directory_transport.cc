@@ -6,7 +6,10 @@
 #include <utility>
 
 #include "ipcm/error.h"
+#include "os/clock.h"
 #include "os/process.h"
+#include "transport/directory/mark.h"
+#include "transport/directory/removal.h"
 #include "transport/directory/statistics_file.h"
 #include "wire/frame.h"
 
@@ -152,20 +155,27 @@ void DirectoryTransport::watch_foreign_deaths() {
   // A peer of ours shows in the directory when it dies; one that holds no lock is watched as a process.
   // Who asked the dead something is to see that they are dead, not only gone: they are cleared away by who
   // lists peers.
+  foreign_.follow(list_foreign());
+}
+
+std::vector<ForeignWatch::Peer> DirectoryTransport::list_foreign() {
   std::vector<ForeignWatch::Peer> foreign;
   for (const auto& listed : route_.list(Route::Leftovers::leave))
     if (!listed.has_lock && listed.facts.state == PeerFacts::State::active && !listed.facts.elsewhere)
       foreign.push_back({listed.name, listed.facts.pid});
-  foreign_.follow(foreign);
+  return foreign;
 }
 
-std::map<std::string, Statistics> DirectoryTransport::all_statistics() { return route_.all_statistics(); }
+std::map<std::string, Statistics> DirectoryTransport::all_statistics() {
+  return route_.all_statistics(*request_.serializer);
+}
 
 void DirectoryTransport::leave(const Statistics& statistics) {
   const bool counted = !statistics.sent.empty() || !statistics.read.empty();
   if (request_.anonymous && counted) {
     try {
-      route_.directory().write_file(route_.disk_name(request_.name) + ".stats", write_statistics(statistics));
+      route_.directory().write_file(route_.disk_name(request_.name) + ".stats",
+                                    write_statistics(statistics, *request_.serializer));
     } catch (const Error&) {
       // The route is being removed.
     }
@@ -174,7 +184,8 @@ void DirectoryTransport::leave(const Statistics& statistics) {
   joined_ = false;
   own_place_.reset();
   stop_listening();
-  route_.vacate(seat_, counted ? write_statistics(statistics) : std::string(), [this] { close_endpoint(); });
+  route_.vacate(seat_, counted ? write_statistics(statistics, *request_.serializer) : std::string(),
+                [this] { close_endpoint(); });
   close_links();
 }
 
@@ -186,7 +197,7 @@ void DirectoryTransport::suspend(const Statistics& statistics, std::optional<dou
   joined_ = false;
   own_place_.reset();
   stop_listening();
-  route_.suspend(seat_, write_statistics(statistics), expires);
+  route_.suspend(seat_, write_statistics(statistics, *request_.serializer), expires);
   close_links();
 }
 
@@ -218,23 +229,61 @@ OwnerFacts owner_by_lock(const std::string& directory, const std::string& file) 
 }
 
 std::string why_no_short_paths() noexcept {
-  return os::look_at("/proc/self/fd").kind == os::FileKind::directory ? std::string()
-                                                                      : "/proc is not mounted";
+  try {
+    if (os::look_at("/proc/self/fd").kind != os::FileKind::directory) return "/proc is not mounted";
+    return {};
+  } catch (const Error& error) {
+    return error.what();
+  }
 }
 
-std::string DirectoryProtocol::make_route(const SpawnOptions& options) const {
-  if (!options.route.empty()) {
-    if (os::look_at(options.route).kind != os::FileKind::directory)
-      throw BusError("the route '" + options.route + "' is no directory; make it first (mode 0700)");
-    return options.route;
+namespace {
+
+/// Takes a directory that the caller has named: a bus of this protocol, or an empty one of his own.
+std::string take_route(const std::string& given, const std::string& protocol) {
+  if (os::look_at(given).kind != os::FileKind::directory)
+    throw BusError("the route '" + given + "' is no directory; make it first (mode 0700)");
+  const os::Directory directory(given);
+  const os::FileFacts facts = directory.facts();
+  if (facts.owner != os::own_user())
+    throw BusError("the route '" + given + "' belongs to user " + std::to_string(facts.owner) +
+                   ", not to us");
+  expect_private(given, facts);
+  const Standing standing = standing_of(directory);
+  const std::string refused = "the route '" + given + "' can't be used: ";
+  switch (standing.is) {
+    case Standing::Is::no_bus:
+      throw BusError(refused + standing.why_not + "; give an empty directory of mode 0700, or none");
+    case Standing::Is::closed:
+      throw BusError(refused + "the bus there is being taken down; `ipcm bus rm` goes on with that");
+    case Standing::Is::ours:
+      if (standing.info->protocol != protocol)
+        throw BusError(refused + "it is a bus of protocol " + standing.info->protocol);
+      break;
+    case Standing::Is::unfinished:
+      if (owner_by_lock(given, Route::kOwnerFile).held)
+        throw BusError(refused + "somebody makes a bus of it just now");
+      [[fallthrough]];
+    case Standing::Is::reference:
+    case Standing::Is::empty:
+      directory.write_file(kFoundFile, "",
+                           0600);  // before the mark: it is never taken for a directory of ours
+      break;
   }
+  return given.starts_with('/') ? given : directory.real_path();
+}
+
+}  // namespace
+
+std::string DirectoryProtocol::make_route(const SpawnOptions& options) const {
+  if (!options.route.empty()) return take_route(options.route, name());
   const std::string parent =
       options.parent_directory.empty() ? os::runtime_directory() : options.parent_directory;
   return os::make_private_directory(parent, "ipcm-" + std::to_string(os::own_pid()) + "-");
 }
 
-bool DirectoryProtocol::remove_route(const BusInfo& info) const noexcept {
-  return os::remove_tree(info.route);
+Removal DirectoryProtocol::remove_route(const BusInfo& info, Living living) const noexcept {
+  return remove_bus_directory(info, endpoints(), living);
 }
 
 std::unique_ptr<Ownership> DirectoryProtocol::own(const BusInfo& info) const {

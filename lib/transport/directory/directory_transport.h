@@ -4,12 +4,14 @@
 #include <optional>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "loop/recovery.h"
 #include "os/events.h"
 #include "transport/directory/foreign_watch.h"
 #include "transport/directory/own_place.h"
+#include "transport/directory/removal.h"
 #include "transport/directory/route.h"
 #include "transport/transport.h"
 
@@ -31,7 +33,7 @@ class DirectoryTransport : public Transport {
   void watch_peers() final;
   void watch_own_place() final;
   [[nodiscard]] Statistics past() const final {
-    return request_.anonymous ? Statistics{} : route_.statistics_of(seat_.disk_name);
+    return request_.anonymous ? Statistics{} : route_.statistics_of(seat_.disk_name, *request_.serializer);
   }
   std::map<std::string, Statistics> all_statistics() final;
   void leave(const Statistics& statistics) final;
@@ -69,6 +71,7 @@ class DirectoryTransport : public Transport {
  private:
   void watch_foreign_deaths();
   void follow_peers();
+  [[nodiscard]] std::vector<ForeignWatch::Peer> list_foreign();
   void forget_requeued();
 
   const Protocol& protocol_;
@@ -94,9 +97,15 @@ class DirectoryProtocol : public Protocol {
  public:
   [[nodiscard]] std::string why_not_viable() const noexcept override { return why_no_short_paths(); }
   [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;
-  bool remove_route(const BusInfo& info) const noexcept final;
+  Removal remove_route(const BusInfo& info, Living living) const noexcept final;
+  [[nodiscard]] bool remove_unfinished(const std::string& directory, const std::string& file) const final {
+    return remove_unfinished_bus(os::Directory(directory), file);
+  }
   [[nodiscard]] std::unique_ptr<Ownership> own(const BusInfo& info) const final;
   [[nodiscard]] OwnerFacts owner(const BusInfo& info) const final;
+
+ protected:
+  [[nodiscard]] virtual const EndpointKinds& endpoints() const = 0;
 };
 
 /// All of it, for a Transport that is made of a JoinRequest, a Loop and a Receiver.
@@ -107,8 +116,9 @@ class DirectoryProtocolOf final : public DirectoryProtocol {
     const char* name;
     const char* summary;  ///< for people
     bool keeps_messages;
+    EndpointKinds endpoints;
   };
-  explicit DirectoryProtocolOf(const Traits& traits) : traits_(traits) {}
+  explicit DirectoryProtocolOf(Traits traits) : traits_(std::move(traits)) {}
   [[nodiscard]] const char* name() const override { return traits_.name; }
   [[nodiscard]] const char* summary() const override { return traits_.summary; }
   [[nodiscard]] bool keeps_messages() const override { return traits_.keeps_messages; }
@@ -118,6 +128,7 @@ class DirectoryProtocolOf final : public DirectoryProtocol {
   }
 
  private:
+  [[nodiscard]] const EndpointKinds& endpoints() const override { return traits_.endpoints; }
   Traits traits_;
 };
 

@@ -64,8 +64,8 @@ MailboxTransport::Link* MailboxTransport::link_to(const std::string& peer, std::
     why = "no such peer on the bus " + route_.directory().path();
     return nullptr;
   }
-  if (facts.kind != endpoint_) {
-    why = "what stands under its name is no endpoint of this protocol";
+  if (facts.kind != endpoint_ || !route_.directory().is_trusted(facts)) {
+    why = "what stands under its name is no endpoint of this protocol, or of another user";
     return nullptr;
   }
   auto way = open_way(peer, file);

@@ -7,6 +7,7 @@
 #include "ipcm/error.h"
 #include "os/clock.h"
 #include "os/process.h"
+#include "transport/directory/mark.h"
 #include "transport/directory/statistics_file.h"
 #include "wire/number.h"
 
@@ -14,15 +15,11 @@ namespace ipcm::transport {
 namespace {
 
 /// Opens, and looks at what is open; at the name only where that fails, for the reason.
-os::Directory open_route(const std::string& path) {
-  const auto check_owner = [&](const os::FileFacts& facts) {
-    if (facts.owner != os::own_user() && os::own_user() != 0)
-      throw BusError("the bus at '" + path + "' belongs to user " + std::to_string(facts.owner) +
-                     ", not to us");
-  };
+os::Directory open_route(const std::string& path, bool& is_marked) {
   try {
     os::Directory route(path);
-    check_owner(route.facts());
+    expect_private(path, route.facts());
+    is_marked = expect_bus(route);
     return route;
   } catch (const SystemError& error) {
     const os::FileFacts facts = os::look_at(path);
@@ -31,7 +28,7 @@ os::Directory open_route(const std::string& path) {
                      "': no such directory; its owner may have taken it down");
     if (facts.kind != os::FileKind::directory)
       throw BusError("there is no bus at '" + path + "': it is no directory, as this protocol wants it");
-    check_owner(facts);
+    expect_private(path, facts);
     throw BusError(std::string("the bus can't be joined: ") + error.what());
   }
 }
@@ -41,20 +38,17 @@ os::Directory open_route(const std::string& path) {
 std::string lock_file_of(const std::string& disk_name) { return "." + disk_name + ".lock"; }
 
 Route::Route(const std::string& path, Traits traits)
-    : directory_(open_route(path)), names_(traits.longest_name), traits_(std::move(traits)) {}
+    : directory_(open_route(path, is_marked_)), names_(traits.longest_name), traits_(std::move(traits)) {}
 
-bool Route::is_endpoint(os::FileKind kind) const {
-  return std::find(traits_.endpoints.begin(), traits_.endpoints.end(), kind) != traits_.endpoints.end();
+bool Route::is_endpoint(const os::FileFacts& facts) const {
+  return std::find(traits_.endpoints.begin(), traits_.endpoints.end(), facts.kind) !=
+             traits_.endpoints.end() &&
+         (facts.kind != os::FileKind::regular || facts.size == 0) && directory_.is_trusted(facts);
 }
 
 std::optional<Pid> Route::noted_pid(const std::string& disk_name) const {
   constexpr std::size_t kLongest = 64;
-  std::optional<std::string> text;
-  try {
-    text = directory_.read_file(disk_name + ".pid", kLongest);
-  } catch (const Error&) {
-    return std::nullopt;
-  }
+  const auto text = directory_.read_note(disk_name + ".pid", kLongest);
   if (!text) return std::nullopt;
   Pid pid = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), pid);
@@ -64,7 +58,7 @@ std::optional<Pid> Route::noted_pid(const std::string& disk_name) const {
 
 PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock, os::UniqueFd* process) const {
   PeerFacts facts;
-  if (!is_endpoint(directory_.look(disk_name).kind)) return facts;
+  if (!is_endpoint(directory_.look(disk_name))) return facts;
   const auto pid = noted_pid(disk_name);
   const LockFacts lock = look_at_lock(directory_, lock_file_of(disk_name), process);
   // A lock file that another pid wrote is a leftover under a name that a foreign peer has taken since.
@@ -174,31 +168,31 @@ std::vector<Route::Listed> Route::list(Leftovers leftovers) {
 
 std::optional<std::string> Route::real_name(const std::string& disk_name) const {
   if (!DiskNames::is_hashed(disk_name)) return disk_name;
-  return directory_.read_file(disk_name + ".name");
+  return directory_.read_note(disk_name + ".name");
 }
 
 std::optional<double> Route::suspended_until(const std::string& disk_name) const {
   constexpr std::size_t kLongest = 64;
-  const auto text = directory_.read_file(disk_name + ".suspend", kLongest);
+  const auto text = directory_.read_note(disk_name + ".suspend", kLongest);
   double when = 0;
   if (!text || std::from_chars(text->data(), text->data() + text->size(), when).ec != std::errc{})
     return std::nullopt;
   return when;
 }
 
-Statistics Route::statistics_of(const std::string& disk_name) const {
+Statistics Route::statistics_of(const std::string& disk_name, const wire::Serializer& how) const {
   constexpr std::size_t kLargest = 64UL * 1024 * 1024;
-  const auto text = directory_.read_file(disk_name + ".stats", kLargest);
-  return text ? read_statistics(*text) : Statistics{};
+  const auto text = directory_.read_note(disk_name + ".stats", kLargest);
+  return text ? read_statistics(*text, how) : Statistics{};
 }
 
-std::map<std::string, Statistics> Route::all_statistics() const {
+std::map<std::string, Statistics> Route::all_statistics(const wire::Serializer& how) const {
   constexpr std::string_view kSuffix = ".stats";
   std::map<std::string, Statistics> all;
   for (const std::string& file : directory_.names()) {
     if (!file.ends_with(kSuffix) || file.front() == '.') continue;
     const std::string disk_name = file.substr(0, file.size() - kSuffix.size());
-    if (const auto name = real_name(disk_name)) all[*name] = statistics_of(disk_name);
+    if (const auto name = real_name(disk_name)) all[*name] = statistics_of(disk_name, how);
   }
   return all;
 }
@@ -216,10 +210,17 @@ bool Route::is_leftover(const std::string& disk_name, const HeldLock::Attempt& a
 }
 
 void Route::remove_all_of(const std::string& disk_name, bool put_back_too) const noexcept {
-  directory_.remove_tree(disk_name);  // the endpoint may be a directory
-  for (const char* suffix : {".pid", ".name", ".suspend", ".stats"})
-    directory_.remove_file(disk_name + suffix);
-  if (put_back_too) directory_.remove_file(disk_name + ".resume");
+  remove_known(disk_name);
+  for (const char* suffix : {".pid", ".name", ".suspend", ".stats"}) remove_known(disk_name + suffix);
+  if (put_back_too) remove_known(disk_name + ".resume");
+}
+
+void Route::remove_known(const std::string& file) const noexcept {
+  try {
+    (void)remove_known_entry(directory_, file, traits_.endpoints);
+  } catch (const Error&) {
+    // It stays, for who lists the bus next.
+  }
 }
 
 void Route::clear_leftovers(const std::string& disk_name) const {
@@ -246,6 +247,9 @@ Route::Seat Route::claim(const std::string& name, const std::string& note, bool 
   if (!lock) throw NameTaken(name, attempt.holder, directory_.path());
   seat.lock = std::move(*lock);
   try {
+    // Whoever removes the bus closes its mark before it looks for locks.
+    if (is_marked_ && !has_mark(directory_))
+      throw BusError("there is no bus at '" + directory_.path() + "': it is being taken down");
     make_room(seat, attempt, reconnect);
   } catch (...) {
     // Left behind, the lock would say of who is away that it is dead; one that said so before goes on to.
@@ -305,10 +309,14 @@ void Route::vacate(Seat& seat, const std::string& statistics,
     // The same.
   }
   // The endpoint after them: once it is gone, others may read the statistics, or remove the directory.
-  directory_.remove_tree(seat.disk_name);
+  remove_known(seat.disk_name);
   directory_.remove_file(seat.disk_name + ".pid");
-  const bool put_back = directory_.look(seat.disk_name + ".resume").kind != os::FileKind::none;
-  if (statistics.empty() && !put_back) directory_.remove_file(seat.disk_name + ".name");
+  try {
+    const bool put_back = directory_.look(seat.disk_name + ".resume").kind != os::FileKind::none;
+    if (statistics.empty() && !put_back) directory_.remove_file(seat.disk_name + ".name");
+  } catch (const Error&) {
+    // It tells a name that nobody has.
+  }
   seat.lock.release(directory_);
 }
 

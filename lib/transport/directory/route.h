@@ -9,6 +9,7 @@
 #include "os/directory.h"
 #include "os/identity.h"
 #include "transport/directory/disk_name.h"
+#include "transport/directory/entries.h"
 #include "transport/directory/lock_file.h"
 #include "transport/transport.h"
 
@@ -28,16 +29,16 @@ namespace ipcm::transport {
 class Route {
  public:
   struct Traits {
-    std::size_t longest_name;             ///< of a peer whose name is its name on disk
-    std::vector<os::FileKind> endpoints;  ///< what kinds of file an endpoint can be
-    bool keeps_messages = false;          ///< an endpoint may wait for its owner to come back
+    std::size_t longest_name;     ///< of a peer whose name is its name on disk
+    EndpointKinds endpoints;      ///< what kinds of file an endpoint can be
+    bool keeps_messages = false;  ///< an endpoint may wait for its owner to come back
     /// Whether messages wait in an endpoint. Those of the dead are kept for a successor: see list().
     std::function<bool(const os::Directory&, const std::string& disk_name)> has_unread = {};
     /// Asks an endpoint whether somebody reads it: the only proof that a foreign peer is dead, or lives where
     /// its number means nothing here. Empty: this kind of endpoint does not tell.
     std::function<os::Endpoint(const os::Directory&, const std::string& disk_name)> ask_endpoint = {};
   };
-  /// Throws BusError if there is no such directory, or it is not ours.
+  /// Throws BusError if there is no such directory, it is no bus (mark.h), or others can write to it.
   Route(const std::string& path, Traits traits);
 
   [[nodiscard]] const os::Directory& directory() const { return directory_; }
@@ -81,9 +82,9 @@ class Route {
   /// The endpoint stays, for who comes back.
   void suspend(Seat& seat, const std::string& statistics, std::optional<double> expires) const;
 
-  [[nodiscard]] Statistics statistics_of(const std::string& disk_name) const;
+  [[nodiscard]] Statistics statistics_of(const std::string& disk_name, const wire::Serializer& how) const;
   /// What all who left have counted, by name.
-  [[nodiscard]] std::map<std::string, Statistics> all_statistics() const;
+  [[nodiscard]] std::map<std::string, Statistics> all_statistics(const wire::Serializer& how) const;
 
   static constexpr const char* kOwnerFile = ".owner";
 
@@ -93,10 +94,12 @@ class Route {
   /// Of a peer that has noted its pid and holds no lock.
   enum class Foreign { alive, elsewhere, seems_dead, dead };
   [[nodiscard]] Foreign judge_foreign(const std::string& disk_name, Pid noted) const;
-  [[nodiscard]] bool is_endpoint(os::FileKind kind) const;
+  [[nodiscard]] bool is_endpoint(const os::FileFacts& facts) const;
   /// What stands under a name, seen by who has just got its lock: left by the dead.
   [[nodiscard]] bool is_leftover(const std::string& disk_name, const HeldLock::Attempt& attempt) const;
   void remove_all_of(const std::string& disk_name, bool put_back_too = true) const noexcept;
+  /// What is no file of a bus under that name stays.
+  void remove_known(const std::string& file) const noexcept;
   /// The real name behind a file name; nullopt: somebody who is just coming, or just going.
   [[nodiscard]] std::optional<std::string> real_name(const std::string& disk_name) const;
   /// For who has that lock: clears away what is left under the name, or throws NameTaken.
@@ -108,6 +111,7 @@ class Route {
   [[nodiscard]] std::optional<double> suspended_until(const std::string& disk_name) const;
   [[nodiscard]] std::optional<Pid> noted_pid(const std::string& disk_name) const;
 
+  bool is_marked_ = false;  // as one of ours; found out when the directory is opened
   os::Directory directory_;
   DiskNames names_;
   Traits traits_;

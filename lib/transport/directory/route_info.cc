@@ -3,11 +3,10 @@
 #include "ipcm/error.h"
 #include "os/directory.h"
 #include "transport/directory/companion.h"
+#include "transport/directory/mark.h"
 
 namespace ipcm::transport {
 namespace {
-
-constexpr const char* kInfoFile = Companion::kInfoFile;
 
 /// Where the note about a route is; empty: nowhere.
 std::string place_of(const std::string& path) {
@@ -32,26 +31,61 @@ void note_route_info(const BusInfo& info) {
     companion.emplace(info.route);  // made if need be
   const std::string place = place_of(info.route);
   if (place.empty()) return;
+  const os::Directory directory(place);
+  if (has_mark(directory)) return;  // of a bus that was given
   constexpr unsigned kPrivate = 0600;
-  os::Directory(place).write_file(kInfoFile, info.text(), kPrivate);
+  directory.write_file(kMarkFile, info.text(), kPrivate);
 }
+
+void forget_route_info(const std::string& path) noexcept {
+  try {
+    const std::string place = place_of(path);
+    if (place.empty()) return;
+    const os::Directory directory(place);
+    for (const std::string& name : directory.names())
+      if (role_of_entry(name) == EntryRole::mark && !look_at_lock(directory, name).held)
+        (void)remove_known_entry(directory, name, {});
+    if (place != path) (void)os::remove_empty_directory(place);
+  } catch (const Error&) {
+    // They stay; `bus rm` and another attempt know them.
+  }
+}
+
+namespace {
+
+/// A bus of the reference, which has no mark.
+std::optional<BusInfo> unmarked(const os::Directory& directory, const std::string& path) {
+  (void)expect_bus(directory);
+  // One that is empty can be joined, if its info string is known; it is not found as a bus.
+  if (standing_of(directory).is != Standing::Is::reference) return std::nullopt;
+  return BusInfo{likely_protocol(directory), "JSON", path, {}, {}};
+}
+
+}  // namespace
 
 std::optional<BusInfo> read_route_info(const std::string& path) {
   const std::string place = place_of(path);
   if (place.empty()) return std::nullopt;
   const os::Directory directory(place);
-  if (const auto text = directory.read_file(kInfoFile)) {
+  auto text = directory.read_note(kMarkFile);
+  if (!text) text = directory.read_note(kClosedMarkFile);  // for who goes on with a removal
+  if (!text) return place == path ? unmarked(directory, path) : std::nullopt;
+  try {
     BusInfo info = BusInfo::parse(*text);
     info.route = path;  // it may have been moved, or be seen from elsewhere
     return info;
+  } catch (const ProtocolError&) {
+    return place == path ? unmarked(directory, path) : std::nullopt;
   }
-  if (place != path) return std::nullopt;
-  return BusInfo{"ConnectionUnix", "JSON", path, {}, {}};
+}
+
+std::optional<BusInfo> read_mark_of(const std::string& path) {
+  return has_route_info(path) ? read_route_info(path) : std::nullopt;
 }
 
 bool has_route_info(const std::string& path) {
   const std::string place = place_of(path);
-  return !place.empty() && os::look_at(place + "/" + kInfoFile).kind == os::FileKind::regular;
+  return !place.empty() && os::look_at(place + "/" + kMarkFile).kind == os::FileKind::regular;
 }
 
 }  // namespace ipcm::transport

@@ -13,9 +13,14 @@ namespace ipcm::transport {
 
 /// Notes it; where there is no such place (a server's bus), nothing is done.
 void note_route_info(const BusInfo& info);
-/// What was noted for the bus at that path, with the path as route; for a directory without a note: a bus of
-/// the default protocol. nullopt: there is no bus.
+/// Takes away what has marked a route as a bus, and nothing else: for who could not finish that.
+void forget_route_info(const std::string& path) noexcept;
+/// What was noted for the bus at that path, with the path as route; for a bus of the reference, which has no
+/// note, what the files in it tell. nullopt: there is nothing. Throws BusError for a directory that is no
+/// bus.
 [[nodiscard]] std::optional<BusInfo> read_route_info(const std::string& path);
+/// The same, of a bus that we have made only.
+[[nodiscard]] std::optional<BusInfo> read_mark_of(const std::string& path);
 /// Whether it was noted there: by us, when we made the bus.
 [[nodiscard]] bool has_route_info(const std::string& path);
 

@@ -35,4 +35,16 @@ Statistics read_statistics(std::string_view text) {
   }
 }
 
+std::string write_statistics(const Statistics& statistics, const wire::Serializer& serializer) {
+  return serializer.write_value(write_statistics(statistics));
+}
+
+Statistics read_statistics(std::string_view bytes, const wire::Serializer& serializer) {
+  try {
+    return read_statistics(serializer.read_value(bytes));
+  } catch (const ProtocolError&) {
+    return read_statistics(bytes);
+  }
+}
+
 }  // namespace ipcm::transport

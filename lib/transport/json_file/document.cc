@@ -1,5 +1,7 @@
 #include "transport/json_file/document.h"
 
+#include <algorithm>
+
 #include "ipcm/error.h"
 #include "wire/json_index.h"
 #include "wire/json_text.h"
@@ -37,9 +39,13 @@ JsonDocument JsonDocument::parse(std::string_view text) {
   JsonDocument document;
   if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) return document;
   document.others = members_of(text, "the file of the bus");
+  document.has_just_ours = document.others.size() == 3;
   const auto take = [&](const char* key, Members& into) {
     const auto found = document.others.find(key);
-    if (found == document.others.end()) return;
+    if (found == document.others.end()) {
+      document.has_just_ours = false;
+      return;
+    }
     if (found->second != "null") into = members_of(found->second, std::string("'") + key + "'");
     document.others.erase(found);
   };
@@ -47,6 +53,12 @@ JsonDocument JsonDocument::parse(std::string_view text) {
   take("messages", document.messages);
   take("stats", document.stats);
   return document;
+}
+
+bool JsonDocument::is_that_of_a_bus() const {
+  return has_just_ours && std::all_of(clients.begin(), clients.end(), [](const auto& client) {
+           return client.second.starts_with('{') && client.second.find("\"pid\"") != std::string::npos;
+         });
 }
 
 std::string JsonDocument::text() const {
@@ -73,7 +85,7 @@ JsonClient JsonClient::parse(std::string_view object) {
         [&](std::string_view key, MemberKind kind, std::string_view raw, std::string_view decoded) {
           const std::string_view plain = kind == MemberKind::string ? decoded : raw;
           if (key == "pid") client.pid = wire::number_from<Pid>(plain);
-          if (key == "suspend_expires") client.suspend_expires = wire::number_from<double>(plain);
+          if (key == "suspend_expires_at") client.suspend_expires_at = wire::number_from<double>(plain);
           if (key == "since") client.since = wire::number_from<double>(plain);
           return true;
         });
@@ -86,7 +98,7 @@ JsonClient JsonClient::parse(std::string_view object) {
 
 std::string JsonClient::text() const {
   std::string text = R"({"pid":)" + (pid ? std::to_string(*pid) : "null");
-  if (suspend_expires) text.append(R"(,"suspend_expires":)").append(wire::fixed_number(*suspend_expires));
+  if (suspend_expires_at) text.append(R"(,"suspend_expires_at":)").append(wire::fixed_number(*suspend_expires_at));
   if (since) text.append(R"(,"since":)").append(wire::fixed_number(*since));
   return text + "}";
 }

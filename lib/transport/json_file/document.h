@@ -21,13 +21,24 @@ struct JsonDocument {
   std::map<std::string, std::string> messages;  ///< Arrays, unread; by receiver.
   std::map<std::string, std::string> stats;     ///< Objects.
   std::map<std::string, std::string> others;
+
+  /// Whether the text had each of the three keys, and no other.
+  bool has_just_ours = false;
+  /// Whether it is the document of a bus, by what is in it.
+  [[nodiscard]] bool is_that_of_a_bus() const;
 };
 
 /// A client's object: `{"pid":n}`, and what ours adds.
 struct JsonClient {
-  std::optional<Pid> pid;                 ///< absent: it has suspended
-  std::optional<double> suspend_expires;  ///< ours: until when it is waited for then
-  std::optional<double> since;            ///< ours: when that process was started
+  std::optional<Pid> pid;  ///< absent: one of ours has suspended
+  /// It has suspended, and is waited for until then. The reference leaves the pid as it was.
+  std::optional<double> suspend_expires_at;
+  std::optional<double> since;  ///< ours: when that process was started
+  [[nodiscard]] bool is_away() const { return !pid || suspend_expires_at; }
+  /// It is away, and the time that it is waited for has passed.
+  [[nodiscard]] bool has_expired(double now) const {
+    return is_away() && suspend_expires_at.value_or(now) < now;
+  }
   [[nodiscard]] static JsonClient parse(std::string_view object);
   [[nodiscard]] std::string text() const;
 };

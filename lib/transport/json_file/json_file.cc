@@ -11,6 +11,7 @@
 #include "os/file_lock.h"
 #include "os/process.h"
 #include "transport/directory/directory_transport.h"
+#include "transport/directory/mark.h"
 #include "transport/directory/statistics_file.h"
 #include "transport/json_file/protocol.h"
 
@@ -66,9 +67,10 @@ void JsonFile::claim(JsonDocument& document, const HeldLock::Attempt& attempt) {
     // A program that became another one by exec gets what it had put back for that.
     const bool was_us =
         before.pid == os::own_pid() && began && before.since && std::abs(*began - *before.since) < 0.02;
-    const bool expired = !before.pid && before.suspend_expires.value_or(1e300) < os::wall_clock_seconds();
-    const bool leftover = before.pid && Companion::is_leftover(*before.pid, attempt);
-    if (!leftover && !expired && before.pid) throw NameTaken(request_.name, *before.pid, request_.info.route);
+    const bool expired = before.has_expired(os::wall_clock_seconds());
+    const bool leftover = !before.is_away() && Companion::is_leftover(*before.pid, attempt);
+    if (!leftover && !expired && !before.is_away())
+      throw NameTaken(request_.name, *before.pid, request_.info.route);
     if (!leftover && !expired && !request_.reconnect)
       throw NameTaken("the name '" + request_.name +
                       "' is that of a suspended peer; take it up with ipcm_reconnect");
@@ -396,12 +398,20 @@ class JsonFileProtocol final : public FileProtocol {
   [[nodiscard]] bool keeps_messages() const override { return true; }
   [[nodiscard]] std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,
                                                 Receiver& receiver) const override {
+    expect_bus(request.info.route);
     return std::make_unique<JsonFile>(request, loop, receiver);
   }
 
  private:
   [[nodiscard]] const char* suffix() const override { return ".json"; }
   void prepare(const std::string& route) const override { JsonStore::prepare(route); }
+  [[nodiscard]] bool is_bus_without_mark(const std::string& route) const override {
+    return is_made_name(route.substr(route.rfind('/') + 1), "PerlIPCMgr-", suffix()) ||
+           JsonStore::is_bus(route);
+  }
+  void empty_route(const std::string& route, std::string_view found) const override {
+    if (found == "empty") JsonStore::empty(route);
+  }
 };
 
 }  // namespace

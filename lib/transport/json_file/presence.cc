@@ -19,7 +19,8 @@ PeerFacts JsonPresence::judge(const JsonDocument& document, const std::string& p
   const auto found = document.clients.find(peer);
   if (found == document.clients.end()) return {};
   const JsonClient client = JsonClient::parse(found->second);
-  return companion_.judge(peer, client.pid, client.suspend_expires, process);
+  return companion_.judge(peer, client.is_away() ? std::nullopt : client.pid, client.suspend_expires_at,
+                          process);
 }
 
 JsonPresence::Listed JsonPresence::list(const JsonDocument& document, const std::string& but_for) const {
@@ -48,8 +49,8 @@ bool JsonPresence::clear(JsonDocument& document, const std::vector<std::string>&
     const auto found = document.clients.find(name);
     if (found != document.clients.end()) {
       const JsonClient client = JsonClient::parse(found->second);
-      const bool expired = !client.pid && client.suspend_expires.value_or(1e300) < os::wall_clock_seconds();
-      if (expired || (client.pid && Companion::is_leftover(*client.pid, attempt))) {
+      const bool leftover = !client.is_away() && Companion::is_leftover(*client.pid, attempt);
+      if (leftover || client.has_expired(os::wall_clock_seconds())) {
         document.clients.erase(name);
         document.messages.erase(name);
         document.stats.erase(name);
@@ -79,7 +80,7 @@ void JsonPresence::note(const JsonDocument& document, Tell tell) {
   std::vector<ForeignWatch::Peer> foreign;
   for (const auto& [name, raw] : document.clients) {
     const JsonClient client = JsonClient::parse(raw);
-    if (client.pid && !companion_.holds_lock(name)) foreign.push_back({name, *client.pid});
+    if (!client.is_away() && !companion_.holds_lock(name)) foreign.push_back({name, *client.pid});
   }
   foreign_.follow(foreign);
   if (clients_ == document.clients) return;

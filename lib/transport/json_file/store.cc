@@ -38,22 +38,35 @@ void JsonStore::open_journal() {
   if (!journal_) journal_ = companion_.directory().open_or_create(kJournal, 0600, &made);
 }
 
-void JsonStore::prepare(const std::string& route) {
-  const os::UniqueFd file = os::open_file(route, os::Access::write);
+namespace {
+
+/// Open and locked, for who has no companion yet. Throws BusError.
+os::UniqueFd open_locked(const std::string& route, os::Access access, os::LockKind kind) {
+  os::UniqueFd file = os::open_file(route, access);
   if (!file) throw BusError("there is no file '" + route + "'");
-  if (!os::lock_whole_file(file.get(), os::LockKind::exclusive,
-                           os::Deadline::after(std::chrono::seconds(10))))
+  if (!os::lock_whole_file(file.get(), kind, os::Deadline::after(std::chrono::seconds(10))))
     throw BusError("the file '" + route + "' is locked by somebody who does not let it go");
-  const std::string text = os::read_from_start(file.get(), kLargestFile, kWhat);
-  if (text.empty()) {
-    os::rewrite(file.get(), JsonDocument{}.text(), kWhat);
-    return;
-  }
+  return file;
+}
+
+}  // namespace
+
+void JsonStore::prepare(const std::string& route) {
+  const os::UniqueFd file = open_locked(route, os::Access::write, os::LockKind::exclusive);
+  if (os::facts_of(file.get()).size == 0) os::rewrite(file.get(), JsonDocument{}.text(), kWhat);
+}
+
+bool JsonStore::is_bus(const std::string& route) {
+  const os::UniqueFd file = open_locked(route, os::Access::read, os::LockKind::shared);
   try {
-    (void)JsonDocument::parse(text);
-  } catch (const ProtocolError& error) {
-    throw BusError("the file '" + route + "' is that of no bus: " + error.what());
+    return JsonDocument::parse(os::read_from_start(file.get(), kLargestFile, kWhat)).is_that_of_a_bus();
+  } catch (const ProtocolError&) {
+    return false;
   }
+}
+
+void JsonStore::empty(const std::string& route) {
+  os::truncate(open_locked(route, os::Access::write, os::LockKind::exclusive).get());
 }
 
 /// The text that was to be written; empty: none, or not all of it got here.
@@ -93,6 +106,7 @@ JsonStore::Result JsonStore::read(const std::function<void(const JsonDocument&)>
   const os::UniqueFd file = os::open_file(route_, os::Access::read);
   if (!file) return Result::gone;
   if (!os::lock_whole_file(file.get(), os::LockKind::shared, deadline)) return Result::busy;
+  if (os::facts_of(file.get()).links == 0) return Result::gone;  // removed since it was opened
   look(load(file.get()));
   return Result::done;
 }
@@ -101,6 +115,7 @@ JsonStore::Result JsonStore::change(const std::function<bool(JsonDocument&)>& ch
   const os::UniqueFd file = os::open_file(route_, os::Access::write);
   if (!file) return Result::gone;
   if (!os::lock_whole_file(file.get(), os::LockKind::exclusive, deadline)) return Result::busy;
+  if (os::facts_of(file.get()).links == 0) return Result::gone;
   JsonDocument document = load(file.get());
   if (change(document)) write(file.get(), document.text());
   return Result::done;

@@ -36,6 +36,9 @@ class JsonStore {
   [[nodiscard]] const Companion& companion() const { return companion_; }
   /// Writes an empty document into an empty file; leaves one alone that is there.
   static void prepare(const std::string& route);
+  /// Whether the file holds a document of a bus, and nothing else.
+  [[nodiscard]] static bool is_bus(const std::string& route);
+  static void empty(const std::string& route);
 
  private:
   [[nodiscard]] JsonDocument load(int file);

@@ -234,7 +234,7 @@ class LocalMemoryProtocol final : public Protocol {
     add_local_bus(route);
     return route;
   }
-  bool remove_route(const BusInfo& info) const noexcept override {
+  Removal remove_route(const BusInfo& info, Living /*living*/) const noexcept override {
     remove_local_bus(info.route);
     return true;
   }

@@ -7,13 +7,6 @@
 #include "wire/frame.h"
 
 namespace ipcm::transport {
-namespace {
-
-/// Errors that are ours, not the file's: it may be read another time.
-bool is_shortage(int error) { return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO; }
-
-}  // namespace
-
 Mailbox::Mailbox(os::Directory directory, std::shared_ptr<const wire::Serializer> serializer,
                  std::string reader)
     : directory_(std::move(directory)), serializer_(std::move(serializer)), reader_(std::move(reader)) {}
@@ -40,14 +33,16 @@ std::optional<Message> Mailbox::read(const std::string& file, Receiver& receiver
     if (!text) return std::nullopt;  // whoever put it there has taken it away
     return serializer_->read(*text, reader_);
   } catch (const SystemError& error) {
-    if (is_shortage(error.code())) throw;
+    if (os::is_shortage(error.code())) throw;  // it may be read another time
     why = error.what();
   } catch (const ProtocolError& error) {
     why = error.what();
   }
-  directory_.remove_tree(file);
-  receiver.dropped("the file '" + file + "' in the mailbox of '" + reader_ +
-                   "' is no message and was removed: " + why);
+  // A directory stays, unless it is empty: nobody knows what is in it.
+  directory_.remove_file(file);
+  (void)directory_.remove_empty_directory(file);
+  receiver.dropped("the file '" + file + "' in the mailbox of '" + reader_ + "' is no message and was " +
+                   (directory_.look(file).kind == os::FileKind::none ? "removed: " : "passed over: ") + why);
   return std::nullopt;
 }
 
@@ -128,7 +123,7 @@ bool Mailbox::take(Receiver& receiver) {
 bool Mailbox::remove(const std::string& id) {
   const auto found = handed_out_.find(id);
   if (found == handed_out_.end()) return false;
-  directory_.remove_tree(found->second);
+  directory_.remove_file(found->second);
   forget(found->second);
   handed_out_.erase(found);
   return true;

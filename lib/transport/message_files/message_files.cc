@@ -16,6 +16,7 @@ namespace ipcm::transport {
 namespace {
 
 constexpr std::size_t kLongestName = 200;
+const EndpointKinds kEndpoints = {os::FileKind::directory};
 /// Who is writing to us while we leave has this long to finish; it takes microseconds, unless it was killed.
 constexpr auto kWritingTime = std::chrono::milliseconds(100);
 /// How many peers' mailboxes we remember.
@@ -29,7 +30,7 @@ bool has_unread(const os::Directory& route, const std::string& disk_name) {
 
 Route open_route(const std::string& path) {
   return Route(path, {.longest_name = kLongestName,
-                      .endpoints = {os::FileKind::directory},
+                      .endpoints = kEndpoints,
                       .keeps_messages = true,
                       .has_unread = has_unread});
 }
@@ -56,7 +57,7 @@ MessageFiles::MessageFiles(const JoinRequest& request, Loop& loop, Receiver& rec
   const os::Directory& route = route_.directory();
   bool made = false;
   try {
-    route.remove_tree(closed_name());  // of one that was killed while it left
+    remove_closed_mailbox();  // of one that was killed while it left
     made = route.look(seat_.disk_name).kind == os::FileKind::none;
     route.make_directory(seat_.disk_name, 0700, request.reconnect);
     auto directory = os::Directory::below(route, seat_.disk_name);
@@ -180,15 +181,18 @@ void MessageFiles::stop_listening() {
 
 void MessageFiles::close_endpoint() {
   if (!mailbox_) return;
-  const os::Directory& route = route_.directory();
-  route.rename(seat_.disk_name, closed_name());  // nobody finds it from now on
+  route_.directory().rename(seat_.disk_name, closed_name());  // nobody finds it from now on
   await_pending();
   // From here on, who still has a message half written is told that we are gone.
   for (const std::string& file : mailbox_->pending()) mailbox_->directory().remove_file(file);
   if (mailbox_->take(receiver_))
     receiver_.dropped("more than " + std::to_string(Mailbox::kLargestBatch) + " bytes of messages to '" +
                       request_.name + "' were not read before it left, and were thrown away");
-  route.remove_tree(closed_name());
+  remove_closed_mailbox();
+}
+
+void MessageFiles::remove_closed_mailbox() const {
+  (void)remove_known_entry(route_.directory(), closed_name(), kEndpoints);
 }
 
 void MessageFiles::await_pending() {
@@ -209,7 +213,8 @@ const Protocol& message_files_protocol() {
   static const DirectoryProtocolOf<MessageFiles> protocol(
       {.name = "MessageFiles",
        .summary = "a file for each message; they wait for who is away",
-       .keeps_messages = true});
+       .keeps_messages = true,
+       .endpoints = kEndpoints});
   return protocol;
 }
 

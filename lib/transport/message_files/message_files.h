@@ -42,6 +42,7 @@ class MessageFiles final : public DirectoryTransport {
   void take_in_for_loop();
   void look_soon();
   void await_pending();
+  void remove_closed_mailbox() const;
   [[nodiscard]] std::string closed_name() const { return "_" + seat_.disk_name; }
 
   std::unique_ptr<Mailbox> mailbox_;

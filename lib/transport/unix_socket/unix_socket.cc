@@ -140,7 +140,8 @@ const Protocol& unix_socket_protocol() {
   static const DirectoryProtocolOf<UnixSocket> protocol(
       {.name = "UnixSocket",
        .summary = "datagram sockets in a directory; simple, no broker",
-       .keeps_messages = false});
+       .keeps_messages = false,
+       .endpoints = {os::FileKind::socket}});
   return protocol;
 }
 

@@ -4,6 +4,8 @@
 
 #include "ipcm/error.h"
 #include "os/events.h"
+#include "os/file_lock.h"
+#include "os/pipe.h"
 #include "transport/database/database_transport.h"
 #include "transport/database/patience.h"
 #include "transport/database/protocols.h"
@@ -45,7 +47,7 @@ constexpr Dialect kDialect = {
 };
 
 /// In the companion of a file that was not ours to begin with: `made`, if its tables were.
-constexpr const char* kGivenFile = "given";
+constexpr const char* kGivenFile = ".given";
 
 OwnedSession open_session(const std::string& route) {
   // A bus lives as long as its machine runs at most, so that nobody has to wait for the disk: a killed
@@ -203,24 +205,11 @@ class SqliteProtocol final : public transport::FileProtocol {
   [[nodiscard]] bool keeps_messages() const override { return true; }
   [[nodiscard]] std::unique_ptr<transport::Transport> join(const transport::JoinRequest& request, Loop& loop,
                                                            transport::Receiver& receiver) const override {
+    expect_bus(request.info.route);
     return within_limit([&] {
       return std::make_unique<DatabaseTransport>(request, loop, receiver,
                                                  std::make_unique<SqliteStore>(request.info.route));
     });
-  }
-  bool remove_route(const BusInfo& info) const noexcept override {
-    try {
-      if (os::look_at(info.route).kind == os::FileKind::regular) {
-        const os::FileFacts companion = os::look_at(Companion::path_of(info.route));
-        if (companion.kind == os::FileKind::directory) {
-          const auto given = os::Directory(Companion::path_of(info.route)).read_file(kGivenFile);
-          if (given) return empty(info.route, *given == "made");
-        }
-      }
-    } catch (const std::exception&) {
-      return false;
-    }
-    return FileProtocol::remove_route(info);
   }
 
  protected:
@@ -245,6 +234,31 @@ class SqliteProtocol final : public transport::FileProtocol {
     for (const char* beside : {"-journal", "-wal", "-shm"}) (void)os::remove_file(route + beside);
   }
 
+  [[nodiscard]] bool is_bus_without_mark(const std::string& route) const override {
+    if (!is_database(route)) return false;
+    const Result tables = open_session(route)->run(
+        "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('ipcm_peers', 'ipcm_messages')", {},
+        {Column::integer});
+    return !tables.failure && integer_of(tables.rows.at(0).at(0)) == 2;
+  }
+  /// Any database will do: what is in it stays.
+  [[nodiscard]] std::string why_not_given(const std::string& route) const override {
+    return is_database(route) ? std::string() : "it is no SQLite database";
+  }
+  void empty_route(const std::string& route, std::string_view found) const override {
+    if (found == "empty") {
+      remove_beside(route);
+      if (const os::UniqueFd file = os::open_file(route, os::Access::write)) os::truncate(file.get());
+      return;
+    }
+    const auto given = os::Directory(Companion::path_of(route)).read_note(kGivenFile);
+    if (given != "made") return;
+    const OwnedSession session = open_session(route);
+    for (const char* statement : {"DROP TABLE IF EXISTS ipcm_messages", "DROP TABLE IF EXISTS ipcm_peers"})
+      if (const Failure failure = session->run(statement, {}, {}).failure)
+        throw StoreError(failure.kind, "its tables can't be removed: " + failure.text);
+  }
+
  private:
   static void expect_not_running(const std::string& route) {
     const auto refuse = [&](const std::string& by) {
@@ -256,14 +270,12 @@ class SqliteProtocol final : public transport::FileProtocol {
     for (const PeerRow& row : SqliteStore(route).rows(nullptr, true))
       if (row.facts.state == transport::PeerFacts::State::active) refuse("the peer '" + row.name + "' is on it");
   }
-  /// A file that was there before us stays, with what was in it.
-  static bool empty(const std::string& route, bool tables_too) {
-    if (tables_too) {
-      const OwnedSession session = open_session(route);
-      for (const char* statement : {"DROP TABLE IF EXISTS ipcm_messages", "DROP TABLE IF EXISTS ipcm_peers"})
-        if (session->run(statement, {}, {}).failure) return false;
-    }
-    return Companion::remove(route);
+  static bool is_database(const std::string& route) {
+    constexpr std::string_view kMagic("SQLite format 3\0", 16);
+    const os::UniqueFd file = os::open_file(route, os::Access::read);
+    std::string head;
+    return file && os::read_some(file.get(), head, kMagic.size(), "database") == os::ReadResult::some &&
+           head == kMagic;
   }
 };
 

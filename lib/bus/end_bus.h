@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bus/take_down.h"
+#include "ipcm/bus.h"
+#include "os/process.h"
+#include "transport/transport.h"
+
+namespace ipcm::bus {
+
+/// What became of a bus that was to end.
+struct Ended {
+  std::vector<Stayed> stayed;  ///< peers that did not leave
+  transport::Removal removal;
+};
+
+/// If some peers don't leave: the bus is removed all the same; or it stays with them, if one of them can't be proven
+/// from here (take_down.h), so that nobody could end it.
+enum class IfSomeStay { keep_unproven, remove_bus };
+
+/// Takes a bus down (take_down.h) and removes it. A peer that joins while that is going on is asked to leave,
+/// too. `between` is called when the peers have left and nothing was removed yet. Throws what take_down()
+/// throws; then all of it can be tried again.
+[[nodiscard]] Ended end_bus(const BusInfo& info, const SpawnOptions& options,
+                            const std::vector<os::Child*>& children, IfSomeStay if_some_stay,
+                            const std::function<void()>& between = {});
+
+}  // namespace ipcm::bus

@@ -1,0 +1,106 @@
+#include "bus/places.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "ipcm/error.h"
+#include "os/directory.h"
+#include "os/process.h"
+#include "transport/directory/mark.h"
+#include "transport/directory/route_info.h"
+#include "transport/protocols.h"
+
+namespace ipcm::bus {
+namespace {
+
+using os::FileKind;
+using transport::is_made_name;
+
+constexpr std::string_view kOurs = "ipcm-", kCompanionBegin = ".", kCompanionEnd = ".ipcm";
+
+/// The name of the bus that a companion belongs to; the name itself for what is no companion.
+std::string name_of_bus(const std::string& name) {
+  const std::size_t around = kCompanionBegin.size() + kCompanionEnd.size();
+  if (!name.starts_with(kCompanionBegin) || !name.ends_with(kCompanionEnd) || name.size() <= around)
+    return name;
+  return name.substr(kCompanionBegin.size(), name.size() - around);
+}
+
+bool is_name_of_bus(const std::string& name) {
+  for (const std::string_view suffix : {"", ".json", ".sqlite"})
+    for (const std::string_view prefix : {"ipcm-", "PerlIPCManager-", "PerlIPCMgr-"})
+      if (is_made_name(name, prefix, suffix)) return true;
+  return false;
+}
+
+/// Whether the process whose number stands in a name of ours has ended: it does not run, or it was started
+/// after the file was changed for the last time.
+bool maker_has_ended(const std::string& name, double changed) {
+  if (!name.starts_with(kOurs)) return false;
+  Pid pid = 0;
+  std::from_chars(name.data() + kOurs.size(), name.data() + name.size(), pid);
+  if (pid <= 0) return false;
+  if (!os::is_running(pid)) return true;
+  constexpr double kTick = 0.02;  // the kernel tells the start of a process in those
+  const auto began = os::start_time(pid);
+  return began && *began > changed + kTick;
+}
+
+}  // namespace
+
+std::vector<Place> find_places() {
+  std::vector<Place> all;
+  for (const std::string& where : os::runtime_directories()) {
+    if (os::look_at(where).kind != FileKind::directory) continue;
+    std::vector<std::string> names;
+    try {
+      const os::Directory directory(where);
+      for (const std::string& file : directory.names()) {
+        const std::string name = name_of_bus(file);
+        if (is_name_of_bus(name) && directory.look(file).owner == os::own_user()) names.push_back(name);
+      }
+    } catch (const SystemError& error) {
+      if (os::is_shortage(error.code())) throw;
+      continue;  // not for us to read
+    }
+    std::sort(names.begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
+    for (const std::string& name : names) all.push_back({where, name, where + "/" + name});
+  }
+  std::sort(all.begin(), all.end(), [](const Place& a, const Place& b) { return a.path < b.path; });
+  return all;
+}
+
+std::optional<BusInfo> bus_at(const Place& place) {
+  const os::FileFacts facts = os::Directory(place.directory).look(place.name);
+  if ((facts.kind != FileKind::directory && facts.kind != FileKind::regular) || facts.owner != os::own_user())
+    return std::nullopt;
+  try {
+    return transport::read_route_info(place.path);
+  } catch (const BusError&) {
+    return std::nullopt;
+  }
+}
+
+bool remove_leftovers_at(const Place& place) {
+  const os::Directory directory(place.directory);
+  os::FileFacts facts = directory.look(place.name);
+  if (facts.kind == FileKind::none)
+    facts = directory.look(std::string(kCompanionBegin) + place.name + std::string(kCompanionEnd));
+  if (facts.owner != os::own_user()) return false;
+  // Somebody has begun to remove it: whoever that was, it may be gone on with.
+  if (const auto bus = os::Directory::below(directory, place.name)) {
+    const transport::Standing standing = transport::standing_of(*bus);
+    if (standing.is == transport::Standing::Is::closed) {
+      BusInfo info = *standing.info;
+      info.route = place.path;
+      return transport::find_protocol(info.protocol).remove_route(info, transport::Living::spare).is_gone;
+    }
+  }
+  if (!maker_has_ended(place.name, facts.modified)) return false;
+  for (const transport::Protocol* protocol : transport::protocols())
+    if (protocol->remove_unfinished(place.directory, place.name)) return true;
+  return false;
+}
+
+}  // namespace ipcm::bus

@@ -1,0 +1,135 @@
+#include "transport/directory/removal.h"
+
+#include <charconv>
+#include <optional>
+#include <utility>
+
+#include "ipcm/error.h"
+#include "os/process.h"
+#include "transport/directory/lock_file.h"
+#include "transport/directory/mark.h"
+
+namespace ipcm::transport {
+namespace {
+
+using Is = Standing::Is;
+
+Removal refused(std::string why) {
+  Removal removal(false);
+  removal.why = std::move(why);
+  return removal;
+}
+
+/// Open; nullopt: it is gone. Throws SystemError, BusError.
+std::optional<os::Directory> open_bus(const std::string& path) {
+  if (os::look_at(path).kind == os::FileKind::none) return std::nullopt;
+  os::Directory directory(path);
+  expect_private(path, directory.facts());
+  return directory;
+}
+
+bool is_the_same(const os::FileFacts& a, const os::FileFacts& b) {
+  return a.device == b.device && a.inode == b.inode;
+}
+
+/// Unless another one stands at that path by now. false: it is not empty.
+bool remove_itself(const os::Directory& directory) {
+  if (directory.facts().links == 0) return true;
+  const std::string path = directory.real_path();
+  return is_the_same(os::look_at(path), directory.facts()) && os::remove_empty_directory(path);
+}
+
+/// What stands in the way of removing it; empty: nothing does.
+std::string why_not_removed(const Standing& standing, const BusInfo& info) {
+  switch (standing.is) {
+    case Is::no_bus:
+      return "it is no bus: " + standing.why_not;
+    case Is::empty:
+      return "it is no bus: it has no mark of ours, and nothing is in it";
+    case Is::unfinished:
+      return {};
+    case Is::reference:
+      return standing.is_proven ? std::string()
+                                : "it has no mark of ours, and no file in it proves that a peer was there";
+    case Is::ours:
+    case Is::closed:
+      break;
+  }
+  if (standing.info->protocol == info.protocol) return {};
+  return "it is a bus of protocol " + standing.info->protocol + ", not " + info.protocol;
+}
+
+Removal remove_opened(const os::Directory& directory, const BusInfo& info, const EndpointKinds& endpoints,
+                      Living living) {
+  const Standing standing = standing_of(directory);
+  if (std::string why = why_not_removed(standing, info); !why.empty()) return refused(std::move(why));
+  close_mark(directory);
+  if (living == Living::spare) {
+    std::optional<std::string> peer;
+    try {
+      peer = living_peer(directory);
+    } catch (...) {
+      reopen_mark(directory);
+      throw;
+    }
+    if (peer) {
+      reopen_mark(directory);
+      Removal removal = refused("'" + *peer + "' is on it");
+      removal.living = *peer;
+      return removal;
+    }
+  }
+  Removal removal(true);
+  removal.left = remove_known_entries(directory, endpoints, Marks::keep);
+  (void)remove_known_entries(directory, endpoints, Marks::remove);
+  if (standing.was_found) return removal;
+  if (!remove_itself(directory) && removal.left.empty()) {
+    removal.left = directory.names();
+    removal.is_gone = !removal.left.empty();
+    if (!removal.is_gone) removal.why = "the empty directory can't be removed";
+  }
+  return removal;
+}
+
+}  // namespace
+
+Removal remove_bus_directory(const BusInfo& info, const EndpointKinds& endpoints, Living living) noexcept {
+  try {
+    const auto directory = open_bus(info.route);
+    return directory ? remove_opened(*directory, info, endpoints, living) : Removal(true);
+  } catch (const std::exception& error) {
+    return refused(error.what());
+  }
+}
+
+Removal remove_companion(const std::string& path) noexcept {
+  try {
+    const std::string parent = path.substr(0, path.rfind('/'));
+    const auto directory =
+        os::Directory::below(os::Directory(parent.empty() ? "/" : parent), path.substr(path.rfind('/') + 1));
+    if (!directory) return true;
+    expect_private(path, directory->facts());
+    Removal removal(true);
+    removal.left = remove_known_entries(*directory, {}, Marks::keep);
+    (void)remove_known_entries(*directory, {}, Marks::remove);
+    if (!remove_itself(*directory) && removal.left.empty()) removal.left = directory->names();
+    return removal;
+  } catch (const std::exception& error) {
+    return refused(error.what());
+  }
+}
+
+bool remove_unfinished_bus(const os::Directory& parent, const std::string& name) {
+  const auto directory = os::Directory::below(parent, name);
+  if (!directory) return false;
+  const os::FileFacts facts = directory->facts();
+  constexpr unsigned kOthers = 077;
+  if (facts.owner != os::own_user() || (facts.mode & kOthers) != 0) return false;
+  const Standing standing = standing_of(*directory);
+  if (standing.is != Is::unfinished && standing.is != Is::empty) return false;
+  for (const std::string& file : directory->names())
+    if (look_at_lock(*directory, file).held) return false;
+  return remove_known_entries(*directory, {}, Marks::remove).empty() && remove_itself(*directory);
+}
+
+}  // namespace ipcm::transport
