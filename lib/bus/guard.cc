@@ -1,6 +1,7 @@
 #include "bus/guard.h"
 
 #include "bus/cleave.h"
+#include "bus/place.h"
 #include "bus/sanity_check.h"
 #include "bus/take_down.h"
 #include "ipcm/error.h"
@@ -117,6 +118,7 @@ Guard ipcm_spawn(const SpawnOptions& options) {
   state->born_in = os::generation();
   try {
     state->info = {protocol.name(), options.serializer, {}, options.serializer_options, options.credentials};
+    bus::check_place(options);
     (void)wire::make_serializer(state->info);  // refused before anything is made
     state->info.route = protocol.make_route(options);
   } catch (const SystemError& error) {
