@@ -90,11 +90,18 @@ int bus_new(const Options& options) {
   SpawnOptions spawn = options.spawn_options();
   spawn.guard = false;
   const Guard guard = ipcm_spawn(spawn);
-  if (options.json)
-    print_line(R"({"info":)" + guard.info().text() + R"(,"route":)" + wire::json_string(guard.info().route) +
-               "}");
-  else
-    print_line("IPCM_INFO=" + quoted(guard.info().text()) + "; export IPCM_INFO");
+  try {
+    if (options.json)
+      print_json(R"({"info":)" + guard.info().text() + R"(,"route":)" +
+                 wire::json_string(guard.info().route) + "}");
+    else
+      print_json("IPCM_INFO=" + quoted(guard.info().text()) + "; export IPCM_INFO");  // the text is JSON
+    flush_output();
+  } catch (const OutputLost&) {
+    // Nobody knows of it. Nobody else can be on it either.
+    (void)transport::find_protocol(guard.info().protocol).remove_route(guard.info());
+    throw;
+  }
   return number(Status::done);
 }
 
@@ -136,7 +143,7 @@ int bus_ls(const Options& options) {
     writer.be_array();
     for (const BusFacts& facts : all) write(writer, facts);
     writer.close();
-    print_line(writer.take());
+    print_json(writer.take());
     return number(Status::done);
   }
   std::vector<std::vector<std::string>> rows = {{"ROUTE", "PROTOCOL", "OWNER", "PEERS"}};
@@ -151,7 +158,7 @@ int bus_info(const Options& options) {
   if (options.json) {
     JsonWriter writer;
     write(writer, facts);
-    print_line(writer.take());
+    print_json(writer.take());
     return number(Status::done);
   }
   std::string peers;
@@ -178,7 +185,7 @@ int bus_protocols(const Options& options) {
       writer.close();
     }
     writer.close();
-    print_line(writer.take());
+    print_json(writer.take());
     return number(Status::done);
   }
   std::vector<std::vector<std::string>> rows = {{"PROTOCOL", "HERE", "WHAT IT IS"}};
@@ -192,7 +199,10 @@ int bus_gc(const Options& options) {
   for (const BusFacts& facts : all_buses(options)) {
     if (!facts.orphaned || !facts.peers.empty()) continue;
     (void)transport::find_protocol(facts.info.protocol).remove_route(facts.info);
-    print_line(options.json ? wire::json_string(facts.info.route) : facts.info.route);
+    if (options.json)
+      print_json(wire::json_string(facts.info.route));
+    else
+      print_line(facts.info.route);
   }
   return number(Status::done);
 }

@@ -26,11 +26,16 @@ int request(const Options& options) {
     member.reset();
     member = visit(options, Visit::with_mailbox);
   }
+  bus::Member& here = *member;
   service::Requests requests(std::move(member));
-  for (const Content& content : contents) {
-    const Response response =
-        requests.ask(options.name, content, os::Deadline::limit(options.limit(kNoLimit)));
-    print_answer(response);
+  try {
+    for (const Content& content : contents) {
+      const Response response =
+          requests.ask(options.name, content, os::Deadline::limit(options.limit(kNoLimit)));
+      print_answer(response);
+    }
+  } catch (const PeerGone& gone) {
+    suggest_peer(gone, here);
   }
   return number(Status::done);
 }
@@ -38,7 +43,11 @@ int request(const Options& options) {
 int send(const Options& options) {
   const auto contents = contents_of(options.words, "message");
   const auto member = visit(options);
-  for (const Content& content : contents) (void)member->send(options.name, content);
+  try {
+    for (const Content& content : contents) (void)member->send(options.name, content);
+  } catch (const PeerGone& gone) {
+    suggest_peer(gone, *member);
+  }
   member->leave(os::Deadline::after(kFlushTime));
   return number(Status::done);
 }
