@@ -1,9 +1,10 @@
 #include "ipcm/boot.h"
 
-#include <cstdio>
+#include <cerrno>
 #include <cstdlib>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include "handoff/handoff.h"
 #include "ipcm/error.h"
@@ -13,8 +14,11 @@
 #include "os/signals.h"
 #include "ready/ready.h"
 #include "service/credentials.h"
+#include "service/diagnostic.h"
 #include "service/serve.h"
 #include "twin.h"
+#include "wire/nearest.h"
+#include "wire/printable.h"
 
 namespace ipcm {
 namespace {
@@ -22,8 +26,8 @@ namespace {
 using service::Exit;
 
 constexpr const char* kUsage =
-    R"(usage: %s [--ready-fd N] [--params-fd M | PARAMS]
-       %s --list [--json]
+    R"(usage: ipcm-boot [--ready-fd N] [--params-fd M | PARAMS]
+       ipcm-boot --list [--json]
 
 Becomes the service that PARAMS describe, a JSON object:
   ipcm       1, the version of this contract
@@ -35,10 +39,19 @@ Becomes the service that PARAMS describe, a JSON object:
 Once it serves, it writes one line on descriptor N: {"ready":true,"name":"…","pid":123}
 
 Normally `ipcm start` or ipcm_service() run this. By hand, on a bus made with `ipcm bus new`:
-  %s '{"ipcm":1,"name":"e","class":"echo","ipcm_info":'"$IPCM_INFO"'}'
+  ipcm-boot '{"ipcm":1,"name":"e","class":"echo","ipcm_info":'"$IPCM_INFO"'}'
+
+Exit status: the service's own; 64 bad parameters; 69 the bus is unavailable, or the name is taken; 70 the
+service threw; 71 a system error; 74 the output of --list or --help could not be written; 127 unknown class.
 )";
 
 int status_of(Exit exit) { return static_cast<int>(exit); }
+
+std::vector<std::string> class_names(const Registry& registry) {
+  std::vector<std::string> names;
+  for (const auto& entry : registry.entries()) names.push_back(entry.first);
+  return names;
+}
 
 struct Listing {
   const Registry& registry;
@@ -98,9 +111,33 @@ void redirect(const Redirect& redirect, handoff::OriginalStreams& original) {
   }
 }
 
+/// For a person, on stderr.
+void tell(const std::string& words) noexcept { service::tell("ipcm-boot", words); }
+
+/// All of it on stdout, or the status that says that it is not there.
+int print(const std::string& text) {
+  try {
+    os::write_all(1, text, "stdout");
+    return 0;
+  } catch (const SystemError& error) {
+    // A reader that has closed its end wants to hear no more.
+    if (error.code() != EPIPE) tell(error.what());
+    return status_of(Exit::output_lost);
+  }
+}
+
+/// The usage text names the program as it was called.
+std::string usage_of(const std::string& program) {
+  constexpr std::string_view kName = "ipcm-boot";
+  std::string text = kUsage;
+  for (std::size_t at = 0; (at = text.find(kName, at)) != std::string::npos; at += program.size())
+    text.replace(at, kName.size(), program);
+  return text;
+}
+
 int complain(ready::Announcer& announcer, Exit status, const std::string& words) {
   announcer.failed(words);
-  std::fprintf(stderr, "ipcm-boot: %s\n", words.c_str());
+  tell(words);
   return status_of(status);
 }
 
@@ -139,9 +176,10 @@ struct Begun::State {
             boot_twin::become(line, text, parameters.info, announcer, inherited, environment, called_as));
       entry = registry.find(parameters.class_name);
       if (entry == nullptr)
-        return complain(
-            announcer, Exit::unknown_class,
-            "unknown class '" + parameters.class_name + "'; this binary has: " + registry.names());
+        return complain(announcer, Exit::unknown_class,
+                        "unknown class '" + wire::printable_name(parameters.class_name) + "'" +
+                            wire::did_you_mean(parameters.class_name, class_names(registry)) +
+                            "; this binary has: " + registry.names());
       redirect(parameters.redirect, inherited.original);
       return std::nullopt;
     } catch (const SystemError& error) {
@@ -192,7 +230,7 @@ Begun begin(int argc, char** argv, const Registry& registry, const BeginOptions&
     if (const auto status = state->prepare(handoff::read_command_line(argc, argv), argv[0]))
       std::exit(*status);
   } catch (const UsageError& error) {
-    std::fprintf(stderr, "ipcm-boot: %s\n", error.what());
+    tell(error.what());
     std::exit(status_of(Exit::usage));
   }
   const bool here = state->parameters.stay_in_begin;
@@ -222,21 +260,18 @@ int boot(int argc, char** argv, const Registry& registry) {
       case Wish::boot:
         return boot_now(line, registry, argc > 0 ? argv[0] : "ipcm-boot");
       case Wish::help:
-        std::printf(kUsage, argv[0], argv[0], argv[0]);
-        return 0;
+        return print(usage_of(argv[0]));
       case Wish::list:
-        std::fputs(Listing{registry}.as_text().c_str(), stdout);
-        return 0;
+        return print(Listing{registry}.as_text());
       case Wish::list_json:
-        std::fputs(Listing{registry}.as_json().c_str(), stdout);
-        return 0;
+        return print(Listing{registry}.as_json());
     }
     return 0;
   } catch (const UsageError& error) {
-    std::fprintf(stderr, "ipcm-boot: %s\ntry: %s --help\n", error.what(), argc > 0 ? argv[0] : "ipcm-boot");
+    tell(std::string(error.what()) + "; try: " + (argc > 0 ? argv[0] : "ipcm-boot") + " --help");
     return status_of(Exit::usage);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "ipcm-boot: %s\n", error.what());
+    tell(error.what());
     return status_of(Exit::system_error);
   }
 }

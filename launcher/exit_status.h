@@ -10,6 +10,7 @@ enum class Status : int {
   gone = 3,                 ///< no such bus or peer, or it went away
   timed_out = 4,
   launch_failed = 5,
+  output_lost = 74,  ///< stdout could not be written; EX_IOERR of <sysexits.h>
 };
 
 inline int number(Status status) { return static_cast<int>(status); }

@@ -2,7 +2,9 @@
 
 #include <sys/epoll.h>
 
-#include "ipcm/error.h"
+#include <algorithm>
+#include <utility>
+
 #include "os/events.h"
 #include "os/pipe.h"
 
@@ -37,25 +39,26 @@ void LineReader::fill() {
   there_ = false;
   if (can_wait_) watch_.want(ended_ ? 0U : static_cast<std::uint32_t>(EPOLLIN));
   if (ended_) watch_.stop();
-  if (buffer_.size() - at_ > kLongestLine) throw UsageError("a line of stdin is longer than 64 MiB");
 }
 
-bool LineReader::next(std::string& line) {
+LineReader::Next LineReader::next(std::string& line) {
   for (;;) {
-    const auto end = buffer_.find('\n', looked_);
-    if (end != std::string::npos) {
-      line = buffer_.substr(at_, end - at_);
-      at_ = looked_ = end + 1;
-      return true;
+    const auto newline = buffer_.find('\n', looked_);
+    const bool is_last = newline == std::string::npos && ended_ && (at_ < buffer_.size() || passing_over_);
+    if (newline != std::string::npos || is_last) {
+      const std::size_t end = std::min(newline, buffer_.size());
+      const bool too_long = std::exchange(passing_over_, false) || end - at_ > kLongestLine;
+      line = too_long ? std::string() : buffer_.substr(at_, end - at_);
+      at_ = looked_ = std::min(end + 1, buffer_.size());
+      return too_long ? Next::too_long : Next::line;
     }
     looked_ = buffer_.size();
-    if (ended_) {
-      if (at_ >= buffer_.size()) return false;
-      line = buffer_.substr(at_);
-      at_ = buffer_.size();
-      return true;
+    if (looked_ - at_ > kLongestLine || passing_over_) {
+      passing_over_ = true;
+      buffer_.clear();
+      at_ = looked_ = 0;
     }
-    if (can_wait_ && !there_) return false;
+    if (ended_ || (can_wait_ && !there_)) return Next::none;
     fill();
   }
 }

@@ -2,21 +2,24 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
+#include <memory>
+#include <sstream>
 
+#include "command_line.h"
 #include "exit_status.h"
 #include "os/directory.h"
 #include "os/process.h"
 #include "report.h"
 #include "transport/directory/route_info.h"
+#include "wire/printable.h"
 
 namespace ipcm::launcher {
 namespace {
 
 constexpr const char* kExitStatuses =
     "Exit status: 0 done; 1 the service answered with an error, or with bytes; 2 usage; 3 no such bus\n"
-    "or peer, or it went away; 4 timed out; 5 launch failed. Answers go to stdout, one JSON value a\n"
-    "line; words for people go to stderr.";
+    "or peer, or it went away; 4 a request or a wait timed out; 5 launch failed; 74 the output could not\n"
+    "be written. Answers go to stdout, one JSON value a line; words for people go to stderr.";
 
 /// The parser takes a word like [1,2] for a list of its own and cuts it up; here it is somebody's JSON. Words
 /// of that form go through it with a mark in front, which nobody types.
@@ -24,6 +27,12 @@ constexpr char kMark = '\x01';
 
 std::vector<std::string> marked(int argc, char** argv) {
   std::vector<std::string> words;
+  for (int i = 1; i < argc && std::string_view(argv[i]) != "--"; ++i) {
+    const std::string_view word = argv[i];
+    // The parser would take the next word for the value.
+    if (word.starts_with("--") && word.ends_with('=') && word.find('=') + 1 == word.size())
+      throw CLI::ValidationError(std::string(word.substr(0, word.size() - 1)), kEmptyValue);
+  }
   for (int i = argc - 1; i > 0; --i) {  // in the order that the parser wants: the last first
     const std::string_view word = argv[i];
     const bool list = word.size() >= 2 && word.starts_with('[') && word.ends_with(']');
@@ -33,6 +42,16 @@ std::vector<std::string> marked(int argc, char** argv) {
 }
 
 void unmark(std::string& word) { std::erase(word, kMark); }
+
+/// Whether errors are to be JSON, where the parser has not come that far.
+bool says_json(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--json") return true;
+    if (word == "--") return false;  // words of somebody else
+  }
+  return false;
+}
 
 /// A verb with its help and an example.
 CLI::App* verb(CLI::App& parent, Options& options, const std::string& name, const std::string& path,
@@ -49,7 +68,8 @@ void add_start_options(CLI::App* command, Options& options) {
   command->add_option("--args", options.args, "the class's parameters, a JSON object")->type_name("JSON");
   command
       ->add_option("--boot", options.boot,
-                   "the boot binary to execute [$IPCM_BOOT, else ipcm-boot beside ipcm]")
+                   "the boot binary to execute [$IPCM_BOOT, else ipcm-boot: beside ipcm, where it is\n"
+                   "installed, or on $PATH]")
       ->type_name("PATH");
   command->add_flag("--secret", options.secret, "keep the parameters out of the process list");
   command
@@ -70,7 +90,8 @@ void add_start_options(CLI::App* command, Options& options) {
             }
           },
           "where the service's streams go: in=PATH, out=PATH, err=PATH; &1, &2 for ipcm's own\n"
-          "[in=/dev/null, out=&2, err=&2]")
+          "[in=/dev/null, out=&2, err=&2]; once for each stream")
+      ->allow_extra_args(false)  // one word: the next one is the service's
       ->type_name("STREAM=PATH");
 }
 
@@ -85,18 +106,6 @@ void add_bus_options(CLI::App* command, Options& options) {
       ->type_name("NAME");
 }
 
-/// The first word that is no option, nor the value of one.
-std::string unknown_verb(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    if (word == "--bus" || word == "--timeout")
-      ++i;
-    else if (!word.starts_with('-'))
-      return std::string(word);
-  }
-  return {};
-}
-
 }  // namespace
 
 BusInfo Options::bus_info() const {
@@ -106,11 +115,15 @@ BusInfo Options::bus_info() const {
         "no bus is given: set IPCM_INFO (eval \"$(ipcm bus new)\"), run inside `ipcm session`, or say --bus "
         "INFO");
   try {
-    if (!text.starts_with('/')) return BusInfo::parse(text);
-    if (const auto info = transport::read_route_info(text)) return *info;
+    const bool is_path =
+        text.find('/') != std::string::npos && !text.starts_with('[') && !text.starts_with('"');
+    if (!is_path) return BusInfo::parse(text);
+    if (const auto info = transport::read_route_info(os::absolute(text))) return *info;
     throw BusError("there is no bus at '" + text + "'");
   } catch (const ProtocolError& error) {
     throw UsageError(std::string(bus.empty() ? "$IPCM_INFO: " : "--bus: ") + error.what());
+  } catch (const SystemError& error) {
+    throw BusError("the bus at '" + text + "' can't be read: " + error.what());
   }
 }
 
@@ -142,18 +155,25 @@ std::string Options::boot_path() const {
   const std::string here = self.substr(0, self.rfind('/'));
   for (const std::string& candidate : {here + "/ipcm-boot", here + "/../boot/ipcm-boot"})
     if (os::why_not_executable(candidate) == 0) return candidate;
-  return {};  // the library's own default
+  return {};  // the library looks where it is installed, then on $PATH
 }
 
-Content json_from(const std::string& text, const std::string& what) {
+Content json_from(const std::string& text, const std::string& what, std::size_t line) {
   try {
     return Content::json(text);
   } catch (const ProtocolError& error) {
     constexpr std::size_t kShown = 60;
-    const std::string shown = text.size() > kShown ? text.substr(0, kShown) + "…" : text;
     std::string reason = error.what();
-    if (const std::string prefix = "the text is "; reason.starts_with(prefix)) reason.erase(0, prefix.size());
-    throw UsageError(what + " '" + shown + "' is " + reason + "; a string needs its quotes: '\"…\"'");
+    if (const std::string prefix = "the text "; reason.starts_with(prefix)) reason.erase(0, prefix.size());
+    const std::string first_line = "at line 1, ";
+    if (const auto place = reason.rfind(first_line); place != std::string::npos && line != 1)
+      reason.replace(place, first_line.size(), "at line " + std::to_string(line) + ", ");
+    // A word without its quotes is what a shell makes of a string.
+    const auto first = text.find_first_not_of(" \t\r\n");
+    const bool is_word =
+        first != std::string::npos && std::isalpha(static_cast<unsigned char>(text[first])) != 0;
+    throw UsageError(what + " '" + wire::printable(text, kShown) + "' " + reason +
+                     (is_word ? R"(; a string needs its quotes: '"…"')" : ""));
   }
 }
 
@@ -165,14 +185,17 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.footer(std::string(kExitStatuses) +
              "\n\nExample:\n  ipcm run echo '{\"hello\":\"world\"}'\n\n`ipcm COMMAND --help` tells about a "
              "command.");
-  double seconds = -1;
+  app.formatter(std::make_shared<HelpFormatter>());  // before the verbs, which take it over
   app.add_option("--bus", options.bus, "the bus: its info string, or its directory [$IPCM_INFO]")
       ->type_name("INFO");
   app.add_flag("--json", options.json, "for programs: results and errors as JSON");
   app.add_flag("-v,--verbose", options.verbose, "tell on stderr what happens");
-  app.add_option("--timeout", seconds, "seconds to wait for a start [10], and for each answer [no limit]")
-      ->type_name("S")
-      ->check(CLI::PositiveNumber);
+  app.add_option_function<std::string>(
+         "--timeout",
+         [&options](const std::string& text) { options.timeout = read_time_limit("--timeout", text); },
+         "how long to wait for a start [10s], and for each answer [no limit]:\n"
+         "seconds, or with a unit (500ms, 5s, 2m, 1h); 0: no limit")
+      ->type_name("TIME");
 
   CLI::App* run = verb(
       app, options, "run", "run", "a fresh bus, one service, the requests, the answers, and all is gone",
@@ -246,31 +269,30 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
 
   try {
     app.parse(marked(argc, argv));
+    refuse_empty_values(app);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) {  // help and version
-      (void)app.exit(error);
-      status = 0;
-      return std::nullopt;
+    options.json = options.json || says_json(argc, argv);
+    try {
+      if (error.get_exit_code() == 0) {  // help and version
+        std::ostringstream text, nothing;
+        (void)app.exit(error, text, nothing);
+        print_text(text.str());
+        flush_output();
+        status = number(Status::done);
+        return std::nullopt;
+      }
+      std::string words = explain(app, error);
+      unmark(words);
+      status = report_words(options, words, number(Status::usage));
+    } catch (...) {
+      status = number(report_error(options));
     }
-    std::string words = error.what();
-    unmark(words);
-    if (const std::string unknown = app.get_subcommands().empty() ? unknown_verb(argc, argv) : "";
-        !unknown.empty())
-      words = "there is no command '" + unknown + "'";
-    options.json = options.json || std::any_of(argv, argv + argc, [](const char* word) {
-                     return std::string_view(word) == "--json";
-                   });
-    std::replace(words.begin(), words.end(), '\n', ' ');
-    status = report_words(options, words + "; try: ipcm --help", number(Status::usage));
     return std::nullopt;
   }
   for (std::string& word : options.words) unmark(word);
   for (std::string* word :
        {&options.bus, &options.name, &options.class_name, &options.args, &options.boot, &options.serializer})
     unmark(*word);
-  if (seconds > 0)
-    options.timeout =
-        std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::min(seconds, 1e8)));
   return options;
 }
 

@@ -44,7 +44,8 @@ struct Options {
 /// nullopt: all was said and done (help, version, a wrong word); `status` is what to exit with.
 [[nodiscard]] std::optional<Options> read_options(int argc, char** argv, int& status);
 
-/// From JSON text on the command line. Throws UsageError that says which text it was.
-[[nodiscard]] Content json_from(const std::string& text, const std::string& what);
+/// From JSON text on the command line. Throws UsageError that says which text it was. `line`: what to call
+/// its first line, where it is one of many.
+[[nodiscard]] Content json_from(const std::string& text, const std::string& what, std::size_t line = 1);
 
 }  // namespace ipcm::launcher

@@ -3,23 +3,25 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 
-#include "os/sys.h"
 #include "wire/json_text.h"
+#include "wire/printable.h"
 
 namespace ipcm::launcher {
 namespace {
 
-struct Verdict {
-  Status status;
-  const char* kind;
-  std::string message;
-  const LaunchError* launch = nullptr;
-};
+Status say(const Options& options, const Verdict& verdict) {
+  if (options.json)
+    complain_json(verdict.json());
+  else
+    complain(verdict.message);
+  return verdict.status;
+}
 
-std::string as_json(const Verdict& verdict) {
+}  // namespace
+
+std::string Verdict::json(std::optional<std::size_t> line) const {
   JsonWriter writer;
   writer.open();
   // What a child wrote need not be UTF-8, and is told all the same.
@@ -27,11 +29,12 @@ std::string as_json(const Verdict& verdict) {
     writer.name_next(name);
     writer.raw(wire::json_string(text, wire::BrokenUtf8::replaced));
   };
-  words("error", verdict.message);
-  words("kind", verdict.kind);
-  writer(cereal::make_nvp("status", number(verdict.status)));
-  if (verdict.launch != nullptr) {
-    const LaunchError::Facts& facts = verdict.launch->facts();
+  words("error", message);
+  if (line) writer(cereal::make_nvp("line", *line));
+  words("kind", kind);
+  writer(cereal::make_nvp("status", number(status)));
+  if (launch) {
+    const LaunchError::Facts& facts = *launch;
     writer(cereal::make_nvp("phase", std::string(to_string(facts.phase))));
     if (facts.status) {
       const bool exited = facts.status->how == ExitStatus::How::exited;
@@ -45,64 +48,58 @@ std::string as_json(const Verdict& verdict) {
   return writer.take();
 }
 
-Status say(const Options& options, const Verdict& verdict) {
-  if (options.json)
-    std::fprintf(stderr, "%s\n", as_json(verdict).c_str());
-  else
-    std::fprintf(stderr, "ipcm: %s\n", verdict.message.c_str());
-  return verdict.status;
+Verdict understand_error() {
+  try {
+    throw;
+  } catch (const OutputLost& lost) {
+    return {Status::output_lost, "output", lost.what()};
+  } catch (const LaunchError& error) {
+    return {Status::launch_failed, "launch", error.what(), error.facts()};
+  } catch (const RemoteError& error) {
+    return {Status::answered_with_error, "answer",
+            "'" + wire::printable_name(error.peer()) + "' answered with an error: " + error.what()};
+  } catch (const AnswerIsBytes& error) {
+    return {Status::answered_with_error, "answer", error.what()};
+  } catch (const PeerGone& error) {
+    return {Status::gone, "gone", error.what()};
+  } catch (const Timeout& error) {
+    return {Status::timed_out, "timeout", error.what()};
+  } catch (const BusError& error) {
+    return {Status::gone, "bus", error.what()};
+  } catch (const UsageError& error) {
+    return {Status::usage, "usage", error.what()};
+  } catch (const ProtocolError& error) {
+    return {Status::usage, "protocol", error.what()};
+  } catch (const std::exception& error) {
+    return {Status::launch_failed, "system", error.what()};
+  }
 }
-
-}  // namespace
 
 Status report_error(const Options& options) noexcept {
   try {
     try {
       throw;
     } catch (const OutputLost& lost) {
-      constexpr int kSignalled = 128;
-      // As if SIGPIPE had ended us: whoever reads no more wants to hear no more.
-      if (lost.code() == EPIPE) return static_cast<Status>(kSignalled + SIGPIPE);
-      return say(options, {Status::answered_with_error, "output", lost.what()});
-    } catch (const LaunchError& error) {
-      return say(options, {Status::launch_failed, "launch", error.what(), &error});
-    } catch (const RemoteError& error) {
-      return say(options, {Status::answered_with_error, "answer",
-                           "'" + error.peer() + "' answered with an error: " + error.what()});
-    } catch (const AnswerIsBytes& error) {
-      return say(options, {Status::answered_with_error, "answer", error.what()});
-    } catch (const PeerGone& error) {
-      return say(options, {Status::gone, "gone", error.what()});
-    } catch (const Timeout& error) {
-      return say(options, {Status::timed_out, "timeout", error.what()});
-    } catch (const BusError& error) {
-      return say(options, {Status::gone, "bus", error.what()});
-    } catch (const UsageError& error) {
-      return say(options, {Status::usage, "usage", error.what()});
-    } catch (const ProtocolError& error) {
-      return say(options, {Status::usage, "protocol", error.what()});
-    } catch (const std::exception& error) {
-      return say(options, {Status::launch_failed, "system", error.what()});
+      if (lost.code() == EPIPE) return Status::output_lost;  // a reader that left wants to hear no more
+      throw;
     }
   } catch (...) {
-    return Status::launch_failed;
+    try {
+      return say(options, understand_error());
+    } catch (...) {
+      return Status::launch_failed;
+    }
   }
 }
+
+Status report(const Options& options, const Verdict& verdict) { return say(options, verdict); }
 
 int report_words(const Options& options, const std::string& words, int status) {
   return number(say(options, {static_cast<Status>(status), "usage", words}));
 }
 
-OutputLost::OutputLost(int error)
-    : Error("stdout can't be written: " + os::errno_text(error)), code_(error) {}
-
 void tell(const Options& options, const std::string& sentence) {
-  if (options.verbose) std::fprintf(stderr, "ipcm: %s\n", sentence.c_str());
-}
-
-void print_line(const std::string& line) {
-  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fputc('\n', stdout) == EOF)
-    throw OutputLost(errno);
+  if (options.verbose) complain(sentence);
 }
 
 void print_answer(const Response& response) {
@@ -111,27 +108,7 @@ void print_answer(const Response& response) {
     throw AnswerIsBytes("the answer of '" + response.from() + "' is no JSON but " +
                         std::to_string(content.as_bytes().size()) +
                         " bytes, which are not printed; a program can ask for them");
-  print_line(content.readable());
-}
-
-void flush_output() {
-  if (std::fflush(stdout) != 0) throw OutputLost(errno);
-}
-
-void print_table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      line.append(row[i]);
-      if (i + 1 < row.size()) line.append(widths[i] - row[i].size() + 2, ' ');
-    }
-    print_line(line);
-  }
+  print_json(content.readable());
 }
 
 std::string readable_milliseconds(Duration span) {

@@ -1,29 +1,35 @@
 #pragma once
 
+#include <optional>
 #include <string>
-#include <vector>
 
 #include "exit_status.h"
 #include "ipcm/requester.h"
 #include "options.h"
+#include "output.h"
 
 namespace ipcm::launcher {
 
+/// An error as the user is told of it.
+struct Verdict {
+  Status status = Status::done;
+  std::string kind;     ///< "usage", "gone", "launch", …
+  std::string message;  ///< for a person
+  std::optional<LaunchError::Facts> launch = {};
+
+  /// One object. `line`: of stdin, where one is to blame.
+  [[nodiscard]] std::string json(std::optional<std::size_t> line = {}) const;
+};
+
+/// What was thrown. Call it inside a catch block.
+[[nodiscard]] Verdict understand_error();
 /// Turns what was thrown into words on stderr and a status. Call it inside a catch block.
 [[nodiscard]] Status report_error(const Options& options) noexcept;
 
+/// The same for an error that is understood already.
+Status report(const Options& options, const Verdict& verdict);
 /// The same for words that nothing was thrown for.
 int report_words(const Options& options, const std::string& words, int status);
-
-/// stdout has gone (a reader that had enough) or takes nothing more (a full disk): nothing is left to do.
-class OutputLost : public Error {
- public:
-  explicit OutputLost(int error);
-  [[nodiscard]] int code() const { return code_; }
-
- private:
-  int code_;
-};
 
 /// An answer that is no JSON: there is no line for it.
 class AnswerIsBytes : public Error {
@@ -33,15 +39,8 @@ class AnswerIsBytes : public Error {
 
 /// Words for people, on stderr, if they asked for them.
 void tell(const Options& options, const std::string& sentence);
-/// A line on stdout. Throws OutputLost.
-void print_line(const std::string& line);
 /// An answer as a line of JSON. Throws what it failed with, and AnswerIsBytes.
 void print_answer(const Response& response);
-/// What was printed gets out. Throws OutputLost.
-void flush_output();
-
-/// Columns as wide as their content, for people.
-void print_table(const std::vector<std::vector<std::string>>& rows);
 
 [[nodiscard]] std::string readable_milliseconds(Duration span);
 [[nodiscard]] std::string readable_age(double seconds);

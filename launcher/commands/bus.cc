@@ -79,11 +79,18 @@ int bus_new(const Options& options) {
   SpawnOptions spawn = options.spawn_options();
   spawn.guard = false;
   const Guard guard = ipcm_spawn(spawn);
-  if (options.json)
-    print_line(R"({"info":)" + guard.info().text() + R"(,"route":)" + wire::json_string(guard.info().route) +
-               "}");
-  else
-    print_line("IPCM_INFO=" + quoted(guard.info().text()) + "; export IPCM_INFO");
+  try {
+    if (options.json)
+      print_json(R"({"info":)" + guard.info().text() + R"(,"route":)" +
+                 wire::json_string(guard.info().route) + "}");
+    else
+      print_json("IPCM_INFO=" + quoted(guard.info().text()) + "; export IPCM_INFO");  // the text is JSON
+    flush_output();
+  } catch (const OutputLost&) {
+    // Nobody knows of it. Nobody else can be on it either.
+    (void)transport::find_protocol(guard.info().protocol).remove_route(guard.info());
+    throw;
+  }
   return number(Status::done);
 }
 
@@ -132,7 +139,7 @@ int bus_ls(const Options& options) {
     writer.be_array();
     for (const BusFacts& facts : all) write(writer, facts);
     writer.close();
-    print_line(writer.take());
+    print_json(writer.take());
     return number(Status::done);
   }
   std::vector<std::vector<std::string>> rows = {{"ROUTE", "PROTOCOL", "OWNER", "PEERS"}};
@@ -147,7 +154,7 @@ int bus_info(const Options& options) {
   if (options.json) {
     JsonWriter writer;
     write(writer, facts);
-    print_line(writer.take());
+    print_json(writer.take());
     return number(Status::done);
   }
   std::string peers;
@@ -174,7 +181,7 @@ int bus_protocols(const Options& options) {
       writer.close();
     }
     writer.close();
-    print_line(writer.take());
+    print_json(writer.take());
     return number(Status::done);
   }
   std::vector<std::vector<std::string>> rows = {{"PROTOCOL", "HERE", "WHAT IT IS"}};
@@ -186,7 +193,10 @@ int bus_protocols(const Options& options) {
 
 int bus_gc(const Options& options) {
   const auto told = [&](const std::string& path) {
-    print_line(options.json ? wire::json_string(path) : path);
+    if (options.json)
+      print_json(wire::json_string(path));
+    else
+      print_line(path);
   };
   for (const BusFacts& facts : all_buses(options)) {
     if (!facts.orphaned || !facts.peers.empty()) continue;

@@ -31,6 +31,8 @@ int broadcast(const Options& options);
 /// own connection, and leaves no trace. With a mailbox it is seen, and can ask anywhere.
 enum class Visit { unseen, with_mailbox };
 [[nodiscard]] std::unique_ptr<bus::Member> visit(const Options& options, Visit how = Visit::unseen);
+/// Throws it again, with the name on the bus that was probably meant. Call it where it was caught.
+[[noreturn]] void suggest_peer(const PeerGone& gone, bus::Member& member);
 /// What run and start share: a service by exec, its streams out of the way of ours.
 [[nodiscard]] ServiceOptions service_options(const Options& options);
 

@@ -1,9 +1,12 @@
+#include <algorithm>
+
 #include "bus/visitor.h"
 #include "commands/commands.h"
+#include "wire/nearest.h"
 
 namespace ipcm::launcher {
 
-std::unique_ptr<bus::Member> visit(const Options& options, Visit how) {
+std::unique_ptr<bus::Member> visit(const Options& options, Visit how) try {
   transport::JoinRequest request;
   request.info = options.bus_info();
   request.name = bus::visitor_name();
@@ -11,6 +14,20 @@ std::unique_ptr<bus::Member> visit(const Options& options, Visit how) {
   auto member = std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits);
   member->count_statistics(bus::visitors_count(request.info));
   return member;
+} catch (const SystemError& error) {
+  throw BusError(std::string("the bus can't be used: ") + error.what());
+}
+
+void suggest_peer(const PeerGone& gone, bus::Member& member) {
+  std::vector<std::string> peers;
+  try {
+    peers = member.transport().peers();
+  } catch (const Error&) {
+    throw gone;  // the bus may be gone, too
+  }
+  const bool was_there = std::find(peers.begin(), peers.end(), gone.peer()) != peers.end();
+  const std::string near = was_there ? "" : wire::did_you_mean(gone.peer(), peers);
+  throw PeerGone(gone.peer(), gone.what() + near, gone.status());
 }
 
 ServiceOptions service_options(const Options& options) {

@@ -6,6 +6,8 @@
 #include "os/clock.h"
 #include "os/process.h"
 #include "report.h"
+#include "wire/json_text.h"
+#include "wire/printable.h"
 
 namespace ipcm::launcher {
 
@@ -41,7 +43,8 @@ int ps(const Options& options) {
     const auto started = facts.pid > 0 ? os::start_time(facts.pid) : std::nullopt;
     const std::uint64_t memory = facts.pid > 0 ? os::resident_memory(facts.pid).value_or(0) : 0;
     const double age = started ? std::max(0.0, os::wall_clock_seconds() - *started) : 0;
-    rows.push_back({name, facts.class_name.empty() ? "-" : facts.class_name,
+    rows.push_back({wire::printable_name(name),
+                    facts.class_name.empty() ? "-" : wire::printable_name(facts.class_name),
                     pid > 0 ? std::to_string(pid) : "?", state,
                     facts.elsewhere ? "other namespace"
                     : started       ? readable_age(age)
@@ -50,8 +53,12 @@ int ps(const Options& options) {
                     : memory > 0    ? readable_size(memory)
                                     : "?"});
     writer.open();
-    writer(cereal::make_nvp("name", name), cereal::make_nvp("class", facts.class_name),
-           cereal::make_nvp("pid", pid), cereal::make_nvp("state", state));
+    // What somebody else put on the bus need not be UTF-8, and must not hide the others.
+    writer.name_next("name");
+    writer.raw(wire::json_string(name, wire::BrokenUtf8::replaced));
+    writer.name_next("class");
+    writer.raw(wire::json_string(facts.class_name, wire::BrokenUtf8::replaced));
+    writer(cereal::make_nvp("pid", pid), cereal::make_nvp("state", state));
     if (facts.elsewhere) writer(cereal::make_nvp("other_namespace", true));
     if (started) writer(cereal::make_nvp("age_seconds", age));
     if (memory > 0) writer(cereal::make_nvp("memory_bytes", memory));
@@ -59,7 +66,7 @@ int ps(const Options& options) {
   }
   writer.close();
   if (options.json)
-    print_line(writer.take());
+    print_json(writer.take());
   else
     print_table(rows);
   return number(Status::done);

@@ -27,11 +27,16 @@ int request(const Options& options) {
     member.reset();
     member = visit(options, Visit::with_mailbox);
   }
+  bus::Member& here = *member;
   service::Requests requests(std::move(member));
   auto deadline = os::TimeLimit::current();  // joining has used some of the first one's time
-  for (const Content& content : contents) {
-    print_answer(requests.ask(options.name, content, deadline));
-    deadline = os::Deadline::limit(options.limit(kNoLimit));
+  try {
+    for (const Content& content : contents) {
+      print_answer(requests.ask(options.name, content, deadline));
+      deadline = os::Deadline::limit(options.limit(kNoLimit));
+    }
+  } catch (const PeerGone& gone) {
+    suggest_peer(gone, here);
   }
   return number(Status::done);
 }
@@ -39,7 +44,11 @@ int request(const Options& options) {
 int send(const Options& options) {
   const auto contents = contents_of(options.words, "message");
   const auto member = visit(options);
-  for (const Content& content : contents) (void)member->send(options.name, content);
+  try {
+    for (const Content& content : contents) (void)member->send(options.name, content);
+  } catch (const PeerGone& gone) {
+    suggest_peer(gone, *member);
+  }
   member->leave(os::Deadline::after(kFlushTime));
   return number(Status::done);
 }

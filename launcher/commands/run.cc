@@ -1,4 +1,9 @@
 // ipcm run: a fresh bus, one service, requests in order, answers in order, and nothing is left.
+//
+// Each line of stdin gets exactly one line of stdout, so that a caller can match them by counting: the
+// answer; or, where there is none, an empty line and the error on stderr, or with --json an object that tells
+// the error. This holds to the end of stdin, also after the service has died. A blank line asks nothing and
+// gets an empty line.
 
 #include <sys/epoll.h>
 
@@ -57,12 +62,18 @@ class Run {
   }
 
  private:
+  /// A request, from the time it is read until its answer is printed.
   struct Slot {
-    std::size_t number;
-    std::size_t bytes;
-    std::optional<Response> response;
-    os::Deadline deadline;
+    std::size_t number = 0;  // of the request, or of its line of stdin
+    std::size_t bytes = 0;
+    std::optional<Response> response = {};
+    std::exception_ptr failed = {};  // without an answer
+    bool blank = false;              // a line with nothing in it asks nothing
+    os::Deadline deadline = os::Deadline::never();
+
+    [[nodiscard]] bool is_over() const { return response || failed || blank; }
   };
+  using SharedSlot = std::shared_ptr<Slot>;
 
   /// A signal that comes while the bus is taken down hurries that.
   static ServiceOptions hurried_by(int fd, ServiceOptions service) {
@@ -76,87 +87,116 @@ class Run {
       if (print_ready() && !over_) continue;  // there is room again, and lines may be here already
       if (over_ || (slots_.empty() && requests_.empty() && (!lines_ || lines_->at_end()))) break;
       const os::Deadline deadline = slots_.empty() ? os::Deadline::never() : slots_.front()->deadline;
-      if (!loop_.turn(deadline) && deadline.has_passed() && !slots_.front()->response) {
-        flush_output();
-        throw Timeout("request " + std::to_string(slots_.front()->number) + ": '" + options_.class_name +
-                      "' has not answered within the time given by --timeout");
-      }
+      if (!loop_.turn(deadline) && deadline.has_passed() && !slots_.front()->is_over())
+        slots_.front()->failed =
+            std::make_exception_ptr(Timeout(naming(*slots_.front()) + ": '" + options_.class_name +
+                                            "' has not answered within the time given by --timeout"));
     }
     flush_output();
-    if (wrong_line_) std::rethrow_exception(wrong_line_);
+    if (input_lost_) std::rethrow_exception(input_lost_);
+  }
+
+  [[nodiscard]] std::string naming(const Slot& slot) const {
+    return from_stdin_ ? "line " + std::to_string(slot.number) + " of stdin"
+                       : "request " + std::to_string(slot.number);
   }
 
   void send_more() {
-    while (slots_.size() < kWindow && bytes_ < kWindowBytes && !wrong_line_) {
-      if (requests_.empty() && !read_line()) return;
-      const Content request = std::move(requests_.front());
-      requests_.pop_front();
-      // Shared with the callback, which may come after we have given up.
-      auto slot = std::make_shared<Slot>(
-          Slot{++asked_, request.json().size(), {}, os::Deadline::limit(options_.limit(kNoLimit))});
-      bytes_ += slot->bytes;
-      slots_.push_back(slot);
-      handle_.send_request(request, [slot](const Response& response) { slot->response = response; });
+    while (slots_.size() < kWindow && bytes_ < kWindowBytes) {
+      if (!requests_.empty()) {
+        const Content request = std::move(requests_.front());
+        requests_.pop_front();
+        ask(add_slot(), request);
+      } else if (!read_line()) {
+        return;
+      }
     }
   }
 
-  bool read_line() {
-    std::string line;
-    while (lines_ && lines_->next(line)) {
-      ++line_number_;
-      if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-      try {
-        requests_.push_back(json_from(line, "line " + std::to_string(line_number_) + " of stdin"));
-        return true;
-      } catch (const UsageError&) {
-        wrong_line_ = std::current_exception();  // told when what came before has been answered
-        lines_.reset();
-        return false;
-      }
+  SharedSlot add_slot() {
+    // Shared with the callback, which may come after we have given up.
+    slots_.push_back(std::make_shared<Slot>());
+    slots_.back()->number = ++asked_;
+    return slots_.back();
+  }
+
+  void ask(const SharedSlot& slot, const Content& request) {
+    slot->bytes = request.json().size();
+    slot->deadline = os::Deadline::limit(options_.limit(kNoLimit));
+    bytes_ += slot->bytes;
+    try {
+      handle_.send_request(request, [slot](const Response& response) { slot->response = response; });
+    } catch (const Error&) {
+      slot->failed = std::current_exception();  // too large, or the service has gone
     }
-    return false;
+  }
+
+  /// Each line gets a slot, and so a line of output, whatever is in it. false: there is none now.
+  bool read_line() {
+    if (!lines_) return false;
+    std::string line;
+    LineReader::Next next = LineReader::Next::none;
+    try {
+      next = lines_->next(line);
+    } catch (const Error&) {
+      input_lost_ = std::current_exception();  // told when all that came before has been answered
+      lines_.reset();
+    }
+    if (next == LineReader::Next::none) return false;
+    const SharedSlot slot = add_slot();
+    const std::string name = naming(*slot);
+    try {
+      if (next == LineReader::Next::too_long) throw UsageError(name + " is longer than 64 MiB");
+      slot->blank = line.find_first_not_of(" \t\r") == std::string::npos;
+      if (!slot->blank) ask(slot, json_from(line, name, slot->number));
+    } catch (const UsageError&) {
+      slot->failed = std::current_exception();
+    }
+    return true;
   }
 
   /// Whether anything was done.
   bool print_ready() {
     const std::size_t before = slots_.size();
-    while (!slots_.empty() && slots_.front()->response) {
-      const Response response = std::move(*slots_.front()->response);
-      const std::size_t number_of_request = slots_.front()->number;
-      bytes_ -= slots_.front()->bytes;
+    while (!slots_.empty() && slots_.front()->is_over() && !over_) {
+      const SharedSlot slot = std::move(slots_.front());
       slots_.pop_front();
-      const auto numbered = [&](const Error& error) {
-        return std::string(error.what()) + " (request " + std::to_string(number_of_request) + ")";
-      };
-      try {
-        print_answer(response);
-        ++answered_;
-      } catch (const OutputLost&) {
-        throw;
-      } catch (const RemoteError& error) {
-        report(RemoteError(error.peer(), numbered(error)));
-      } catch (const AnswerIsBytes& error) {
-        report(AnswerIsBytes(numbered(error)));
-      } catch (...) {
-        flush_output();
-        status_ = report_error(options_);
-        over_ = true;  // nobody is left to ask
-        return true;
-      }
+      bytes_ -= slot->bytes;
+      print(*slot);
     }
     const bool done = slots_.size() < before;
     if (done && (slots_.empty() || from_stdin_)) flush_output();
     return done;
   }
 
-  /// The others are asked all the same.
-  template <class E>
-  void report(const E& error) {
-    flush_output();
+  void print(const Slot& slot) {
     try {
-      throw error;
-    } catch (...) {
-      status_ = report_error(options_);
+      if (slot.blank) return print_text("\n");
+      if (slot.failed) std::rethrow_exception(slot.failed);
+      print_answer(*slot.response);
+      ++answered_;
+    } catch (const OutputLost&) {
+      throw;
+    } catch (const Error&) {
+      tell_failure(slot);
+    }
+  }
+
+  /// The others are asked all the same. Call it inside a catch block.
+  void tell_failure(const Slot& slot) {
+    Verdict verdict = understand_error();
+    if (status_ == Status::done) status_ = verdict.status;
+    if (verdict.message.find(naming(slot)) == std::string::npos) verdict.message += " (" + naming(slot) + ")";
+    if (!from_stdin_) {
+      flush_output();
+      (void)report(options_, verdict);
+      over_ = verdict.status == Status::gone;  // nobody is left to ask
+    } else if (options_.json) {
+      print_json(verdict.json(slot.number));
+    } else {
+      print_text("\n");
+      flush_output();
+      (void)report(options_, verdict);
     }
   }
 
@@ -168,9 +208,9 @@ class Run {
   Handle handle_;
   Watch signals_watch_, handle_watch_;
   std::optional<LineReader> lines_;
-  std::deque<std::shared_ptr<Slot>> slots_;
-  std::size_t bytes_ = 0, asked_ = 0, answered_ = 0, line_number_ = 0;
-  std::exception_ptr wrong_line_;
+  std::deque<SharedSlot> slots_;
+  std::size_t bytes_ = 0, asked_ = 0, answered_ = 0;
+  std::exception_ptr input_lost_;
   Status status_ = Status::done;
   int interrupted_ = 0;
   bool over_ = false;

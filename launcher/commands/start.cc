@@ -1,10 +1,12 @@
 // ipcm start: a service on a bus that exists. It lives as long as the bus has its owner, not as long as this
 // command.
 
+#include "bus/take_down.h"
 #include "commands/commands.h"
 #include "report.h"
 #include "transport/protocols.h"
 #include "wire/json_text.h"
+#include "wire/printable.h"
 
 namespace ipcm::launcher {
 namespace {
@@ -17,9 +19,32 @@ std::optional<Pid> owner_of(const BusInfo& info) {
   return owner.held && owner.pid > 0 ? std::optional<Pid>(owner.pid) : std::nullopt;
 }
 
+void end(const Options& options, Handle& handle) {
+  try {
+    (void)handle.ready(
+        options.limit(std::chrono::seconds(10)));  // without a wait it may not be on the bus yet
+  } catch (const LaunchError&) {
+    return;  // it has ended by itself
+  }
+  (void)bus::stop_peers(options.bus_info(), {handle.service_name()}, options.limit(std::chrono::seconds(30)));
+}
+
+/// Tells that it was started, and lets go of it. A service of which nobody could be told is ended again: a
+/// caller that sees the failure starts another one, and would find the name taken.
+void announce(const Options& options, Handle& handle, const std::string& line) {
+  try {
+    print_json(line);
+    flush_output();
+  } catch (const OutputLost&) {
+    end(options, handle);
+    throw;
+  }
+  handle.release();
+}
+
 }  // namespace
 
-int start(const Options& options) {
+int start(const Options& options) try {
   const std::string name = options.name.empty() ? options.class_name : options.name;
   ServiceOptions service = service_options(options);
   service.ipcm_info = options.bus_info();
@@ -30,16 +55,15 @@ int start(const Options& options) {
   if (options.no_wait) {
     Handle handle = ipcm_service_nowait(name, service);
     const Pid pid = handle.child_pid().value_or(0);
-    handle.release();
-    print_line(options.json ? R"({"name":)" + wire::json_string(name) + R"(,"pid":)" + std::to_string(pid) +
-                                  R"(,"ready":false})"
-                            : name);
+    announce(options, handle,
+             options.json ? R"({"name":)" + wire::json_string(name) + R"(,"pid":)" + std::to_string(pid) +
+                                R"(,"ready":false})"
+                          : wire::printable(name));
     return number(Status::done);
   }
   Handle handle = ipcm_service(name, service);
   const Pid pid = handle.service_pid().value_or(0);
   const Duration elapsed = handle.time_to_ready();
-  handle.release();
   tell(options, "service '" + name + "' is process " + std::to_string(pid) + ", ready after " +
                     readable_milliseconds(elapsed));
   if (options.json) {
@@ -49,11 +73,14 @@ int start(const Options& options) {
     writer(cereal::make_nvp("name", name), cereal::make_nvp("pid", pid), cereal::make_nvp("ready", true),
            cereal::make_nvp("milliseconds", ms));
     writer.close();
-    print_line(writer.take());
+    announce(options, handle, writer.take());
   } else {
-    print_line(name);
+    announce(options, handle, wire::printable(name));
   }
   return number(Status::done);
+} catch (const LaunchError&) {
+  (void)visit(options);  // throws if the cause is that there is no such bus: that has a status of its own
+  throw;
 }
 
 }  // namespace ipcm::launcher

@@ -1,10 +1,31 @@
 // ipcm stop: the word to end, then SIGTERM, then SIGKILL; all at once.
 
+#include <csignal>
+
 #include "bus/take_down.h"
 #include "commands/commands.h"
 #include "report.h"
+#include "wire/json_text.h"
+#include "wire/nearest.h"
+#include "wire/printable.h"
 
 namespace ipcm::launcher {
+
+namespace {
+
+/// Whoever stops a service should know that it had no time to put things in order.
+void tell_force(const Options& options, const bus::Forced& one) {
+  const std::string signal = one.signal == SIGKILL ? "SIGKILL" : "SIGTERM";
+  if (options.json)
+    complain_json(R"({"note":"it did not end when it was asked to, and was signalled","name":)" +
+                  wire::json_string(one.name, wire::BrokenUtf8::replaced) + R"(,"signal":)" +
+                  std::to_string(one.signal) + "}");
+  else
+    complain("'" + wire::printable_name(one.name) + "' did not end when it was asked to; " + signal +
+             " ended it");
+}
+
+}  // namespace
 
 int stop(const Options& options) {
   if (options.all != options.words.empty()) throw UsageError("stop wants names, or --all");
@@ -14,10 +35,14 @@ int stop(const Options& options) {
   for (const std::string& name : names) {
     const auto state = member->transport().look(name).state;
     if (state == transport::PeerFacts::State::absent || state == transport::PeerFacts::State::dead)
-      throw PeerGone(name,
-                     "'" + name + "' is not on the bus " + member->info().route + "; `ipcm ps` lists who is");
+      throw PeerGone(name, "'" + wire::printable_name(name) + "' is not on the bus " + member->info().route +
+                               wire::did_you_mean(name, member->transport().peers()) +
+                               "; `ipcm ps` lists those that are");
   }
-  const auto left = bus::stop_peers(options.bus_info(), names, options.limit(std::chrono::seconds(30)));
+  std::vector<bus::Forced> forced;
+  const auto left =
+      bus::stop_peers(options.bus_info(), names, options.limit(std::chrono::seconds(30)), &forced);
+  for (const bus::Forced& one : forced) tell_force(options, one);
   if (!left.empty()) {
     if (bus::all_proven(left)) throw Timeout("did not end, not even by SIGKILL: " + bus::describe(left));
     std::string who;

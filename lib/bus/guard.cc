@@ -5,6 +5,7 @@
 
 #include "bus/cleave.h"
 #include "bus/end_bus.h"
+#include "bus/place.h"
 #include "bus/sanity_check.h"
 #include "ipcm/error.h"
 #include "os/descriptor.h"
@@ -189,6 +190,7 @@ Guard ipcm_spawn(const SpawnOptions& options) {
   constexpr int kTries = 3;
   for (int left = kTries - 1;; --left) {
     try {
+      bus::check_place(options);
       make_bus(protocol, *state);
       return Guard(std::move(state));
     } catch (const SystemError& error) {

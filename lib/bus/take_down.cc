@@ -30,6 +30,7 @@ struct Leaving {
   bool may_be_killed = false;
   bool must_end = false;  // leaving the bus is not enough
   bool gone = false;
+  int signalled = 0;       // with what it was made to end
   bool may_be_us = false;  // it has noted our number, and nothing tells whether here or in another namespace
   Watch watch;
 };
@@ -106,6 +107,13 @@ class TakeDown {
     return stayed;
   }
 
+  [[nodiscard]] std::vector<Forced> forced() const {
+    std::vector<Forced> all;
+    for (const Leaving& one : leaving_)
+      if (one.gone && one.signalled != 0) all.push_back({one.name, one.signalled});
+    return all;
+  }
+
  private:
   /// "spawn" is what the reference's owner calls itself here.
   static std::unique_ptr<Member> join(const BusInfo& info, const std::shared_ptr<Loop>& loop,
@@ -179,8 +187,8 @@ class TakeDown {
   }
 
   void signal_all(int signal) {
-    for (const Leaving& one : leaving_)
-      if (!one.gone && killable(one)) (void)os::signal_process(one.process, signal);
+    for (Leaving& one : leaving_)
+      if (!one.gone && killable(one) && os::signal_process(one.process, signal)) one.signalled = signal;
   }
 
   const SpawnOptions& options_;
@@ -214,12 +222,15 @@ std::vector<Stayed> take_down(const BusInfo& info, const SpawnOptions& options,
   return left;
 }
 
-std::vector<Stayed> stop_peers(const BusInfo& info, const std::vector<std::string>& names,
-                               Duration patience) {
+std::vector<Stayed> stop_peers(const BusInfo& info, const std::vector<std::string>& names, Duration patience,
+                               std::vector<Forced>* forced) {
   SpawnOptions options;
   options.patience = patience;
   options.term_time = kNamedTermTime;
-  return TakeDown(info, options, names).run();
+  TakeDown down(info, options, names);
+  auto stayed = down.run();
+  if (forced != nullptr) *forced = down.forced();
+  return stayed;
 }
 
 }  // namespace ipcm::bus

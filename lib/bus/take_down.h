@@ -14,6 +14,11 @@ struct Stayed {
   /// false: no signal was sent, since the kernel does not vouch here for which process it is.
   bool is_proven = true;
 };
+/// A peer that did not leave when it was asked to.
+struct Forced {
+  std::string name;
+  int signal = 0;  ///< the last one that was sent
+};
 /// "'a', 'b' (its process can't be proven from here)"
 [[nodiscard]] std::string describe(const std::vector<Stayed>& stayed);
 [[nodiscard]] bool all_proven(const std::vector<Stayed>& stayed);
@@ -26,7 +31,8 @@ struct Stayed {
 std::vector<Stayed> take_down(const BusInfo& info, const SpawnOptions& options,
                               const std::vector<os::Child*>& children);
 /// The same for some of them only; their processes have to end, too. Names that are not on the bus are passed
-/// over.
-std::vector<Stayed> stop_peers(const BusInfo& info, const std::vector<std::string>& names, Duration patience);
+/// over. `forced`: those that had to be signalled, and have ended.
+std::vector<Stayed> stop_peers(const BusInfo& info, const std::vector<std::string>& names, Duration patience,
+                               std::vector<Forced>* forced = nullptr);
 
 }  // namespace ipcm::bus

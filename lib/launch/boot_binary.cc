@@ -14,7 +14,11 @@ std::string find_boot_binary(const std::string& service, const std::string& want
   const auto began = os::Clock::now();
   std::string path = wanted;
   if (path.empty()) path = os::environment("IPCM_BOOT").value_or("");
-  if (path.empty()) path = IPCM_INSTALLED_BOOT;
+  if (path.empty()) {
+    // An installation may have been moved: then $PATH leads to it.
+    path = IPCM_INSTALLED_BOOT;
+    if (os::why_not_executable(path) != 0) path = os::find_on_path("ipcm-boot").value_or(path);
+  }
   const auto refuse = [&](int error) {
     LaunchError::Facts facts;
     facts.name = service;

@@ -2,11 +2,10 @@
 
 #include <sys/epoll.h>
 
-#include <cstdio>
-
 #include "launch/explain.h"
 #include "launch/warm_boots.h"
 #include "os/pipe.h"
+#include "wire/printable.h"
 
 namespace ipcm::launch {
 namespace {
@@ -130,7 +129,9 @@ void Launch::start_by_fork(Lines lines) {
       status =
           request_.body(ChildSide{std::move(announcer), std::move(lines.leash), std::move(lines.original)});
     } catch (const std::exception& error) {
-      std::fprintf(stderr, "ipcm: service '%s': %s\n", request_.name.c_str(), error.what());
+      const std::string line = "ipcm: service '" + wire::printable_name(request_.name) +
+                               "': " + wire::printable(error.what(), 3UL * 1024) + "\n";
+      (void)os::try_write_line(2, line, os::Deadline::after(std::chrono::seconds(1)));
       status = 70;
     }
   } catch (const std::exception& error) {

@@ -375,20 +375,24 @@ std::optional<std::string> find_on_path(const std::string& name) {
   return std::nullopt;
 }
 
+std::string absolute(const std::string& path) {
+  return path.starts_with('/') ? path : current_directory() + "/" + path;
+}
+
 std::string runtime_directory() {
   if (const auto given = environment("XDG_RUNTIME_DIR"); given && given->starts_with('/')) {
     const FileFacts facts = look_at(*given);
     if (facts.kind == FileKind::directory && facts.owner == own_user()) return *given;
   }
   const auto temporary = environment("TMPDIR");
-  return temporary && !temporary->empty() ? *temporary : "/tmp";
+  return temporary && !temporary->empty() ? absolute(*temporary) : "/tmp";
 }
 
 std::vector<std::string> runtime_directories() {
   std::vector<std::string> all = {runtime_directory()};
   if (const auto temporary = environment("TMPDIR");
-      temporary && !temporary->empty() && *temporary != all.front())
-    all.push_back(*temporary);
+      temporary && !temporary->empty() && absolute(*temporary) != all.front())
+    all.push_back(absolute(*temporary));
   for (const std::string& also : {std::string("/tmp"), "/run/user/" + std::to_string(own_user())})
     if (std::find(all.begin(), all.end(), also) == all.end()) all.push_back(also);
   return all;

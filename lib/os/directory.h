@@ -115,5 +115,7 @@ void truncate(int fd);
 [[nodiscard]] unsigned own_user();
 [[nodiscard]] std::optional<std::string> environment(const char* name);
 [[nodiscard]] std::string current_directory();
+/// The same path for other processes, whose directory may be another one.
+[[nodiscard]] std::string absolute(const std::string& path);
 
 }  // namespace ipcm::os

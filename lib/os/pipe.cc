@@ -78,13 +78,12 @@ ReadResult read_some(int fd, std::string& into, std::size_t most, const char* wh
   return most <= kShort ? read_piece<kShort>(fd, into, most, what) : read_piece<kLong>(fd, into, most, what);
 }
 
-std::string read_until_end(int fd, Deadline deadline, const char* what) {
-  constexpr std::size_t kLargest = 64UL * 1024;
+std::string read_until_end(int fd, Deadline deadline, const char* what, std::size_t limit) {
   std::string all;
-  while (all.size() < kLargest) {
+  while (all.size() < limit) {
     pollfd one{fd, POLLIN, 0};
     if (sys("wait for", what, [&] { return ::poll(&one, 1, deadline.poll_timeout()); }) == 0) break;
-    if (read_some(fd, all, kLargest, what) == ReadResult::end) break;
+    if (read_some(fd, all, kLong, what) == ReadResult::end) break;
   }
   return all;
 }
@@ -128,6 +127,12 @@ void write_all(int fd, std::string_view bytes, const char* what) {
 std::size_t try_put(int fd, std::string_view bytes) noexcept {
   const ssize_t put = quiet([&] { return ::write(fd, bytes.data(), bytes.size()); });
   return static_cast<std::size_t>(std::max<ssize_t>(put, 0));
+}
+
+bool try_write_line(int fd, std::string_view line, Deadline deadline) noexcept {
+  pollfd one{fd, POLLOUT, 0};  // a pipe that is ready takes PIPE_BUF bytes without blocking
+  if (quiet([&] { return ::poll(&one, 1, deadline.poll_timeout()); }) <= 0) return false;
+  return try_put(fd, line) == line.size();
 }
 
 bool try_write_all(int fd, std::string_view bytes) noexcept { return write_everything(fd, bytes) == 0; }

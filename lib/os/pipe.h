@@ -46,13 +46,17 @@ enum class ReadResult { some, later, end };
 [[nodiscard]] ReadResult read_some(int fd, std::string& into, std::size_t most, const char* what);
 /// All up to the end; throws ProtocolError beyond `limit` bytes. For blocking descriptors.
 [[nodiscard]] std::string read_all(int fd, std::size_t limit, const char* what);
-/// What comes up to the end, or to the deadline, whichever is first; at most 64 KiB.
-[[nodiscard]] std::string read_until_end(int fd, Deadline deadline, const char* what);
+/// What comes up to the end, or to the deadline, whichever is first; not more than `limit` bytes and a piece.
+[[nodiscard]] std::string read_until_end(int fd, Deadline deadline, const char* what,
+                                         std::size_t limit = 64UL * 1024);
 /// All of it, waiting as needed (also on a non-blocking descriptor). Throws SystemError; a closed pipe is
 /// EPIPE, a file at the limit of file sizes is EFBIG; neither raises a signal.
 void write_all(int fd, std::string_view bytes, const char* what);
 /// The same without complaint: false if not all went out.
 [[nodiscard]] bool try_write_all(int fd, std::string_view bytes) noexcept;
+/// A line of at most PIPE_BUF bytes, whole, once the descriptor takes something; false: it went out in part
+/// or not at all, as the deadline came first.
+[[nodiscard]] bool try_write_line(int fd, std::string_view line, Deadline deadline) noexcept;
 /// What goes out at once, on a descriptor that does not block; how many bytes that was.
 [[nodiscard]] std::size_t try_put(int fd, std::string_view bytes) noexcept;
 

@@ -3,15 +3,16 @@
 #include <sys/epoll.h>
 
 #include <csignal>
-#include <cstdio>
 
 #include "bus/member.h"
 #include "bus/take_down.h"
 #include "os/process.h"
 #include "os/random.h"
+#include "service/diagnostic.h"
 #include "service/serve.h"
 #include "transport/protocols.h"
 #include "wire/conversation.h"
+#include "wire/printable.h"
 
 namespace ipcm::service {
 namespace {
@@ -19,10 +20,6 @@ namespace {
 constexpr auto kFlushTime = std::chrono::seconds(5);
 /// One after the other, with nothing that works in between.
 constexpr int kMostFailedTurns = 100'000;
-
-void complain(const std::string& service, const std::string& sentence) {
-  std::fprintf(stderr, "ipcm: service '%s': %s\n", service.c_str(), sentence.c_str());
-}
 
 }  // namespace
 
@@ -302,11 +299,12 @@ void Core::answer(Request request) {
   } catch (const std::exception& error) {
     failure = setup_->expose_error_details ? error.what() : "Internal service error";
     if (failure.empty()) failure = "Internal service error";
-    complain(setup_->name,
-             "the request " + asked.id() + " of '" + asked.from() + "' failed: " + error.what());
+    complain(setup_->name, "the request " + wire::printable_name(asked.id()) + " of '" +
+                               wire::printable_name(asked.from()) + "' failed: " + error.what());
   } catch (...) {
     failure = "Internal service error";
-    complain(setup_->name, "the request " + asked.id() + " of '" + asked.from() +
+    complain(setup_->name, "the request " + wire::printable_name(asked.id()) + " of '" +
+                               wire::printable_name(asked.from()) +
                                "' failed with an error of an unknown type");
   }
   if (answered.content() || !failure.empty()) send_answer(asked, answered, failure);

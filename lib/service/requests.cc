@@ -7,6 +7,7 @@
 #include "os/random.h"
 #include "os/time_limit.h"
 #include "wire/conversation.h"
+#include "wire/printable.h"
 
 namespace ipcm::service {
 namespace {
@@ -180,7 +181,8 @@ void Requests::take_answer(const std::string& from, wire::Conversation& said) {
     const auto known = std::find_if(recent_.begin(), recent_.end(),
                                     [&](const auto& entry) { return entry.first == said.id; });
     const bool second = found != open_.end();
-    member_.note_dropped("an answer from '" + from + "' was dropped: its request " + said.id + " " +
+    member_.note_dropped("an answer from '" + wire::printable_name(from) + "' was dropped: its request " +
+                         wire::printable_name(said.id) + " " +
                          (second                   ? "was answered already"
                           : known == recent_.end() ? "was never made"
                                                    : known->second));

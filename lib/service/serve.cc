@@ -1,11 +1,11 @@
 #include "service/serve.h"
 
-#include <cstdio>
-
 #include "ipcm/error.h"
 #include "os/process.h"
 #include "os/signals.h"
 #include "service/core.h"
+#include "service/diagnostic.h"
+#include "wire/printable.h"
 
 namespace ipcm::service {
 namespace {
@@ -59,13 +59,13 @@ int serve(ServiceSetup setup, ready::Announcer announcer,
     const bool joined = std::string_view(doing) == "on_start";
     if (joined) trouble.status = Exit::service_threw;
     announcer.failed(trouble.words, joined);
-    std::fprintf(stderr, "ipcm: service '%s': %s\n", name.c_str(), trouble.words.c_str());
+    complain(name, trouble.words);
     return status_of(trouble.status);
   }
   int status = 0;
   const auto report = [&] {
     const Trouble trouble = understand_error("a callback threw");
-    std::fprintf(stderr, "ipcm: service '%s' ends: %s\n", name.c_str(), trouble.words.c_str());
+    complain_about("service '" + wire::printable_name(name) + "' ends", trouble.words);
     status = status_of(Exit::service_threw);
   };
   try {

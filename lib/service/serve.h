@@ -15,6 +15,7 @@ enum class Exit : int {
   bus_unavailable = 69,
   service_threw = 70,
   system_error = 71,
+  output_lost = 74,  ///< --list or --help could not be written
   unknown_class = 127
 };
 

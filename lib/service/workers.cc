@@ -1,15 +1,26 @@
 // Processes that a service forks for itself: Core's part of it.
 
 #include <csignal>
-#include <cstdio>
 
 #include "os/process.h"
 #include "os/spawn.h"
 #include "service/core.h"
+#include "service/diagnostic.h"
 #include "service/serve.h"
+#include "wire/printable.h"
 
 namespace ipcm::service {
 namespace {
+
+void complain_worker(const std::string& service, const std::string& name, const char* sentence) noexcept {
+  try {
+    complain_about(
+        "worker '" + wire::printable_name(name) + "' of service '" + wire::printable_name(service) + "' ends",
+        sentence);
+  } catch (...) {
+    return;  // out of memory
+  }
+}
 
 /// The worker's whole life. Nothing may be thrown out of here: the stack above is the service's.
 [[noreturn]] void run_worker(const std::string& service, const std::string& name, Pid parent,
@@ -21,11 +32,9 @@ namespace {
     os::set_process_title(name);
     status = work();
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "ipcm: worker '%s' of service '%s' ends: %s\n", name.c_str(), service.c_str(),
-                 error.what());
+    complain_worker(service, name, error.what());
   } catch (...) {
-    std::fprintf(stderr, "ipcm: worker '%s' of service '%s' ends: an error of an unknown type\n",
-                 name.c_str(), service.c_str());
+    complain_worker(service, name, "an error of an unknown type");
   }
   os::leave_forked_process(status);
 }

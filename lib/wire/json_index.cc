@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "wire/json_scan.h"
+#include "wire/printable.h"
 
 namespace ipcm::wire {
 namespace {
@@ -107,8 +108,8 @@ void JsonIndex::refuse_duplicates(std::string_view what) const {
     std::sort(keys.begin(), keys.end());
     const auto twice = std::adjacent_find(keys.begin(), keys.end());
     if (twice != keys.end())
-      throw ProtocolError(std::string(what) + " has the key '" + std::string(*twice) +
-                          "' twice in one object, at byte " + std::to_string(object.begin));
+      throw ProtocolError(std::string(what) + " has the key '" + printable_name(*twice) +
+                          "' twice in one object, " + place_in(text_, object.begin));
   }
 }
 

@@ -2,14 +2,41 @@
 
 #include <algorithm>
 
+#include "wire/printable.h"
 #include "wire/utf8.h"
 
-namespace ipcm::wire::detail {
+namespace ipcm::wire {
+
+std::string place_in(std::string_view text, std::size_t at) {
+  const std::string_view before = text.substr(0, at);
+  const auto line = std::count(before.begin(), before.end(), '\n') + 1;
+  const std::string_view same_line = before.substr(before.rfind('\n') + 1);  // npos + 1 is 0
+  const auto column = std::count_if(same_line.begin(), same_line.end(),
+                                    [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }) +
+                      1;
+  return "at line " + std::to_string(line) + ", column " + std::to_string(column);
+}
+
+namespace detail {
 namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_first_half(std::uint32_t unit) { return unit >= 0xD800 && unit < 0xDC00; }
 bool is_second_half(std::uint32_t unit) { return unit >= 0xDC00 && unit < 0xE000; }
+
+/// A word or a character that stands where it should not.
+std::string found_at(std::string_view text, std::size_t place) {
+  constexpr std::size_t kLongest = 20;
+  if (text.substr(place).starts_with("\xEF\xBB\xBF")) return "a byte order mark";
+  std::size_t end = place;
+  while (end < text.size() && end - place < kLongest && text[end] != '\0') {
+    // Broken UTF-8 is shown one byte after the other.
+    if (decode_utf8(text, end) == kNoCharacter) ++end;
+    if (end < text.size() && std::string_view(" \t\r\n,:[]{}\"").find(text[end]) != std::string_view::npos)
+      break;
+  }
+  return "'" + printable(text.substr(place, end - place)) + "'";
+}
 
 }  // namespace
 
@@ -28,7 +55,9 @@ void JsonTokens::refuse(std::string_view what, std::string_view failure) const {
     text.append("nested deeper than ").append(std::to_string(deepest_)).append(" levels");
   else
     text.append(why_ != nullptr ? std::string_view(why_) : failure);
-  throw ProtocolError(text + ", at byte " + std::to_string(place()));
+  const std::string_view all(begin_, static_cast<std::size_t>(end_ - begin_));
+  if (at_ != end_ && *at_ != '\0') text.append(", found ").append(found_at(all, place()));
+  throw ProtocolError(text + ", " + place_in(all, place()));
 }
 
 bool JsonTokens::word(std::string_view text) {
@@ -134,4 +163,5 @@ bool JsonTokens::hex(std::uint32_t& unit) {
   return true;
 }
 
-}  // namespace ipcm::wire::detail
+}  // namespace detail
+}  // namespace ipcm::wire

@@ -24,6 +24,9 @@ inline constexpr std::size_t kDeepest = kDeepestContent + 4;
 /// buffer of the scanner where a string has escapes: it is good until the visitor returns.
 enum class ScalarKind { null, boolean, number, string };
 
+/// "at line 3, column 7": the byte `at` of a text for a person; columns are characters.
+[[nodiscard]] std::string place_in(std::string_view text, std::size_t at);
+
 namespace detail {
 
 /// A visitor that wants to know nothing: the text is only checked.
@@ -185,7 +188,8 @@ class JsonScanner : public JsonTokens {
 
 }  // namespace detail
 
-/// Throws ProtocolError: "WHAT is not JSON: expected a comma or }, at byte 12". `deepest`: 511 at most.
+/// Throws ProtocolError: "WHAT is not JSON: expected a comma or }, found 'x', at line 1, column 12".
+/// `deepest`: 511 at most.
 template <class Visitor>
 void scan_json(std::string_view text, std::string_view what, Visitor& visitor,
                std::size_t deepest = kDeepest) {

@@ -8,6 +8,7 @@
 #include "ipcm/error.h"
 #include "wire/json_index.h"
 #include "wire/json_scan.h"
+#include "wire/printable.h"
 
 namespace ipcm::wire {
 namespace {
@@ -132,21 +133,29 @@ std::string to_readable(std::string_view valid_json) {
       continue;
     }
     if (c == '"') in_string = false;
+    if (c == '\x7f') {  // the one control character that JSON allows in a string
+      append_escape(text, 0x7F);
+      ++at;
+      continue;
+    }
     if (c != '\\') {
       text.push_back(c);
       ++at;
       continue;
     }
     const auto unit = escape_at(valid_json, at);
-    if (unit && *unit >= 0xA0 && (*unit < 0xD800 || *unit >= 0xE000)) {
+    if (unit && *unit >= 0xA0 && (*unit < 0xD800 || *unit >= 0xE000) && is_shown(*unit)) {
       append_utf8(text, *unit);
       at += 6;
       continue;
     }
     if (unit && *unit >= 0xD800 && *unit < 0xDC00) {
       const auto low = escape_at(valid_json, at + 6);
-      if (low && *low >= 0xDC00 && *low < 0xE000) {
-        append_utf8(text, 0x10000U + ((*unit - 0xD800U) << 10U) + (*low - 0xDC00U));
+      const std::uint32_t point = low && *low >= 0xDC00 && *low < 0xE000
+                                      ? 0x10000U + ((*unit - 0xD800U) << 10U) + (*low - 0xDC00U)
+                                      : 0;
+      if (point != 0 && is_shown(point)) {
+        append_utf8(text, point);
         at += 12;
         continue;
       }

@@ -18,7 +18,7 @@ void append_json_string(std::string& into, std::string_view utf8, BrokenUtf8 bro
 [[nodiscard]] std::string to_ascii(std::string_view valid_json);
 
 /// Valid JSON text without white space between its tokens, and with characters in place of their escapes
-/// where that is readable (not for control characters, quotes, backslashes).
+/// where that is readable (not for control characters, quotes, backslashes, nor what is_shown() denies).
 [[nodiscard]] std::string to_readable(std::string_view valid_json);
 
 /// Throws ProtocolError unless `text` is one valid JSON value, fit to be the content of a message.

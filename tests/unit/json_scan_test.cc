@@ -259,21 +259,38 @@ TEST_CASE_FIXTURE(Tidy, "JSON scan: errors say what was expected, and where") {
     Recorder recorder;
     return error_of([&] { scan_json(text, "it", recorder, deepest); });
   };
-  CHECK(contains(refusal(R"({"a":1 "b":2})"), "it is not JSON: expected a comma or }, at byte 7"));
-  CHECK(contains(refusal("[1 2]"), "expected a comma or ], at byte 3"));
-  CHECK(contains(refusal("[1,]"), "expected a value, at byte 3"));
-  CHECK(contains(refusal("{1:2}"), "expected a key in quotes, at byte 1"));
-  CHECK(contains(refusal(R"({"a" 1})"), "expected a colon, at byte 5"));
-  CHECK(contains(refusal("1 x"), "text follows the value, at byte 2"));
-  CHECK(contains(refusal("1.x"), "expected a digit, at byte 2"));
-  CHECK(contains(refusal(R"("\x")"), "an unknown escape, at byte 1"));
-  CHECK(contains(refusal(R"("\u12G4")"), "expected four hexadecimal digits, at byte 5"));
-  CHECK(contains(refusal(R"("a\ud834\n")"), "half of a surrogate pair, at byte 2"));
-  CHECK(contains(refusal("\"a\nb\""), "a control character in a string, at byte 2"));
-  CHECK(contains(refusal("\"ab\xff\""), "broken UTF-8, at byte 3"));
-  CHECK(contains(refusal("\"ab"), "it ends too early, at byte 3"));
-  CHECK(contains(refusal("[\0]"s), "a NUL byte, at byte 1"));
-  CHECK(contains(refusal("[[[1]]]", 2), "nested deeper than 2 levels, at byte 2"));
-  CHECK(contains(refusal("[[1[", 2), "expected a comma or ], at byte 3"));
+  CHECK(contains(refusal(R"({"a":1 "b":2})"),
+                 "it is not JSON: expected a comma or }, found '\"b', at line 1, column 8"));
+  CHECK(contains(refusal("[1 2]"), "expected a comma or ], found '2', at line 1, column 4"));
+  CHECK(contains(refusal("[1,]"), "expected a value, found ']', at line 1, column 4"));
+  CHECK(contains(refusal("{1:2}"), "expected a key in quotes, found '1', at line 1, column 2"));
+  CHECK(contains(refusal(R"({"a" 1})"), "expected a colon, found '1', at line 1, column 6"));
+  CHECK(contains(refusal("1 x"), "text follows the value, found 'x', at line 1, column 3"));
+  CHECK(contains(refusal("1.x"), "expected a digit, found 'x', at line 1, column 3"));
+  CHECK(contains(refusal(R"("\x")"), "an unknown escape, found '\\x', at line 1, column 2"));
+  CHECK(
+      contains(refusal(R"("\u12G4")"), "expected four hexadecimal digits, found 'G4', at line 1, column 6"));
+  CHECK(contains(refusal(R"("a\ud834\n")"),
+                 "half of a surrogate pair, found '\\ud834\\n', at line 1, column 3"));
+  CHECK(contains(refusal("\"a\nb\""), "a control character in a string, found '\\nb', at line 1, column 3"));
+  CHECK(contains(refusal("\"ab\xff\""), "broken UTF-8, found '\\xff', at line 1, column 4"));
+  CHECK(contains(refusal("\"ab"), "it ends too early, at line 1, column 4"));
+  CHECK(contains(refusal("[\0]"s), "a NUL byte, at line 1, column 2"));
+  CHECK(contains(refusal("[[[1]]]", 2), "nested deeper than 2 levels, found '[', at line 1, column 3"));
+  CHECK(contains(refusal("[[1[", 2), "expected a comma or ], found '[', at line 1, column 4"));
   CHECK(contains(refusal(repeated("[", 1000), 10000), "nested deeper than 511 levels"));
+}
+
+TEST_CASE_FIXTURE(Tidy, "JSON scan: errors count lines, and columns in characters") {
+  const auto refusal = [](std::string_view text) {
+    Recorder recorder;
+    return error_of([&] { scan_json(text, "it", recorder, kDeepest); });
+  };
+  CHECK(
+      contains(refusal("{\n  \"a\": 1,\n  \"ü€𝄞\" 2}"), "expected a colon, found '2', at line 3, column 9"));
+  CHECK(contains(refusal("[1,\n"), "it ends too early, at line 2, column 1"));
+  CHECK(
+      contains(refusal("\xEF\xBB\xBF{}"), "expected a value, found a byte order mark, at line 1, column 1"));
+  CHECK(contains(refusal("[\x1b[2J]"), "found '\\x1b', at line 1, column 2"));
+  CHECK(contains(refusal(repeated("x", 1000)), "found 'xxxxxxxxxxxxxxxxxxxx', at line 1, column 1"));
 }

@@ -52,12 +52,12 @@ TEST_CASE_FIXTURE(Tidy, "json: a default content is null") {
 
 TEST_CASE_FIXTURE(Tidy, "json: text that ends too early is refused with the place where more was expected") {
   CHECK(contains(refusal(R"({"a":1)"), "the text is not JSON: "));
-  CHECK(contains(refusal(R"({"a":1)"), "at byte 6"));
-  CHECK(contains(refusal("[1,2"), "at byte 4"));
+  CHECK(contains(refusal(R"({"a":1)"), "at line 1, column 7"));
+  CHECK(contains(refusal("[1,2"), "at line 1, column 5"));
   CHECK(contains(refusal("tru"), "the text is not JSON: "));
   CHECK(contains(refusal("\"abc"), "the text is not JSON: "));
-  CHECK(contains(refusal(""), "at byte 0"));
-  CHECK(contains(refusal("  "), "at byte 2"));
+  CHECK(contains(refusal(""), "at line 1, column 1"));
+  CHECK(contains(refusal("  "), "at line 1, column 3"));
 }
 
 TEST_CASE_FIXTURE(Tidy, "json: what is almost JSON is refused") {
@@ -112,29 +112,29 @@ TEST_CASE_FIXTURE(Tidy, "json: what is almost JSON is refused") {
 }
 
 TEST_CASE_FIXTURE(Tidy, "json: text after the value is refused with its place") {
-  CHECK(contains(refusal("[1,2] x"), "at byte 6"));
-  CHECK(contains(refusal("1 2"), "at byte 2"));
-  CHECK(contains(refusal("{}{}"), "at byte 2"));
+  CHECK(contains(refusal("[1,2] x"), "at line 1, column 7"));
+  CHECK(contains(refusal("1 2"), "at line 1, column 3"));
+  CHECK(contains(refusal("{}{}"), "at line 1, column 3"));
 }
 
 TEST_CASE_FIXTURE(Tidy, "json: a NUL byte is refused with its place, wherever it stands") {
-  CHECK(contains(refusal("1\0"s), "a NUL byte, at byte 1"));
-  CHECK(contains(refusal("[1]\0[2]"s), "at byte 3"));
+  CHECK(contains(refusal("1\0"s), "a NUL byte, at line 1, column 2"));
+  CHECK(contains(refusal("[1]\0[2]"s), "at line 1, column 4"));
   CHECK(contains(refusal("\0"s), "the text is not JSON"));
-  CHECK(contains(refusal("[1,\0 2]"s), "at byte 3"));
+  CHECK(contains(refusal("[1,\0 2]"s), "at line 1, column 4"));
   CHECK(contains(refusal("\"a\0b\""s), "the text is not JSON"));
 }
 
 TEST_CASE_FIXTURE(Tidy, "json: raw control characters in a string are refused with their place") {
   for (char c = 1; c < 0x20; ++c) {
     CAPTURE(static_cast<int>(c));
-    CHECK(contains(refusal("\"a"s + c + "b\""), "at byte 2"));
+    CHECK(contains(refusal("\"a"s + c + "b\""), "at line 1, column 3"));
   }
 }
 
 TEST_CASE_FIXTURE(Tidy, "json: a key that stands twice in one object is refused, and named") {
   CHECK(contains(refusal(R"({"a":1,"b":2,"a":3})"), "'a' twice"));
-  CHECK(contains(refusal(R"([0,{"k":{"x":1,"x":1}}])"), "'x' twice in one object, at byte 8"));
+  CHECK(contains(refusal(R"([0,{"k":{"x":1,"x":1}}])"), "'x' twice in one object, at line 1, column 9"));
   CHECK(contains(refusal(R"({"a":1,"\u0061":2})"), "'a' twice"));
   CHECK(contains(refusal(R"({"":1,"":2})"), "'' twice"));
   CHECK(Content::json(R"({"a":{"a":1},"b":{"a":1}})").json() == R"({"a":{"a":1},"b":{"a":1}})");
@@ -162,7 +162,7 @@ TEST_CASE_FIXTURE(Tidy, "json: broken UTF-8 in a text is refused with its place"
     CHECK(contains(refusal("\"ab"s + bytes + "\""), "the text is not JSON: "));
     CHECK(contains(refusal("{\""s + bytes + "\":1}"), "the text is not JSON: "));
   }
-  CHECK(contains(refusal("\xc3\xbc"), "at byte 0"));  // outside a string
+  CHECK(contains(refusal("\xc3\xbc"), "at line 1, column 1"));  // outside a string
 }
 
 TEST_CASE_FIXTURE(Tidy, "json: the escape of half a surrogate pair is refused") {

@@ -14,6 +14,7 @@
 #include "transport/connection_unix/protocol.h"
 #include "wire/envelope.h"
 #include "wire/json_text.h"
+#include "wire/printable.h"
 
 namespace ipcm::transport {
 namespace {
@@ -321,7 +322,7 @@ bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view 
       const auto frame = wire::read_memory_frame(payload);
       return frame && take_memory_frame(connection, *frame);
     } catch (const ProtocolError& error) {
-      receiver_.dropped("shared memory of '" + connection.peer + "': " + error.what());
+      receiver_.dropped("shared memory of '" + wire::printable_name(connection.peer) + "': " + error.what());
       return false;
     }
   }
@@ -346,7 +347,7 @@ bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view 
     return true;
   } catch (const ProtocolError& error) {
     if (is_late_greeting(payload)) return true;
-    receiver_.dropped("a message on the connection of '" + connection.peer +
+    receiver_.dropped("a message on the connection of '" + wire::printable_name(connection.peer) +
                       "' was dropped: " + error.what());
     // Something that is no JSON comes from somebody who does not speak this protocol; an incomplete message
     // from somebody who does.

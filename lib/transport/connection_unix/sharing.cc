@@ -6,6 +6,7 @@
 #include "ipcm/error.h"
 #include "os/clock.h"
 #include "transport/connection_unix/connection_unix.h"
+#include "wire/printable.h"
 
 namespace ipcm::transport {
 namespace {
@@ -73,7 +74,8 @@ bool ConnectionUnix::take_memory_frame(Connection& connection, const wire::Memor
     receiver_.heard(std::move(heard));
     return true;
   } catch (const ProtocolError& error) {
-    receiver_.dropped("a message of '" + connection.peer + "' in shared memory was dropped: " + error.what());
+    receiver_.dropped("a message of '" + wire::printable_name(connection.peer) +
+                      "' in shared memory was dropped: " + error.what());
     return true;
   }
 }

@@ -1,0 +1,121 @@
+#include "command_line.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "wire/nearest.h"
+#include "wire/printable.h"
+
+namespace ipcm::launcher {
+namespace {
+
+/// The verb that was given, or the last part of it that was understood.
+const CLI::App& innermost(const CLI::App& app) {
+  const CLI::App* at = &app;
+  for (auto chosen = at->get_subcommands(); !chosen.empty(); chosen = at->get_subcommands())
+    at = chosen.front();
+  return *at;
+}
+
+std::vector<std::string> verbs_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(verb->get_name());
+  return names;
+}
+
+/// Those of the verb and of the commands above it.
+std::vector<std::string> options_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* at = &app; at != nullptr; at = at->get_parent())
+    for (const CLI::Option* option : at->get_options())
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  return names;
+}
+
+std::string in_full(const CLI::App& app) {
+  std::string name = app.get_name();
+  for (const CLI::App* at = app.get_parent(); at != nullptr; at = at->get_parent())
+    name.insert(0, at->get_name() + " ");
+  return name;
+}
+
+std::string quoted(const std::string& word) { return "'" + wire::printable_name(word) + "'"; }
+
+std::string about_extra_word(const CLI::App& verb, const std::string& word) {
+  if (word.size() > 1 && word.starts_with('-')) {
+    const std::string option = word.substr(0, word.find('='));
+    return "there is no option " + quoted(option) + wire::did_you_mean(option, options_of(verb)) +
+           (verb.get_name() == "session" ? "; a command with options of its own goes after --" : "");
+  }
+  const auto verbs = verbs_of(verb);
+  if (verbs.empty()) return "'" + in_full(verb) + "' takes no word " + quoted(word);
+  return "there is no command " + quoted(word) + wire::did_you_mean(word, verbs);
+}
+
+}  // namespace
+
+std::string HelpFormatter::make_subcommands(const CLI::App* app, CLI::AppFormatMode mode) const {
+  std::string text = CLI::Formatter::make_subcommands(app, mode);
+  const CLI::App* root = app;
+  while (root->get_parent() != nullptr) root = root->get_parent();
+  if (root == app) return text;
+  const auto shared = root->get_options([root](const CLI::Option* option) {
+    return option->nonpositional() && option != root->get_help_ptr() && option->get_name() != "--version";
+  });
+  return text + make_group("Options of all commands", false, shared);
+}
+
+std::string explain(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App& verb = innermost(app);
+  std::string words = error.what();
+  const auto extras = app.remaining(true);
+  // What is left over is the cause, also where the parser says that something is missing.
+  if (!extras.empty() &&
+      (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr || !verbs_of(verb).empty()))
+    words = about_extra_word(verb, extras.front());
+  else if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && !verbs_of(verb).empty()) {
+    words = &verb == &app ? "no command is given" : "'" + in_full(verb) + "' wants one of:";
+    if (&verb != &app)
+      for (const std::string& name : verbs_of(verb)) words.append(" ").append(name);
+  }
+  std::replace(words.begin(), words.end(), '\n', ' ');
+  return words + "; try: " + in_full(verb) + " --help";
+}
+
+Duration read_time_limit(const std::string& option, const std::string& text) {
+  constexpr std::pair<const char*, double> kUnits[] = {{"", 1},   {"s", 1},    {"ms", 1e-3},
+                                                       {"m", 60}, {"min", 60}, {"h", 3600}};
+  const char* const end = text.data() + text.size();
+  double number = 0;
+  const auto read = std::from_chars(text.data(), end, number, std::chars_format::fixed);
+  const std::string unit(read.ptr, end);
+  const auto* known =
+      std::find_if(std::begin(kUnits), std::end(kUnits), [&](const auto& one) { return unit == one.first; });
+  if (read.ec != std::errc() || !std::isfinite(number) || number < 0 || std::signbit(number) ||
+      known == std::end(kUnits))
+    throw CLI::ValidationError(
+        option,
+        "wants a span of time such as 5, 0.5, 5s, 500ms or 2m, or 0 for no limit; found " + quoted(text));
+  if (number == 0) return kNoLimit;
+  constexpr double kLongest = 1e8;  // three years, in seconds
+  const std::chrono::duration<double> seconds(std::min(number * known->second, kLongest));
+  // Not down to zero, which would mean no limit.
+  return std::max(std::chrono::duration_cast<Duration>(seconds), Duration(1));
+}
+
+void refuse_empty_values(const CLI::App& app) {
+  for (const CLI::App* at = &innermost(app); at != nullptr; at = at->get_parent())
+    for (const CLI::Option* option : at->get_options()) {
+      const bool may_be_empty = option->get_name() == "CMD" || option->get_name() == "JSON" ||
+                                option->get_name() == "REQUEST" || option->get_name() == "--args";
+      if (may_be_empty || option->get_expected_max() == 0) continue;
+      for (const std::string& value : option->results())
+        if (value.empty()) throw CLI::ValidationError(option->get_name(), kEmptyValue);
+    }
+}
+
+}  // namespace ipcm::launcher
