@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "log_follower.h"
 #include "os/sys.h"
 #include "wire/json_text.h"
 
@@ -45,6 +46,16 @@ std::string as_json(const Verdict& verdict) {
   return writer.take();
 }
 
+/// Of a service that has a log, for an error about its end.
+std::string last_words(const Options& options, const std::string& peer) {
+  try {
+    const std::string words = last_words_of(options.bus_info(), peer);
+    return words.empty() ? words : "; its last words: " + words;
+  } catch (const Error&) {
+    return {};  // no bus, no log
+  }
+}
+
 Status say(const Options& options, const Verdict& verdict) {
   if (options.json)
     std::fprintf(stderr, "%s\n", as_json(verdict).c_str());
@@ -72,7 +83,7 @@ Status report_error(const Options& options) noexcept {
     } catch (const AnswerIsBytes& error) {
       return say(options, {Status::answered_with_error, "answer", error.what()});
     } catch (const PeerGone& error) {
-      return say(options, {Status::gone, "gone", error.what()});
+      return say(options, {Status::gone, "gone", error.what() + last_words(options, error.peer())});
     } catch (const Timeout& error) {
       return say(options, {Status::timed_out, "timeout", error.what()});
     } catch (const BusError& error) {

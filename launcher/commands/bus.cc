@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bus/service_log.h"
 #include "bus/take_down.h"
 #include "commands/commands.h"
 #include "os/directory.h"
@@ -122,6 +123,7 @@ int bus_rm(const Options& options) {
     if (!transport::find_protocol(info.protocol).remove_route(info))
       throw BusError("the bus at " + info.route +
                      " could not be removed entirely; look at what is left there");
+    bus::remove_logs_elsewhere(info);
     tell(options, "removed " + info.route);
   }
   if (!stayed.empty()) throw Timeout("removed, but these did not leave: " + stayed);

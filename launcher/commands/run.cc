@@ -9,6 +9,7 @@
 
 #include "commands/commands.h"
 #include "line_reader.h"
+#include "log_follower.h"
 #include "loop/loop.h"
 #include "os/signals.h"
 #include "report.h"
@@ -27,12 +28,14 @@ class Run {
         signals_({SIGINT, SIGTERM, SIGHUP}),
         requests_(std::make_move_iterator(requests.begin()), std::make_move_iterator(requests.end())),
         from_stdin_(options.words.empty()),
-        handle_(ipcm_service_begin(options.class_name, service_options(options))) {
+        handle_(ipcm_service_begin(options.class_name, service_options(options))),
+        logs_(loop_, handle_.info()) {
     signals_watch_ = loop_.watch(signals_.fd(), EPOLLIN, [this](std::uint32_t) {
       while (const auto receipt = signals_.next()) interrupted_ = receipt->signal;
     });
     handle_watch_ = loop_.watch(handle_.fd(), EPOLLIN, [this](std::uint32_t) { handle_.dispatch(); });
     if (from_stdin_) lines_.emplace(loop_);
+    options_.bus = handle_.info().text();  // whose logs an error quotes
   }
 
   int go() {
@@ -45,7 +48,9 @@ class Run {
       ask_all();
     }
     const auto began = os::Clock::now();
+    logs_.hold();
     const auto ended = handle_.shutdown();
+    logs_.finish();
     tell(options_, std::to_string(asked_) + " requests, " + std::to_string(answered_) +
                        " answers; the service " + (ended ? ended->describe() : "ended") +
                        ", the bus was taken down in " + readable_milliseconds(os::Clock::now() - began));
@@ -150,12 +155,13 @@ class Run {
     }
   }
 
-  const Options& options_;
+  Options options_;
   os::SignalReader signals_;
   Loop loop_;
   std::deque<Content> requests_;
   bool from_stdin_;
   Handle handle_;
+  LogFollower logs_;
   Watch signals_watch_, handle_watch_;
   std::optional<LineReader> lines_;
   std::deque<std::shared_ptr<Slot>> slots_;

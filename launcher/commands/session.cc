@@ -6,7 +6,9 @@
 #include <cstdlib>
 
 #include "commands/commands.h"
+#include "log_follower.h"
 #include "loop/loop.h"
+#include "os/busy_program.h"
 #include "os/directory.h"
 #include "os/process.h"
 #include "os/signals.h"
@@ -42,7 +44,7 @@ int session(const Options& options) {
 
   ::setenv("IPCM_INFO", guard.info().text().c_str(), 1);
   for (char** entry = environ; *entry != nullptr; ++entry) command.env.emplace_back(*entry);
-  auto made = os::spawn(command);
+  auto made = os::spawn_when_written(command.program, [&] { return command; });
   if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) {
     guard.shutdown();
     return report_words(options,
@@ -52,6 +54,7 @@ int session(const Options& options) {
   os::Child child = std::move(std::get<os::Child>(made));
 
   Loop loop;
+  LogFollower logs(loop, guard.info());
   const Watch child_watch =
       loop.watch(child.pidfd(), EPOLLIN, [&](std::uint32_t) { (void)child.try_reap(); });
   const Watch signals_watch = loop.watch(signals.fd(), EPOLLIN, [&](std::uint32_t) {
@@ -65,7 +68,9 @@ int session(const Options& options) {
   });
   loop.run_until([&] { return child.reaped(); }, os::Deadline::never());
 
+  logs.hold();
   guard.shutdown();
+  logs.finish();
   os::reap_ended_children([](Pid, int) {});
   const auto status = child.status();
   return status ? status->shell_status() : number(Status::gone);

@@ -1,13 +1,21 @@
 // ipcm start: a service on a bus that exists. It lives as long as the bus has its owner, not as long as this
 // command.
 
+#include <sys/epoll.h>
+
+#include <csignal>
+
 #include "commands/commands.h"
+#include "loop/loop.h"
+#include "os/signals.h"
 #include "report.h"
 #include "transport/protocols.h"
-#include "wire/json_text.h"
 
 namespace ipcm::launcher {
 namespace {
+
+/// What shells add to the number of the signal that ended a command.
+constexpr int kSignalled = 128;
 
 /// The process that takes the bus down, if there is one: a service that was started from a shell ends with
 /// it. One of another pid namespace has no number here, and its number there is another process: then the
@@ -15,6 +23,38 @@ namespace {
 std::optional<Pid> owner_of(const BusInfo& info) {
   const auto owner = transport::find_protocol(info.protocol).owner(info);
   return owner.held && owner.pid > 0 ? std::optional<Pid>(owner.pid) : std::nullopt;
+}
+
+/// Waits until it is ready, or until a signal says that nobody wants it any more. Returns that signal, or 0.
+/// The time limit is the start's own.
+int await_ready(Handle& handle, os::SignalReader& signals) {
+  Loop loop;
+  int interrupted = 0;
+  const Watch signals_watch = loop.watch(signals.fd(), EPOLLIN, [&](std::uint32_t) {
+    while (const auto receipt = signals.next()) interrupted = receipt->signal;
+  });
+  const Watch handle_watch = loop.watch(handle.fd(), EPOLLIN, [&](std::uint32_t) { handle.dispatch(); });
+  loop.run_until([&] { return interrupted != 0 || handle.ready(); }, os::Deadline::never());
+  return interrupted;
+}
+
+/// Says that it is there. Throws OutputLost.
+void print_started(const Options& options, const std::string& name, Handle& handle, bool waited) {
+  const Pid pid = (waited ? handle.service_pid() : handle.child_pid()).value_or(0);
+  if (!options.json) {
+    print_line(name);
+  } else {
+    JsonWriter writer;
+    writer.open();
+    writer(cereal::make_nvp("name", name), cereal::make_nvp("pid", pid), cereal::make_nvp("ready", waited));
+    if (waited) {
+      const double ms = std::chrono::duration<double, std::milli>(handle.time_to_ready()).count();
+      writer(cereal::make_nvp("milliseconds", ms));
+    }
+    writer.close();
+    print_line(writer.take());
+  }
+  flush_output();
 }
 
 }  // namespace
@@ -27,32 +67,22 @@ int start(const Options& options) {
     service.watch_pids = {*owner};
   else
     service.detached = true;
-  if (options.no_wait) {
-    Handle handle = ipcm_service_nowait(name, service);
-    const Pid pid = handle.child_pid().value_or(0);
-    handle.release();
-    print_line(options.json ? R"({"name":)" + wire::json_string(name) + R"(,"pid":)" + std::to_string(pid) +
-                                  R"(,"ready":false})"
-                            : name);
-    return number(Status::done);
+  // From here on, so that no signal ends this command and leaves a service behind that nobody knows of.
+  os::SignalReader signals({SIGINT, SIGTERM, SIGHUP});
+  Handle handle = options.no_wait ? ipcm_service_nowait(name, service) : ipcm_service_begin(name, service);
+  // Destroying the handle of a start that is under way ends it.
+  if (const int interrupted = options.no_wait ? 0 : await_ready(handle, signals); interrupted != 0)
+    return kSignalled + interrupted;
+  if (!options.no_wait)
+    tell(options, "service '" + name + "' is process " + std::to_string(handle.service_pid().value_or(0)) +
+                      ", ready after " + readable_milliseconds(handle.time_to_ready()));
+  try {
+    print_started(options, name, handle, !options.no_wait);
+  } catch (...) {
+    handle.end_service();  // nobody was told of it
+    throw;
   }
-  Handle handle = ipcm_service(name, service);
-  const Pid pid = handle.service_pid().value_or(0);
-  const Duration elapsed = handle.time_to_ready();
   handle.release();
-  tell(options, "service '" + name + "' is process " + std::to_string(pid) + ", ready after " +
-                    readable_milliseconds(elapsed));
-  if (options.json) {
-    const double ms = std::chrono::duration<double, std::milli>(elapsed).count();
-    JsonWriter writer;
-    writer.open();
-    writer(cereal::make_nvp("name", name), cereal::make_nvp("pid", pid), cereal::make_nvp("ready", true),
-           cereal::make_nvp("milliseconds", ms));
-    writer.close();
-    print_line(writer.take());
-  } else {
-    print_line(name);
-  }
   return number(Status::done);
 }
 

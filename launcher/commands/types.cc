@@ -2,6 +2,7 @@
 
 #include "commands/commands.h"
 #include "launch/boot_binary.h"
+#include "os/busy_program.h"
 #include "os/spawn.h"
 #include "os/sys.h"
 
@@ -15,7 +16,7 @@ int types(const Options& options) {
   ask.args = {ask.program, "--list"};
   if (options.json) ask.args.emplace_back("--json");
   for (char** entry = environ; *entry != nullptr; ++entry) ask.env.emplace_back(*entry);
-  auto made = os::spawn(ask);
+  auto made = os::spawn_when_written(ask.program, [&] { return ask; });
   if (const auto* failure = std::get_if<os::SpawnFailure>(&made))
     throw SystemError(failure->error, "execute '" + ask.program + "'");
   auto& child = std::get<os::Child>(made);

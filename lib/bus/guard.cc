@@ -2,6 +2,7 @@
 
 #include "bus/cleave.h"
 #include "bus/sanity_check.h"
+#include "bus/service_log.h"
 #include "bus/take_down.h"
 #include "ipcm/error.h"
 #include "os/descriptor.h"
@@ -34,6 +35,7 @@ std::vector<bus::Stayed> Guard::State::take_down(const std::vector<os::Child*>& 
   auto left = bus::take_down(info, options, children);
   if (options.do_sanity_check) discrepancies = bus::sanity_check(info);
   (void)transport::find_protocol(info.protocol).remove_route(info);
+  bus::remove_logs_elsewhere(info);
   owner.reset();
   return left;
 }

@@ -34,6 +34,8 @@ class PipeWriting {
   PipeWriting& operator=(const PipeWriting&) = delete;
   /// Writes all of at most PIPE_BUF bytes, or nothing.
   [[nodiscard]] PutResult put(int fd, std::string_view bytes);
+  /// A write of the caller's own has failed with EPIPE.
+  void note_broken_pipe() noexcept { raised_ = true; }
 
  private:
   sigset_t before_{};

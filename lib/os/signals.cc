@@ -38,6 +38,10 @@ void unblock_signals() noexcept {
 
 void ignore_broken_pipes() noexcept { (void)::signal(SIGPIPE, SIG_IGN); }
 
+void ignore_polite_signals() noexcept {
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE}) (void)::signal(signal, SIG_IGN);
+}
+
 SignalReader::SignalReader(const std::vector<int>& signals) {
   sigemptyset(&set_);
   for (const int signal : signals) sigaddset(&set_, signal);

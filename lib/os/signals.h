@@ -30,6 +30,10 @@ void unblock_signals() noexcept;
 /// A write to a pipe nobody reads is EPIPE, not the end. For processes that are ours.
 void ignore_broken_pipes() noexcept;
 
+/// For a helper that ends by itself, when its work is done: SIGHUP, SIGINT, SIGQUIT, SIGTERM and SIGPIPE have
+/// no effect.
+void ignore_polite_signals() noexcept;
+
 /// Reads signals from a descriptor instead of taking them in handlers. They are blocked while it lives.
 class SignalReader {
  public:

@@ -261,10 +261,12 @@ bool fork_process_unowned() {
   return false;
 }
 
-void keep_only(int fd) {
+void keep_only(std::initializer_list<int> fds) {
   const UniqueFd null(sys("open", "/dev/null", [] { return ::open("/dev/null", O_RDWR | O_CLOEXEC); }));
   for (int stream = 0; stream <= 2; ++stream) replace_standard_stream(null.get(), stream);
-  for (const Range& gap : gaps_between({static_cast<unsigned>(fd), static_cast<unsigned>(null.get())}))
+  std::vector<unsigned> kept = {static_cast<unsigned>(null.get())};
+  for (const int fd : fds) kept.push_back(static_cast<unsigned>(fd));
+  for (const Range& gap : gaps_between(std::move(kept)))
     (void)::syscall(SYS_close_range, gap.first, gap.last, 0);
   (void)!::chdir("/");
 }
