@@ -12,6 +12,7 @@
 #include "os/directory.h"
 #include "os/pipe.h"
 #include "os/signals.h"
+#include "os/stream.h"
 #include "ready/ready.h"
 #include "service/credentials.h"
 #include "service/diagnostic.h"
@@ -167,7 +168,8 @@ struct Begun::State {
     try {
       const auto environment = boot_twin::keep_environment();
       inherited = handoff::take_inherited(line);
-      announcer = ready::Announcer(std::move(inherited.ready), std::move(inherited.real_stderr));
+      announcer = ready::Announcer(std::move(inherited.ready), std::move(inherited.real_stderr),
+                                   {std::move(inherited.log), inherited.log_out, inherited.log_err});
       const std::string text = handoff::take_parameters(line, inherited.leash);
       parameters = handoff::read_parameters(text);
       if (boot_twin::is_needed(parameters.info))

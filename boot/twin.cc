@@ -60,7 +60,9 @@ std::string become(const handoff::CommandLine& line, const std::string& paramete
     highest = std::max(highest, fd);
   };
   os::UniqueFd pipe = announcer.give_pipe(), real_stderr = announcer.give_stderr();
+  ready::LogStreams log = announcer.give_log();
   pass(pipe.get());
+  pass(log.log.get());
   pass(real_stderr.get());
   pass(inherited.leash.get());
   for (const os::UniqueFd& original : inherited.original) pass(original.get());
@@ -75,7 +77,7 @@ std::string become(const handoff::CommandLine& line, const std::string& paramete
     request.args.insert(request.args.end(), {"--params-fd", std::to_string(highest + 1)});
   }
   const os::SpawnFailure failure = os::become(request);
-  announcer = ready::Announcer(std::move(pipe), std::move(real_stderr));
+  announcer = ready::Announcer(std::move(pipe), std::move(real_stderr), std::move(log));
   return "protocol " + info.protocol + " needs a database driver, and " + request.program +
          ", which could load it, can't be executed: " + os::errno_text(failure.error);
 }

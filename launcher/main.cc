@@ -17,21 +17,14 @@ namespace {
 using Command = int (*)(const ipcm::launcher::Options&);
 
 constexpr std::pair<const char*, Command> kCommands[] = {
-    {"run", ipcm::launcher::run},
-    {"session", ipcm::launcher::session},
-    {"bus new", ipcm::launcher::bus_new},
-    {"bus rm", ipcm::launcher::bus_rm},
-    {"bus ls", ipcm::launcher::bus_ls},
-    {"bus info", ipcm::launcher::bus_info},
-    {"bus gc", ipcm::launcher::bus_gc},
-    {"bus protocols", ipcm::launcher::bus_protocols},
-    {"start", ipcm::launcher::start},
-    {"stop", ipcm::launcher::stop},
-    {"ps", ipcm::launcher::ps},
-    {"types", ipcm::launcher::types},
-    {"request", ipcm::launcher::request},
-    {"send", ipcm::launcher::send},
-    {"broadcast", ipcm::launcher::broadcast},
+    {"run", ipcm::launcher::run},         {"session", ipcm::launcher::session},
+    {"bus new", ipcm::launcher::bus_new}, {"bus rm", ipcm::launcher::bus_rm},
+    {"bus ls", ipcm::launcher::bus_ls},   {"bus info", ipcm::launcher::bus_info},
+    {"bus gc", ipcm::launcher::bus_gc},   {"bus protocols", ipcm::launcher::bus_protocols},
+    {"start", ipcm::launcher::start},     {"stop", ipcm::launcher::stop},
+    {"logs", ipcm::launcher::logs},       {"ps", ipcm::launcher::ps},
+    {"types", ipcm::launcher::types},     {"request", ipcm::launcher::request},
+    {"send", ipcm::launcher::send},       {"broadcast", ipcm::launcher::broadcast},
 };
 
 }  // namespace

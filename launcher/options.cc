@@ -90,7 +90,7 @@ void add_start_options(CLI::App* command, Options& options) {
             }
           },
           "where the service's streams go: in=PATH, out=PATH, err=PATH; &1, &2 for ipcm's own\n"
-          "[in=/dev/null, out=&2, err=&2]; once for each stream")
+          "[in=/dev/null; out and err: a log of the service's own, see `ipcm logs`]; once for each stream")
       ->allow_extra_args(false)  // one word: the next one is the service's
       ->type_name("STREAM=PATH");
 }
@@ -246,6 +246,15 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
                         "  ipcm stop e1\n  ipcm stop --all");
   stop->add_option("NAME", options.words, "names on the bus");
   stop->add_flag("--all", options.all, "everybody on the bus");
+
+  CLI::App* logs =
+      verb(app, options, "logs", "logs",
+           "what a service that ipcm has started wrote to its stdout and stderr; also after its end",
+           "  ipcm logs e1 -n 20\n  ipcm logs e1 -f");
+  logs->add_option("NAME", options.name, "whose")->required();
+  logs->add_flag("-f,--follow", options.follow, "go on as it grows, until the bus is removed");
+  logs->add_option("-n,--lines", options.lines, "so many lines, the last [all that is kept: 1 to 2 MiB]")
+      ->type_name("N");
 
   verb(app, options, "ps", "ps", "who is on a bus", "  ipcm ps\n  ipcm ps --json");
   verb(app, options, "types", "types", "the classes that a boot binary has, with their arguments",

@@ -30,6 +30,8 @@ struct Options {
   std::string route;       ///< of a store that is there already
   std::string user;        ///< on a database server
   bool no_wait = false;
+  bool follow = false;               ///< logs
+  std::optional<std::size_t> lines;  ///< logs: so many, the last; all if not given
   bool all = false;
 
   /// Throws UsageError if no bus is given.

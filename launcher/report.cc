@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "log_follower.h"
 #include "wire/json_text.h"
 #include "wire/printable.h"
 
@@ -48,6 +49,16 @@ std::string Verdict::json(std::optional<std::size_t> line) const {
   return writer.take();
 }
 
+/// Of a service that has a log, for an error about its end.
+std::string last_words(const Options& options, const std::string& peer) {
+  try {
+    const std::string words = last_words_of(options.bus_info(), peer);
+    return words.empty() ? words : "; its last words: " + words;
+  } catch (const Error&) {
+    return {};  // no bus, no log
+  }
+}
+
 Verdict understand_error() {
   try {
     throw;
@@ -82,6 +93,10 @@ Status report_error(const Options& options) noexcept {
     } catch (const OutputLost& lost) {
       if (lost.code() == EPIPE) return Status::output_lost;  // a reader that left wants to hear no more
       throw;
+    } catch (const PeerGone& gone) {
+      Verdict verdict = understand_error();
+      verdict.message += last_words(options, gone.peer());
+      return say(options, verdict);
     }
   } catch (...) {
     try {

@@ -21,6 +21,7 @@ int bus_gc(const Options& options);
 int bus_protocols(const Options& options);
 int start(const Options& options);
 int stop(const Options& options);
+int logs(const Options& options);
 int ps(const Options& options);
 int types(const Options& options);
 int request(const Options& options);
@@ -33,7 +34,7 @@ enum class Visit { unseen, with_mailbox };
 [[nodiscard]] std::unique_ptr<bus::Member> visit(const Options& options, Visit how = Visit::unseen);
 /// Throws it again, with the name on the bus that was probably meant. Call it where it was caught.
 [[noreturn]] void suggest_peer(const PeerGone& gone, bus::Member& member);
-/// What run and start share: a service by exec, its streams out of the way of ours.
+/// What run and start share: a service by exec, its streams in a log of its own.
 [[nodiscard]] ServiceOptions service_options(const Options& options);
 
 }  // namespace ipcm::launcher

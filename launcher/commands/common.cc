@@ -39,7 +39,7 @@ ServiceOptions service_options(const Options& options) {
   service.new_session = true;  // Ctrl-C is for us; we take the service down
   service.redirect = options.redirect;
   if (service.redirect.in.empty()) service.redirect.in = "/dev/null";
-  if (service.redirect.out.empty()) service.redirect.out = "&2";  // stdout is for answers
+  service.log = true;  // our streams are the caller's, who may wait for their end
   service.bus = options.spawn_options();
   service.redirect.keep_original = false;
   service.timeout = options.limit(std::chrono::seconds(10));

@@ -14,6 +14,7 @@
 
 #include "commands/commands.h"
 #include "line_reader.h"
+#include "log_follower.h"
 #include "loop/loop.h"
 #include "os/signals.h"
 #include "report.h"
@@ -32,7 +33,8 @@ class Run {
         signals_(os::heeded({SIGINT, SIGTERM, SIGHUP})),
         requests_(std::make_move_iterator(requests.begin()), std::make_move_iterator(requests.end())),
         from_stdin_(options.words.empty()),
-        handle_(ipcm_service_begin(options.class_name, hurried_by(signals_.fd(), service_options(options)))) {
+        handle_(ipcm_service_begin(options.class_name, hurried_by(signals_.fd(), service_options(options)))),
+        logs_(loop_, handle_.info()) {
     signals_watch_ = loop_.watch(signals_.fd(), EPOLLIN, [this](std::uint32_t) {
       const auto receipt = signals_.next();
       if (!receipt) return;
@@ -41,6 +43,7 @@ class Run {
     });
     handle_watch_ = loop_.watch(handle_.fd(), EPOLLIN, [this](std::uint32_t) { handle_.dispatch(); });
     if (from_stdin_) lines_.emplace(loop_);
+    options_.bus = handle_.info().text();  // whose logs an error quotes
   }
 
   int go() {
@@ -53,8 +56,10 @@ class Run {
       ask_all();
     }
     const auto began = os::Clock::now();
+    logs_.hold();
     const auto ended = handle_.shutdown();
     signals_.discard();
+    logs_.finish();
     tell(options_, std::to_string(asked_) + " requests, " + std::to_string(answered_) +
                        " answers; the service " + (ended ? ended->describe() : "ended") +
                        ", the bus was taken down in " + readable_milliseconds(os::Clock::now() - began));
@@ -200,12 +205,13 @@ class Run {
     }
   }
 
-  const Options& options_;
+  Options options_;
   os::SignalReader signals_;
   Loop loop_;
   std::deque<Content> requests_;
   bool from_stdin_;
   Handle handle_;
+  LogFollower logs_;
   Watch signals_watch_, handle_watch_;
   std::optional<LineReader> lines_;
   std::deque<SharedSlot> slots_;

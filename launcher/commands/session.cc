@@ -6,7 +6,9 @@
 #include <cstdlib>
 
 #include "commands/commands.h"
+#include "log_follower.h"
 #include "loop/loop.h"
+#include "os/busy_program.h"
 #include "os/directory.h"
 #include "os/process.h"
 #include "os/signals.h"
@@ -51,7 +53,7 @@ int session(const Options& options) {
   command.ignored_signals = os::ignored_on_entry();
   std::erase(command.ignored_signals,
              SIGCHLD);  // or the command would lose the exit statuses of its children
-  auto made = os::spawn(command);
+  auto made = os::spawn_when_written(command.program, [&] { return command; });
   if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) {
     guard.shutdown();
     return report_words(options,
@@ -61,6 +63,7 @@ int session(const Options& options) {
   os::Child child = std::move(std::get<os::Child>(made));
 
   Loop loop;
+  LogFollower logs(loop, guard.info());
   const Watch child_watch =
       loop.watch(child.pidfd(), EPOLLIN, [&](std::uint32_t) { (void)child.try_reap(); });
   const Watch signals_watch = loop.watch(signals.fd(), EPOLLIN, [&](std::uint32_t) {
@@ -78,8 +81,10 @@ int session(const Options& options) {
 
   // The signal that ended the command is no hurry; one that comes from now on is.
   signals.discard();
+  logs.hold();
   guard.shutdown();
   signals.discard();
+  logs.finish();
   os::reap_ended_children([](Pid, int) {});
   const auto status = child.status();
   return status ? status->shell_status() : number(Status::gone);

@@ -1,15 +1,22 @@
 // ipcm start: a service on a bus that exists. It lives as long as the bus has its owner, not as long as this
 // command.
 
-#include "bus/take_down.h"
+#include <sys/epoll.h>
+
+#include <csignal>
+
 #include "commands/commands.h"
+#include "loop/loop.h"
+#include "os/signals.h"
 #include "report.h"
 #include "transport/protocols.h"
-#include "wire/json_text.h"
 #include "wire/printable.h"
 
 namespace ipcm::launcher {
 namespace {
+
+/// What shells add to the number of the signal that ended a command.
+constexpr int kSignalled = 128;
 
 /// The process that takes the bus down, if there is one: a service that was started from a shell ends with
 /// it. One of another pid namespace has no number here, and its number there is another process: then the
@@ -19,27 +26,36 @@ std::optional<Pid> owner_of(const BusInfo& info) {
   return owner.held && owner.pid > 0 ? std::optional<Pid>(owner.pid) : std::nullopt;
 }
 
-void end(const Options& options, Handle& handle) {
-  try {
-    (void)handle.ready(
-        options.limit(std::chrono::seconds(10)));  // without a wait it may not be on the bus yet
-  } catch (const LaunchError&) {
-    return;  // it has ended by itself
-  }
-  (void)bus::stop_peers(options.bus_info(), {handle.service_name()}, options.limit(std::chrono::seconds(30)));
+/// Waits until it is ready, or until a signal says that nobody wants it any more. Returns that signal, or 0.
+/// The time limit is the start's own.
+int await_ready(Handle& handle, os::SignalReader& signals) {
+  Loop loop;
+  int interrupted = 0;
+  const Watch signals_watch = loop.watch(signals.fd(), EPOLLIN, [&](std::uint32_t) {
+    while (const auto receipt = signals.next()) interrupted = receipt->signal;
+  });
+  const Watch handle_watch = loop.watch(handle.fd(), EPOLLIN, [&](std::uint32_t) { handle.dispatch(); });
+  loop.run_until([&] { return interrupted != 0 || handle.ready(); }, os::Deadline::never());
+  return interrupted;
 }
 
-/// Tells that it was started, and lets go of it. A service of which nobody could be told is ended again: a
-/// caller that sees the failure starts another one, and would find the name taken.
-void announce(const Options& options, Handle& handle, const std::string& line) {
-  try {
-    print_json(line);
-    flush_output();
-  } catch (const OutputLost&) {
-    end(options, handle);
-    throw;
+/// Says that it is there. Throws OutputLost.
+void print_started(const Options& options, const std::string& name, Handle& handle, bool waited) {
+  const Pid pid = (waited ? handle.service_pid() : handle.child_pid()).value_or(0);
+  if (!options.json) {
+    print_line(wire::printable(name));
+  } else {
+    JsonWriter writer;
+    writer.open();
+    writer(cereal::make_nvp("name", name), cereal::make_nvp("pid", pid), cereal::make_nvp("ready", waited));
+    if (waited) {
+      const double ms = std::chrono::duration<double, std::milli>(handle.time_to_ready()).count();
+      writer(cereal::make_nvp("milliseconds", ms));
+    }
+    writer.close();
+    print_json(writer.take());
   }
-  handle.release();
+  flush_output();
 }
 
 }  // namespace
@@ -52,31 +68,22 @@ int start(const Options& options) try {
     service.watch_pids = {*owner};
   else
     service.detached = true;
-  if (options.no_wait) {
-    Handle handle = ipcm_service_nowait(name, service);
-    const Pid pid = handle.child_pid().value_or(0);
-    announce(options, handle,
-             options.json ? R"({"name":)" + wire::json_string(name) + R"(,"pid":)" + std::to_string(pid) +
-                                R"(,"ready":false})"
-                          : wire::printable(name));
-    return number(Status::done);
+  // From here on, so that no signal ends this command and leaves a service behind that nobody knows of.
+  os::SignalReader signals(os::heeded({SIGINT, SIGTERM, SIGHUP}));
+  Handle handle = options.no_wait ? ipcm_service_nowait(name, service) : ipcm_service_begin(name, service);
+  // Destroying the handle of a start that is under way ends it.
+  if (const int interrupted = options.no_wait ? 0 : await_ready(handle, signals); interrupted != 0)
+    return kSignalled + interrupted;
+  if (!options.no_wait)
+    tell(options, "service '" + name + "' is process " + std::to_string(handle.service_pid().value_or(0)) +
+                      ", ready after " + readable_milliseconds(handle.time_to_ready()));
+  try {
+    print_started(options, name, handle, !options.no_wait);
+  } catch (...) {
+    handle.end_service();  // nobody was told of it
+    throw;
   }
-  Handle handle = ipcm_service(name, service);
-  const Pid pid = handle.service_pid().value_or(0);
-  const Duration elapsed = handle.time_to_ready();
-  tell(options, "service '" + name + "' is process " + std::to_string(pid) + ", ready after " +
-                    readable_milliseconds(elapsed));
-  if (options.json) {
-    const double ms = std::chrono::duration<double, std::milli>(elapsed).count();
-    JsonWriter writer;
-    writer.open();
-    writer(cereal::make_nvp("name", name), cereal::make_nvp("pid", pid), cereal::make_nvp("ready", true),
-           cereal::make_nvp("milliseconds", ms));
-    writer.close();
-    announce(options, handle, writer.take());
-  } else {
-    announce(options, handle, wire::printable(name));
-  }
+  handle.release();
   return number(Status::done);
 } catch (const LaunchError&) {
   (void)visit(options);  // throws if the cause is that there is no such bus: that has a status of its own

@@ -2,6 +2,7 @@
 
 #include "commands/commands.h"
 #include "launch/boot_binary.h"
+#include "os/busy_program.h"
 #include "os/pipe.h"
 #include "os/spawn.h"
 #include "report.h"
@@ -27,7 +28,7 @@ int types(const Options& options) {
   os::Pipe output = os::make_pipe();
   constexpr int kStdout = 1;
   ask.fds = {{output.write_end.get(), kStdout}};
-  auto made = os::spawn(ask);
+  auto made = os::spawn_when_written(ask.program, [&] { return ask; });
   if (const auto* failure = std::get_if<os::SpawnFailure>(&made))
     throw SystemError(failure->error, "execute '" + ask.program + "'");
   output.write_end.reset();

@@ -109,7 +109,7 @@ Pid cleave(const BusInfo& info, const SpawnOptions& options) {
     try {
       os::start_session();
       if (os::fork_process_unowned()) os::leave_forked_process(0);
-      os::keep_only(report);
+      os::keep_only({report});
       os::leave_forked_process(guard_from_now_on(info, options, os::UniqueFd(report)));
     } catch (const std::exception& error) {
       (void)os::try_write_all(report, std::string("!") + error.what());

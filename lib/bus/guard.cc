@@ -7,6 +7,7 @@
 #include "bus/end_bus.h"
 #include "bus/place.h"
 #include "bus/sanity_check.h"
+#include "bus/service_log.h"
 #include "ipcm/error.h"
 #include "os/descriptor.h"
 #include "os/directory.h"
@@ -49,6 +50,7 @@ std::vector<bus::Stayed> Guard::State::take_down(const std::vector<os::Child*>& 
   if (!ended.removal)
     throw BusError("the bus at " + info.route + " could not be removed: " + ended.removal.why);
   down = true;
+  bus::remove_logs_elsewhere(info);
   owner.reset();
   strangers = std::move(ended.removal.left);
   return std::move(ended.stayed);

@@ -59,6 +59,15 @@ OriginalStreams take_original_streams() {
   return streams;
 }
 
+void take_log(Inherited& inherited) {
+  const std::string text = take_variable(kLogVariable);
+  if (text.empty()) return;
+  const std::string_view streams = std::string_view(text).substr(std::min(text.find(','), text.size()));
+  inherited.log = take_if_open(std::string_view(text).substr(0, text.size() - streams.size()));
+  inherited.log_out = inherited.log && streams.find(",1") != std::string_view::npos;
+  inherited.log_err = inherited.log && streams.find(",2") != std::string_view::npos;
+}
+
 }  // namespace
 
 CommandLine read_command_line(int argc, const char* const* argv) {
@@ -115,6 +124,7 @@ Inherited take_inherited(const CommandLine& line) {
   if (line.ready_fd) inherited.ready = take("--ready-fd", *line.ready_fd);
   inherited.leash = take_from_environment(kLeashVariable);
   inherited.real_stderr = take_from_environment(kStderrVariable);
+  take_log(inherited);
   inherited.original = take_original_streams();
   return inherited;
 }

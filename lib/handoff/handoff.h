@@ -24,10 +24,13 @@ namespace ipcm::handoff {
 //   IPCM_STDERR_FD   where stderr should lead once ready; until then descriptor 2 is a pipe to the launcher,
 //   who keeps
 //                    the words for the case that the start fails
+//   IPCM_LOG_FD      a log of the service's own, and which of 1 and 2 are to lead there once it is ready:
+//   "5,1,2"
 
 inline constexpr int kContractVersion = 1;
 inline constexpr const char* kLeashVariable = "IPCM_LEASH_FD";
 inline constexpr const char* kStderrVariable = "IPCM_STDERR_FD";
+inline constexpr const char* kLogVariable = "IPCM_LOG_FD";
 inline constexpr const char* kOriginalVariable = "IPCM_ORIG_IO_FDS";
 inline constexpr const char* kWholeVariable = "IPCM_PARAMS_WHOLE";
 /// One argument can't be longer (MAX_ARG_STRLEN, its NUL included); longer parameters go by memory file.
@@ -72,6 +75,8 @@ struct Inherited {
   os::UniqueFd ready;
   os::UniqueFd leash;
   os::UniqueFd real_stderr;
+  os::UniqueFd log;
+  bool log_out = false, log_err = false;  ///< stdout, stderr lead there once it is ready
   OriginalStreams original;
 };
 /// Also fills the standard streams that this process was started without. A ready pipe at 0, 1 or 2 is moved

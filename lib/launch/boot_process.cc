@@ -1,6 +1,7 @@
 #include "launch/boot_process.h"
 
 #include "launch/explain.h"
+#include "os/busy_program.h"
 
 namespace ipcm::launch {
 
@@ -13,7 +14,7 @@ NotStarted not_started(const os::SpawnFailure& failure, const Request& request) 
 
 std::variant<BootProcess, NotStarted> start_boot(const Request& request, BothEnds lines) {
   try {
-    auto made = os::spawn(plan_boot(request, lines.childs));
+    auto made = os::spawn_when_written(request.program, [&] { return plan_boot(request, lines.childs); });
     if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) return not_started(*failure, request);
     return BootProcess{std::move(std::get<os::Child>(made)), std::move(lines.ours)};
   } catch (const SystemError& error) {

@@ -2,6 +2,8 @@
 
 #include <sys/epoll.h>
 
+#include <csignal>
+
 #include "launch/explain.h"
 #include "launch/warm_boots.h"
 #include "os/pipe.h"
@@ -31,7 +33,8 @@ void Launch::refuse(Phase phase, int error, const std::string& what) const {
 }
 
 Launch::Launch(Loop& loop, Request request)
-    : loop_(loop), request_(std::move(request)), began_(os::Clock::now()) {
+    : loop_(loop), request_(std::move(request)), began_(os::Clock::now()), listener_(request_.name) {
+  os::reap_released_children();
   std::optional<BootProcess> warm;
   if (const WarmPool pool = std::exchange(request_.warm, {})) {
     warm = pool.boots()->take(request_);
@@ -42,12 +45,13 @@ Launch::Launch(Loop& loop, Request request)
   else
     start_anew();
   first_pid_ = child_.pid();
-  if (ends_.capture) capture_.begin(loop_, std::move(ends_.capture), std::move(ends_.real_stderr));
+  if (ends_.capture) capture_.begin(loop_, std::move(ends_.capture), std::move(ends_.words_to));
   ready_watch_ = loop_.watch(ends_.ready.get(), EPOLLIN, [this](std::uint32_t) { on_ready_pipe(); });
   child_watch_ = loop_.watch(child_.pidfd(), EPOLLIN, [this](std::uint32_t) { on_child_ended(); });
 }
 
 Launch::~Launch() {
+  if (verdict_ == Verdict::pending) end_child();
   ready_watch_.stop();
   child_watch_.stop();
   refill();
@@ -103,21 +107,8 @@ void Launch::start_by_fork(Lines lines) {
     if (request_.post_fork)
       request_.post_fork();  // may fork again: the numbers survive that, owned descriptors would not
     lines.take_up(numbers);
-    if (lines.in) os::replace_standard_stream(lines.in.get(), 0);
-    if (lines.out) os::replace_standard_stream(lines.out.get(), 1);
-    os::replace_standard_stream(lines.capture ? lines.capture.get() : lines.real_stderr.get(), 2);
-    ready::Announcer announcer(std::move(lines.ready),
-                               lines.capture ? std::move(lines.real_stderr) : os::UniqueFd());
-    lines.capture.reset();
     if (!request_.program.empty()) {
       // exec after a plain fork, for the sake of post_fork.
-      lines.ready = announcer.give_pipe();
-      lines.real_stderr = announcer.give_stderr();
-      // Its standard streams are in place already.
-      lines.in.reset();
-      lines.out.reset();
-      const bool captured = static_cast<bool>(lines.real_stderr);
-      (captured ? lines.capture : lines.real_stderr) = os::duplicate(2);
       auto spawn = plan_boot(request_, lines);
       spawn.new_session = false;
       const os::SpawnFailure failure = os::become(spawn);
@@ -125,6 +116,14 @@ void Launch::start_by_fork(Lines lines) {
       ready::Announcer(os::UniqueFd(spawn.fds.front().as), {}).failed(describe(failure, request_));
       os::leave_forked_process(127);
     }
+    if (lines.in) os::replace_standard_stream(lines.in.get(), 0);
+    if (lines.first_stdout() >= 0) os::replace_standard_stream(lines.first_stdout(), 1);
+    os::replace_standard_stream(lines.first_stderr(), 2);
+    const bool out = lines.returns_stdout(), err = lines.returns_stderr();
+    ready::Announcer announcer(std::move(lines.ready),
+                               lines.capture ? std::move(lines.real_stderr) : os::UniqueFd(),
+                               {std::move(lines.log), out, err});
+    lines.capture.reset();
     try {
       status =
           request_.body(ChildSide{std::move(announcer), std::move(lines.leash), std::move(lines.original)});
@@ -156,9 +155,9 @@ void Launch::on_ready_pipe() {
 }
 
 void Launch::heard(const ready::Report& report) {
-  if (verdict_ != Verdict::pending || bad_news_) return;
+  if (verdict_ != Verdict::pending || bad_news_ || unconfirmed_) return;
   if (const auto* ready = std::get_if<ready::Ready>(&report)) {
-    succeed(*ready);
+    confirm(*ready);
     return;
   }
   // It is about to end by itself, having closed the pipe; how it ends is part of the story.
@@ -175,8 +174,10 @@ void Launch::on_child_ended() {
   const auto status = child_.try_reap();
   if (!child_.reaped()) return;
   child_watch_.stop();
-  while (verdict_ == Verdict::pending && !bad_news_ && os::is_readable(ends_.ready.get())) on_ready_pipe();
-  if (verdict_ != Verdict::pending) return;
+  while (verdict_ == Verdict::pending && !bad_news_ && !unconfirmed_ && os::is_readable(ends_.ready.get()))
+    on_ready_pipe();
+  if (unconfirmed_) look_again();
+  if (verdict_ != Verdict::pending || unconfirmed_) return;
   // If somebody else still has the pipe, it may be a daemon in the making, provided that this one left in
   // peace.
   if (!bad_news_ && !(status && status->success())) bad_news_ = ready::Silent{};
@@ -194,7 +195,7 @@ void Launch::conclude() {
     facts.reason = failed->error;
     what = failed->error + (facts.status ? " (it " + ended + ")" : "");
   } else {
-    facts.phase = request_.on_bus && request_.on_bus() ? Phase::start : Phase::boot;
+    facts.phase = has_joined() ? Phase::start : Phase::boot;
     if (ended.empty())
       what = "it closed the ready pipe without a word, and ran on; it was ended";
     else
@@ -205,14 +206,66 @@ void Launch::conclude() {
   fail(std::move(facts), what);
 }
 
-void Launch::succeed(const ready::Ready& ready) {
+bool Launch::has_joined() const {
+  if (!request_.on_bus) return false;
+  const auto there = request_.on_bus();
+  return there && there->joined;
+}
+
+/// The line is a claim; the bus is asked.
+void Launch::confirm(const ready::Ready& ready) {
+  std::optional<Request::Presence> there = Request::Presence{true, true, 0};
+  if (request_.on_bus) there = request_.on_bus();
+  if (there && there->present) {
+    succeed(proven(ready.pid, *there));
+    return;
+  }
+  unconfirmed_ = ready;
+  ready_watch_.stop();
+  if (!there) return;
+  // It may have come and gone since: then it ends now.
+  (void)child_.try_reap();
+  if (child_.reaped())
+    refuse_absent();
+  else
+    last_words_watch_ = loop_.at(os::Clock::now() + kLastWords, [this] { refuse_absent(); });
+}
+
+void Launch::look_again() {
+  if (unconfirmed_ && verdict_ == Verdict::pending) confirm(ready::Ready(*unconfirmed_));
+}
+
+/// It said that it was ready, and is not on the bus.
+void Launch::refuse_absent() {
+  if (verdict_ != Verdict::pending) return;
+  const auto status = child_.status();
+  if (child_.reaped() && (!status || status->success())) {
+    succeed(first_pid_);
+    return;
+  }
+  LaunchError::Facts facts;
+  facts.status = status;
+  facts.phase = has_joined() ? Phase::start : Phase::boot;
+  fail(std::move(facts),
+       "it said that it was ready, but no peer of that name is on the bus; a service says so once it has "
+       "joined (docs/boot.md)" +
+           (status ? " (it " + status->describe() + ")" : ""));
+}
+
+/// Which process the service is. What it says of itself counts where the bus says the same, or where it is
+/// our own child.
+Pid Launch::proven(Pid claimed, const Request::Presence& there) const {
+  if (there.pid > 0) return there.pid;
+  return claimed == 0 || claimed == first_pid_ ? first_pid_ : 0;
+}
+
+void Launch::succeed(Pid service) {
   verdict_ = Verdict::ready;
   elapsed_ = os::Clock::now() - began_;
-  service_pid_ = ready.pid > 0 ? ready.pid : first_pid_;
-  ready_watch_.stop();
-  limit_watch_.stop();
+  service_pid_ = service;
+  for (Watch* watch : {&ready_watch_, &limit_watch_, &last_words_watch_}) watch->stop();
   ends_.ready.reset();
-  capture_.pass_on(loop_);
+  capture_.pass_on();
   refill_soon();
 }
 
@@ -224,6 +277,8 @@ std::optional<ExitStatus> Launch::status_of(Pid pid) {
 
 void Launch::end_child() {
   for (Watch* watch : {&ready_watch_, &child_watch_, &limit_watch_, &last_words_watch_}) watch->stop();
+  if (request_.new_session)
+    child_.signal_group(SIGKILL);  // it may have started others, and nobody has asked for them
   (void)child_.kill_and_reap();
   ends_.ready.reset();
 }
@@ -268,7 +323,7 @@ void Launch::give_up() {
   if (verdict_ != Verdict::pending) return;
   LaunchError::Facts facts;
   facts.timed_out = true;
-  const bool joined = request_.on_bus && request_.on_bus();
+  const bool joined = has_joined();
   facts.phase = joined ? Phase::start : Phase::boot;
   fail(std::move(facts), "not ready within " + readable_span(os::Clock::now() - began_) +
                              (joined ? " (phase start: it had joined the bus, on_start had not returned)"
@@ -283,6 +338,7 @@ void Launch::release() {
   child_watch_.stop();
   (void)child_.try_reap();  // it may have ended already: then nobody else will
   child_.release();
+  if (verdict_ == Verdict::pending) capture_.leave_to_relay();
   capture_.relay().release();
 }
 

@@ -51,6 +51,8 @@ class Launch {
   /// How the service ended if `pid` is its process; 0: if it could be. Waits a moment for one that has left
   /// the bus and is about to end.
   [[nodiscard]] std::optional<ExitStatus> status_of(Pid pid);
+  /// The bus can be asked now: what was heard before that is looked at again.
+  void look_again();
   /// Lets the child, and what relays its stderr, run on without us.
   void release();
   [[nodiscard]] os::Child& relay() { return capture_.relay(); }
@@ -63,7 +65,11 @@ class Launch {
   void on_child_ended();
   void heard(const ready::Report& report);
   void conclude();
-  void succeed(const ready::Ready& ready);
+  void confirm(const ready::Ready& ready);
+  void refuse_absent();
+  void succeed(Pid service);
+  [[nodiscard]] Pid proven(Pid claimed, const Request::Presence& there) const;
+  [[nodiscard]] bool has_joined() const;
   void fail(LaunchError::Facts facts, const std::string& what);
   void end_child();
   void give_up();
@@ -82,7 +88,8 @@ class Launch {
   Duration elapsed_{};
   Ends ends_;
   ready::Listener listener_;
-  std::optional<ready::Report> bad_news_;  // it will not become ready; its end is awaited
+  std::optional<ready::Ready> unconfirmed_;  // it says so; the bus does not, or not yet
+  std::optional<ready::Report> bad_news_;    // it will not become ready; its end is awaited
   StderrCapture capture_;
   Watch ready_watch_, child_watch_, limit_watch_, last_words_watch_, refill_watch_;
   std::optional<LaunchError> error_;

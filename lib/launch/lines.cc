@@ -5,6 +5,7 @@
 #include "os/pipe.h"
 #include "os/process.h"
 #include "os/standard_streams.h"
+#include "os/stream.h"
 #include "os/sys.h"
 
 namespace ipcm::launch {
@@ -13,10 +14,9 @@ namespace {
 /// Where a boot binary finds its ready pipe.
 constexpr int kChildReadyFd = 3;
 
-constexpr std::array<std::string_view, 7> kRemoved = {
-    handoff::kLeashVariable, handoff::kStderrVariable, handoff::kOriginalVariable,
-    handoff::kWholeVariable, "NOTIFY_SOCKET",          "WATCHDOG_USEC",
-    "WATCHDOG_PID"};
+constexpr std::array<std::string_view, 8> kRemoved = {
+    handoff::kLeashVariable, handoff::kStderrVariable, handoff::kLogVariable, handoff::kOriginalVariable,
+    handoff::kWholeVariable, "NOTIFY_SOCKET",          "WATCHDOG_USEC",       "WATCHDOG_PID"};
 
 bool sets(std::string_view entry, std::string_view name) {
   return entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=';
@@ -39,8 +39,8 @@ std::vector<std::string> environment_with(std::map<std::string, std::string> cha
 }  // namespace
 
 std::array<os::UniqueFd*, Lines::kCount> Lines::all() {
-  return {&ready, &leash,      &capture,     &real_stderr, &in,
-          &out,   &parameters, &original[0], &original[1], &original[2]};
+  return {&ready,      &leash, &capture,     &real_stderr, &in,         &out,
+          &parameters, &log,   &original[0], &original[1], &original[2]};
 }
 
 std::array<int, Lines::kCount> Lines::release() {
@@ -55,26 +55,38 @@ void Lines::take_up(const std::array<int, kCount>& numbers) {
   for (std::size_t i = 0; i < kCount; ++i) *fds[i] = os::UniqueFd(numbers[i]);
 }
 
+int Lines::first_stdout() const { return out ? out.get() : returns_stdout() ? capture.get() : log.get(); }
+
+int Lines::first_stderr() const {
+  return capture ? capture.get() : real_stderr ? real_stderr.get() : log.get();
+}
+
 BothEnds open_lines(const Request& request) {
   BothEnds lines;
   auto& [childs, ours] = lines;
   os::Pipe ready = os::make_pipe();
   childs.ready = std::move(ready.write_end);
   ours.ready = std::move(ready.read_end);
+  // A writer that is also a reader never meets the end of its readers.
+  if (request.outlives_launcher) childs.ready = os::open_both_ways(std::move(childs.ready));
   os::set_nonblocking(ours.ready.get());
   // A service has all three, also where its launcher has closed its own.
   const auto closed = os::closed_standard_streams();
-  if (const auto in = request.redirect.in.empty() && closed[0] ? "&0" : request.redirect.in; !in.empty())
+  const Redirect& redirect = request.redirect;
+  if (!request.log.empty() && (redirect.out.empty() || redirect.err.empty()))
+    childs.log = os::RollingLog::open(request.log);
+  if (const auto in = redirect.in.empty() && closed[0] ? "&0" : redirect.in; !in.empty())
     childs.in = os::open_stream(in, os::StreamUse::read);
-  if (const auto out = request.redirect.out.empty() && closed[1] ? "&1" : request.redirect.out; !out.empty())
+  if (const auto out = redirect.out.empty() && closed[1] && !childs.log ? "&1" : redirect.out; !out.empty())
     childs.out = os::open_stream(out, os::StreamUse::append);
-  childs.real_stderr =
-      os::open_stream(request.redirect.err.empty() ? "&2" : request.redirect.err, os::StreamUse::append);
+  if (!childs.log || !redirect.err.empty())
+    childs.real_stderr = os::open_stream(redirect.err.empty() ? "&2" : redirect.err, os::StreamUse::append);
   if (request.capture_stderr) {
     os::Pipe capture = os::make_pipe();
     childs.capture = std::move(capture.write_end);
     ours.capture = std::move(capture.read_end);
-    ours.real_stderr = os::duplicate(childs.real_stderr.get());
+    ours.words_to = childs.real_stderr ? WordsTo::stream(os::duplicate(childs.real_stderr.get()))
+                                       : WordsTo::log(os::duplicate(childs.log.get()));
   }
   if (request.leash) {
     auto self = os::open_process(os::own_pid());
@@ -99,13 +111,16 @@ os::SpawnRequest plan_boot(const Request& request, const Lines& lines) {
     variables[handoff::kLeashVariable] = std::to_string(next++);
   }
   if (lines.in) spawn.fds.push_back({lines.in.get(), 0});
-  if (lines.out) spawn.fds.push_back({lines.out.get(), 1});
-  if (lines.capture) {
-    spawn.fds.push_back({lines.capture.get(), 2});
+  if (lines.first_stdout() >= 0) spawn.fds.push_back({lines.first_stdout(), 1});
+  spawn.fds.push_back({lines.first_stderr(), 2});
+  if (lines.capture && lines.real_stderr) {
     spawn.fds.push_back({lines.real_stderr.get(), next});
     variables[handoff::kStderrVariable] = std::to_string(next++);
-  } else {
-    spawn.fds.push_back({lines.real_stderr.get(), 2});
+  }
+  if (lines.log) {
+    spawn.fds.push_back({lines.log.get(), next});
+    variables[handoff::kLogVariable] =
+        std::to_string(next++) + (lines.returns_stdout() ? ",1" : "") + (lines.returns_stderr() ? ",2" : "");
   }
   std::string numbers;
   for (const os::UniqueFd& stream : lines.original) {

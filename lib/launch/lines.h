@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "launch/relay.h"
 #include "launch/request.h"
 #include "os/descriptor.h"
 #include "os/spawn.h"
@@ -12,12 +13,19 @@ namespace ipcm::launch {
 
 /// Those that the child is meant to have. Released before a fork, taken up again on both sides.
 struct Lines {
-  os::UniqueFd ready, leash, capture, real_stderr, in, out, parameters;
+  os::UniqueFd ready, leash, capture, real_stderr, in, out, parameters, log;
   handoff::OriginalStreams original;
 
-  static constexpr std::size_t kCount = 10;
+  static constexpr std::size_t kCount = 11;
   [[nodiscard]] std::array<int, kCount> release();
   void take_up(const std::array<int, kCount>& numbers);
+
+  /// Where 1 and 2 lead until it is ready; -1: where ours do.
+  [[nodiscard]] int first_stdout() const;
+  [[nodiscard]] int first_stderr() const;
+  /// Which of them lead to the log from then on.
+  [[nodiscard]] bool returns_stdout() const { return capture && log && !out && !real_stderr; }
+  [[nodiscard]] bool returns_stderr() const { return capture && log && !real_stderr; }
 
  private:
   [[nodiscard]] std::array<os::UniqueFd*, kCount> all();
@@ -25,9 +33,9 @@ struct Lines {
 
 /// The launcher's ends of the same.
 struct Ends {
-  os::UniqueFd ready;        ///< Read end of the ready pipe; does not block.
-  os::UniqueFd capture;      ///< Read end of its stderr, if that is captured,
-  os::UniqueFd real_stderr;  ///< and where it leads otherwise.
+  os::UniqueFd ready;    ///< Read end of the ready pipe; does not block.
+  os::UniqueFd capture;  ///< Read end of its stderr, if that is captured,
+  WordsTo words_to;      ///< and where it leads otherwise.
 };
 
 struct BothEnds {

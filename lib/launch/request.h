@@ -3,6 +3,7 @@
 #include <array>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct Request {
   bool capture_stderr = true;
   bool new_session = false;
   Redirect redirect;
+  std::string log;  ///< Path of a log for stdout and stderr, where they are not redirected; empty: none.
   /// Descriptors of ours that the child gets as its original streams, where it is redirected; borrowed, -1:
   /// none.
   std::array<int, 3> original = {-1, -1, -1};
@@ -45,8 +47,17 @@ struct Request {
   // … or what the forked child does. Its result is the exit status.
   std::function<int(ChildSide)> body;
 
-  /// Asked when the time is up: whether it had joined the bus.
-  std::function<bool()> on_bus;
+  /// What the bus tells of the service.
+  struct Presence {
+    bool joined = false;   ///< it has, or had, a place there
+    bool present = false;  ///< and its process lives
+    Pid pid = 0;           ///< that process; 0: not known
+  };
+  /// Asked when it says that it is ready, and when the time is up. nullopt: the bus can't be asked yet; then
+  /// Launch::look_again() follows.
+  std::function<std::optional<Presence>()> on_bus;
+  /// Nobody waits for it, so it comes up also if this process ends before. Otherwise it leaves then.
+  bool outlives_launcher = false;
 };
 
 }  // namespace ipcm::launch

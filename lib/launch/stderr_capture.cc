@@ -4,65 +4,110 @@
 
 #include "ipcm/error.h"
 #include "os/pipe.h"
-#include "os/spawn.h"
 
 namespace ipcm::launch {
 namespace {
 
-constexpr std::size_t kHeld = 16UL * 1024;
+/// For the error.
+constexpr std::size_t kTail = 16UL * 1024;
+/// In one turn of the loop.
+constexpr std::size_t kAtOnce = 64UL * 1024;
+/// Beyond it the pipe is not read.
+constexpr std::size_t kMostHeld = 128UL * 1024;
+/// A pipe holds no more (fs.pipe-max-size): what is beyond it was written while we read.
+constexpr std::size_t kLargestPipe = 1024UL * 1024;
 
 }  // namespace
 
-void StderrCapture::begin(Loop& loop, os::UniqueFd pipe, os::UniqueFd real) {
+void StderrCapture::begin(Loop& loop, os::UniqueFd pipe, WordsTo to) {
+  loop_ = &loop;
   pipe_ = std::move(pipe);
-  real_ = std::move(real);
+  to_ = std::move(to);
   os::set_nonblocking(pipe_.get());
   watch_ = loop.watch(pipe_.get(), EPOLLIN, [this](std::uint32_t) { read(); });
 }
 
 void StderrCapture::read() {
-  for (;;) {
-    const auto result = os::read_some(pipe_.get(), held_, kHeld, "stderr of a starting service");
+  for (std::size_t before = held_.size(); held_.size() < before + kAtOnce;) {
+    const auto result = os::read_some(pipe_.get(), held_, kAtOnce, "stderr of a starting service");
     if (result == os::ReadResult::end) watch_.stop();  // or it would wake us for ever
-    if (result != os::ReadResult::some) return;
-    if (held_.size() <= kHeld) continue;
-    // More than we hold: what is oldest goes where it was meant to go.
-    const std::size_t excess = held_.size() - kHeld;
-    (void)os::try_write_all(real_.get(), std::string_view(held_).substr(0, excess));
-    held_.erase(0, excess);
+    if (result != os::ReadResult::some) break;
   }
+  pass_excess();
+}
+
+/// More than the error would show: what is oldest goes where it was meant to go.
+void StderrCapture::pass_excess() {
+  if (held_.size() > kTail) held_.erase(0, to_.put(std::string_view(held_).substr(0, held_.size() - kTail)));
+  const bool full = held_.size() >= kMostHeld;
+  if (full == static_cast<bool>(room_watch_)) return;
+  if (full) {
+    watch_.want(0);
+    room_watch_ = loop_->watch(to_.fd(), EPOLLOUT, [this](std::uint32_t) { pass_excess(); });
+  } else {
+    room_watch_.stop();
+    watch_.want(EPOLLIN);
+  }
+}
+
+/// Takes what is in the pipe. true: it has ended.
+bool StderrCapture::drain() {
+  for (std::size_t before = held_.size(); held_.size() < before + kLargestPipe;) {
+    const auto result = os::read_some(pipe_.get(), held_, kAtOnce, "stderr of a starting service");
+    if (result == os::ReadResult::later) return !os::has_writer(pipe_.get());
+    if (result == os::ReadResult::end) return true;
+  }
+  return false;
+}
+
+void StderrCapture::stop() {
+  watch_.stop();
+  room_watch_.stop();
 }
 
 std::string StderrCapture::take_tail() {
   if (!active()) return {};
-  read();
-  watch_.stop();
-  pipe_.reset();
-  return std::move(held_);
-}
-
-void StderrCapture::pass_on(Loop& loop) {
-  if (!active()) return;
-  read();
-  watch_.stop();
-  if (!held_.empty()) (void)os::try_write_all(real_.get(), held_);
-  held_.clear();
-  if (os::has_writer(pipe_.get())) {
-    os::SpawnRequest cat;
-    cat.program = "/bin/cat";
-    cat.args = {"cat"};
-    cat.fds = {{pipe_.get(), 0}, {real_.get(), 1}, {real_.get(), 2}};
-    os::set_blocking(pipe_.get());
-    auto made = os::spawn(cat);
-    if (auto* child = std::get_if<os::Child>(&made)) {
-      relay_ = std::move(*child);
-      relay_watch_ = loop.watch(relay_.pidfd(), EPOLLIN, [this](std::uint32_t) {
-        if (relay_.try_reap() || relay_.reaped()) relay_watch_.stop();
-      });
-    }
+  stop();
+  (void)drain();
+  if (held_.size() > kTail) {
+    const std::size_t excess = held_.size() - kTail;
+    (void)to_.put(std::string_view(held_).substr(0, excess));  // what does not go out now is lost
+    held_.erase(0, excess);
   }
   pipe_.reset();
-  real_.reset();
+  to_ = {};
+  return std::exchange(held_, {});
+}
+
+void StderrCapture::pass_on() {
+  if (!active()) return;
+  stop();
+  const bool ended = drain();
+  held_.erase(0, to_.put(held_));
+  if (!ended || !held_.empty()) start_relay();
+  pipe_.reset();
+  to_ = {};
+  held_.clear();
+}
+
+void StderrCapture::leave_to_relay() {
+  if (!active()) return;
+  stop();
+  start_relay();
+  pipe_.reset();
+  to_ = {};
+  held_.clear();
+}
+
+void StderrCapture::start_relay() {
+  try {
+    relay_ = launch::start_relay(pipe_, to_, held_);
+    relay_watch_ = loop_->watch(relay_.pidfd(), EPOLLIN, [this](std::uint32_t) {
+      if (relay_.try_reap() || relay_.reaped()) relay_watch_.stop();
+    });
+  } catch (const SystemError&) {
+    // No process to be had. The service runs, and its pipe has no reader: its words are lost.
+  }
 }
 
 }  // namespace ipcm::launch

@@ -1,9 +1,11 @@
 #include "launch/warm_boots.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 
 #include "launch/explain.h"
+#include "os/busy_program.h"
 #include "os/directory.h"
 #include "os/sys.h"
 
@@ -18,8 +20,10 @@ constexpr std::size_t kRefilledAtOnce = 2;
 constexpr auto kFillTime = std::chrono::seconds(10);
 
 bool can_wait(const Request& request) {
-  return !request.program.empty() && !request.post_fork && request.capture_stderr &&
-         request.redirect.in.empty() && request.redirect.out.empty() && request.redirect.err.empty() &&
+  // A process that waits meets the end of its launcher on its ready pipe, or by its leash.
+  return !request.program.empty() && (request.leash || !request.outlives_launcher) && !request.post_fork &&
+         request.capture_stderr && request.log.empty() && request.redirect.in.empty() &&
+         request.redirect.out.empty() && request.redirect.err.empty() &&
          request.original == std::array<int, 3>{-1, -1, -1};
 }
 
@@ -155,10 +159,17 @@ void WarmBoots::fill(const Request& request) {
   become(request);
   forget_the_dead();
   std::optional<NotStarted> failed;
-  while (!failed && waiting_.size() < most_) failed = start_one();
-  for (Waiting& one : waiting_)
-    if (const auto failure = one.process.await_exec()) failed = not_started(*failure, request);
-  forget_the_dead();
+  const auto try_to_fill = [&] {
+    failed.reset();
+    while (!failed && waiting_.size() < most_) failed = start_one();
+    for (Waiting& one : waiting_)
+      if (const auto failure = one.process.await_exec()) failed = not_started(*failure, request);
+    forget_the_dead();
+    return !failed || failed->phase != LaunchError::Phase::exec || failed->error != ETXTBSY;
+  };
+  if (!try_to_fill())
+    for (os::BusyProgram busy(request.program); busy.await_change() && !try_to_fill();) {
+    }
   if (!failed) return;
   LaunchError::Facts facts;
   facts.phase = failed->phase;

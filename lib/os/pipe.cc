@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 #include "os/directory.h"
 #include "os/signals.h"
@@ -19,6 +18,12 @@ Pipe make_pipe() {
   std::array<int, 2> ends{};
   sys("make", "pipe", [&] { return ::pipe2(ends.data(), O_CLOEXEC); });
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+UniqueFd open_both_ways(UniqueFd end) {
+  const std::string path = "/proc/self/fd/" + std::to_string(end.get());
+  UniqueFd both(quiet([&] { return ::open(path.c_str(), O_RDWR | O_CLOEXEC); }));
+  return both ? std::move(both) : std::move(end);
 }
 
 bool has_writer(int read_end) {
@@ -36,20 +41,6 @@ bool await_input(int fd, Input until, int unless) {
   std::array<pollfd, 2> two{pollfd{fd, events, 0}, pollfd{unless, POLLIN, 0}};
   sys("wait for", "input", [&] { return ::poll(two.data(), two.size(), -1); });
   return two[0].revents != 0;
-}
-
-UniqueFd open_stream(const std::string& where, StreamUse use) {
-  std::string path = where;
-  int number = -1;
-  if (where.size() > 1 && where[0] == '&' &&
-      std::from_chars(where.data() + 1, where.data() + where.size(), number).ptr ==
-          where.data() + where.size()) {
-    if (number > 2 || is_open(number)) return duplicate(number, 3);
-    path = "/dev/null";
-  }
-  const int flags = use == StreamUse::read ? O_RDONLY : O_WRONLY | O_CREAT | O_APPEND;
-  return UniqueFd(
-      sys("open", path, [&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOCTTY, 0666); }));
 }
 
 namespace {

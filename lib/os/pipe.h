@@ -19,6 +19,9 @@ struct Pipe {
 /// reads it.
 [[nodiscard]] Pipe make_pipe();
 
+/// The same end of a pipe, but for reading and writing, where that can be had (it needs /proc).
+[[nodiscard]] UniqueFd open_both_ways(UniqueFd end);
+
 /// Whether anybody can still write to the pipe that this is the read end of.
 [[nodiscard]] bool has_writer(int read_end);
 
@@ -27,11 +30,6 @@ struct Pipe {
 /// false: `unless` became readable first (-1: nothing else is looked at).
 enum class Input { some, all };
 [[nodiscard]] bool await_input(int fd, Input until, int unless);
-
-/// What a standard stream is redirected to: a path, or "&N": what that descriptor of ours leads to (for 0, 1
-/// and 2, /dev/null if it is closed; for others that is an error).
-enum class StreamUse { read, append };
-[[nodiscard]] UniqueFd open_stream(const std::string& where, StreamUse use);
 
 /// What became of something that goes whole or not at all.
 enum class PutResult {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <climits>
 #include <csignal>
@@ -18,7 +19,9 @@
 #include <ctime>
 #include <map>
 #include <mutex>
+#include <new>
 #include <utility>
+#include <vector>
 
 #include "os/pipe.h"
 #include "os/sys.h"
@@ -298,6 +301,42 @@ class OwnedChildren {
   std::uint32_t generation_ = 0;
 };
 
+/// Pidfds of those that nobody owns any more. A pidfd, since a host may reap a child of ours by itself, and
+/// its number may be that of another child of the host's then.
+class ReleasedChildren {
+ public:
+  static ReleasedChildren& instance() {
+    static ReleasedChildren all;
+    return all;
+  }
+  void add(UniqueFd pidfd) noexcept {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    try {
+      children_.push_back(std::move(pidfd));
+      count_ = children_.size();
+    } catch (const std::bad_alloc&) {  // then it stays a zombie until this process ends
+    }
+  }
+  void reap() noexcept {
+    if (count_ == 0) return;
+    const std::unique_lock<std::mutex> guard(mutex_, std::try_to_lock);
+    if (!guard) return;  // another thread is at it, or was when we were forked from it
+    std::erase_if(children_, [](const UniqueFd& pidfd) {
+      if (!pidfd) return true;  // a child of the process that we were forked from
+      siginfo_t info{};
+      const int result =
+          quiet([&] { return ::waitid(P_PIDFD, static_cast<id_t>(pidfd.get()), &info, WEXITED | WNOHANG); });
+      return result != 0 || info.si_pid != 0;  // ECHILD: the host has reaped it
+    });
+    count_ = children_.size();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::atomic<std::size_t> count_ = 0;
+  std::vector<UniqueFd> children_;
+};
+
 }  // namespace
 
 Child::Child(Pid pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {
@@ -371,11 +410,20 @@ std::optional<ExitStatus> Child::kill_and_reap() {
   }
 }
 
+void Child::signal_group(int signal_number) {
+  // The number is its own for as long as it is not reaped.
+  if (is_ours() && !reaped_ && ::getpgid(pid_) == pid_) (void)::kill(-pid_, signal_number);
+}
+
 void Child::release() noexcept {
-  if (is_ours() && !reaped_) OwnedChildren::instance().erase(pid_);
+  const bool runs = is_ours() && !reaped_;
+  if (runs) OwnedChildren::instance().erase(pid_);
+  if (runs) ReleasedChildren::instance().add(std::move(pidfd_));
   pidfd_.reset();
   pid_ = 0;
 }
+
+void reap_released_children() noexcept { ReleasedChildren::instance().reap(); }
 
 void reap_ended_children(const std::function<void(Pid pid, int wait_status)>& tell) {
   for (;;) {

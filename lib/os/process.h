@@ -78,7 +78,9 @@ class Child {
   std::optional<ExitStatus> reap(Deadline deadline);
   /// Kills it and waits for that.
   std::optional<ExitStatus> kill_and_reap();
-  /// Lets it run on, unowned: its parent (this process) ends before it, or somebody else reaps it.
+  /// The same for all processes of its process group, if it leads one.
+  void signal_group(int signal_number);
+  /// Lets it run on, unowned. Once it has ended, the next reap_released_children() reaps it.
   void release() noexcept;
   /// Known once reaped. Stays empty if somebody else took the status and the kernel can't tell.
   [[nodiscard]] const std::optional<ExitStatus>& status() const noexcept { return status_; }
@@ -90,6 +92,10 @@ class Child {
   std::optional<ExitStatus> status_;
   bool reaped_ = false;
 };
+
+/// Reaps those children that were released and have ended meanwhile. For the calls of a guest that take a
+/// while anyway; costs nothing where no child was released.
+void reap_released_children() noexcept;
 
 /// For processes that are hosts: reaps every child that has ended. Those that a Child object owns get their
 /// status there; the others are told of, with the number that waitpid(2) stores.

@@ -118,6 +118,10 @@ QuietWrites::~QuietWrites() {
   errno = saved;
 }
 
+void ignore_polite_signals() noexcept {
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE}) (void)::signal(signal, SIG_IGN);
+}
+
 SignalReader::SignalReader(const std::vector<int>& signals) {
   sigemptyset(&set_);
   for (const int signal : signals) sigaddset(&set_, signal);

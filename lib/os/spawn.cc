@@ -390,10 +390,12 @@ void close_all_in(const std::vector<Range>& gaps) {
 
 }  // namespace
 
-void keep_only(int fd) {
+void keep_only(std::initializer_list<int> fds) {
   const UniqueFd null(sys("open", "/dev/null", [] { return ::open("/dev/null", O_RDWR | O_CLOEXEC); }));
   for (int stream = 0; stream <= 2; ++stream) replace_standard_stream(null.get(), stream);
-  const auto gaps = gaps_between({static_cast<unsigned>(fd), static_cast<unsigned>(null.get())});
+  std::vector<unsigned> kept = {static_cast<unsigned>(null.get())};
+  for (const int fd : fds) kept.push_back(static_cast<unsigned>(fd));
+  const auto gaps = gaps_between(std::move(kept));
   for (const Range& gap : gaps)
     if (::syscall(SYS_close_range, gap.first, gap.last, 0) != 0) {
       close_all_in(gaps);

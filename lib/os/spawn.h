@@ -1,5 +1,6 @@
 #pragma once
 
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -89,9 +90,9 @@ void start_session();
 [[nodiscard]] std::optional<Child> fork_process();
 /// The same without owning the child: it is nobody's, as a daemon is. Returns whether this is the parent.
 [[nodiscard]] bool fork_process_unowned();
-/// For a process that is to hold nothing of its parent: closes every descriptor but `fd`, and leads the three
-/// standard streams to /dev/null. Its working directory becomes the root.
-void keep_only(int fd);
+/// For a process that is to hold nothing of its parent: closes every descriptor but these, and leads the
+/// three standard streams to /dev/null. Its working directory becomes the root.
+void keep_only(std::initializer_list<int> fds);
 /// The kernel is to kill this process when the thread that forked it ends. Only where that thread is the
 /// whole of the parent; `parent` is its pid, in case it has ended already.
 void end_with_parent(Pid parent);

@@ -17,6 +17,8 @@
 namespace ipcm::service {
 namespace {
 
+/// How often, at most, the size of the log is looked at.
+constexpr auto kLogLook = std::chrono::milliseconds(100);
 constexpr auto kFlushTime = std::chrono::seconds(5);
 /// One after the other, with nothing that works in between.
 constexpr int kMostFailedTurns = 100'000;
@@ -171,8 +173,18 @@ int Core::run(ready::Announcer& announcer) {
     else if (++failed_turns_ > kMostFailedTurns)
       throw Error("the loop can't go on: " + std::to_string(kMostFailedTurns) + " calls failed in a row");
     turn();
+    if (log_) look_after_log();
   }
   return *exit_code_;
+}
+
+/// What has been written to the log was written in a turn, or while we slept. A watch would tell at once, but
+/// the kernel takes tens of milliseconds to end one, and so to end this process.
+void Core::look_after_log() {
+  const auto now = os::Clock::now();
+  if (now < next_log_look_) return;
+  next_log_look_ = now + kLogLook;
+  log_.roll_beyond(os::RollingLog::kFull);
 }
 
 template <class Call>

@@ -11,6 +11,7 @@
 #include "launch/launch.h"
 #include "loop/loop.h"
 #include "loop/recovery.h"
+#include "os/rolling_log.h"
 #include "os/signals.h"
 #include "ready/ready.h"
 #include "service/requests.h"
@@ -34,6 +35,8 @@ class Core {
   void join();
   void start();                          ///< on_start
   int run(ready::Announcer& announcer);  ///< Until terminate; returns the exit code.
+  /// The log that our streams lead to from now on; it is kept from growing.
+  void keep_log(os::UniqueFd log) { log_ = os::RollingLog(std::move(log)); }
   void leave();
 
   void terminate(int code);
@@ -64,6 +67,7 @@ class Core {
   void on_signals();
   void arm_interval();
   void arm_watchdog(ready::Announcer& announcer);
+  void look_after_log();
   void turn();
   void end_with_bus();
   bool beat_if_due();  ///< Runs on_interval if its time has come.
@@ -98,6 +102,8 @@ class Core {
   Recovery loop_recovery_, peers_recovery_, place_recovery_;
   bool watches_place_ = false;
   int failed_turns_ = 0;
+  os::RollingLog log_;
+  os::Clock::time_point next_log_look_{};
   os::Clock::time_point next_interval_{};
   std::map<std::string, std::unique_ptr<launch::Launch>> launches_;
   std::set<std::string> starting_;

@@ -1,5 +1,7 @@
 #include "ipcm/handle.h"
 
+#include <csignal>
+
 #include "bus/guard.h"
 #include "bus/member.h"
 #include "ipcm/launch.h"
@@ -9,6 +11,7 @@
 #include "os/time_limit.h"
 #include "service/requests.h"
 #include "service/start.h"
+#include "wire/conversation.h"
 
 namespace ipcm {
 namespace {
@@ -39,25 +42,37 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
   std::shared_ptr<service::Requests> requests;
   bool over = false;
   bool held = false;
+  bool outlives = false;  // it comes up also if we go before
 
   [[nodiscard]] bool acts_here() const { return !over && born_in == os::generation(); }
 
   void begin(const ServiceOptions& options) {
+    os::reap_released_children();
     auto request = service::plan_start(name, options, info, nullptr);
-    // Also if it is dead by now: it had come that far.
-    request.on_bus = [this] {
-      return client && client->member().transport().look(name).state != transport::PeerFacts::State::absent;
+    outlives = request.outlives_launcher;
+    request.on_bus = [this]() -> std::optional<launch::Request::Presence> {
+      if (!client) return std::nullopt;
+      return service::presence_of(client->member(), name);
     };
     // The child first: it boots while we join the bus ourselves.
     launch = std::make_unique<launch::Launch>(*loop, std::move(request));
-    try {
-      client.emplace(join_as_parent(info, loop));
-    } catch (const BusError& error) {
+    const auto failed = [this](const Error& error, int code) {
       launch.reset();  // its process ends before anybody hears of it
       LaunchError::Facts facts;
       facts.name = name;
-      throw LaunchError("service '" + name + "' did not start: " + error.what(), facts);
+      facts.error = code;
+      return LaunchError(
+          "service '" + name + "' did not start: the launcher could not join the bus: " + error.what(),
+          facts);
+    };
+    try {
+      client.emplace(join_as_parent(info, loop));
+    } catch (const SystemError& error) {
+      throw failed(error, error.code());
+    } catch (const BusError& error) {
+      throw failed(error, 0);
     }
+    launch->look_again();
     loop->spin(options.spin);
     requests = std::make_shared<service::Requests>(client->shared_member());
     // A callback may end the handle while its requests are still being dealt with.
@@ -103,6 +118,8 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
 
   std::vector<bus::Stayed> end_all() {
     if (requests) requests->close();
+    // Nobody was told that it is ready, and nobody would be.
+    if (launch && launch->verdict() == launch::Launch::Verdict::pending && !outlives) launch.reset();
     requests.reset();
     if (client) client->member().leave(os::Deadline::after(kFlushTime));
     client.reset();
@@ -194,6 +211,21 @@ void Handle::release() {
     self->guard.reset();
   }
   (void)self->end();
+}
+
+std::optional<ExitStatus> Handle::end_service() {
+  const auto self = state().shared_from_this();
+  if (!self->acts_here() || !self->launch) return std::nullopt;
+  os::Child& child = self->launch->child();
+  const auto wait = [&](Duration span) {
+    return self->loop->run_until([&] { return child.try_reap() || child.reaped(); },
+                                   os::Deadline::after(span));
+  };
+  (void)self->client->try_message(self->name, wire::terminate_content());
+  if (wait(SpawnOptions{}.polite_time)) return child.status();
+  child.signal(SIGTERM);
+  if (wait(kFlushTime)) return child.status();
+  return child.kill_and_reap();
 }
 
 int Handle::fd() const { return state().loop->fd(); }

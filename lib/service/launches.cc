@@ -22,10 +22,7 @@ void Core::launch(const std::string& name, const ServiceOptions& options, bool w
   if (complete.registry == nullptr) complete.registry = setup_->registry;
   if (complete.watch_pids.empty() && !complete.detached) complete.watch_pids = {os::own_pid()};
   auto request = plan_start(name, complete, setup_->info, setup_.get());
-  // Also if it is dead by now: it had come that far.
-  request.on_bus = [this, name] {
-    return client().member().transport().look(name).state != transport::PeerFacts::State::absent;
-  };
+  request.on_bus = [this, name] { return presence_of(client().member(), name); };
   auto& launch = launches_[name];
   try {
     launch = std::make_unique<launch::Launch>(*loop_, std::move(request));

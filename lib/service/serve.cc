@@ -52,7 +52,13 @@ int serve(ServiceSetup setup, ready::Announcer announcer,
     service->core().join();
     doing = "on_start";
     service->core().start();
-    announcer.ready(name);
+    if (!announcer.ready(name)) {
+      std::fprintf(stderr, "ipcm: service '%s': its launcher ended before it was ready; it leaves\n",
+                   name.c_str());
+      service->core().leave();
+      return status_of(Exit::system_error);
+    }
+    service->core().keep_log(announcer.give_log().log);
   } catch (...) {
     Trouble trouble = understand_error(doing);
     // A class that throws in on_start threw, whatever type it chose.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "bus/member.h"
+#include "bus/service_log.h"
 #include "handoff/handoff.h"
 #include "launch/boot_binary.h"
 #include "launch/warm_boots.h"
@@ -109,8 +111,9 @@ launch::Request plan_process(const std::string& name, const ServiceOptions& opti
   request.leash =
       !options.detached && std::find(watched.begin(), watched.end(), os::own_pid()) != watched.end();
   // Somebody must read the words: a service's loop does, and whoever waits.
-  request.capture_stderr = options.capture_stderr.value_or(options.wait || starter != nullptr);
+  request.capture_stderr = options.capture_stderr.value_or(options.wait || options.log || starter != nullptr);
   request.new_session = options.new_session;
+  request.outlives_launcher = !options.wait;
   plan_streams(request, options.redirect, starter);
   request.post_fork = options.post_fork;
   if (!options.exec) return request;
@@ -137,6 +140,16 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
                            const Setup* starter) {
   check(name, options, info);
   launch::Request request = plan_process(name, options, info, starter);
+  if (options.log) {
+    try {
+      request.log = bus::make_log_path(info, name);
+    } catch (const SystemError& error) {
+      LaunchError::Facts facts;
+      facts.name = name;
+      facts.error = error.code();
+      throw LaunchError("service '" + name + "' did not start: its log: " + error.what(), facts);
+    }
+  }
   const std::vector<Pid> watched = watched_pids(options);
   if (options.exec) {
     request.secret = options.secret;
@@ -182,6 +195,13 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
   }
   if (options.pre_fork) options.pre_fork();
   return request;
+}
+
+launch::Request::Presence presence_of(bus::Member& member, const std::string& name) {
+  using State = transport::PeerFacts::State;
+  const auto facts = member.transport().look(name);
+  return {facts.state != State::absent, facts.state != State::absent && facts.state != State::dead,
+          facts.pid};
 }
 
 }  // namespace ipcm::service

@@ -5,6 +5,10 @@
 #include "ipcm/launch.h"
 #include "launch/request.h"
 
+namespace ipcm::bus {
+class Member;
+}
+
 namespace ipcm::service {
 
 struct Setup;
@@ -14,5 +18,8 @@ struct Setup;
 /// options, LaunchError for a boot binary that can't be run, or an unknown class.
 [[nodiscard]] launch::Request plan_start(const std::string& name, const ServiceOptions& options,
                                          const BusInfo& info, const Setup* starter);
+
+/// What the bus tells of a service that starts.
+[[nodiscard]] launch::Request::Presence presence_of(bus::Member& member, const std::string& name);
 
 }  // namespace ipcm::service

@@ -50,6 +50,27 @@ int main(int argc, char** argv) {
     ::signal(SIGPIPE, SIG_DFL);
     for (;;) say(ready_fd, "and so on ");
   }
+  if (how == "liar") {  // it never joins the bus
+    say(ready_fd, "{\"ready\":true}\n");
+    ::close(ready_fd);
+    stay();
+  }
+  if (how == "other-name") {
+    say(ready_fd, "{\"ready\":true,\"name\":\"somebody-else\"}\n");
+    stay();
+  }
+  if (how == "no-json") {
+    say(ready_fd, "ready\n");
+    stay();
+  }
+  if (how == "flood") {
+    const std::string much(65536, 'f');
+    for (;;) say(2, much);
+  }
+  if (how == "family") {  // with a child of its own
+    if (::fork() == 0) stay();
+    stay();
+  }
   if (how == "close") {
     say(2, "I close it\n");
     ::close(ready_fd);

@@ -19,7 +19,7 @@ from support import HANG, IPCM, Process, TidyTest, children_of, command_of, serv
 DONE, ANSWERED_WITH_ERROR, USAGE, GONE, TIMED_OUT, LAUNCH_FAILED = range(6)
 OUTPUT_LOST = 74
 VERBS = (["run"], ["session"], ["bus", "new"], ["bus", "rm"], ["bus", "ls"], ["bus", "info"], ["bus", "gc"], ["start"], ["stop"],
-         ["ps"], ["types"], ["request"], ["send"], ["broadcast"])
+         ["logs"], ["ps"], ["types"], ["request"], ["send"], ["broadcast"])
 
 
 class RunTest(TidyTest):
@@ -598,6 +598,94 @@ class ServicesTest(TidyTest):
         with self.bus() as env:
             self.assertEqual(self.sh("ipcm start echo | cat", env=env).lines, ["echo"])
             self.assertEqual(list(self.peers(env)), ["echo"])
+
+    def test_start_releases_its_caller_whatever_that_captures(self):
+        with self.bus() as env:
+            result = self.sh('x=$(ipcm start echo --name e1 2>&1); ipcm start echo --name e2 2>&1 | cat; echo "got $x"', env=env)
+            self.assertEqual(result.lines, ["e2", "got e1"])
+            for more in ([], ["--no-wait"]):
+                captured = self.start(IPCM, "start", "echo", "--name", "e" + str(len(more) + 3), *more, env=env, stderr_too=True)
+                self.assertIn("e", captured.finish().out)
+            self.assertEqual(sorted(self.peers(env)), ["e1", "e2", "e3", "e4"])
+
+    def test_the_log_of_a_service_is_private_and_is_shown_also_after_its_end(self):
+        boot = self.script('#!/bin/sh\necho to-stdout\necho to-stderr >&2\nexec "$BOOT" "$@"\n')
+        with self.bus() as env:
+            self.ipcm("start", "echo", "--boot", boot, env=env)
+            self.assertEqual(sorted(self.ipcm("logs", "echo", env=env).lines), ["to-stderr", "to-stdout"])
+            self.assertEqual(os.stat(env["ROUTE"] + "/.echo.log").st_mode & 0o7777, 0o600)
+            self.ipcm("stop", "echo", env=env)
+            self.assertEqual(len(self.ipcm("logs", "echo", env=env).lines), 2)
+            self.assertEqual(self.ipcm("logs", "echo", "-n", "1", env=env).lines, self.ipcm("logs", "echo", env=env).lines[-1:])
+            self.assertEqual(self.ipcm("logs", "echo", "-n", "0", env=env).out, "")
+            self.assertEqual(len(self.ipcm("--json", "logs", "echo", env=env).answers), 2)
+            self.assert_told(self.ipcm("logs", "nobody", env=env, status=GONE), "nobody", "no log")
+        self.assert_told(self.ipcm("logs", "echo", env=env, status=GONE), "bus")
+
+    def test_a_log_is_followed_until_its_bus_is_removed(self):
+        boot = self.script(f'#!/bin/sh\nexec "{sys.executable}" -E -S "{HERE}/fake_boot.py" talks "$@"\n')
+        with self.bus() as env:
+            self.ipcm("start", "talker", "--boot", boot, env=env)
+            follower = self.start(IPCM, "logs", "talker", "-f", env=env)
+            self.assertEqual(follower.read_line(), "begin")
+            for number in range(3):
+                self.ipcm("request", "talker", f'"line {number}"', env=env)
+                self.assertEqual(follower.read_line(), f"line {number}")
+            self.ipcm("bus", "rm", env=env)
+            self.assertEqual(follower.finish().status, 0)
+
+    def test_the_log_of_a_boot_of_others_is_bounded(self):
+        boot = self.script(f'#!/bin/sh\nexec "{sys.executable}" -E -S "{HERE}/fake_boot.py" talks "$@"\n')
+        with self.bus() as env:
+            self.ipcm("start", "talker", "--boot", boot, env=env)
+            follower = self.start(IPCM, "logs", "talker", "-f", env=env)
+            self.assertEqual(follower.read_line(), "begin")
+            for number in range(30):
+                self.ipcm("request", "talker", json.dumps("x" * 100000 + str(number)), env=env)
+                self.assertTrue(follower.read_line().endswith(f"x{number}"))
+            log = env["ROUTE"] + "/.talker.log"
+            self.assertLessEqual(os.path.getsize(log), 1 << 20)
+            self.assertLessEqual(os.path.getsize(log + ".1"), 1 << 20)
+            self.ipcm("bus", "rm", env=env)
+            follower.finish()
+
+    def test_the_last_words_of_a_service_are_in_the_error_about_its_end(self):
+        boot = self.script(f'#!/bin/sh\nexec "{sys.executable}" -E -S "{HERE}/fake_boot.py" sighs "$@"\n')
+        self.assertIn("its last words: it is all over", self.ipcm("run", "talker", "--boot", boot, "1", status=GONE).err)
+        with self.bus() as env:
+            self.ipcm("start", "talker", "--boot", boot, env=env)
+            self.assert_told(self.ipcm("request", "talker", "1", env=env, status=GONE), "its last words: it is all over")
+
+    def test_run_and_session_copy_the_logs_of_their_services_to_their_stderr(self):
+        boot = self.script(f'#!/bin/sh\nexec "{sys.executable}" -E -S "{HERE}/fake_boot.py" talks "$@"\n')
+        result = self.ipcm("run", "talker", "--boot", boot, '"first"', '"second"')
+        self.assertEqual((result.lines, result.err.splitlines()), (['"first"', '"second"'], ["begin", "first", "second"]))
+        result = self.ipcm("session", "--", "sh", "-c",
+                           'ipcm start talker --boot "$1" >&2; ipcm request talker \'"hi"\'; ipcm start echo', "sh", boot)
+        self.assertEqual(result.lines, ['"hi"', "echo"])
+        for line in ("begin", "hi"):
+            self.assertIn(line, result.err.splitlines())
+
+    def test_a_start_that_is_interrupted_leaves_nothing(self):
+        fifo = self.work + "/fifo"
+        os.mkfifo(fifo)
+        boot = self.script(f'#!/bin/sh\necho up >"{fifo}"\nread line <"{fifo}"\nexec "$BOOT" "$@"\n')
+        for verb, number in (("start", signal.SIGINT), ("start", signal.SIGTERM), ("run", signal.SIGINT)):
+            with self.bus() as env:
+                running = self.start(IPCM, verb, "echo", "--boot", boot, *(["1"] if verb == "run" else []), env=env)
+                with open(fifo) as file:
+                    self.assertEqual(file.readline(), "up\n")
+                service = Process(service_of(running.pid))
+                running.process.signal(number)
+                self.assertEqual(running.finish().status, 128 + number)
+                with service:
+                    self.assertTrue(service.wait_for_end(0), "it outlives the command")
+                self.assertEqual(self.peers(env), {})
+
+    def test_a_start_whose_output_can_not_be_written_leaves_no_service(self):
+        with self.bus() as env, open("/dev/full", "w") as full:
+            self.assertNotEqual(self.ipcm("start", "echo", env=env, stdout=full, status=None).status, 0)
+            self.assertEqual(self.peers(env), {})
 
     def test_start_without_waiting_can_be_asked_at_once_or_soon(self):
         with self.bus() as env:

@@ -5,6 +5,8 @@ HOW: echo      answers with the request
      mute      takes requests and never answers
      dies      kills itself when it is asked
      leaves    leaves the bus and ends well when it is asked
+     talks     writes what it is asked to its stdout, and answers with it; before that, "begin"
+     sighs     writes a last line to its stderr and kills itself when it is asked
      deaf      leaves neither on terminate nor on SIGTERM; writes a line to the pipe $DEAF_TELLS when it is asked to
 """
 
@@ -43,6 +45,11 @@ def answer(how, peer, connection, asked):
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "leaves":
         return False
+    if how == "sighs":
+        os.write(2, b"it is all over\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "talks":
+        os.write(1, request.encode() + b"\n")
     if how == "fails" and isinstance(request, dict) and "fail" in request:
         peer.answer(connection, asked, None, request["fail"])
     elif how != "mute":
@@ -80,6 +87,8 @@ def main():
     how = sys.argv[1]
     if how == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if how == "talks":
+        os.write(1, b"begin\n")
     ready, params = read_command_line(sys.argv[2:])
     info = params["ipcm_info"]
     with Peer((json.loads(info) if isinstance(info, str) else info)[2], params["name"]) as peer:

@@ -69,9 +69,17 @@ def children_of(pid):
 
 
 def service_of(pid):
-    """The one service that a process has started; `cat` may be beside it, which relays its stderr."""
-    (service,) = [child for child in children_of(pid) if command_of(child).split()[:1] != ["cat"]]
+    """The one service that a process has started; a relay of its words may be beside it."""
+    (service,) = [child for child in children_of(pid) if title_of(child) != "ipcm-relay"]
     return service
+
+
+def title_of(pid):
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read().strip()
+    except OSError:
+        return "(gone)"
 
 
 def command_of(pid):
@@ -131,12 +139,13 @@ class Result:
 class Running:
     """A command under way; stdin and stdout are pipes to us, stderr is a file (services keep it open)."""
 
-    def __init__(self, test, words, env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **more):
+    def __init__(self, test, words, env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr_too=False, **more):
         self.test = test
         self.words = words
         self.began = time.monotonic()
         self.err = tempfile.TemporaryFile(dir=test.work)
-        self.popen = subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=self.err, env=env, bufsize=0, cwd=test.work, **more)
+        self.popen = subprocess.Popen(words, stdin=stdin, stdout=stdout,
+                                      stderr=subprocess.STDOUT if stderr_too else self.err, env=env, bufsize=0, cwd=test.work, **more)
         self.process = Process(self.popen.pid)
         self.seen = b""
         self.over = False

@@ -3,10 +3,17 @@
 #include <csignal>
 #include <filesystem>
 
+#include "os/descriptor.h"
+#include "os/pipe.h"
 #include "support/peers.h"
 
 using namespace ipcm;
 using namespace ipcm::test;
+using ipcm::os::duplicate;
+using ipcm::os::make_pipe;
+using ipcm::os::Pipe;
+using ipcm::os::replace_standard_stream;
+using ipcm::os::UniqueFd;
 
 using Phase = LaunchError::Phase;
 
@@ -114,6 +121,61 @@ TEST_CASE_FIXTURE(Tidy, "B7: a ready line without end is no readiness, and is bo
   ServiceOptions options = odd("endless-line");
   options.timeout = kNoLimit;
   CHECK(failure("e", options).phase() == Phase::boot);
+}
+
+TEST_CASE_FIXTURE(Tidy, "B7: a boot that says ready and is not on the bus has failed") {
+  const auto error = failure("x", odd("liar"));
+  CHECK(error.phase() == Phase::boot);
+  CHECK(contains(error.what(), "no peer of that name is on the bus"));
+}
+
+TEST_CASE_FIXTURE(Tidy, "B7: a ready line of another service, or one that is none, is refused") {
+  CHECK(contains(failure("x", odd("other-name")).what(), "names another service: 'somebody-else'"));
+  CHECK(contains(failure("x", odd("no-json")).what(), "where the ready line was expected"));
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "G8: endless words of a boot, and nobody who reads our stderr: the time limit holds") {
+  Pipe unread = make_pipe();
+  const UniqueFd before = duplicate(2, 3);
+  replace_standard_stream(unread.write_end.get(), 2);
+  ServiceOptions options = odd("flood");
+  options.timeout = 300ms;
+  std::optional<LaunchError> error;
+  try {
+    (void)ipcm_service("x", options);
+  } catch (const LaunchError& thrown) {
+    error = thrown;
+  }
+  replace_standard_stream(before.get(), 2);
+  REQUIRE(error);
+  CHECK(error->facts().timed_out);
+  CHECK(error->stderr_tail().size() == 16384);
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "G6: a start in a session of its own that fails ends what the boot has started, too") {
+  ServiceOptions options = odd("family");
+  options.new_session = true;
+  options.timeout = 300ms;
+  (void)failure("x", options);
+  await_no_children();  // the orphan has come to us
+}
+
+TEST_CASE_FIXTURE(Tidy, "G6: a handle that goes before its service is ready ends the start") {
+  Guard bus = ipcm_spawn();
+  ServiceOptions options = odd("mute");
+  options.ipcm_info = bus.info();
+  {
+    const Handle handle = ipcm_service_begin("x", options);
+    CHECK(own_children().size() == 1);
+  }
+  CHECK(own_children().empty());
+  {
+    Handle handle = ipcm_service_begin("x", options);
+    handle.release();
+  }
+  CHECK(own_children().empty());
 }
 
 TEST_CASE_FIXTURE(Tidy, "B7: a boot binary that is missing: its errno and its path, at once") {

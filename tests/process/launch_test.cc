@@ -1,12 +1,19 @@
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <condition_variable>
 #include <csignal>
 #include <filesystem>
 #include <mutex>
 #include <thread>
 
+#include "bus/service_log.h"
+#include "os/directory.h"
+#include "os/pipe.h"
+#include "os/rolling_log.h"
 #include "support/peers.h"
 #include "transport/protocols.h"
 
@@ -506,6 +513,156 @@ TEST_CASE_FIXTURE(
   }
   CHECK(read_file(file) == "a screw is loose\n");
   std::filesystem::remove(file);
+}
+
+TEST_CASE_FIXTURE(Tidy, "launch: a boot of others goes on to write after its launcher has let it go") {
+  const std::string file = directory() + "/stderr", go = directory() + "/go";
+  const std::string boot = write_script(directory() + "/boot", R"(#!/bin/sh
+echo early >&2
+read line < "$GO"
+echo late >&2
+)");
+  REQUIRE(::mkfifo(go.c_str(), 0600) == 0);
+  {
+    const StderrInto into(file);
+    Guard bus = ipcm_spawn();
+    ServiceOptions options = exec_echo();
+    options.exec->path = boot;
+    options.exec->env = {{"GO", go}};
+    options.ipcm_info = bus.info();
+    options.detached = true;
+    options.capture_stderr = true;
+    Handle handle = ipcm_service_nowait("x", options);
+    handle.release();  // before it is ready: what reads its words is not we any more
+    test::write_file(go, "on\n");
+    await_no_children();
+    CHECK(read_file(file) == "early\nlate\n");
+  }
+  for (const std::string& gone : {file, go, boot}) std::filesystem::remove(gone);
+}
+
+TEST_CASE_FIXTURE(Tidy, "launch: a log has what a service writes to stdout and stderr, and is its own") {
+  Guard bus = ipcm_spawn();
+  ServiceOptions options;
+  options.ipcm_info = bus.info();
+  options.log = true;
+  options.on_start = [](Service&) { (void)!::write(2, "starting\n", 9); };
+  options.handle_request = [](Service&, const Request&) -> Answer {
+    (void)!::write(1, "out\n", 4);
+    (void)!::write(2, "err\n", 4);
+    return 1;
+  };
+  Handle handle = ipcm_service("e", options);
+  CHECK(handle.sync_request(1, kHang).ok());
+  const std::string path = bus::log_path(bus.info(), "e");
+  CHECK(read_file(path) == "starting\nout\nerr\n");
+  CHECK((os::look_at(path).mode & 0777) == 0600);
+  CHECK(bus::log_path(bus.info(), "f") != path);
+  bus.shutdown();
+  CHECK_FALSE(std::filesystem::exists(path));
+}
+
+TEST_CASE_FIXTURE(Tidy, "launch: the log of a service that prints without end is bounded") {
+  Guard bus = ipcm_spawn();
+  ServiceOptions options;
+  options.ipcm_info = bus.info();
+  options.log = true;
+  options.handle_request = [](Service&, const Request&) -> Answer {
+    const std::string much(200UL * 1024, 'x');
+    os::write_all(1, much, "stdout");
+    return 1;
+  };
+  Handle handle = ipcm_service("e", options);
+  const std::string path = bus::log_path(bus.info(), "e");
+  // More than enough of it, for longer than it takes to look at the log again.
+  const auto until = os::Deadline::after(300ms);
+  for (int i = 0; i < 30 || !until.has_passed(); ++i) REQUIRE(handle.sync_request(1, kHang).ok());
+  CHECK(handle.sync_request(1, kHang).ok());
+  CHECK(os::look_at(path + ".1").size == os::RollingLog::kLargest);
+  bus.shutdown();
+}
+
+TEST_CASE_FIXTURE(Tidy, "launch: children that were let go are reaped at the next start") {
+  Guard bus = ipcm_spawn();
+  ServiceOptions options = exec_echo();
+  options.ipcm_info = bus.info();
+  std::vector<Pid> pids;
+  for (const std::string name : {"a", "b", "c"}) {
+    Handle handle = ipcm_service(name, options);
+    pids.push_back(handle.child_pid().value());
+    handle.release();
+  }
+  Client client = ipcm_connect("client", bus.info());
+  for (const std::string name : {"a", "b", "c"})
+    client.send_message(name, Content::json(R"({"terminate":true})"));
+  for (const Pid pid : pids) await_end(pid);
+  CHECK(own_children().size() == 3);  // zombies
+  Handle next = ipcm_service("d", options);
+  CHECK(own_children() == std::vector<Pid>{next.child_pid().value()});
+  bus.shutdown();
+}
+
+TEST_CASE_FIXTURE(Tidy, "launch: a boot binary that is still being written is waited for") {
+  const std::string boot = directory() + "/boot";
+  std::filesystem::copy_file(boot_program(), boot);
+  {
+    const Forked writer([&](test::Lines& test) {
+      const os::UniqueFd held(::open(boot.c_str(), O_WRONLY | O_CLOEXEC));
+      test.say("open");
+      (void)::poll(nullptr, 0, 100);
+      return 0;
+    });
+    (void)const_cast<Forked&>(writer).hear();
+    ServiceOptions options = exec_echo();
+    options.exec->path = boot;
+    Handle handle = ipcm_service("e", options);
+    CHECK(handle.sync_request("x", kHang).ok());
+  }
+  {
+    const os::UniqueFd held(::open(boot.c_str(), O_WRONLY | O_CLOEXEC));
+    ServiceOptions options = exec_echo();
+    options.exec->path = boot;
+    CHECK(thrown_by<LaunchError>([&] { (void)ipcm_service("e", options); }).facts().error == ETXTBSY);
+  }
+  std::filesystem::remove(boot);
+}
+
+TEST_CASE_FIXTURE(
+    Tidy,
+    "G6: a service whose launcher is killed before it is ready leaves; one that nobody waits for stays") {
+  const std::string go = directory() + "/go";
+  const std::string boot =
+      write_script(directory() + "/boot", "#!/bin/sh\nread line < \"$GO\"\nexec \"$REAL\" \"$@\"\n");
+  REQUIRE(::mkfifo(go.c_str(), 0600) == 0);
+  for (const bool waits : {true, false}) {
+    Guard bus = ipcm_spawn();
+    Forked launcher([&](test::Lines& test) {
+      ServiceOptions options = exec_echo();
+      options.exec->path = boot;
+      options.exec->env = {{"GO", go}, {"REAL", boot_program()}};
+      options.ipcm_info = bus.info();
+      options.detached = true;
+      const Handle handle = waits ? ipcm_service_begin("e", options) : ipcm_service_nowait("e", options);
+      test.say(std::to_string(handle.child_pid().value()));
+      test.hear();
+      return 0;
+    });
+    const Pid service = std::stoi(launcher.hear());
+    launcher.kill(SIGKILL);
+    launcher.await_end();
+    test::write_file(go, "on\n");
+    Client client = ipcm_connect("client", bus.info());
+    if (waits) {
+      await_end(service);
+      CHECK_FALSE(client.peer_active("e"));
+    } else {
+      CHECK(client.peer_active("e", kHang));
+    }
+    client.disconnect();
+    bus.shutdown();
+    await_no_children();
+  }
+  for (const std::string& gone : {go, boot}) std::filesystem::remove(gone);
 }
 
 TEST_CASE_FIXTURE(Tidy, "launch: a process with threads may not fork, but exec") {

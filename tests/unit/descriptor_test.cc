@@ -16,6 +16,7 @@
 #include "os/pipe.h"
 #include "os/process.h"
 #include "os/signals.h"
+#include "os/stream.h"
 #include "support/tidy.h"
 #include "unit/expect.h"
 #include "unit/forked.h"

@@ -286,6 +286,26 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(std::getenv(kStderrVariable) == nullptr);
 }
 
+TEST_CASE_FIXTURE(Tidy, "handoff: a log comes with the streams that lead there") {
+  for (const std::string streams : {"", ",1", ",2", ",1,2"}) {
+    os::Pipe pipe = os::make_pipe();
+    const int fd = pipe.write_end.release();
+    ::setenv(kLogVariable, (std::to_string(fd) + streams).c_str(), 1);
+    const Inherited inherited = take_inherited({});
+    CHECK(inherited.log.get() == fd);
+    CHECK(inherited.log_out == contains(streams, "1"));
+    CHECK(inherited.log_err == contains(streams, "2"));
+    CHECK(std::getenv(kLogVariable) == nullptr);
+  }
+  for (const char* stale : {"x", ",1,2", "99999,1", "2,1"}) {
+    ::setenv(kLogVariable, stale, 1);
+    const Inherited inherited = take_inherited({});
+    CHECK_FALSE(inherited.log);
+    CHECK_FALSE(inherited.log_out);
+    CHECK_FALSE(inherited.log_err);
+  }
+}
+
 TEST_CASE_FIXTURE(Tidy, "handoff: stale variables are passed over, a closed ready descriptor is not") {
   for (const char* stale : {"", "x", "-1", "1", "2", "99999", "3x", "999999999999"}) {
     CAPTURE(std::string(stale));

@@ -19,6 +19,7 @@
 #include "os/pipe.h"
 #include "os/signals.h"
 #include "os/spawn.h"
+#include "os/stream.h"
 #include "support/tidy.h"
 #include "unit/expect.h"
 #include "unit/forked.h"

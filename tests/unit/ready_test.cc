@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstdlib>
 #include <string>
 
@@ -23,8 +24,8 @@ using ipcm::test::Tidy;
 namespace {
 
 /// What a listener makes of a text that arrives byte by byte and then ends.
-Report report_of(std::string_view text) {
-  Listener listener;
+Report report_of(std::string_view text, const std::string& name = {}) {
+  Listener listener(name);
   for (const char byte : text)
     if (auto report = listener.feed(std::string_view(&byte, 1))) return *report;
   return listener.at_end();
@@ -117,7 +118,42 @@ TEST_CASE_FIXTURE(Tidy, "ready: end of file without a word is silence") {
 
 TEST_CASE_FIXTURE(Tidy, "ready: a bare newline counts as ready") {
   CHECK(std::holds_alternative<Ready>(report_of("\n")));
-  CHECK(std::holds_alternative<Ready>(report_of("ok\n")));
+  CHECK(std::holds_alternative<Ready>(report_of("\n", "s")));
+}
+
+TEST_CASE_FIXTURE(Tidy, "ready: a line that is no JSON object with \"ready\":true is refused") {
+  for (const std::string_view line :
+       {"ok\n", " \n", "READY\n", "true\n", "[{\"ready\":true}]\n", "\"ready\"\n", "{\"name\":\"s\"}\n",
+        "{\"ready\":true\n", "{\"ready\":true} x\n", "{\"ready\":null}\n", "{\"ready\":0}\n"})
+    CHECK_MESSAGE(contains(why_failed(report_of(line, "s")), "where the ready line was expected"), line);
+  const std::string shown = why_failed(report_of("\x1b[2J evil\n"));
+  CHECK(contains(shown, "evil"));
+  CHECK_FALSE(contains(shown, "\x1b"));
+}
+
+TEST_CASE_FIXTURE(Tidy, "ready: a line that names another service is refused; one without a name is not") {
+  CHECK(std::holds_alternative<Ready>(report_of("{\"ready\":true}\n", "s")));
+  CHECK(std::holds_alternative<Ready>(report_of("{\"ready\":true,\"name\":null}\n", "s")));
+  CHECK(std::holds_alternative<Ready>(report_of("{\"ready\":true,\"name\":\"s\"}\n", "s")));
+  CHECK(contains(why_failed(report_of("{\"ready\":true,\"name\":\"t\"}\n", "s")), "'t'"));
+}
+
+TEST_CASE_FIXTURE(Tidy, "G6: a service learns that nobody reads its ready line any more") {
+  CHECK(in_child([] {
+          ::signal(SIGPIPE, SIG_IGN);
+          os::Pipe pipe = os::make_pipe();
+          pipe.read_end.reset();
+          Announcer announcer(std::move(pipe.write_end), {});
+          return announcer.ready("x") ? 1 : 0;
+        }) == 0);
+  // One that was started without waiting holds a reader itself.
+  CHECK(in_child([] {
+          os::Pipe pipe = os::make_pipe();
+          os::UniqueFd both = os::open_both_ways(std::move(pipe.write_end));
+          pipe.read_end.reset();
+          Announcer announcer(std::move(both), {});
+          return announcer.ready("x") ? 0 : 1;
+        }) == 0);
 }
 
 TEST_CASE_FIXTURE(Tidy, "ready: garbage before the end of file is a failure that shows it") {
@@ -152,7 +188,7 @@ TEST_CASE_FIXTURE(Tidy, "ready: more than 64 KiB without a newline is a failure,
 TEST_CASE_FIXTURE(Tidy, "ready: what the service announces is what the launcher hears") {
   os::Pipe pipe = os::make_pipe();
   Announcer announcer(std::move(pipe.write_end), {});
-  announcer.ready("s \"ü\"\n");
+  (void)announcer.ready("s \"ü\"\n");
   const std::string text =
       os::read_all(pipe.read_end.get(), 4096, "ready pipe");  // to its end: it was closed
   CHECK(text.find('\n') == text.size() - 1);
@@ -161,7 +197,7 @@ TEST_CASE_FIXTURE(Tidy, "ready: what the service announces is what the launcher 
   REQUIRE(ready != nullptr);
   CHECK(ready->name == "s \"ü\"\n");
   CHECK(ready->pid == ::getpid());
-  announcer.ready("again");  // once is enough
+  (void)announcer.ready("again");  // once is enough
   announcer.failed("too late");
 }
 
@@ -176,7 +212,7 @@ TEST_CASE_FIXTURE(Tidy, "ready: a failure is announced without a newline, whatev
 
 TEST_CASE_FIXTURE(Tidy, "ready: an announcer that nobody listens to says nothing") {
   Announcer announcer;
-  announcer.ready("x");
+  (void)announcer.ready("x");
   announcer.failed("y");
   announcer.stopping();
   announcer.alive();
@@ -190,7 +226,7 @@ TEST_CASE_FIXTURE(Tidy, "ready: from ready on stderr leads where it should") {
           early.write_end.reset();
           Announcer announcer(std::move(ready.write_end), std::move(late.write_end));
           os::write_all(2, "before", "stderr");
-          announcer.ready("x");
+          (void)announcer.ready("x");
           os::write_all(2, "after", "stderr");
           ::close(2);
           const bool parted = os::read_all(early.read_end.get(), 100, "early") == "before" &&
@@ -209,7 +245,7 @@ TEST_CASE_FIXTURE(Tidy, "ready: systemd is told, and its variables are removed")
   CHECK(std::getenv("WATCHDOG_USEC") == nullptr);
   CHECK(std::getenv("WATCHDOG_PID") == nullptr);
   CHECK(announcer.watchdog() == Duration(std::chrono::milliseconds(1500)));
-  announcer.ready("x");
+  (void)announcer.ready("x");
   CHECK(contains(systemd.next(), "READY=1\n"));
   announcer.alive();
   CHECK(systemd.next() == "WATCHDOG=1\n");
@@ -226,7 +262,7 @@ TEST_CASE_FIXTURE(
     os::Pipe pipe = os::make_pipe();
     Announcer announcer(std::move(pipe.write_end), {});
     announcer.use_notify_socket();
-    announcer.ready("x");
+    (void)announcer.ready("x");
     CHECK(systemd.next().empty());
     CHECK(std::getenv("NOTIFY_SOCKET") == nullptr);
   }

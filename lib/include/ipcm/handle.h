@@ -20,7 +20,8 @@ struct ServiceOptions;
 /// A move-only value that belongs to one thread at a time; inert in forked children. Destroying it ends the
 /// service (by message, then SIGTERM, then SIGKILL, each bounded) and takes down the bus it owns; silent.
 /// shutdown() does the same and reports. A handle on a bus that somebody else owns leaves the service
-/// running. Each call on a handle that was moved away throws UsageError.
+/// running, once it is ready; a start that is still under way is ended, unless it was made without waiting
+/// (ipcm_service_nowait). Each call on a handle that was moved away throws UsageError.
 class Handle : public PeerRequester {
  public:
   Handle(Handle&&) noexcept;
@@ -44,8 +45,12 @@ class Handle : public PeerRequester {
   /// Ends the service and takes down the bus, if owned. Returns how the service's process ended, where that
   /// can be known. A second call does nothing.
   std::optional<ExitStatus> shutdown();
-  /// Lets go: the service runs on, and the bus stays.
+  /// Lets go: the service runs on, and the bus stays. A start that is still under way goes on only if it was
+  /// made without waiting; otherwise it is ended.
   void release();
+  /// Ends the service, whoever owns the bus: by message, then SIGTERM, then SIGKILL, each bounded. Signals go
+  /// to a child of this process only. Returns how it ended, where that can be known. The handle stays.
+  std::optional<ExitStatus> end_service();
 
   /// For somebody else's event loop, as with Client.
   [[nodiscard]] int fd() const;

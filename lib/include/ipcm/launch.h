@@ -80,6 +80,10 @@ struct ServiceOptions {
   std::optional<bool> capture_stderr = {};
   bool allow_threads = false;  ///< Fork although this process has several threads.
   Redirect redirect = {};
+  /// stdout and stderr, where they are not redirected, go to a log of the service's own, mode 0600, instead
+  /// of the caller's streams: `ipcm logs NAME` shows it. At most 1 MiB, and 1 MiB of what was before;
+  /// docs/boot.md.
+  bool log = false;
 
   // Around the fork. With post_fork a start is always a plain fork.
   std::function<void()> pre_fork = {};  ///< In the caller, before.

@@ -1,0 +1,99 @@
+// ipcm logs: what a service has written to its stdout and stderr.
+
+#include <sys/epoll.h>
+
+#include <cstdio>
+
+#include "bus/service_log.h"
+#include "commands/commands.h"
+#include "log_follower.h"
+#include "loop/loop.h"
+#include "os/directory.h"
+#include "os/events.h"
+#include "os/log_reader.h"
+#include "os/stream.h"
+#include "report.h"
+#include "wire/json_text.h"
+
+namespace ipcm::launcher {
+namespace {
+
+/// Prints lines as they become complete.
+class Lines {
+ public:
+  explicit Lines(const Options& options) : options_(options), to_terminal_(os::is_terminal(1)) {}
+  void print(const std::string& text) {
+    rest_.append(text);
+    for (std::size_t end = 0; (end = rest_.find('\n')) != std::string::npos; rest_.erase(0, end + 1))
+      print_one(rest_.substr(0, end));
+  }
+  /// A last line without its newline, too.
+  void finish() {
+    if (!rest_.empty()) print_one(rest_);
+    rest_.clear();
+    flush_output();
+  }
+
+ private:
+  void print_one(const std::string& line) const {
+    print_line(options_.json  ? wire::json_string(line, wire::BrokenUtf8::replaced)
+               : to_terminal_ ? for_terminal(line)
+                              : line);
+  }
+  const Options& options_;
+  bool to_terminal_;
+  std::string rest_;
+};
+
+/// The last lines of a text.
+std::string last_lines(std::string text, std::size_t count) {
+  std::size_t at = text.size();
+  if (text.ends_with('\n')) --at;
+  for (std::size_t found = 0; found < count; ++found) {
+    const auto before = at == 0 ? std::string::npos : text.rfind('\n', at - 1);
+    if (before == std::string::npos) return text;
+    at = before;
+  }
+  return text.substr(at + 1);
+}
+
+void follow(os::LogReader& log, Lines& lines) {
+  os::FileWatch watch(log.path(), os::FileWatch::Of::writing);
+  Loop loop;
+  bool changed = true;  // it may have grown before it was watched
+  const Watch changes = loop.watch(watch.fd(), EPOLLIN, [&](std::uint32_t) { changed |= watch.read(); });
+  for (;;) {
+    loop.run_until([&] { return changed; }, os::Deadline::never());
+    changed = false;
+    const bool removed = log.was_removed();  // first: then what follows is all
+    lines.print(log.read_new());
+    flush_output();
+    if (removed) return;
+  }
+}
+
+}  // namespace
+
+int logs(const Options& options) {
+  const BusInfo info = options.bus_info();
+  os::LogReader log(bus::log_path(info, options.name));
+  if (!log.open()) {
+    (void)visit(options);  // throws where there is no bus
+    throw PeerGone(options.name,
+                   "there is no log of '" + options.name + "' on the bus " + info.route +
+                       ": services that `ipcm start` has started have one, unless both of their "
+                       "streams are redirected");
+  }
+  Lines lines(options);
+  std::string text = log.read_all();
+  if (options.lines) text = last_lines(std::move(text), *options.lines);
+  lines.print(text);
+  if (options.follow) {
+    flush_output();
+    follow(log, lines);
+  }
+  lines.finish();
+  return number(Status::done);
+}
+
+}  // namespace ipcm::launcher

@@ -1,0 +1,107 @@
+#include "log_follower.h"
+
+#include <sys/epoll.h>
+
+#include "bus/service_log.h"
+#include "launch/explain.h"
+#include "os/directory.h"
+#include "os/pipe.h"
+
+namespace ipcm::launcher {
+namespace {
+
+constexpr int kStderr = 2;
+/// Commands that are over before read the logs once.
+constexpr auto kLongCommand = std::chrono::milliseconds(100);
+/// A service may write a line at a time, and a bus be busy: so often is often enough.
+constexpr auto kPause = std::chrono::milliseconds(50);
+
+}  // namespace
+
+LogFollower::LogFollower(Loop& loop, const BusInfo& info)
+    : loop_(loop), directory_(bus::make_log_directory(info)), stderr_(os::duplicate(kStderr)) {
+  timer_ = loop.at(os::Clock::now() + kLongCommand, [this] { begin_to_watch(); });
+}
+
+void LogFollower::begin_to_watch() {
+  try {
+    changes_.emplace(directory_, os::DirectoryWatch::Of::contents);
+  } catch (const SystemError&) {
+    return;  // this user has no watches left: then the logs are copied at the end
+  }
+  changes_watch_ = loop_.watch(changes_->fd(), EPOLLIN, [this](std::uint32_t) {
+    changes_->read([](std::string_view) {});
+    copy();
+  });
+  copy();
+}
+
+/// What has come, then a pause.
+void LogFollower::copy() {
+  find_logs();
+  for (auto& [name, log] : logs_)
+    if (pending_.empty()) pending_ = log.read_new();
+  changes_watch_.want(0);
+  if (put()) {
+    timer_ = loop_.at(os::Clock::now() + kPause, [this] { changes_watch_.want(EPOLLIN); });
+    return;
+  }
+  room_watch_ = loop_.watch(stderr_.fd(), EPOLLOUT, [this](std::uint32_t) {
+    if (!put()) return;
+    room_watch_.stop();
+    copy();
+  });
+}
+
+void LogFollower::find_logs() {
+  if (os::look_at(directory_).kind != os::FileKind::directory) return;
+  const os::Directory directory(directory_);
+  for (const std::string& name : directory.names())
+    if (name.starts_with('.') && name.ends_with(bus::kLogSuffix))
+      logs_.try_emplace(name, directory_ + "/" + name).first->second.open();
+}
+
+bool LogFollower::put() {
+  pending_.erase(0, stderr_.put(pending_));
+  return pending_.empty();
+}
+
+void LogFollower::hold() {
+  timer_.stop();
+  changes_watch_.stop();
+  room_watch_.stop();
+  find_logs();
+}
+
+void LogFollower::finish() {
+  (void)os::try_write_all(kStderr, pending_);
+  pending_.clear();
+  for (auto& [name, log] : logs_) (void)os::try_write_all(kStderr, log.read_new());
+}
+
+std::string for_terminal(const std::string& text) {
+  constexpr const char* kDigits = "0123456789abcdef";
+  std::string shown;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte >= 0x20 && byte != 0x7f) || c == '\n' || c == '\t')
+      shown.push_back(c);
+    else
+      shown.append("\\x").append(1, kDigits[byte >> 4U]).append(1, kDigits[byte & 0xfU]);
+  }
+  return shown;
+}
+
+std::string last_words_of(const BusInfo& info, const std::string& name) noexcept {
+  constexpr std::size_t kLooked = 4096;
+  try {
+    os::LogReader log(bus::log_path(info, name));
+    std::string text = log.read_all();
+    if (text.size() > kLooked) text.erase(0, text.size() - kLooked);
+    return launch::last_words(text);
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
+}  // namespace ipcm::launcher

@@ -1,0 +1,78 @@
+#include "bus/service_log.h"
+
+#include "ipcm/error.h"
+#include "os/directory.h"
+#include "os/rolling_log.h"
+#include "transport/directory/companion.h"
+#include "transport/directory/disk_name.h"
+
+namespace ipcm::bus {
+namespace {
+
+bool is_directory(const std::string& path) { return os::look_at(path).kind == os::FileKind::directory; }
+
+/// On the bus itself; empty: it has no directory of ours.
+std::string beside(const BusInfo& info) {
+  if (!info.route.starts_with('/')) return {};  // a server's
+  if (is_directory(info.route)) return info.route;
+  std::string companion = transport::Companion::path_of(info.route);
+  return is_directory(companion) ? companion : std::string();
+}
+
+/// The user's place for what programs keep.
+std::string state_directory() {
+  if (const auto given = os::environment("XDG_STATE_HOME"); given && given->starts_with('/'))
+    return *given + "/ipcm";
+  if (const auto home = os::environment("HOME"); home && home->starts_with('/'))
+    return *home + "/.local/state/ipcm";
+  return os::runtime_directory() + "/ipcm-state-" + std::to_string(os::own_user());
+}
+
+/// One directory for each bus, whatever is in its route.
+std::string elsewhere(const BusInfo& info) {
+  constexpr std::size_t kAlwaysHashed = 0;
+  return state_directory() + "/" + transport::DiskNames(kAlwaysHashed).of(info.protocol + "\n" + info.route);
+}
+
+std::string file_of(const BusInfo& info, const std::string& name) {
+  return "/." + transport::DiskNames(transport::longest_socket_name(info.route)).of(name) + kLogSuffix;
+}
+
+}  // namespace
+
+std::string log_directory(const BusInfo& info) {
+  std::string on_bus = beside(info);
+  return on_bus.empty() ? elsewhere(info) : on_bus;
+}
+
+std::string log_path(const BusInfo& info, const std::string& name) {
+  return log_directory(info) + file_of(info, name);
+}
+
+std::string make_log_directory(const BusInfo& info) {
+  std::string directory = log_directory(info);
+  if (!is_directory(directory)) os::make_private_path(directory);
+  return directory;
+}
+
+std::string make_log_path(const BusInfo& info, const std::string& name) {
+  return make_log_directory(info) + file_of(info, name);
+}
+
+void remove_logs_elsewhere(const BusInfo& info) noexcept {
+  try {
+    const std::string directory = elsewhere(info);
+    const os::FileFacts facts = os::look_at(directory);
+    if (facts.kind != os::FileKind::directory || facts.owner != os::own_user()) return;
+    {
+      const os::Directory logs(directory);
+      for (const std::string& name : logs.names())
+        if (name.ends_with(kLogSuffix) || name.ends_with(std::string(kLogSuffix) + os::RollingLog::kOlder))
+          logs.remove_file(name);
+    }
+    (void)os::Directory(state_directory()).remove_empty_directory(directory.substr(directory.rfind('/') + 1));
+  } catch (const Error&) {  // a log too many harms nobody
+  }
+}
+
+}  // namespace ipcm::bus

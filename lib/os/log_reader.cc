@@ -1,0 +1,66 @@
+#include "os/log_reader.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "os/directory.h"
+#include "os/rolling_log.h"
+#include "os/sys.h"
+
+namespace ipcm::os {
+namespace {
+
+constexpr std::size_t kMost = 2 * RollingLog::kLargest;
+
+UniqueFd open_log(const std::string& path) {
+  UniqueFd file(
+      quiet([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY); }));
+  if (file && facts_of(file.get()).kind != FileKind::regular) file.reset();
+  return file;
+}
+
+}  // namespace
+
+bool LogReader::open() {
+  if (!file_) file_ = open_log(path_);
+  return static_cast<bool>(file_);
+}
+
+bool LogReader::was_removed() const { return file_ && facts_of(file_.get()).links == 0; }
+
+std::string LogReader::read_from(int fd, std::uint64_t& at) const {
+  std::string text;
+  std::vector<char> piece(64UL * 1024);
+  while (text.size() < kMost) {
+    const auto got = sys("read log", path_,
+                         [&] { return ::pread(fd, piece.data(), piece.size(), static_cast<off_t>(at)); });
+    if (got == 0) break;
+    text.append(piece.data(), static_cast<std::size_t>(got));
+    at += static_cast<std::uint64_t>(got);
+  }
+  return text;
+}
+
+std::string LogReader::read_all() {
+  std::string text;
+  std::uint64_t from = 0;
+  if (const UniqueFd older = open_log(path_ + RollingLog::kOlder)) text = read_from(older.get(), from);
+  at_ = 0;
+  return text + read_new();
+}
+
+std::string LogReader::read_new() {
+  if (!open()) return {};
+  std::string text;
+  if (facts_of(file_.get()).size < at_) {
+    // A new file was begun: the rest of the one before has become the older part.
+    if (const UniqueFd older = open_log(path_ + RollingLog::kOlder)) text = read_from(older.get(), at_);
+    at_ = 0;
+  }
+  return text + read_from(file_.get(), at_);
+}
+
+}  // namespace ipcm::os

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "os/descriptor.h"
+
+namespace ipcm::os {
+
+/// A log of at most two files: PATH, and PATH.1 with what was written before. When PATH has grown, it is
+/// copied to PATH.1 and emptied, so that processes that have it open to append go on in the same file.
+class RollingLog {
+ public:
+  static constexpr std::uint64_t kLargest = 1024UL * 1024;
+  /// A writer that can't look before each write, such as a service that prints, begins a new file earlier.
+  static constexpr std::uint64_t kFull = kLargest * 3 / 4;
+  static constexpr const char* kOlder = ".1";
+
+  /// Opens one to append, mode 0600, and makes it if need be. Throws SystemError: also for what stands there
+  /// and is no file of this user.
+  [[nodiscard]] static UniqueFd open(const std::string& path);
+
+  RollingLog() = default;
+  explicit RollingLog(UniqueFd file) : file_(std::move(file)) {}
+  [[nodiscard]] explicit operator bool() const { return static_cast<bool>(file_); }
+  [[nodiscard]] int fd() const { return file_.get(); }
+  [[nodiscard]] int release() { return file_.release(); }
+  /// Begins a new file if this one has more than `most` bytes. What can't be kept is dropped: the log stays
+  /// bounded.
+  void roll_beyond(std::uint64_t most) const noexcept;
+  /// Appends all of it, in a new file where it would not fit. Fails silently: a log is no reason to end.
+  void append(std::string_view bytes) const noexcept;
+
+ private:
+  UniqueFd file_;
+};
+
+/// Makes a directory of mode 0700 and those above it that are missing. Throws SystemError: also for what
+/// stands there and is no private directory of this user.
+void make_private_path(const std::string& path);
+
+}  // namespace ipcm::os
