@@ -30,8 +30,6 @@ class PipeWriting {
  public:
   /// Writes all of at most PIPE_BUF bytes, or nothing.
   [[nodiscard]] PutResult put(int fd, std::string_view bytes);
-  /// A write of the caller's own has failed with EPIPE.
-  void note_broken_pipe() noexcept { raised_ = true; }
 
  private:
   QuietWrites quiet_writes_;

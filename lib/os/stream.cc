@@ -10,7 +10,7 @@
 #include <climits>
 
 #include "os/directory.h"
-#include "os/fifo.h"
+#include "os/signals.h"
 #include "os/sys.h"
 
 namespace ipcm::os {
@@ -86,16 +86,18 @@ long StreamWriter::write_once(std::string_view bytes) noexcept {
 std::size_t StreamWriter::put(std::string_view bytes) noexcept {
   if (bytes.empty()) return 0;
   if (way_ == Way::unknown) find_way();
-  PipeWriting no_signal;
+  QuietWrites quiet_writes;
   std::size_t done = 0;
   while (!lost_ && done < bytes.size()) {
     const long put = write_once(bytes.substr(done));
-    if (put >= 0)
+    if (put >= 0) {
       done += static_cast<std::size_t>(put);
-    else if (errno == EAGAIN)
+    } else if (errno == EAGAIN) {
       return done;
-    else if (lost_ = true; errno == EPIPE)
-      no_signal.note_broken_pipe();
+    } else {
+      quiet_writes.note(errno);
+      lost_ = true;
+    }
   }
   return bytes.size();
 }
