@@ -14,7 +14,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 
 import corpus  # noqa: E402
-from support import HANG, IPCM, Process, TidyTest, children_of, command_of, service_of  # noqa: E402
+from support import HANG, IPCM, PATIENCE, Process, TidyTest, children_of, command_of, service_of  # noqa: E402
 
 DONE, ANSWERED_WITH_ERROR, USAGE, GONE, TIMED_OUT, LAUNCH_FAILED = range(6)
 OUTPUT_LOST = 74
@@ -293,8 +293,8 @@ class ServiceTroubleTest(TidyTest):
         self.assertIn("echo", result.err)
 
     def test_an_answer_that_does_not_come_times_out_and_not_before(self):
-        result = self.ipcm("--timeout", "1", "run", "echo", "--boot", self.fake_boot("mute"), "1", status=TIMED_OUT)
-        self.assertGreaterEqual(result.seconds, 1)
+        result = self.ipcm("--timeout", PATIENCE, "run", "echo", "--boot", self.fake_boot("mute"), "1", status=TIMED_OUT)
+        self.assertGreaterEqual(result.seconds, PATIENCE)
         self.assert_told(result, "echo", "request 1")
 
     def test_a_stopped_service_times_out_a_request_and_answers_after_it_goes_on(self):
@@ -885,7 +885,7 @@ class JsonErrorsTest(TidyTest):
         self.assert_json_error(self.ipcm("--json", "bus", "rm", self.tmp + "/nosuch", status=GONE), GONE, "bus")
 
     def test_an_answer_that_does_not_come(self):
-        self.assert_json_error(self.ipcm("--json", "--timeout", "1", "run", "echo", "--boot", self.fake_boot("mute"), "1", status=TIMED_OUT),
+        self.assert_json_error(self.ipcm("--json", "--timeout", PATIENCE, "run", "echo", "--boot", self.fake_boot("mute"), "1", status=TIMED_OUT),
                                TIMED_OUT, "timeout")
 
     def test_an_error_as_answer_to_request(self):
@@ -968,7 +968,7 @@ class StreamsTest(TidyTest):
         self.assertEqual(running.finish().status, 128 + signal.SIGINT)
 
     def test_ctrl_c_while_an_answer_is_awaited_leaves_nothing(self):
-        running = self.start(IPCM, "run", "echo", "--boot", self.fake_boot("fails"), start_new_session=True)
+        running = self.start(IPCM, "--timeout", HANG, "run", "echo", "--boot", self.fake_boot("fails"), start_new_session=True)
         running.write("1\n")
         self.assertEqual(json.loads(running.read_line()), 1)
         service = service_of(running.pid)

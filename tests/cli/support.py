@@ -18,7 +18,8 @@ import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-HANG = 20 * int(os.environ.get("IPCM_TEST_PATIENCE", "1"))  # seconds; more where the machine is emulated
+PATIENCE = int(os.environ.get("IPCM_TEST_PATIENCE", "1"))  # more where the machine is emulated
+HANG = 20 * PATIENCE  # seconds
 IPCM = os.environ.get("IPCM_TEST_IPCM", "")
 BOOT = os.environ.get("IPCM_TEST_BOOT", "")
 

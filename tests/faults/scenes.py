@@ -19,6 +19,7 @@ from support import BOOT, HANG, IPCM, Process, adopt_orphans, children_of, comma
 
 INJECT = os.environ.get('IPCM_TEST_INJECT', '')
 LIMIT = '5'  # of each command, in seconds; HANG is far above it
+CRASHES = (128 + signal.SIGABRT, 128 + signal.SIGSEGV, 128 + signal.SIGBUS)
 ANSWER = '{"the":["answer",42]}'
 
 
@@ -62,7 +63,7 @@ class Scene:
         self.tmp = os.path.join(self.root, 't')
         os.mkdir(self.tmp, 0o700)
         self.env = {key: value for key, value in os.environ.items() if key not in ('IPCM_INFO', 'NOTIFY_SOCKET')}
-        self.env.update(TMPDIR=self.tmp, XDG_RUNTIME_DIR=self.tmp, XDG_STATE_HOME=self.tmp, IPCM_BOOT=BOOT)
+        self.env.update(TMPDIR=self.tmp, XDG_RUNTIME_DIR=self.tmp, XDG_STATE_HOME=os.path.join(self.root, 's'), IPCM_BOOT=BOOT)
         self.service = None
 
     def __enter__(self):
@@ -319,6 +320,8 @@ def attempt(point, end):
             mute = ('write', 'writev', 'mmap', 'brk', 'mprotect') if point.side == 'launcher' else ()
             if done.status != 0 and not done.err and point.fault != 'KILL' and point.name not in mute:
                 wrong.append(f'fails without a word: {done}')
+            if point.name not in ('mmap', 'brk', 'mprotect') and point.fault != 'KILL' and (done.status in CRASHES or 'SIGABRT' in done.err or 'SIGSEGV' in done.err):
+                wrong.append(f'crashes: {done}')
             scene.look(point, done)
         except Violation as violation:
             wrong.append(str(violation))

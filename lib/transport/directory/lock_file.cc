@@ -204,7 +204,11 @@ HeldLock HeldLock::replace(const os::Directory& directory, const std::string& fi
 void HeldLock::release(const os::Directory& directory) noexcept {
   if (!fd_) return;
   // Unless somebody has taken our place: then what stands there is theirs.
-  if (id_of(directory.look(file_)) == FileId{device_, inode_}) directory.remove_file(file_);
+  try {
+    if (id_of(directory.look(file_)) == FileId{device_, inode_}) directory.remove_file(file_);
+  } catch (const Error&) {
+    // It stays, held by nobody.
+  }
   let_go();
 }
 

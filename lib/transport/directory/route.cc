@@ -209,17 +209,19 @@ bool Route::is_leftover(const std::string& disk_name, const HeldLock::Attempt& a
                                       os::look_for_process(*pid) == os::Seen::ended);
 }
 
-void Route::remove_all_of(const std::string& disk_name, bool put_back_too) const noexcept {
-  remove_known(disk_name);
-  for (const char* suffix : {".pid", ".name", ".suspend", ".stats"}) remove_known(disk_name + suffix);
-  if (put_back_too) remove_known(disk_name + ".resume");
+bool Route::remove_all_of(const std::string& disk_name, bool put_back_too) const noexcept {
+  // Without its other files an endpoint that stays would look like that of a peer that is starting.
+  if (!remove_known(disk_name)) return false;
+  for (const char* suffix : {".pid", ".name", ".suspend", ".stats"}) (void)remove_known(disk_name + suffix);
+  if (put_back_too) (void)remove_known(disk_name + ".resume");
+  return true;
 }
 
-void Route::remove_known(const std::string& file) const noexcept {
+bool Route::remove_known(const std::string& file) const noexcept {
   try {
-    (void)remove_known_entry(directory_, file, traits_.endpoints);
+    return remove_known_entry(directory_, file, traits_.endpoints);
   } catch (const Error&) {
-    // It stays, for who lists the bus next.
+    return false;
   }
 }
 
@@ -229,8 +231,10 @@ void Route::clear_leftovers(const std::string& disk_name) const {
   HeldLock::Attempt attempt;
   auto lock = HeldLock::acquire(directory_, lock_file_of(disk_name), HeldLock::kClearing, attempt);
   if (!lock) return;
-  if (is_leftover(disk_name, attempt)) remove_all_of(disk_name);
-  lock->release(directory_);
+  if (is_leftover(disk_name, attempt) && !remove_all_of(disk_name))
+    lock->put_back(noted_pid(disk_name).value_or(0));  // the next process that lists the bus tries again
+  else
+    lock->release(directory_);
 }
 
 bool Route::is_orphaned() const {
@@ -278,7 +282,7 @@ void Route::make_room(Seat& seat, const HeldLock::Attempt& attempt, bool reconne
     if (!reconnect || expired || !traits_.keeps_messages) {
       // A program that became another one by exec gets what it had put back for that.
       const bool was_us = pid && *pid == os::own_pid() && is_younger_than_us(seat.disk_name);
-      remove_all_of(seat.disk_name, !was_us);
+      (void)remove_all_of(seat.disk_name, !was_us);
     }
   }
   if (traits_.keeps_messages) directory_.remove_file(seat.disk_name + ".suspend");
@@ -309,7 +313,12 @@ void Route::vacate(Seat& seat, const std::string& statistics,
     // The same.
   }
   // The endpoint after them: once it is gone, others may read the statistics, or remove the directory.
-  remove_known(seat.disk_name);
+  if (!remove_known(seat.disk_name)) {
+    // The pid file and the lock file stay as after a death: the next process that lists the bus removes all
+    // three.
+    seat.lock.put_back(os::own_pid());
+    return;
+  }
   directory_.remove_file(seat.disk_name + ".pid");
   try {
     const bool put_back = directory_.look(seat.disk_name + ".resume").kind != os::FileKind::none;

@@ -97,9 +97,10 @@ class Route {
   [[nodiscard]] bool is_endpoint(const os::FileFacts& facts) const;
   /// What stands under a name, seen by who has just got its lock: left by the dead.
   [[nodiscard]] bool is_leftover(const std::string& disk_name, const HeldLock::Attempt& attempt) const;
-  void remove_all_of(const std::string& disk_name, bool put_back_too = true) const noexcept;
+  /// Returns whether the endpoint is gone; if it stays, so do the other files.
+  bool remove_all_of(const std::string& disk_name, bool put_back_too = true) const noexcept;
   /// What is no file of a bus under that name stays.
-  void remove_known(const std::string& file) const noexcept;
+  [[nodiscard]] bool remove_known(const std::string& file) const noexcept;
   /// The real name behind a file name; nullopt: somebody who is just coming, or just going.
   [[nodiscard]] std::optional<std::string> real_name(const std::string& disk_name) const;
   /// For who has that lock: clears away what is left under the name, or throws NameTaken.
