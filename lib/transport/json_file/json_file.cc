@@ -157,7 +157,7 @@ void JsonFile::on_change() {
 }
 
 void JsonFile::take_in_for_loop() {
-  const bool done = taking_in_.attempt([this] { take_in_for_loop(); });
+  const bool done = taking_in_.attempt([this] { take_in(Hurry::no_wait); });
   if (!done) stale_ = true;
 }
 
