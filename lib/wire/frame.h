@@ -30,8 +30,8 @@ class FrameReader {
   /// How large the frame is that is now arriving; 0 while that is not known.
   [[nodiscard]] std::size_t announced() const;
   [[nodiscard]] bool in_mid_frame() const { return at_ < used_; }
-  /// The memory that a frame which is not all there takes.
-  [[nodiscard]] std::size_t held() const { return at_ < used_ ? buffer_.size() : 0; }
+  /// How much has come of a frame that is not all there.
+  [[nodiscard]] std::size_t held() const { return used_ - at_; }
 
  private:
   os::Buffer buffer_;   // filled up to used_
