@@ -1,7 +1,7 @@
 // What becomes of a bus on a server when connections are cut, tables are locked or dropped, or somebody else
 // wants the database. Run by tests/support/servers.py.
 
-#include <atomic>
+#include <csignal>
 
 #include "bus/member.h"
 #include "contract.h"
