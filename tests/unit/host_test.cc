@@ -330,7 +330,7 @@ TEST_CASE_FIXTURE(Tidy,
               R"(l=; for f in /proc/self/fd/*; do if [ -e "$f" ]; then l="$l${f##*/} "; fi; done; [ "$l" = "0 1 2 5 " ])");
           request.fds = {{pipe.read_end.get(), 5}};
           steps.expect(run(request) == 0);
-          keep_only(pipe.read_end.get());
+          keep_only({pipe.read_end.get()});
           steps.expect(is_open(pipe.read_end.get()) && !is_open(pipe.write_end.get()) && !is_open(400));
           return steps.status();
         }) == 0);
