@@ -8,6 +8,7 @@
 
 #include "os/descriptor.h"
 #include "os/process.h"
+#include "service/requests.h"
 #include "support/peers.h"
 
 using namespace ipcm;
@@ -20,6 +21,13 @@ bool is_a_stream(Pid pid, int fd) {
   const std::string leads = os::where_leads(pid, fd);
   return !leads.empty() && !leads.starts_with("socket:") && !leads.starts_with("anon_inode:") &&
          !contains(leads, "ipcm-");
+}
+
+/// The answer of `peer` to a client that started nothing.
+template <class T>
+T ask(Client& client, const std::string& peer, const T& payload) {
+  service::Requests requests(client.shared_member());
+  return requests.ask(peer, Content(payload), os::Deadline::after(kHang)).template as<T>();
 }
 
 /// Starts a service and asks it, in a host whose streams `closed` (a bit each) are closed.
@@ -39,7 +47,7 @@ std::string ask_without_streams(int closed, const ServiceOptions& options) {
     // The owner's lock is there for another process to see.
     Forked other([info = handle.info()](Lines& test) {
       Client client = ipcm_connect("other", info);
-      test.say(std::to_string(client.sync_request<int>("e", 6, kHang)));
+      test.say(std::to_string(ask(client, "e", 6)));
       return 0;
     });
     if (other.hear() != "6") words += "another process is not answered ";
@@ -78,7 +86,7 @@ TEST_CASE_FIXTURE(Tidy, "G7: a limit of file sizes kills no host: what can't be 
       const std::string large(100'000, 'x');
       try {
         Client client = ipcm_connect("host", handle.info());
-        const bool same = client.sync_request<std::string>("e", large, kHang) == large;
+        const bool same = ask(client, "e", large) == large;
         test.say(same ? "answered" : "wrong answer");
       } catch (const Error& error) {
         test.say(std::string(error.what()).size() > 10 ? "told" : "no words");
