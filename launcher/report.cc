@@ -49,9 +49,6 @@ std::string Verdict::json(std::optional<std::size_t> line) const {
   return writer.take();
 }
 
-namespace {
-
-/// Of a service that has a log, for an error about its end.
 std::string last_words(const Options& options, const std::string& peer) {
   try {
     const std::string words = last_words_of(options.bus_info(), peer);
@@ -60,8 +57,6 @@ std::string last_words(const Options& options, const std::string& peer) {
     return {};  // no bus, no log
   }
 }
-
-}  // namespace
 
 Verdict understand_error() {
   try {

@@ -23,6 +23,8 @@ struct Verdict {
 
 /// What was thrown. Call it inside a catch block.
 [[nodiscard]] Verdict understand_error();
+/// "; its last words: …" of a service that has a log, for an error about its end; or nothing.
+[[nodiscard]] std::string last_words(const Options& options, const std::string& peer);
 /// Turns what was thrown into words on stderr and a status. Call it inside a catch block.
 [[nodiscard]] Status report_error(const Options& options) noexcept;
 

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <deque>
 #include <optional>
+#include <utility>
 
 #include "commands/commands.h"
 #include "line_reader.h"
@@ -192,6 +193,8 @@ class Run {
     Verdict verdict = understand_error();
     if (status_ == Status::done) status_ = verdict.status;
     if (verdict.message.find(naming(slot)) == std::string::npos) verdict.message += " (" + naming(slot) + ")";
+    if (verdict.kind == "gone" && !std::exchange(has_gone_, true))  // once, not for each line that follows
+      verdict.message += last_words(options_, handle_.service_name());
     if (!from_stdin_) {
       flush_output();
       (void)report(options_, verdict);
@@ -219,7 +222,7 @@ class Run {
   std::exception_ptr input_lost_;
   Status status_ = Status::done;
   int interrupted_ = 0;
-  bool over_ = false;
+  bool over_ = false, has_gone_ = false;
 };
 
 }  // namespace

@@ -28,12 +28,13 @@ bool is_second_half(std::uint32_t unit) { return unit >= 0xDC00 && unit < 0xE000
 std::string found_at(std::string_view text, std::size_t place) {
   constexpr std::size_t kLongest = 20;
   if (text.substr(place).starts_with("\xEF\xBB\xBF")) return "a byte order mark";
+  constexpr std::string_view kBrackets = ",:[]{}", kEndsWord = " \t\r\n,:[]{}\"";
+  if (kBrackets.find(text[place]) != std::string_view::npos) return {'\'', text[place], '\''};
   std::size_t end = place;
   while (end < text.size() && end - place < kLongest && text[end] != '\0') {
     // Broken UTF-8 is shown one byte after the other.
     if (decode_utf8(text, end) == kNoCharacter) ++end;
-    if (end < text.size() && std::string_view(" \t\r\n,:[]{}\"").find(text[end]) != std::string_view::npos)
-      break;
+    if (end < text.size() && kEndsWord.find(text[end]) != std::string_view::npos) break;
   }
   return "'" + printable(text.substr(place, end - place)) + "'";
 }

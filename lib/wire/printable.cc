@@ -22,10 +22,8 @@ constexpr Range kNotShown[] = {
     {0x200E, 0x200F},    // direction
     {0x2028, 0x202E},    // line separators; direction
     {0x2060, 0x206F},    // invisible; direction
-    {0xFDD0, 0xFDEF},    // no characters
     {0xFEFF, 0xFEFF},    // byte order mark
     {0xFFF9, 0xFFFB},    // annotations
-    {0xFFFE, 0xFFFF},    // no characters
     {0xE0000, 0xE0FFF},  // tags: invisible
 };
 

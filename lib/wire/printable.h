@@ -17,7 +17,7 @@ inline constexpr std::size_t kLongestShownName = 255;
 inline constexpr std::size_t kLongestShownText = 16UL * 1024;
 
 /// Whether a terminal shows this character as itself: not for control characters, line separators, characters
-/// that turn the direction of writing, invisible marks, and what is no character.
+/// that turn the direction of writing, and invisible marks.
 [[nodiscard]] bool is_shown(std::uint32_t point) noexcept;
 
 enum class Newlines { escaped, kept };

@@ -7,6 +7,7 @@
 #include "os/process.h"
 #include "os/socket.h"
 #include "transport/connection_unix/connection_unix.h"
+#include "wire/printable.h"
 
 namespace ipcm::transport {
 namespace {
@@ -84,7 +85,8 @@ void ConnectionUnix::limit_unread() {
         return one.second->unread.bytes() < other.second->unread.bytes();
       });
   const Connection& connection = *largest->second;
-  const std::string who = connection.peer.empty() ? "a caller" : "'" + connection.peer + "'";
+  const std::string who =
+      connection.peer.empty() ? "a caller" : "'" + wire::printable_name(connection.peer) + "'";
   close(largest->first, who + " was cut off: it has sent " + std::to_string(connection.unread.bytes()) +
                             " bytes of a message, and all senders together more than the limit of " +
                             std::to_string(UnreadInput::limit()) + " bytes ($IPCM_INPUT_LIMIT, in MiB)");

@@ -116,8 +116,7 @@ Transport::Identified ConnectionUnix::identify_surely(const std::string& peer) {
   std::string why;
   if (connection == nullptr || !connection->opened_by_us) connection = connect(peer, why);
   if (connection == nullptr) return found;
-  found.process =
-      os::process_of_listener(connection->fd(), route_.directory().look(route_.disk_name(peer)));
+  found.process = os::process_of_listener(connection->fd(), route_.directory().look(route_.disk_name(peer)));
   if (!found.process) return found;
   found.facts.pid = os::pid_of(found.process.get()).value_or(0);
   found.facts.elsewhere = false;
@@ -287,7 +286,7 @@ void ConnectionUnix::read(Id id, std::size_t most) {
   if (found == connections_.end()) return;
   Connection& connection = *found->second;
   const auto who = [&connection] {
-    return connection.peer.empty() ? "a caller" : "'" + connection.peer + "'";
+    return connection.peer.empty() ? "a caller" : "'" + wire::printable_name(connection.peer) + "'";
   };
   auto flow = Connection::Flow::open;
   try {

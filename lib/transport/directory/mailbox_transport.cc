@@ -6,6 +6,7 @@
 
 #include "ipcm/error.h"
 #include "wire/frame.h"
+#include "wire/printable.h"
 
 namespace ipcm::transport {
 namespace {
@@ -155,7 +156,8 @@ void MailboxTransport::flush(const std::string& peer) {
     try {
       put = link.way->put(link.queue.front());
     } catch (const Error& error) {
-      receiver_.dropped("a message to '" + peer + "' was not delivered: " + error.what());
+      receiver_.dropped("a message to '" + wire::printable_name(peer) +
+                        "' was not delivered: " + error.what());
     }
     if (put == Way::Put::later) {
       try {
