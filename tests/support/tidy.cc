@@ -93,6 +93,7 @@ Tidy::Tidy() {
 
 Tidy::~Tidy() {
   await_no_children();
+  os::reap_released_children();  // the library keeps their pidfds up to its next start
   const auto files = names_in(directory_);
   CHECK_MESSAGE(files.empty(), "files were left behind, the first is ", files.empty() ? "" : files.front());
   CHECK(open_descriptors() == descriptors_);
