@@ -61,8 +61,8 @@ class QuietWrites {
   bool active_ = false, raised_ = false;
 };
 
-/// For a helper that ends by itself, when its work is done: SIGHUP, SIGINT, SIGQUIT, SIGTERM and SIGPIPE have
-/// no effect.
+/// For a helper that ends by itself, when its work is done: SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE and
+/// SIGXFSZ have no effect.
 void ignore_polite_signals() noexcept;
 
 /// Reads signals from a descriptor instead of taking them in handlers. They are blocked while it lives.
