@@ -203,6 +203,8 @@ std::string process_numbering() {
   constexpr std::size_t kLongest = 128;
   std::string text;
   const UniqueFd file(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+  if (!file && errno != ENOENT && errno != EACCES)
+    throw SystemError(errno, "open '/proc/sys/kernel/random/boot_id'");  // half of it would name another machine
   if (file) text = read_all(file.get(), kLongest, "boot id");
   while (text.ends_with('\n')) text.pop_back();
   std::array<char, kLongest> space{};

@@ -1,8 +1,10 @@
 #include "transport/unread_input.h"
 
 #include <atomic>
+#include <cstdint>
 #include <optional>
 
+#include "os/descriptor.h"
 #include "os/directory.h"
 #include "wire/number.h"
 
@@ -31,7 +33,13 @@ void UnreadInput::change(std::size_t bytes) noexcept {
 std::size_t UnreadInput::all() noexcept { return of_all.load(std::memory_order_relaxed); }
 
 std::size_t UnreadInput::limit() {
-  static const std::size_t mebi = limit_from_environment();
+  // Looked up once in each process: a forked service may have an environment of its own.
+  constexpr unsigned kHalf = 32;
+  static std::atomic<std::uint64_t> known{0};  // the limit and, above it, the generation that it is of
+  const std::uint64_t now = known.load(std::memory_order_relaxed);
+  if (now != 0 && now >> kHalf == os::generation()) return static_cast<std::uint32_t>(now) * kMebi;
+  const std::uint64_t mebi = limit_from_environment();
+  known.store(std::uint64_t{os::generation()} << kHalf | mebi, std::memory_order_relaxed);
   return mebi * kMebi;
 }
 

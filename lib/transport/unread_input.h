@@ -28,7 +28,7 @@ class UnreadInput {
 
   /// Of this process, all senders together.
   [[nodiscard]] static std::size_t all() noexcept;
-  /// 256 MiB, or $IPCM_INPUT_LIMIT (in MiB).
+  /// 256 MiB, or $IPCM_INPUT_LIMIT (in MiB) as it is when this is first called in a process.
   [[nodiscard]] static std::size_t limit();
   [[nodiscard]] static bool is_too_much() { return all() > limit(); }
 

@@ -192,12 +192,15 @@ TEST_CASE_FIXTURE(Tidy, "D2: an answer that is an error throws the service's wor
   options.handle_request = [](Service&, const Request&) -> Answer { throw std::runtime_error("not today"); };
   options.expose_error_details = true;
   Handle handle = start("e", options);
-  const Response response = handle.sync_request(1, kHang);
-  CHECK_FALSE(response.ok());
-  CHECK(contains(response.error(), "not today"));
-  const auto error = thrown_by<RemoteError>([&] { (void)response.content(); });
+  const auto error = thrown_by<RemoteError>([&] { (void)handle.sync_request(1, kHang); });
   CHECK(contains(error.what(), "not today"));
   CHECK(error.peer() == "e");
+  const Response response = handle.await_response(handle.send_request(1), kHang);
+  CHECK_FALSE(response.ok());
+  CHECK(contains(response.error(), "not today"));
+  const auto again = thrown_by<RemoteError>([&] { (void)response.content(); });
+  CHECK(contains(again.what(), "not today"));
+  CHECK(again.peer() == "e");
   CHECK_THROWS_AS((void)handle.sync_request<int>(1, kHang), RemoteError);
 }
 

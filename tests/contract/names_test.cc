@@ -240,7 +240,7 @@ TEST_CASE_FIXTURE(Tidy, "A9: a name of bytes that are no UTF-8 works, or is refu
   try {
     odd = ipcm_connect(name, guard.info());
   } catch (const UsageError& error) {
-    MESSAGE("refused: " << error.what());
+    MESSAGE("refused: " << std::string(error.what()));
   }
   if (odd) {
     CHECK(a.peers() == std::vector<std::string>{name});
