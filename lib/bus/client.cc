@@ -147,14 +147,14 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
     for (const Message& message : self.take())
       if (wire::understand(message.content).meaning != wire::Meaning::terminate) handler(message);
   };
-  const auto limit = os::Deadline::after(kFlushTime);
+  const auto limit = os::limited(kFlushTime);
   do {
     self.finish_taken();
     self.drain();
     if (!handler || !self.has_messages()) break;
     hand_over();
   } while (!limit.has_passed());
-  self.leave(os::Deadline::after(kFlushTime));
+  self.leave(os::limited(kFlushTime));
   if (handler) hand_over();  // what came while we left
   const std::size_t unread = self.unread();
   if (unread > 0)
@@ -162,14 +162,14 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
                 " were not read; give disconnect() a handler for them");
 }
 
-void Client::suspend() { member().suspend(std::nullopt, os::Deadline::after(kFlushTime)); }
+void Client::suspend() { member().suspend(std::nullopt, os::limited(kFlushTime)); }
 void Client::suspend(Duration expires_in) {
   member().suspend(os::wall_clock_seconds() + std::chrono::duration<double>(expires_in).count(),
-                   os::Deadline::after(kFlushTime));
+                   os::limited(kFlushTime));
 }
 void Client::suspend(std::chrono::system_clock::time_point expires_at) {
   member().suspend(std::chrono::duration<double>(expires_at.time_since_epoch()).count(),
-                   os::Deadline::after(kFlushTime));
+                   os::limited(kFlushTime));
 }
 
 int Client::fd() const { return member().loop().fd(); }

@@ -121,7 +121,7 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
     // Nobody was told that it is ready, and nobody would be.
     if (launch && launch->verdict() == launch::Launch::Verdict::pending && !outlives) launch.reset();
     requests.reset();
-    if (client) client->member().leave(os::Deadline::after(kFlushTime));
+    if (client) client->member().leave(os::limited(kFlushTime));
     client.reset();
     std::vector<bus::Stayed> left;
     if (guard) {

@@ -204,6 +204,32 @@ TEST_CASE_FIXTURE(Tidy, "server: G1: a database that is no bus is refused by eve
   administrator.run("DROP TABLE theirs");
 }
 
+TEST_CASE_FIXTURE(Tidy, "server: G3: several of ours that join a bus of the reference at once all get in") {
+  SpawnOptions options = bus_options();
+  options.guard = false;
+  const BusInfo info = ipcm_spawn(options).info();
+  Administrator administrator;
+  constexpr int kPeers = 4, kRounds = 5;
+  for (int round = 0; round < kRounds; ++round) {
+    administrator.run("DROP TABLE ipcm_ours");  // then it looks as the reference has made it
+    std::vector<std::unique_ptr<Forked>> peers;
+    for (int i = 0; i < kPeers; ++i)
+      peers.push_back(std::make_unique<Forked>([&info, i](Lines& test) {
+        test.hear();
+        const Client client = ipcm_connect("peer" + std::to_string(i), info);
+        test.say("joined");
+        test.hear();
+        return 0;
+      }));
+    for (const auto& peer : peers) peer->say("join");
+    for (const auto& peer : peers) CHECK(peer->hear() == "joined");
+    for (const auto& peer : peers) peer->say("leave");
+    for (const auto& peer : peers) CHECK(peer->wait() == ExitStatus::exited(0));
+  }
+  for (const std::string table : {"ipcm_ours", "ipcm_messages", "ipcm_peers"})
+    administrator.run("DROP TABLE " + table);
+}
+
 TEST_CASE_FIXTURE(Tidy, "server: G6: a service whose table was dropped or altered ends with the reason") {
   for (const std::string change :
        {"DROP TABLE ipcm_messages", "ALTER TABLE ipcm_messages DROP COLUMN broadcast"}) {

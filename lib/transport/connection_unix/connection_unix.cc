@@ -11,6 +11,7 @@
 #include "os/identity.h"
 #include "os/process.h"
 #include "os/socket.h"
+#include "os/time_limit.h"
 #include "transport/connection_unix/protocol.h"
 #include "wire/envelope.h"
 #include "wire/json_text.h"
@@ -21,7 +22,7 @@ namespace {
 
 /// Queued for one peer at most, beyond what the kernel holds.
 constexpr std::size_t kLargestQueue = wire::kLargestFrame;
-/// Waiting for room in a listener's queue.
+/// How long a connect waits for room in the queue of a listener, if the caller's limit allows that.
 constexpr auto kConnectTime = std::chrono::seconds(5);
 /// Gathered for one peer, before that is sent.
 constexpr std::size_t kLargestBatch = 64UL * 1024;
@@ -89,7 +90,7 @@ Connection* ConnectionUnix::connect(const std::string& peer, std::string& why) {
       why = "it does not listen, and has no connection open to us";
       return nullptr;
   }
-  auto socket = os::connect_to(route_.directory(), file, os::Deadline::after(kConnectTime));
+  auto socket = os::connect_to(route_.directory(), file, os::limited(kConnectTime));
   if (!socket) {
     why = "its process is gone";
     return nullptr;

@@ -20,8 +20,8 @@ using State = transport::PeerFacts::State;
 constexpr std::chrono::seconds kDyingTime{5};
 /// Characters that the reference's columns take.
 constexpr std::size_t kLongestName = 512;
-const std::string kOwner = "_owner", kMade = "_made", kBus = "_bus";
-constexpr std::chrono::seconds kConnectTime{10}, kRemoveTime{10}, kLeastTime{2};
+const std::string kOwner = "_owner", kMade = "_made", kBus = "_bus", kMaking = "_making";
+constexpr std::chrono::seconds kConnectTime{10}, kRemoveTime{10}, kLeastTime{2}, kMakeTime{10};
 /// Steps of the kernel's clock in which it notes the start of a process.
 constexpr double kTick = 0.02;
 
@@ -120,14 +120,33 @@ void ServerStore::expect_not_running() {
       refuse("the peer '" + row.name + "' is on it");
 }
 
+void ServerStore::while_nobody_makes_tables(const std::function<void()>& make) {
+  const Value key = lock_key(kMaking);
+  if (!lock(key, kMakeTime))
+    throw StoreError(Kind::busy, "the tables of the bus at '" + route_ +
+                                     "' can't be made: another process makes them, and does not finish");
+  try {
+    make();
+  } catch (const StoreError& error) {
+    if (!error.is_cut()) unlock(key);
+    throw;
+  } catch (...) {
+    unlock(key);
+    throw;
+  }
+  unlock(key);
+}
+
 void ServerStore::make_tables() {
-  const bool were_there = has_table("ipcm_peers");
-  if (were_there) expect_not_running();
-  for (const std::string& statement : table_statements()) execute(statement);
-  execute(ours_statement());
-  add_notices();
-  if (!were_there) execute("INSERT INTO ipcm_ours(id, name) VALUES (:id, '')", {kMade});
-  note_bus();
+  while_nobody_makes_tables([&] {
+    const bool were_there = has_table("ipcm_peers");
+    if (were_there) expect_not_running();
+    for (const std::string& statement : table_statements()) execute(statement);
+    execute(ours_statement());
+    add_notices();
+    if (!were_there) execute("INSERT INTO ipcm_ours(id, name) VALUES (:id, '')", {kMade});
+    note_bus();
+  });
 }
 
 void ServerStore::expect_bus() {
@@ -138,13 +157,16 @@ void ServerStore::expect_bus() {
   if (!has_tables_of_the_reference())
     throw BusError("there is no bus at '" + route_ +
                    "': the database has no tables of one; its owner may have taken it down");
-  execute(ours_statement());
-  try {
-    add_notices();
-  } catch (const StoreError&) {
-    // Tables of somebody else, who does not let us: then we have to look again and again.
-  }
-  note_bus();
+  while_nobody_makes_tables([&] {
+    execute(ours_statement());
+    try {
+      add_notices();
+    } catch (const StoreError& error) {
+      if (error.is_cut()) throw;
+      // Tables of somebody else, who does not let us: then we have to look again and again.
+    }
+    note_bus();
+  });
 }
 
 void ServerStore::after_reopen() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -69,6 +70,9 @@ class ServerStore : public Store {
   [[nodiscard]] bool has_tables_of_the_reference();
   void note_bus();
   void expect_not_running();
+  /// Runs `make` while no other process of ours makes tables here. Two that did so at once would collide in
+  /// the catalogue of the server, also with IF NOT EXISTS. Throws StoreError when the other one does not finish.
+  void while_nobody_makes_tables(const std::function<void()>& make);
 
   std::string route_;
   std::string bus_;  // the note of `_bus`, once there is one

@@ -4,6 +4,7 @@
 #include "os/directory.h"
 #include "os/file_lock.h"
 #include "os/pipe.h"
+#include "os/time_limit.h"
 #include "wire/number.h"
 
 namespace ipcm::transport {
@@ -44,7 +45,7 @@ namespace {
 os::UniqueFd open_locked(const std::string& route, os::Access access, os::LockKind kind) {
   os::UniqueFd file = os::open_file(route, access);
   if (!file) throw BusError("there is no file '" + route + "'");
-  if (!os::lock_whole_file(file.get(), kind, os::Deadline::after(std::chrono::seconds(10))))
+  if (!os::lock_whole_file(file.get(), kind, os::limited(std::chrono::seconds(10))))
     throw BusError("the file '" + route + "' is locked by somebody who does not let it go");
   return file;
 }
