@@ -13,7 +13,11 @@ namespace {
 using os::FileKind;
 using Is = Standing::Is;
 
-const EndpointKinds kAnyEndpoint = {FileKind::socket, FileKind::fifo, FileKind::regular, FileKind::directory};
+const EndpointKinds& any_endpoint() {
+  static const EndpointKinds kinds = {FileKind::socket, FileKind::fifo, FileKind::regular,
+                                      FileKind::directory};
+  return kinds;
+}
 
 std::string last_part(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
@@ -42,7 +46,7 @@ Contents contents_of(const os::Directory& directory) {
   Contents contents;
   for (const std::string& name : directory.names()) {
     const EntryRole role = role_of_entry(name);
-    if (!is_known_entry(directory, name, kAnyEndpoint)) {
+    if (!is_known_entry(directory, name, any_endpoint())) {
       contents.stranger = name;
       continue;
     }

@@ -16,7 +16,11 @@ namespace ipcm::transport {
 namespace {
 
 constexpr std::size_t kLongestName = 200;
-const EndpointKinds kEndpoints = {os::FileKind::directory};
+/// A function, since message_files_protocol() may be called before the constants of this file are made.
+const EndpointKinds& mailboxes() {
+  static const EndpointKinds kinds = {os::FileKind::directory};
+  return kinds;
+}
 /// Who is writing to us while we leave has this long to finish; it takes microseconds, unless it was killed.
 constexpr auto kWritingTime = std::chrono::milliseconds(100);
 /// How many peers' mailboxes we remember.
@@ -30,7 +34,7 @@ bool has_unread(const os::Directory& route, const std::string& disk_name) {
 
 Route open_route(const std::string& path) {
   return Route(path, {.longest_name = kLongestName,
-                      .endpoints = kEndpoints,
+                      .endpoints = mailboxes(),
                       .keeps_messages = true,
                       .has_unread = has_unread});
 }
@@ -192,7 +196,7 @@ void MessageFiles::close_endpoint() {
 }
 
 void MessageFiles::remove_closed_mailbox() const {
-  (void)remove_known_entry(route_.directory(), closed_name(), kEndpoints);
+  (void)remove_known_entry(route_.directory(), closed_name(), mailboxes());
 }
 
 void MessageFiles::await_pending() {
@@ -214,7 +218,7 @@ const Protocol& message_files_protocol() {
       {.name = "MessageFiles",
        .summary = "a file for each message; they wait for who is away",
        .keeps_messages = true,
-       .endpoints = kEndpoints});
+       .endpoints = mailboxes()});
   return protocol;
 }
 
