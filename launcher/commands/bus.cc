@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <exception>
 
 #include "bus/end_bus.h"
 #include "bus/places.h"
@@ -59,15 +60,34 @@ void write(JsonWriter& writer, const BusFacts& facts) {
   writer.close();
 }
 
-std::vector<BusFacts> all_buses(const Options& options) {
-  std::vector<BusFacts> all;
+/// All buses that can be found. One that can't be looked at hides no other: `failed` has the first reason.
+struct AllBuses {
+  std::vector<BusFacts> buses;
+  std::exception_ptr failed;
+
+  /// After the others were printed: a list that is not complete has another status.
+  void expect_complete() const {
+    if (failed) std::rethrow_exception(failed);
+  }
+};
+
+AllBuses all_buses(const Options& options) {
+  AllBuses all;
   for (const bus::Place& place : bus::find_places()) {
     const auto info = bus::bus_at(place);
     if (!info) continue;
+    if (bus::is_being_removed(place)) {
+      BusFacts facts;
+      facts.info = *info;
+      facts.owner = "being removed";
+      all.buses.push_back(std::move(facts));
+      continue;
+    }
     try {
-      all.push_back(look_at_bus(options, *info));
+      all.buses.push_back(look_at_bus(options, *info));
     } catch (const BusError&) {
-      if (bus::bus_at(place)) throw;  // otherwise it went while we looked
+      const bool has_gone = !bus::bus_at(place) || bus::is_being_removed(place);  // while we looked
+      if (!has_gone && !all.failed) all.failed = std::current_exception();
     }
   }
   return all;
@@ -109,7 +129,7 @@ int bus_rm(const Options& options) {
     SpawnOptions how = options.spawn_options();
     how.hurry_fd = signals.fd();
     how.patience = options.limit(how.patience);
-    const bus::Ended ended = bus::end_bus(info, how, {}, bus::IfSomeStay::keep_unproven);
+    const bus::Ended ended = bus::end_found_bus(info, how);
     if (!bus::all_proven(ended.stayed)) {
       std::vector<std::string> who;
       for (const bus::Stayed& one : ended.stayed)
@@ -137,15 +157,17 @@ int bus_ls(const Options& options) {
     JsonWriter writer;
     writer.open();
     writer.be_array();
-    for (const BusFacts& facts : all) write(writer, facts);
+    for (const BusFacts& facts : all.buses) write(writer, facts);
     writer.close();
     print_json(writer.take());
+    all.expect_complete();
     return number(Status::done);
   }
   std::vector<std::vector<std::string>> rows = {{"ROUTE", "PROTOCOL", "OWNER", "PEERS"}};
-  for (const BusFacts& facts : all)
+  for (const BusFacts& facts : all.buses)
     rows.push_back({facts.info.route, facts.info.protocol, facts.owner, std::to_string(facts.peers.size())});
   print_table(rows);
+  all.expect_complete();
   return number(Status::done);
 }
 
@@ -198,13 +220,15 @@ int bus_gc(const Options& options) {
     else
       print_line(path);
   };
-  for (const BusFacts& facts : all_buses(options)) {
+  const AllBuses all = all_buses(options);
+  for (const BusFacts& facts : all.buses) {
     if (!facts.orphaned || !facts.peers.empty()) continue;
     if (transport::find_protocol(facts.info.protocol).remove_route(facts.info, transport::Living::spare))
       told(facts.info.route);
   }
   for (const bus::Place& place : bus::find_places())
     if (bus::remove_leftovers_at(place)) told(place.path);
+  all.expect_complete();
   return number(Status::done);
 }
 

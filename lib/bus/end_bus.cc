@@ -1,9 +1,41 @@
 #include "bus/end_bus.h"
 
+#include <optional>
+
 #include "bus/take_down.h"
+#include "os/directory.h"
+#include "transport/directory/mark.h"
+#include "transport/directory/route_info.h"
 #include "transport/protocols.h"
 
 namespace ipcm::bus {
+namespace {
+
+using Is = transport::Standing::Is;
+
+/// nullopt: it is no directory.
+std::optional<os::Directory> directory_of(const BusInfo& info) {
+  if (os::look_at(info.route).kind != os::FileKind::directory) return std::nullopt;
+  os::Directory directory(info.route);
+  transport::expect_private(info.route, directory.facts());
+  return directory;
+}
+
+}  // namespace
+
+Ended end_found_bus(const BusInfo& info, const SpawnOptions& options) {
+  if (const auto directory = directory_of(info); directory && !transport::has_mark(*directory)) {
+    const transport::Standing standing = transport::standing_of(*directory);
+    if (standing.is == Is::closed) {
+      // If a peer lives, this opens the mark again.
+      Ended ended;
+      ended.removal = transport::find_protocol(info.protocol).remove_route(info, transport::Living::spare);
+      if (ended.removal || ended.removal.living.empty()) return ended;
+    }
+    if (standing.is == Is::reference && standing.is_proven) transport::note_route_info(info);
+  }
+  return end_bus(info, options, {}, IfSomeStay::keep_unproven);
+}
 
 Ended end_bus(const BusInfo& info, const SpawnOptions& options, const std::vector<os::Child*>& children,
               IfSomeStay if_some_stay, const std::function<void()>& between) {

@@ -28,4 +28,9 @@ enum class IfSomeStay { keep_unproven, remove_bus };
                             const std::vector<os::Child*>& children, IfSomeStay if_some_stay,
                             const std::function<void()>& between = {});
 
+/// The same for a bus that somebody else has made; if a peer that can't be proven does not leave, the bus stays. A
+/// removal that was interrupted is gone on with. A bus of the reference gets our mark first: the files of its peers
+/// prove that it is one, and they go with the peers.
+[[nodiscard]] Ended end_found_bus(const BusInfo& info, const SpawnOptions& options);
+
 }  // namespace ipcm::bus

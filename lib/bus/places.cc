@@ -82,6 +82,12 @@ std::optional<BusInfo> bus_at(const Place& place) {
   }
 }
 
+bool is_being_removed(const Place& place) {
+  const auto bus = os::Directory::below(os::Directory(place.directory), place.name);
+  return bus && !transport::has_mark(*bus) &&
+         transport::standing_of(*bus).is == transport::Standing::Is::closed;
+}
+
 bool remove_leftovers_at(const Place& place) {
   const os::Directory directory(place.directory);
   os::FileFacts facts = directory.look(place.name);

@@ -20,6 +20,8 @@ struct Place {
 [[nodiscard]] std::vector<Place> find_places();
 /// The bus there; nullopt: it is none, or just going.
 [[nodiscard]] std::optional<BusInfo> bus_at(const Place& place);
+/// Whether its removal has begun: nobody can join it any more.
+[[nodiscard]] bool is_being_removed(const Place& place);
 /// Removes what a process has left there that was killed while it made or removed a bus. false: nothing.
 [[nodiscard]] bool remove_leftovers_at(const Place& place);
 

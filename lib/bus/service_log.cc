@@ -5,6 +5,8 @@
 #include "os/rolling_log.h"
 #include "transport/directory/companion.h"
 #include "transport/directory/disk_name.h"
+#include "transport/directory/mark.h"
+#include "transport/directory/route_info.h"
 
 namespace ipcm::bus {
 namespace {
@@ -51,7 +53,10 @@ std::string log_path(const BusInfo& info, const std::string& name) {
 
 std::string make_log_directory(const BusInfo& info) {
   std::string directory = log_directory(info);
-  if (!is_directory(directory)) os::make_private_path(directory);
+  if (!is_directory(directory))
+    os::make_private_path(directory);
+  else if (directory == info.route && !transport::has_route_info(directory))
+    (void)transport::expect_bus(os::Directory(directory));  // nothing is written into what is no bus
   return directory;
 }
 

@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "os/directory.h"
 #include "os/pipe.h"
 #include "os/sys.h"
 
@@ -59,10 +60,15 @@ struct PidfdInfo {
 constexpr __u64 kPidfdInfoPid = 1U << 0U, kPidfdInfoExit = 1U << 3U;
 constexpr unsigned long kPidfdGetInfo = _IOWR(0xFF, 11, PidfdInfo);
 
+/// Whether a file of /proc that can't be opened for want of descriptors or memory counts as gone.
+enum class Shortage { counts, throws };
+
 /// The contents of a small file of /proc; empty if it is gone.
-std::string proc_file(const std::string& path) {
+std::string proc_file(const std::string& path, Shortage shortage = Shortage::counts) {
   const UniqueFd file(quiet([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
   std::string text;
+  if (!file && shortage == Shortage::throws && is_shortage(errno))
+    throw SystemError(errno, "read '" + path + "'");
   if (!file) return text;
   try {
     text = read_all(file.get(), 1U << 16U, path.c_str());
@@ -83,8 +89,8 @@ std::optional<Number> number_in(std::string_view text) {
 
 /// Field `index` (from 3 on, as proc(5) counts) of /proc/PID/stat. The second field, the name, may hold
 /// anything.
-std::optional<std::string> stat_field(Pid pid, int index) {
-  const std::string text = proc_file("/proc/" + std::to_string(pid) + "/stat");
+std::optional<std::string> stat_field(Pid pid, int index, Shortage shortage = Shortage::counts) {
+  const std::string text = proc_file("/proc/" + std::to_string(pid) + "/stat", shortage);
   auto at = text.rfind(')');
   if (at == std::string::npos) return std::nullopt;
   for (int field = 2; field < index; ++field) {
@@ -214,7 +220,8 @@ std::string process_numbering() {
 }
 
 std::optional<double> start_time(Pid pid) {
-  const auto field = stat_field(pid, 22);
+  constexpr int kStartField = 22;
+  const auto field = stat_field(pid, kStartField, Shortage::throws);
   if (!field) return std::nullopt;
   const auto ticks = number_in<std::uint64_t>(*field);
   if (!ticks) return std::nullopt;

@@ -42,7 +42,8 @@ void let_others_run() noexcept;
 /// the same process.
 [[nodiscard]] std::string process_numbering();
 /// When it was started, on the real-time clock; nullopt: no such process. To tell a recycled pid from the one
-/// that wrote a file: the writer is older than its file.
+/// that wrote a file: the writer is older than its file. Throws SystemError if there are too few descriptors to
+/// look: that says nothing about the process.
 [[nodiscard]] std::optional<double> start_time(Pid pid);
 /// Resident memory in bytes.
 [[nodiscard]] std::optional<std::uint64_t> resident_memory(Pid pid);

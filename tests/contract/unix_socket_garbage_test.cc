@@ -171,4 +171,6 @@ TEST_CASE_FIXTURE(Tidy, "F7: a datagram of another user is refused, and told") {
   CHECK(target.get_messages().empty());
   REQUIRE(told.size() == 1);
   CHECK(contains(told[0], "54321"));
+  // What everybody may write to is not taken for a bus, and would not be removed.
+  REQUIRE(::chmod(guard.info().route.c_str(), 0700) == 0);
 }

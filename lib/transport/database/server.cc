@@ -25,17 +25,36 @@ constexpr std::chrono::seconds kConnectTime{10}, kRemoveTime{10}, kLeastTime{2},
 /// Steps of the kernel's clock in which it notes the start of a process.
 constexpr double kTick = 0.02;
 
+/// Asks the kernel about a process. That it can't be asked for want of descriptors says nothing about the
+/// process: it is asked another time.
+template <class Question>
+auto ask_kernel(Question&& question) {
+  try {
+    return question();
+  } catch (const SystemError& error) {
+    throw StoreError(Kind::late, error.what());
+  }
+}
+
+bool is_running(Pid pid) {
+  return ask_kernel([&] { return os::is_running(pid); });
+}
+
+std::optional<double> start_time(Pid pid) {
+  return ask_kernel([&] { return os::start_time(pid); });
+}
+
 /// Whether the process of that number runs, and did so at that time: a number that was given away since
 /// names another process.
 bool has_run_since(Pid pid, double when) {
-  const auto began = os::start_time(pid);
-  return began && *began <= when + kTick && os::is_running(pid);
+  const auto began = start_time(pid);
+  return began && *began <= when + kTick && is_running(pid);
 }
 
 /// When this process was started, as its owner's row notes it.
 std::string start_of(Pid pid) {
   constexpr double kHundredths = 100;
-  const auto began = os::start_time(pid);
+  const auto began = start_time(pid);
   return began ? std::to_string(static_cast<std::int64_t>(*began * kHundredths)) : std::string();
 }
 
@@ -97,7 +116,8 @@ void ServerStore::note_bus() {
   bus_ = read();
   if (!bus_.empty()) return;
   try {
-    execute("INSERT INTO ipcm_ours(id, name, note) VALUES (:id, '', :note)", {kBus, os::random_name(kLetters)});
+    execute("INSERT INTO ipcm_ours(id, name, note) VALUES (:id, '', :note)",
+            {kBus, os::random_name(kLetters)});
   } catch (const StoreError& error) {
     if (error.kind() != Kind::conflict) throw;  // somebody else was faster
   }
@@ -227,9 +247,9 @@ std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
       const bool held = ours && integer_of(values[9]).value_or(0) != 0;
       // The server may notice later than we that a process has ended.
       if (ours) {
-        const bool runs = !here          ? held
+        const bool runs = !here           ? held
                           : row.is_active ? has_run_since(row.pid, row.active)
-                                         : os::is_running(row.pid);
+                                          : is_running(row.pid);
         row.is_held = runs && held && here;
         row.facts.elsewhere = !here;
         (here ? row.facts.pid : row.facts.noted) = row.pid;
@@ -239,7 +259,7 @@ std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
         // A process that runs without its lock has lost its connection, and is about to come back.
         row.facts.state = !runs ? State::dead : held ? State::active : State::present;
       } else {
-        transport::Companion::judge_by_number(row.pid, row.facts);
+        ask_kernel([&] { transport::Companion::judge_by_number(row.pid, row.facts); });
       }
       row.dies_unseen = true;
     }
@@ -250,12 +270,12 @@ std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
 
 os::UniqueFd ServerStore::process_of(const PeerRow& row) {
   if (!row.is_held) return {};
-  auto process = os::open_process(row.facts.pid);
+  auto process = ask_kernel([&] { return os::open_process(row.facts.pid); });
   if (!process) return {};
   // The server may notice an end later than we. A process that began after its row was written only has the
   // number; one whose row is still held after it was opened is the one that wrote it.
   constexpr double kTick = 0.02;
-  const auto began = os::start_time(row.facts.pid);
+  const auto began = start_time(row.facts.pid);
   if (!began || *began > row.active + kTick) return {};
   const auto now = this->row(row.id);
   return now && now->pid == row.pid && now->active == row.active && now->is_held &&
@@ -268,7 +288,8 @@ bool ServerStore::take_name(const PeerRow& who, const std::string& /*note*/,
                             transport::HeldLock::Attempt& attempt) {
   const Value key = lock_key(who.id);
   const auto known = query(
-      "SELECT o.pid, o.host, p.active FROM ipcm_ours o LEFT JOIN ipcm_peers p ON p.id = o.id AND p.pid = o.pid "
+      "SELECT o.pid, o.host, p.active FROM ipcm_ours o LEFT JOIN ipcm_peers p ON p.id = o.id AND p.pid = "
+      "o.pid "
       "WHERE o.id = :id",
       {who.id}, {Column::integer, Column::text, Column::real});
   const Pid before = known.empty() ? 0 : pid_of(known[0][0]);
@@ -280,7 +301,7 @@ bool ServerStore::take_name(const PeerRow& who, const std::string& /*note*/,
     attempt.holder = before;
     return false;
   }
-  const bool dying = other && !os::is_running(before);
+  const bool dying = other && !is_running(before);
   if (!lock(key, dying ? kDyingTime : std::chrono::seconds(0))) {
     attempt.holder = here ? before : 0;
     return false;
@@ -332,7 +353,7 @@ transport::OwnerFacts ServerStore::owner() {
   const std::string began = text_of(found[0][2]);
   const bool held = integer_of(found[0][3]).value_or(0) != 0;
   // An owner that runs here without its lock has lost its connection, and owns the bus still.
-  const bool runs = here && os::is_running(pid) && (held || (!began.empty() && began == start_of(pid)));
+  const bool runs = here && is_running(pid) && (held || (!began.empty() && began == start_of(pid)));
   return {true, here ? runs : held, here ? pid : 0};
 }
 
@@ -343,7 +364,8 @@ void ServerStore::own() {
   in_transaction([&] {
     execute("DELETE FROM ipcm_ours WHERE id = :id", {kOwner});
     execute(
-        "INSERT INTO ipcm_ours(id, name, note, pid, host, lock_key) VALUES (:id, '', :note, :pid, :host, :key)",
+        "INSERT INTO ipcm_ours(id, name, note, pid, host, lock_key) VALUES (:id, '', :note, :pid, :host, "
+        ":key)",
         {kOwner, start_of(os::own_pid()), std::int64_t{os::own_pid()}, numbering_, key});
   });
 }

@@ -321,7 +321,7 @@ Removal FileProtocol::remove_route(const BusInfo& info, Living living) const noe
       if (const auto noted = directory->read_note(kMarkFile))
         if (const BusInfo marked = BusInfo::parse(*noted); marked.protocol != info.protocol)
           throw BusError("it is a bus of protocol " + marked.protocol + ", not " + info.protocol);
-      if (const auto peer = living == Living::spare ? living_peer(*directory) : std::nullopt) {
+      if (const auto peer = living == Living::spare ? living_peer(*directory, false) : std::nullopt) {
         removal.living = *peer;
         removal.why = "'" + *peer + "' is on it";
         return removal;

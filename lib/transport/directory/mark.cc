@@ -4,6 +4,8 @@
 #include <cctype>
 
 #include "ipcm/error.h"
+#include "os/events.h"
+#include "os/time_limit.h"
 #include "transport/directory/disk_name.h"
 #include "transport/directory/lock_file.h"
 
@@ -174,7 +176,9 @@ std::string likely_protocol(const os::Directory& directory) {
   return "ConnectionUnix";
 }
 
-std::optional<std::string> living_peer(const os::Directory& directory) {
+namespace {
+
+std::optional<std::string> holder_of_a_lock(const os::Directory& directory) {
   constexpr std::string_view kEnd = ".lock";
   for (const std::string& name : directory.names()) {
     if (!is_lock_of_peer(name)) continue;
@@ -183,6 +187,24 @@ std::optional<std::string> living_peer(const os::Directory& directory) {
       return name.substr(1, name.size() - 1 - kEnd.size());
   }
   return std::nullopt;
+}
+
+/// How long a peer may take that is leaving, or that finds that it can't join any more: a few system calls.
+constexpr std::chrono::seconds kLeavingTime{2};
+
+}  // namespace
+
+std::optional<std::string> living_peer(const os::Directory& directory, bool endpoints) {
+  const auto stays = [&](const std::optional<std::string>& peer) {
+    return !peer || (endpoints && directory.look(*peer).kind != FileKind::none);
+  };
+  auto peer = holder_of_a_lock(directory);
+  if (stays(peer)) return peer;
+  const os::Deadline deadline = os::limited(kLeavingTime);
+  os::DirectoryWatch watch(directory.short_path("."), os::DirectoryWatch::Of::contents);
+  while (!stays(peer = holder_of_a_lock(directory)) && watch.await(deadline))
+    watch.read([](std::string_view) {});
+  return peer;
 }
 
 void close_mark(const os::Directory& directory) {

@@ -55,8 +55,10 @@ void expect_private(const std::string& path, const os::FileFacts& facts);
 [[nodiscard]] bool is_made_name(std::string_view name, std::string_view prefix, std::string_view suffix = {});
 /// The protocol of a reference bus, as far as the kinds of its endpoints tell.
 [[nodiscard]] std::string likely_protocol(const os::Directory& directory);
-/// A peer of ours in another process that lives, by the lock that it holds; nullopt: nobody.
-[[nodiscard]] std::optional<std::string> living_peer(const os::Directory& directory);
+/// A peer of ours in another process that lives, by the lock that it holds; nullopt: nobody. A peer that has
+/// no endpoint any more, or not yet, is about to let its lock go, since the mark is closed: that is waited
+/// for, a moment. `endpoints`: whether the peers of that directory have any; otherwise each one is waited for.
+[[nodiscard]] std::optional<std::string> living_peer(const os::Directory& directory, bool endpoints);
 
 /// Removes the mark so that nobody joins any more, and puts it back.
 void close_mark(const os::Directory& directory);

@@ -67,7 +67,7 @@ Removal remove_opened(const os::Directory& directory, const BusInfo& info, const
   if (living == Living::spare) {
     std::optional<std::string> peer;
     try {
-      peer = living_peer(directory);
+      peer = living_peer(directory, !endpoints.empty());
     } catch (...) {
       reopen_mark(directory);
       throw;
