@@ -1,8 +1,11 @@
 """G1, G5, G6: what is no bus is refused and stays as it was; an error is no empty bus; leftovers are collected."""
 
 import contextlib
+import ctypes
+import fcntl
 import json
 import os
+import select
 import subprocess
 import sys
 import unittest
@@ -10,7 +13,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from support import IPCM, Process, TidyTest  # noqa: E402
+from support import HANG, IPCM, Process, TidyTest  # noqa: E402
 
 GONE = 3
 PROTOCOLS = ("ConnectionUnix", "UnixSocket", "AtomicPipe", "MessageFiles")
@@ -33,6 +36,28 @@ def dead_pid():
     child = subprocess.Popen(["true"])
     child.wait()
     return child.pid
+
+
+class DirectoryWatch:
+    """Waits until a name is there. Nothing polls: the kernel tells of each new name."""
+
+    def __init__(self, path):
+        self.path = path
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = libc.inotify_init1(os.O_CLOEXEC)
+        libc.inotify_add_watch(self.fd, path.encode(), 0x100 | 0x80)  # IN_CREATE, IN_MOVED_TO
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.fd)
+
+    def await_name(self, name):
+        while not os.path.exists(os.path.join(self.path, name)):
+            if not select.select([self.fd], [], [], HANG)[0]:
+                raise AssertionError(f"{name} does not come")
+            os.read(self.fd, 65536)
 
 
 class NoBusTest(TidyTest):
@@ -213,6 +238,41 @@ class LeftoversTest(TidyTest):
             os.rename(env["ROUTE"] + "/.info", env["ROUTE"] + "/.info.closed")
             open(env["ROUTE"] + "/x.stats", "w").close()
             self.assertEqual(self.ipcm("bus", "gc").lines, [env["ROUTE"]])
+            self.assertFalse(os.path.exists(env["ROUTE"]))
+
+    def cut_off(self, env):
+        os.rename(env["ROUTE"] + "/.info", env["ROUTE"] + "/.info.closed")
+
+    def test_a_removal_that_was_cut_off_hides_no_other_bus(self):
+        with self.bus() as half, self.bus() as other:
+            self.cut_off(half)
+            listed = {one["route"]: one for one in json.loads(self.ipcm("--json", "bus", "ls").out)}
+            self.assertEqual(listed[half["ROUTE"]]["owner"], "being removed")
+            self.assertEqual(listed[other["ROUTE"]]["owner"], "none")
+            self.assertEqual(self.ipcm("bus", "gc").lines, [half["ROUTE"]])
+            self.assertTrue(os.path.exists(other["ROUTE"]))
+
+    def test_rm_goes_on_with_a_removal_that_was_cut_off(self):
+        for peers in ([], ["echo"]):
+            with self.subTest(peers=peers), self.bus() as env:
+                for name in peers:
+                    self.ipcm("start", name, env=env)
+                self.cut_off(env)
+                self.ipcm("bus", "rm", env=env)
+                self.assertFalse(os.path.exists(env["ROUTE"]))
+                self.await_no_children()
+
+    def test_rm_waits_for_a_peer_that_has_left_its_place_but_not_its_lock(self):
+        with self.bus() as env:
+            path = env["ROUTE"] + "/.x.lock"
+            with open(path, "w") as lock:
+                fcntl.lockf(lock, fcntl.LOCK_EX)
+                with DirectoryWatch(env["ROUTE"]) as watch:
+                    running = self.start(IPCM, "bus", "rm", env=env, stdin=subprocess.DEVNULL)
+                    watch.await_name(".info.closed")
+                os.unlink(path)
+            result = running.finish()
+            self.assertEqual(result.status, 0, result)
             self.assertFalse(os.path.exists(env["ROUTE"]))
 
     def test_with_few_descriptors_a_run_leaves_nothing(self):
