@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "bus/service_log.h"
 #include "bus/take_down.h"
 #include "os/directory.h"
 #include "transport/directory/mark.h"
@@ -34,7 +35,9 @@ Ended end_found_bus(const BusInfo& info, const SpawnOptions& options) {
     }
     if (standing.is == Is::reference && standing.is_proven) transport::note_route_info(info);
   }
-  return end_bus(info, options, {}, IfSomeStay::keep_unproven);
+  Ended ended = end_bus(info, options, {}, IfSomeStay::keep_unproven);
+  if (ended.removal) remove_logs_elsewhere(info);
+  return ended;
 }
 
 Ended end_bus(const BusInfo& info, const SpawnOptions& options, const std::vector<os::Child*>& children,
