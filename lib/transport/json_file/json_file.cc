@@ -208,7 +208,11 @@ void JsonFile::take_in(Hurry hurry) {
         return;
     }
   } catch (const ProtocolError& error) {
-    receiver_.dropped(std::string("the bus can't be read: ") + error.what());
+    // Half of a text in the same file can still be repaired; another file never becomes the bus.
+    if (joined_ && store_.was_replaced())
+      lose_place(std::string("another file stands there, which can't be read: ") + error.what());
+    else
+      receiver_.dropped(std::string("the bus can't be read: ") + error.what());
   }
 }
 

@@ -81,7 +81,21 @@ std::string JsonStore::journalled() {
   return text.substr(line + 1);
 }
 
-JsonDocument JsonStore::load(int file) {
+bool JsonStore::load(int file, JsonDocument& document) {
+  const os::FileFacts facts = os::facts_of(file);
+  if (facts.links == 0) return false;
+  document = parse(file);
+  device_ = facts.device;
+  inode_ = facts.inode;
+  return true;
+}
+
+bool JsonStore::was_replaced() const {
+  const os::FileFacts facts = os::look_at(route_);
+  return inode_ != 0 && (facts.device != device_ || facts.inode != inode_);
+}
+
+JsonDocument JsonStore::parse(int file) {
   const std::string text = os::read_from_start(file, kLargestFile, kWhat);
   try {
     if (!text.empty()) return JsonDocument::parse(text);
@@ -107,8 +121,9 @@ JsonStore::Result JsonStore::read(const std::function<void(const JsonDocument&)>
   const os::UniqueFd file = os::open_file(route_, os::Access::read);
   if (!file) return Result::gone;
   if (!os::lock_whole_file(file.get(), os::LockKind::shared, deadline)) return Result::busy;
-  if (os::facts_of(file.get()).links == 0) return Result::gone;  // removed since it was opened
-  look(load(file.get()));
+  JsonDocument document;
+  if (!load(file.get(), document)) return Result::gone;
+  look(document);
   return Result::done;
 }
 
@@ -116,8 +131,8 @@ JsonStore::Result JsonStore::change(const std::function<bool(JsonDocument&)>& ch
   const os::UniqueFd file = os::open_file(route_, os::Access::write);
   if (!file) return Result::gone;
   if (!os::lock_whole_file(file.get(), os::LockKind::exclusive, deadline)) return Result::busy;
-  if (os::facts_of(file.get()).links == 0) return Result::gone;
-  JsonDocument document = load(file.get());
+  JsonDocument document;
+  if (!load(file.get(), document)) return Result::gone;
   if (change(document)) write(file.get(), document.text());
   return Result::done;
 }

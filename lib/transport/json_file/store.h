@@ -33,6 +33,9 @@ class JsonStore {
   /// The same; if `change` returns true, writes what it has made of it.
   [[nodiscard]] Result change(const std::function<bool(JsonDocument&)>& change, os::Deadline deadline);
 
+  /// Whether another file stands there than the one that could be read last. It may be the bus all the same.
+  [[nodiscard]] bool was_replaced() const;
+
   [[nodiscard]] const Companion& companion() const { return companion_; }
   /// Writes an empty document into an empty file; leaves one alone that is there.
   static void prepare(const std::string& route);
@@ -41,7 +44,9 @@ class JsonStore {
   static void empty(const std::string& route);
 
  private:
-  [[nodiscard]] JsonDocument load(int file);
+  /// false: the open file was removed since.
+  [[nodiscard]] bool load(int file, JsonDocument& document);
+  [[nodiscard]] JsonDocument parse(int file);
   void open_journal();  // by who holds the lock of the file
   [[nodiscard]] std::string journalled();
   void write(int file, const std::string& text);
@@ -49,6 +54,7 @@ class JsonStore {
   std::string route_;
   Companion companion_;
   os::UniqueFd journal_;
+  std::uint64_t device_ = 0, inode_ = 0;  // of the file that could be read last
 };
 
 }  // namespace ipcm::transport
