@@ -301,10 +301,12 @@ void Launch::fail(LaunchError::Facts facts, const std::string& what) {
 void Launch::refill_soon() {
   const auto pool = pool_.lock();
   if (!pool) return;
-  if (pool->is_empty())
-    refill();  // the next start would find none
-  else
+  if (pool->is_empty()) return refill();  // the next start would find none
+  try {
     refill_watch_ = loop_.at(os::Clock::now() + kFirstRequest, [this] { refill(); });
+  } catch (const SystemError&) {
+    refill();  // the start is decided: a pool is no reason to fail
+  }
 }
 
 void Launch::refill() noexcept {

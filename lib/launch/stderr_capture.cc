@@ -50,13 +50,16 @@ void StderrCapture::pass_excess() {
   }
 }
 
-/// Takes what is in the pipe. true: it has ended.
-bool StderrCapture::drain() {
+/// Takes what is in the pipe. true: it has ended. Words that can't be read now are for the relay, or lost:
+/// the service is ready, or has failed, all the same.
+bool StderrCapture::drain() noexcept try {
   for (std::size_t before = held_.size(); held_.size() < before + kLargestPipe;) {
     const auto result = os::read_some(pipe_.get(), held_, kAtOnce, "stderr of a starting service");
     if (result == os::ReadResult::later) return !os::has_writer(pipe_.get());
     if (result == os::ReadResult::end) return true;
   }
+  return false;
+} catch (const std::exception&) {
   return false;
 }
 

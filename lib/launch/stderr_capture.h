@@ -38,7 +38,7 @@ class StderrCapture {
  private:
   void read();
   void pass_excess();
-  [[nodiscard]] bool drain();
+  [[nodiscard]] bool drain() noexcept;
   void start_relay();
   void stop();
 
