@@ -94,8 +94,10 @@ std::string for_terminal(const std::string& text) {
 
 std::string last_words_of(const BusInfo& info, const std::string& name) noexcept {
   constexpr std::size_t kLooked = 4096;
+  constexpr auto kRelayTime = std::chrono::seconds(1);
   try {
     os::LogReader log(bus::log_path(info, name));
+    (void)log.await_writers(os::Deadline::after(kRelayTime));  // the relay may still be about to write them
     std::string text = log.read_all();
     if (text.size() > kLooked) text.erase(0, text.size() - kLooked);
     return launch::last_words(text);

@@ -1,5 +1,7 @@
 #include "launch/relay.h"
 
+#include "ipcm/error.h"
+#include "os/file_lock.h"
 #include "os/pipe.h"
 #include "os/signals.h"
 #include "os/spawn.h"
@@ -28,6 +30,15 @@ void relay(int pipe, WordsTo::Number to, const std::string& held) {
   while (os::read_some(pipe, piece, kPiece, "words of a service") == os::ReadResult::some) {
     if (!pass_on(to, log, piece)) return;
     piece.clear();
+  }
+}
+
+/// Before the fork: whoever looks for the last words of a service that has ended finds the lock, or all
+/// words.
+void note_writer(const WordsTo::Number& to) noexcept {
+  try {
+    if (to.is_log) (void)os::lock_whole_file(to.fd, os::LockKind::shared, os::Deadline::passed());
+  } catch (const SystemError&) {  // then nobody waits for it
   }
 }
 
@@ -70,6 +81,7 @@ os::Child start_relay(os::UniqueFd& pipe, WordsTo& to, const std::string& held) 
     pipe = os::UniqueFd(pipe_number);
     to.take_up(to_number);
   };
+  note_writer(to_number);
   std::optional<os::Child> child;
   try {
     child = os::fork_process();

@@ -36,6 +36,9 @@ class WordsTo {
 // streams back itself (stderr_capture.h). It is a fork of the launcher, not a program: a host that starts
 // boots of others may have no program of ours. It holds the two ends and nothing else of its parent's, has a
 // session of its own, and ends with the last writer of the pipe, or when nobody can read the words any more.
+//
+// As long as a relay writes to a log, a shared flock(2) is on that file: LogReader::await_writers() waits for
+// its end.
 
 /// Starts one. `held`: goes first. Throws SystemError; then both ends are as they were.
 [[nodiscard]] os::Child start_relay(os::UniqueFd& pipe, WordsTo& to, const std::string& held);

@@ -105,6 +105,22 @@ UniqueFd make_watch(const std::string& what) {
 
 }  // namespace
 
+namespace {
+
+bool await_changes(int fd, const char* what, Deadline deadline) {
+  pollfd one{fd, POLLIN, 0};
+  for (;;) {
+    if (sys("wait for", what, [&] { return ::poll(&one, 1, deadline.poll_timeout()); }) > 0) return true;
+    if (deadline.has_passed()) return false;
+  }
+}
+
+}  // namespace
+
+bool FileWatch::await(Deadline deadline) const {
+  return await_changes(fd_.get(), "changes of a file", deadline);
+}
+
 FileWatch::FileWatch(const std::string& path, Of what) : fd_(make_watch("file '" + path + "'")) {
   const std::uint32_t events = what == Of::closing ? IN_CLOSE_WRITE : IN_MODIFY;
   sys("watch file", path,
@@ -130,13 +146,7 @@ DirectoryWatch::DirectoryWatch(const std::string& path, Of what)
 }
 
 bool DirectoryWatch::await(Deadline deadline) const {
-  pollfd one{fd_.get(), POLLIN, 0};
-  for (;;) {
-    if (sys("wait for", "changes in a directory", [&] { return ::poll(&one, 1, deadline.poll_timeout()); }) >
-        0)
-      return true;
-    if (deadline.has_passed()) return false;
-  }
+  return await_changes(fd_.get(), "changes in a directory", deadline);
 }
 
 void DirectoryWatch::read(const std::function<void(std::string_view name)>& tell) {

@@ -90,6 +90,8 @@ class FileWatch {
   explicit FileWatch(const std::string& path, Of what = Of::closing);
   /// Whether something has happened since the last call.
   [[nodiscard]] bool read();
+  /// Blocks until there is something to read(). false: the deadline came first.
+  [[nodiscard]] bool await(Deadline deadline) const;
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:

@@ -29,6 +29,8 @@ bool lock_whole_file(int fd, LockKind kind, Deadline deadline) {
   }
 }
 
+void unlock_whole_file(int fd) noexcept { (void)::flock(fd, LOCK_UN); }
+
 std::optional<Pid> file_lock_holder(const std::string& path) {
   struct stat there {};
   if (::stat(path.c_str(), &there) != 0) return std::nullopt;

@@ -18,6 +18,9 @@ enum class LockKind { shared, exclusive };
 /// wait inside flock() could not be ended; so this looks again after a moment, a few milliseconds at most.
 [[nodiscard]] bool lock_whole_file(int fd, LockKind kind, Deadline deadline);
 
+/// Lets it go, the file staying open.
+void unlock_whole_file(int fd) noexcept;
+
 /// Who has such a lock on that file, as the kernel lists it; nullopt: nobody, somebody in another pid
 /// namespace, or it can't be told.
 [[nodiscard]] std::optional<Pid> file_lock_holder(const std::string& path);

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "os/directory.h"
+#include "os/events.h"
+#include "os/file_lock.h"
 #include "os/rolling_log.h"
 #include "os/sys.h"
 
@@ -27,6 +29,26 @@ UniqueFd open_log(const std::string& path) {
 bool LogReader::open() {
   if (!file_) file_ = open_log(path_);
   return static_cast<bool>(file_);
+}
+
+bool LogReader::await_writers(Deadline deadline) {
+  if (!open()) return true;
+  const auto is_free = [&](Deadline until) {
+    return lock_whole_file(file_.get(), LockKind::exclusive, until);
+  };
+  bool free = is_free(Deadline::passed());
+  if (!free) {
+    FileWatch watch(path_);
+    free = is_free(Deadline::passed());  // it may have ended before the watch began
+    // The kernel tells of the close a moment before it lets the lock go.
+    while (!free && watch.await(deadline)) {
+      (void)watch.read();
+      constexpr auto kMoment = std::chrono::milliseconds(20);
+      free = is_free(Deadline::after(kMoment));
+    }
+  }
+  if (free) unlock_whole_file(file_.get());
+  return free;
 }
 
 bool LogReader::was_removed() const { return file_ && facts_of(file_.get()).links == 0; }

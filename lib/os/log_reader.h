@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "os/clock.h"
 #include "os/descriptor.h"
 
 namespace ipcm::os {
@@ -19,6 +20,9 @@ class LogReader {
   [[nodiscard]] std::string read_all();
   /// What has come since. At most a few MiB at once; empty: nothing.
   [[nodiscard]] std::string read_new();
+  /// Waits until nobody writes to it who has locked it for that (a relay: launch/relay.h), woken when a writer
+  /// closes it. false: the deadline came first. Throws SystemError.
+  bool await_writers(Deadline deadline);
   /// It was opened, and then removed.
   [[nodiscard]] bool was_removed() const;
 
