@@ -93,7 +93,8 @@ BothEnds open_lines(const Request& request) {
     if (self) childs.leash = std::move(*self);
   }
   for (std::size_t i = 0; i < childs.original.size(); ++i)
-    if (os::is_open(request.original[i])) childs.original[i] = os::duplicate(request.original[i], 3);
+    if (request.original[i] >= 0 && os::is_open(request.original[i]))
+      childs.original[i] = os::duplicate(request.original[i], 3);
   return lines;
 }
 

@@ -50,7 +50,8 @@ FileId id_of(const os::FileFacts& facts) { return {facts.device, facts.inode}; }
 void read_note(int fd, LockFacts& facts) {
   constexpr std::size_t kLongest = 4096;
   try {
-    const std::string text = os::read_all(fd, kLongest, "lock file");
+    std::string text;
+    (void)os::read_some(fd, text, kLongest, "lock file");  // it was written at once
     Pid pid = 0;
     std::string note;
     wire::for_each_member(

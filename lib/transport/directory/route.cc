@@ -56,11 +56,34 @@ std::optional<Pid> Route::noted_pid(const std::string& disk_name) const {
   return pid;
 }
 
+namespace {
+
+/// Of a peer that lives: it holds its lock.
+PeerFacts facts_of_holder(const LockFacts& lock, bool receives) {
+  PeerFacts facts;
+  facts.pid = lock.pid;
+  facts.is_us = lock.by_us;
+  facts.elsewhere = lock.pid == 0;
+  facts.noted = facts.elsewhere ? lock.written_by : 0;
+  facts.class_name = lock.note;
+  facts.state = receives ? PeerFacts::State::active : PeerFacts::State::present;
+  return facts;
+}
+
+}  // namespace
+
 PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock, os::UniqueFd* process) const {
   PeerFacts facts;
   if (!is_endpoint(directory_.look(disk_name))) return facts;
+  LockFacts lock = look_at_lock(directory_, lock_file_of(disk_name), process);
+  if (lock.held && !lock.is_held_for_clearing()) {
+    // Nearly always so. The kernel tells the pid: what the peer has noted need not be read.
+    if (has_lock != nullptr) *has_lock = true;
+    return facts_of_holder(lock, directory_.look(disk_name + ".pid").kind == os::FileKind::regular);
+  }
+  // The note first: of a peer that comes meanwhile, the lock is seen.
   const auto pid = noted_pid(disk_name);
-  const LockFacts lock = look_at_lock(directory_, lock_file_of(disk_name), process);
+  lock = look_at_lock(directory_, lock_file_of(disk_name), process);
   // A lock file that another pid wrote is a leftover under a name that a foreign peer has taken since.
   const bool ours = lock.held || (lock.exists && (!pid || *pid == lock.written_by));
   if (has_lock != nullptr) *has_lock = ours;
@@ -68,16 +91,13 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock, os::Uniqu
     if (process != nullptr) process->reset();  // of the one that clears up
     facts.pid = pid.value_or(0);
     facts.state = PeerFacts::State::dead;
+  } else if (lock.held) {
+    return facts_of_holder(lock, pid.has_value());
   } else if (ours) {
-    facts.pid = lock.held ? lock.pid : pid.value_or(lock.pid);
-    facts.is_us = lock.by_us;
-    facts.elsewhere = lock.held && lock.pid == 0;
-    facts.noted = facts.elsewhere ? lock.written_by : 0;
+    facts.pid = pid.value_or(lock.pid);
     facts.class_name = lock.note;
-    facts.surely_dead = !lock.held;
-    facts.state = !lock.held ? PeerFacts::State::dead
-                  : pid      ? PeerFacts::State::active
-                             : PeerFacts::State::present;
+    facts.surely_dead = true;
+    facts.state = PeerFacts::State::dead;
   } else if (!pid && traits_.keeps_messages) {
     // Suspended; or somebody foreign who is just coming: for who sends to it that is the same.
     facts.expires = suspended_until(disk_name);
