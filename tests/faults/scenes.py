@@ -65,6 +65,7 @@ class Scene:
         self.env = {key: value for key, value in os.environ.items() if key not in ('IPCM_INFO', 'NOTIFY_SOCKET')}
         self.env.update(TMPDIR=self.tmp, XDG_RUNTIME_DIR=self.tmp, XDG_STATE_HOME=os.path.join(self.root, 's'), IPCM_BOOT=BOOT)
         self.service = None
+        self.struck = True  # for look(): false where the call was not made that often, so nothing went wrong
 
     def __enter__(self):
         return self
@@ -218,7 +219,7 @@ class Start(Scene):
 
     def look(self, point, done):
         self.answers('other')
-        killed_boot = point.fault == 'KILL' and point.side == 'boot'  # then it may also die after it was ready
+        killed_boot = self.struck and point.fault == 'KILL' and point.side == 'boot'  # then it may also die after it was ready
         if done.status == 0 and not killed_boot:
             self.answers('new')
         elif point.fault == 'KILL' and point.side == 'launcher' and self.pid_of('new') is not None:
@@ -283,7 +284,7 @@ class Request(Served):
         if done.out not in ('', right) or (done.status == 0 and done.out != right):
             raise Violation(f'a wrong answer: {done}')
         self.answers('other')
-        if not (point.fault == 'KILL' and point.side == 'boot'):
+        if not (self.struck and point.fault == 'KILL' and point.side == 'boot'):
             self.answers('meant')
         self.bus_goes()
 
@@ -315,7 +316,7 @@ def attempt(point, end):
         try:
             fault = 'KILL' if point.fault == 'KILL' else getattr(errno, point.fault)
             done, report = scene.disturbed('--side', point.side, '--call', point.number, '--nth', point.nth, '--fault', fault)
-            struck = report == 'struck\n'
+            struck = scene.struck = report == 'struck\n'
             # It has none where it was killed, its own words failed, or the dynamic linker had no memory to say some.
             mute = ('write', 'writev', 'mmap', 'brk', 'mprotect') if point.side == 'launcher' else ()
             if done.status != 0 and not done.err and point.fault != 'KILL' and point.name not in mute:

@@ -22,7 +22,7 @@ from peer import Connection, Peer, frame, message, request_content  # noqa: E402
 from support import BOOT, HANG, IPCM, TidyTest  # noqa: E402
 
 IN_CREATE, IN_MOVED_TO = 0x100, 0x80
-USAGE, BUS_UNAVAILABLE, UNKNOWN_CLASS = 64, 69, 127
+USAGE, BUS_UNAVAILABLE, SYSTEM_ERROR, UNKNOWN_CLASS = 64, 69, 71, 127
 
 
 class Boot:
@@ -308,14 +308,16 @@ class BootRefusesTest(InteropTest):
                 self.assertTrue(result.err.startswith("ipcm-boot: "), result)
                 self.assertEqual(os.listdir(self.route), [])
 
-    def test_a_reader_of_the_ready_line_that_went_away_does_not_matter(self):
-        boot = Boot(self, self.params())
-        os.close(boot.ready)
-        self.await_on_bus("e.pid")
-        with Connection.to(self.route, "e", "python") as connection:
-            self.assertEqual(self.ask(connection, 1), 1)
-            connection.send(message("python", "e", {"terminate": 1}))
-            self.assertEqual(boot.running.finish().status, 0)
+    def test_G6_without_a_reader_of_its_ready_line_it_leaves(self):
+        # Its launcher was killed: nobody knows of it, and nobody would end it.
+        ready, its_ready = os.pipe()
+        os.close(ready)
+        running = self.start(BOOT, "--ready-fd", str(its_ready), json.dumps(self.params()), stdin=subprocess.DEVNULL, pass_fds=[its_ready])
+        os.close(its_ready)
+        result = running.finish()
+        self.assertEqual(result.status, SYSTEM_ERROR, result)
+        self.assertIn("its launcher ended before it was ready", result.err)
+        self.assertFalse([name for name in os.listdir(self.route) if not name.endswith(".stats")])
 
 
 class NotifyTest(InteropTest):
