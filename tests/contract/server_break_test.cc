@@ -244,6 +244,8 @@ TEST_CASE_FIXTURE(Tidy, "server: G6: a service whose table was dropped or altere
     }
     CHECK_THROWS_AS((void)reader.wait_for_messages(kHang), BusError);
     CHECK_THROWS_AS((void)echo.sync_request("e", 1, kHang), Error);
+    REQUIRE(echo.child_pid());
+    await_end(*echo.child_pid());
   }
 }
 

@@ -13,11 +13,10 @@ namespace {
 /// What a service "e" of a bus consists of in the file system, and each alone is enough for it to be lost.
 std::vector<std::string> places(const BusInfo& bus) {
   const std::filesystem::path route = bus.route;
-  if (bus.protocol == "JSONFile") {
+  if (bus.protocol == "JSONFile" || bus.protocol == "SQLite") {
     const std::string companion = route.parent_path() / ("." + route.filename().string() + ".ipcm");
     return {route, companion + "/.e.lock"};
   }
-  if (bus.protocol == "SQLite") return {};
   if (bus.protocol == "MessageFiles") return {route, route / ".e.lock"};
   return {route, route / ".e.lock", route / "e"};
 }

@@ -158,6 +158,11 @@ void DatabaseTransport::drain() {
   }
 }
 
+void DatabaseTransport::watch_own_place() {
+  if (joined_)
+    store_->watch_own_place(loop_, request_.name, [this](const std::string& why) { connection_.end(why); });
+}
+
 void DatabaseTransport::receive(bool on) {
   inbox_.receive(on);
   if (on && joined_) soon_ = loop_.at(os::Clock::now(), [this] { on_news(); });

@@ -35,6 +35,7 @@ class DatabaseTransport final : public transport::Transport {
   void abandon(const std::string& peer) override { outbox_.abandon(peer); }
   void drain() override;
   void receive(bool on) override;
+  void watch_own_place() override;
   void requeue(const std::vector<Message>& messages) override;
   void keep_requeued() override { keeps_put_back_ = true; }
   void acknowledge(const std::vector<std::string>& ids) override;

@@ -104,5 +104,8 @@ class ServerProtocol : public transport::Protocol {
                                              const Parameters& defaults);
 /// Foreign peers, and peers on other machines, can't tell of themselves: then one looks again this often.
 inline constexpr std::chrono::milliseconds kPollTime{200};
+/// How often a member looks whether the tables of its bus are still there, where nothing tells that they were
+/// dropped.
+inline constexpr std::chrono::seconds kBusTime{5};
 
 }  // namespace ipcm::database

@@ -138,6 +138,9 @@ class Store {
     return transport::Companion::is_leftover(noted, attempt);
   }
   [[nodiscard]] virtual bool is_there() = 0;
+  /// Calls `lost`, inside the loop, when a file that the member of that name depends on is removed or replaced.
+  virtual void watch_own_place(Loop& /*loop*/, const std::string& /*name*/,
+                               std::function<void(const std::string& why)> /*lost*/) {}
   [[nodiscard]] virtual transport::OwnerFacts owner() = 0;
 
  protected:

@@ -113,9 +113,10 @@ class PostgresqlStore final : public ServerStore {
       soon_ = loop_->at(os::Clock::now(), [this] { news_(); });
   }
   void arm() {
-    if (loop_ == nullptr || (!poll_all_ && !(poll_deaths_ && deaths_))) return;
-    if (poll_) return;
-    poll_ = loop_->at(os::Clock::now() + kPollTime, [this] {
+    const bool often = poll_all_ || (poll_deaths_ && deaths_);
+    if (loop_ == nullptr || (poll_ && (polls_often_ || !often))) return;
+    polls_often_ = often;
+    poll_ = loop_->at(os::Clock::now() + (often ? kPollTime : kBusTime), [this] {
       poll_ = Watch();
       arm();
       if (poll_deaths_ && deaths_)
@@ -218,7 +219,7 @@ class PostgresqlStore final : public ServerStore {
   std::set<std::string> channels_;
   Loop* loop_ = nullptr;
   std::function<void()> news_, deaths_;
-  bool poll_all_ = false, poll_deaths_ = false;
+  bool poll_all_ = false, poll_deaths_ = false, polls_often_ = false;
   Watch watching_, soon_, poll_;
 };
 

@@ -1,5 +1,7 @@
 #include <sys/epoll.h>
 
+#include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "ipcm/error.h"
@@ -10,6 +12,7 @@
 #include "transport/database/patience.h"
 #include "transport/database/protocols.h"
 #include "transport/directory/companion.h"
+#include "transport/directory/own_place.h"
 
 namespace ipcm::database {
 namespace {
@@ -176,6 +179,14 @@ class SqliteStore final : public Store {
     const os::FileFacts now = os::look_at(route_);
     return now.kind == os::FileKind::regular && now.inode == file_.inode && now.device == file_.device;
   }
+  void watch_own_place(Loop& loop, const std::string& name,
+                       std::function<void(const std::string& why)> lost) override {
+    const std::filesystem::path path = route_;
+    place_of_file_.emplace(path.parent_path().string());
+    own_file_.emplace(loop, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost);
+    own_lock_.emplace(loop, companion_.directory(), std::vector<std::string>{companion_.lock_of(name)},
+                      std::move(lost));
+  }
   [[nodiscard]] transport::OwnerFacts owner() override { return Companion::owner(route_); }
 
  private:
@@ -192,6 +203,8 @@ class SqliteStore final : public Store {
   Watch watching_;
   std::unique_ptr<os::DirectoryWatch> deaths_;
   Watch watching_deaths_;
+  std::optional<os::Directory> place_of_file_;
+  std::optional<transport::OwnPlace> own_file_, own_lock_;
 };
 
 class SqliteProtocol final : public transport::FileProtocol {
