@@ -453,6 +453,7 @@ TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its
   };
   Handle flood = start_on(guard.info(), "flood", options);
   const auto refused = flood.sync_request<std::string>("flood", kFloodHang);
+  CAPTURE(refused);
   CHECK(contains(refused, "'slow'"));
   CHECK(contains(refused, "does not read"));
   // It looks, and never takes: until it has had enough for others, and looks no more.

@@ -213,7 +213,8 @@ class Tracer {
       }
     } else if (info.op == PTRACE_SYSCALL_INFO_EXIT && of.to_fail) {
       of.to_fail = false;
-      set_result(task, -order_.fault);
+      // brk() has no errno: where it fails it returns a break below the one that was asked for.
+      set_result(task, order_.call == SYS_brk ? 0 : -order_.fault);
     }
     go_on(task, 0);
   }

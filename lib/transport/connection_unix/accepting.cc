@@ -7,6 +7,7 @@
 #include "os/process.h"
 #include "os/socket.h"
 #include "transport/connection_unix/connection_unix.h"
+#include "wire/envelope.h"
 #include "wire/printable.h"
 
 namespace ipcm::transport {
@@ -65,6 +66,26 @@ void ConnectionUnix::take_caller(os::UniqueFd socket) {
     if (!std::exchange(refuses_, true))
       receiver_.dropped(std::string("a caller was refused: ") + error.what());
   }
+}
+
+bool ConnectionUnix::is_late_greeting(std::string_view payload) const {
+  try {
+    return wire::is_late_hello(request_.serializer->read_value(payload));
+  } catch (const ProtocolError&) {
+    return false;
+  }
+}
+
+void ConnectionUnix::greeted(Id id, Connection& connection, wire::Hello hello) {
+  connection.peer = std::move(hello.name);
+  connection.peer_understands = hello.version >= wire::kSharesMemory;
+  connection.greeting_deadline.stop();
+  silent_.erase(id);
+  // Messages of one sender to one receiver must not overtake each other, so a connection that we opened
+  // ourselves stays the one to send on; one that the peer opened earlier may be that of a predecessor under
+  // its name.
+  const Connection* before = route_to(connection.peer);
+  if (before == nullptr || !before->opened_by_us) by_peer_[connection.peer] = id;
 }
 
 bool ConnectionUnix::drop_silent_caller(const std::string& why) {

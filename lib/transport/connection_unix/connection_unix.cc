@@ -3,7 +3,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
-#include <set>
+#include <new>
 #include <utility>
 
 #include "ipcm/error.h"
@@ -290,9 +290,17 @@ void ConnectionUnix::read(Id id, std::size_t most) {
     return connection.peer.empty() ? "a caller" : "'" + wire::printable_name(connection.peer) + "'";
   };
   auto flow = Connection::Flow::open;
+  bool no_memory = false;
+  const auto take = [&](std::string_view payload) {
+    try {
+      return take_frame(id, connection, payload);
+    } catch (const std::bad_alloc&) {
+      no_memory = true;  // the message is lost, and its sender is to know
+      return false;
+    }
+  };
   try {
-    flow = connection.receive(most,
-                              [&](std::string_view payload) { return take_frame(id, connection, payload); });
+    flow = connection.receive(most, take);
   } catch (const SystemError& error) {
     close(id, "the connection of " + who() + " was lost: " + error.what());
     return;
@@ -306,7 +314,8 @@ void ConnectionUnix::read(Id id, std::size_t most) {
       close(id, connection.in_mid_frame() ? who() + " closed its connection in the middle of a message" : "");
       return;
     case Connection::Flow::garbage:
-      close(id, connection.announced() > wire::kLargestFrame
+      close(id, no_memory ? who() + " was cut off: no memory is left for its message"
+                : connection.announced() > wire::kLargestFrame
                     ? who() + " announced a message of " + std::to_string(connection.announced()) +
                           " bytes, beyond the limit of " + std::to_string(wire::kLargestFrame) +
                           ", and was cut off"
@@ -353,26 +362,6 @@ bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view 
     // from somebody who does.
     return request_.serializer->is_spoken(payload);
   }
-}
-
-bool ConnectionUnix::is_late_greeting(std::string_view payload) const {
-  try {
-    return wire::is_late_hello(request_.serializer->read_value(payload));
-  } catch (const ProtocolError&) {
-    return false;
-  }
-}
-
-void ConnectionUnix::greeted(Id id, Connection& connection, wire::Hello hello) {
-  connection.peer = std::move(hello.name);
-  connection.peer_understands = hello.version >= wire::kSharesMemory;
-  connection.greeting_deadline.stop();
-  silent_.erase(id);
-  // Messages of one sender to one receiver must not overtake each other, so a connection that we opened
-  // ourselves stays the one to send on; one that the peer opened earlier may be that of a predecessor under
-  // its name.
-  const Connection* before = route_to(connection.peer);
-  if (before == nullptr || !before->opened_by_us) by_peer_[connection.peer] = id;
 }
 
 void ConnectionUnix::close(Id id, const std::string& why) {

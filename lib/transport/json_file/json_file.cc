@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <utility>
 
 #include "ipcm/error.h"
@@ -164,6 +165,10 @@ void JsonFile::take_in_for_loop() {
 void JsonFile::watch_own_place() {
   if (!joined_ || own_place_) return;
   const Companion& companion = store_.companion();
+  const std::filesystem::path path = request_.info.route;
+  place_of_file_.emplace(path.parent_path().string());
+  own_file_.emplace(loop_, *place_of_file_, std::vector<std::string>{path.filename().string()},
+                    [this](const std::string& why) { receiver_.bus_ended(why); });
   own_place_.emplace(loop_, companion.directory(), std::vector<std::string>{companion.lock_of(request_.name)},
                      [this](const std::string& why) { receiver_.bus_ended(why); });
 }

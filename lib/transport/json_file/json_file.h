@@ -90,7 +90,8 @@ class JsonFile final : public Transport {
   std::unique_ptr<os::FileWatch> file_watch_;
   Watch changing_, later_, writing_;
   Recovery taking_in_;
-  std::optional<OwnPlace> own_place_;
+  std::optional<os::Directory> place_of_file_;
+  std::optional<OwnPlace> own_file_, own_place_;
   std::chrono::milliseconds retry_in_{1};
   bool joined_ = false;
   bool receiving_ = true;
