@@ -12,6 +12,22 @@ namespace {
 
 constexpr auto kFlushTime = std::chrono::seconds(5);
 
+/// Around a call of a client, which a diagnostic callback may end meanwhile: the member lives until the call is
+/// over, and leaves then.
+class Call {
+ public:
+  explicit Call(std::shared_ptr<bus::Member> member) : member_(std::move(member)) {}
+  ~Call() {
+    if (member_->is_to_leave() && !member_->is_telling()) member_->leave_silently();
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  bus::Member* operator->() const { return member_.get(); }
+
+ private:
+  std::shared_ptr<bus::Member> member_;
+};
+
 }  // namespace
 
 Client::Client(std::shared_ptr<bus::Member> member) : member_(std::move(member)) {}
@@ -41,12 +57,14 @@ const std::string& Client::id() const { return member().name(); }
 const BusInfo& Client::info() const { return member().info(); }
 
 std::string Client::send_message(std::string_view to, const Content& content) {
-  return member().send(to, content);
+  const Call call(shared_member());
+  return call->send(to, content);
 }
 
 bool Client::try_message(std::string_view to, const Content& content, std::string* why) {
+  const Call call(shared_member());
   try {
-    member().send(to, content);
+    call->send(to, content);
     return true;
   } catch (const UsageError&) {
     throw;  // not the peer's fault
@@ -75,26 +93,29 @@ void Batch::flush() {
 void Client::broadcast(const Content& content) { member().broadcast(content); }
 
 std::vector<Message> Client::get_messages() {
-  member().expect_usable();
-  member().finish_taken();
-  member().drain();
-  return member().take();
+  const Call call(shared_member());
+  call->expect_usable();
+  call->finish_taken();
+  call->drain();
+  return call->take();
 }
 
 std::vector<Message> Client::wait_for_messages(Duration limit) {
-  member().expect_usable();
+  const Call call(shared_member());
+  call->expect_usable();
   const auto deadline = os::Deadline::limit(limit);
   const os::TimeLimit scope(deadline);
-  member().send_batch();
-  member().finish_taken();
-  member().drain();  // what was put back wakes nobody
-  if (!member().has_messages()) {
-    member().loop().run_until([&] { return member().has_messages() || !member().ended().empty(); },
+  call->send_batch();
+  call->finish_taken();
+  call->drain();  // what was put back wakes nobody
+  if (!call->has_messages()) {
+    call->loop().run_until([&] { return call->has_messages() || !call->ended().empty() || call->is_to_leave(); },
                               deadline);
-    member().drain();
-    if (!member().has_messages()) member().expect_bus();
+    if (call->is_to_leave()) return {};
+    call->drain();
+    if (!call->has_messages()) call->expect_bus();
   }
-  return member().take();
+  return call->take();
 }
 
 void Client::requeue_message(const Message& message) { member().requeue({message}); }
@@ -142,6 +163,7 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
   bus::Member& self = *kept;
   if (self.has_left()) return;
   self.expect_usable();
+  if (self.is_telling()) return self.leave(os::Deadline::passed());  // once the call that told is over
   self.transport().keep_requeued();
   const auto hand_over = [&] {
     for (const Message& message : self.take())
@@ -180,8 +202,9 @@ void Client::spin(Duration longest) {
   member().loop().spin(longest);
 }
 void Client::dispatch() {
-  member().expect_usable();
-  member().loop().drain();
+  const Call call(shared_member());
+  call->expect_usable();
+  call->loop().drain();
 }
 
 void Client::on_diagnostic(Diagnostics tell) { member().on_diagnostic(std::move(tell)); }

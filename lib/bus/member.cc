@@ -360,6 +360,10 @@ bool Member::await_gone(const std::string& peer, os::Deadline deadline) {
 
 void Member::leave(os::Deadline flush) {
   if (left_ || born_in_ != os::generation()) return;
+  if (telling_ > 0) {
+    to_leave_ = true;
+    return;
+  }
   sending_ = Sending::queues;  // what is queued is waited for below, of all peers at once
   if (batches_ > 0) send_all_gathered([this](const std::exception& error) { dropped(error.what()); });
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
@@ -415,7 +419,20 @@ void Member::undelivered(const std::string& peer, std::size_t messages, const st
 
 void Member::dropped(const std::string& sentence) {
   ++dropped_;
-  if (diagnostics_) diagnostics_(sentence);
+  if (!diagnostics_ || to_leave_) return;
+  // The callback may end the client that it is told by, and put another callback in its place.
+  const auto kept = weak_from_this().lock();
+  const Diagnostics tell = diagnostics_;
+  ++telling_;
+  try {
+    tell(sentence);
+  } catch (...) {
+    --telling_;
+    throw;
+  }
+  --telling_;
+  // The transport is still at work: it ends in a later turn of the loop, unless a call of the client holds it.
+  if (kept && kept.use_count() == 1) end_ = loop_->at(os::Clock::now(), [kept] {});
 }
 
 }  // namespace ipcm::bus

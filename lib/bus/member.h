@@ -22,7 +22,7 @@ void clear_for_more(std::vector<wire::Heard>& messages);
 
 /// What stands behind a Client, a Handle and a Service: a transport, what it has brought and not been asked
 /// for yet, and the counts. Runs on a loop that it may share.
-class Member final : private transport::Receiver {
+class Member final : private transport::Receiver, public std::enable_shared_from_this<Member> {
  public:
   /// How it behaves when a receiver is slow.
   enum class Sending {
@@ -114,6 +114,11 @@ class Member final : private transport::Receiver {
   /// allows.
   void suspend(std::optional<double> expires, os::Deadline flush);
   [[nodiscard]] bool has_left() const { return left_; }
+  /// A diagnostic callback is running, below which the transport is at work: leaving waits until the call that
+  /// told has ended.
+  [[nodiscard]] bool is_telling() const { return telling_ > 0; }
+  /// It was told to leave from inside such a callback.
+  [[nodiscard]] bool is_to_leave() const { return to_leave_ && !left_; }
   /// Throws UsageError in a process that was forked from the one that joined, and after leave().
   void expect_usable() const;
 
@@ -161,6 +166,9 @@ class Member final : private transport::Receiver {
   const transport::Protocol& protocol_;
   std::uint32_t born_in_;
   bool left_ = false;
+  unsigned telling_ = 0;
+  bool to_leave_ = false;
+  Watch end_;  // of a member that nobody holds any more, since its own callback
   unsigned batches_ = 0;
   std::list<HandedOver> handed_over_;  // batches whose turn to be waited for will come
   std::list<HandedOver> awaited_;      // one inside the other, if somebody sends where dropped() is told

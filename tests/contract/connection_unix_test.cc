@@ -257,6 +257,32 @@ int closes_connections(Lines& test, const BusInfo& bus, const std::string& name,
 
 }  // namespace
 
+TEST_CASE_FIXTURE(Tidy, "G10: a client may be ended in its own diagnostic callback") {
+  const Guard guard = spawn_bus();
+  for (const bool destroyed : {false, true})
+    for (const bool waits : {false, true}) {
+      auto target = std::make_unique<Client>(ipcm_connect("target", guard.info()));
+      Client other = ipcm_connect("other", guard.info());
+      int told = 0;
+      target->on_diagnostic([&](const std::string&) {
+        ++told;
+        if (destroyed)
+          target.reset();
+        else
+          target->disconnect();
+      });
+      Raw raw(guard.info(), "target");
+      raw.send(frame("hello, I am raw") + kHello);
+      if (waits)
+        CHECK(target->wait_for_messages(kHang).empty());
+      else
+        CHECK(target->get_messages().empty());
+      CHECK(told == 1);
+      CHECK_FALSE(other.peer_exists("target"));
+      CHECK(raw.hung_up());
+    }
+}
+
 TEST_CASE_FIXTURE(Tidy,
                   "G4: a request whose connection is closed while its peer lives fails with the reason") {
   Handle handle = start("e", echoing());
