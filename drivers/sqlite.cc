@@ -36,8 +36,8 @@ class SqliteSession final : public SociSession {
       case SQLITE_NOTADB:
         return Failure::Kind::missing;
       case SQLITE_CANTOPEN:
-      case SQLITE_IOERR:
         return Failure::Kind::lost;
+      case SQLITE_IOERR:  // a full disk or a limit of file sizes, too: opening it anew would not help
       default:
         for (const char* words : {"no such table", "no such column", "has no column"})
           if (words_of(error).find(words) != std::string::npos) return Failure::Kind::missing;

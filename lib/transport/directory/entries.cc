@@ -16,7 +16,7 @@ struct Pattern {
 };
 
 /// N stands between prefix and suffix. The first line that fits counts.
-constexpr std::array<Pattern, 26> kPatterns{{
+constexpr std::array<Pattern, 28> kPatterns{{
     // The bus itself: its mark (mark.h), its owner, what they are written as, and where they come from.
     {".info", "", EntryRole::mark},
     {".info.closed", "", EntryRole::mark},
@@ -46,6 +46,8 @@ constexpr std::array<Pattern, 26> kPatterns{{
     {"", ".pid.pend", EntryRole::beside},
     {"", ".name.pend", EntryRole::beside},
     {"", ".suspend.pend", EntryRole::beside},
+    {"", ".stats.pend", EntryRole::beside},
+    {"", ".resume.pend", EntryRole::beside},
     {"_", "", EntryRole::closed},
 }};
 

@@ -225,13 +225,17 @@ void JsonFile::take_in(Hurry hurry) {
 
 Transport::Sent JsonFile::send(const Message& message, std::string& why) {
   std::string text = JsonOutbox::prepare(message);
+  const auto patience = [this] { return os::limited(std::min<Duration>(patience_, kSending)); };
+  // A sender that gives the loop no turn would fill the queue, although the file has been free since.
+  if (!outbox_.empty())
+    write_waiting(outbox_.has_room(message.to, text.size()) ? os::Deadline::passed() : patience());
   if (outbox_.empty()) {
     Sent sent = Sent::gone;
     const auto put = [&](JsonDocument& document) {
       sent = outbox_.put(document, message.to, text, why);
       return sent == Sent::done;
     };
-    switch (store_.change(put, os::limited(std::min<Duration>(patience_, kSending)))) {
+    switch (store_.change(put, patience())) {
       case JsonStore::Result::done:
         return sent;
       case JsonStore::Result::gone:
@@ -250,12 +254,12 @@ void JsonFile::try_again_later() {
   if (writing_) return;
   writing_ = loop_.at(os::Clock::now() + retry_in_, [this] {
     writing_ = Watch();
-    write_waiting();
+    write_waiting(os::Deadline::passed());
   });
   retry_in_ = std::min(retry_in_ * 2, kLongestRetry);
 }
 
-void JsonFile::write_waiting() {
+void JsonFile::write_waiting(os::Deadline deadline) {
   if (outbox_.empty() && acknowledged_.empty()) return;
   try {
     const auto result = store_.change(
@@ -263,7 +267,7 @@ void JsonFile::write_waiting() {
           const bool removed = !acknowledged_.empty() && mailbox_.remove(document, acknowledged_);
           return outbox_.flush(document) || removed;
         },
-        os::Deadline::passed());
+        deadline);
     if (result == JsonStore::Result::busy) {
       try_again_later();
       return;
@@ -281,7 +285,7 @@ void JsonFile::write_waiting() {
 
 void JsonFile::drain() {
   for (Message& message : std::exchange(kept_, {})) receiver_.received(std::move(message));
-  if (joined_) write_waiting();
+  if (joined_) write_waiting(os::Deadline::passed());
   take_in(Hurry::wait);
 }
 
@@ -310,7 +314,7 @@ void JsonFile::acknowledge(const std::vector<std::string>& ids) {
   const auto done = mailbox_.finished(ids);
   if (done.empty()) return;
   for (const auto& [key, count] : done) acknowledged_[key] += count;
-  write_waiting();
+  write_waiting(os::Deadline::passed());
 }
 
 // ---- peers

@@ -65,8 +65,9 @@ class JsonFile final : public Transport {
   void take_in(Hurry hurry);
   void take_in_for_loop();
   [[nodiscard]] os::Deadline limit() const { return os::limited(patience_); }
-  /// What has to be written and found the document locked: queued messages, and acknowledgements.
-  void write_waiting();
+  /// Writes queued messages and acknowledgements, which have found the document locked: as soon as it is
+  /// free, until the deadline at most.
+  void write_waiting(os::Deadline deadline);
   void try_again_later();
   /// false: the bus was taken down. Throws BusError where somebody else keeps the document locked; Timeout
   /// where the caller's limit has passed over that.

@@ -41,9 +41,14 @@ JsonOutbox::Sent JsonOutbox::put(JsonDocument& document, const std::string& to, 
   return Sent::done;
 }
 
-JsonOutbox::Sent JsonOutbox::queue(std::string to, std::string text, std::string& why) {
+bool JsonOutbox::has_room(const std::string& to, std::size_t size) const {
   const std::size_t waiting = bytes_for(to);
-  if (waiting > 0 && waiting + text.size() > kLargestQueue) {
+  return waiting == 0 || waiting + size <= kLargestQueue;
+}
+
+JsonOutbox::Sent JsonOutbox::queue(std::string to, std::string text, std::string& why) {
+  if (!has_room(to, text.size())) {
+    const std::size_t waiting = bytes_for(to);
     why = "the bus at " + route_ + " is locked by somebody else, and " + std::to_string(waiting) +
           " bytes wait for that already";
     return Sent::full;

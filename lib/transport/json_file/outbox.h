@@ -23,6 +23,8 @@ class JsonOutbox {
   /// Writes a message into the document. done: the document was changed; else `why` tells.
   [[nodiscard]] Sent put(JsonDocument& document, const std::string& to, const std::string& text,
                          std::string& why) const;
+  /// Whether so many bytes more for that receiver can be queued.
+  [[nodiscard]] bool has_room(const std::string& to, std::size_t size) const;
   /// Queues it. full: too much waits already.
   [[nodiscard]] Sent queue(std::string to, std::string text, std::string& why);
   /// Writes all that is queued; whether the document was changed. What can't be delivered is told to the
