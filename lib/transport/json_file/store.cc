@@ -128,12 +128,18 @@ JsonStore::Result JsonStore::read(const std::function<void(const JsonDocument&)>
 }
 
 JsonStore::Result JsonStore::change(const std::function<bool(JsonDocument&)>& change, os::Deadline deadline) {
-  const os::UniqueFd file = os::open_file(route_, os::Access::write);
-  if (!file) return Result::gone;
-  if (!os::lock_whole_file(file.get(), os::LockKind::exclusive, deadline)) return Result::busy;
+  // Locked through a descriptor that can only read: closing it wakes nobody. A try that finds the file locked
+  // would otherwise make all readers read it again, and they would lock it against the next try.
+  const os::UniqueFd locked = os::open_file(route_, os::Access::read);
+  if (!locked) return Result::gone;
+  if (!os::lock_whole_file(locked.get(), os::LockKind::exclusive, deadline)) return Result::busy;
   JsonDocument document;
-  if (!load(file.get(), document)) return Result::gone;
-  if (change(document)) write(file.get(), document.text());
+  if (!load(locked.get(), document)) return Result::gone;
+  if (!change(document)) return Result::done;
+  const os::UniqueFd file = os::open_file(route_, os::Access::write);
+  if (!file || was_replaced()) return Result::gone;
+  write(file.get(), document.text());
+  os::unlock_whole_file(locked.get());  // before the readers are woken
   return Result::done;
 }
 
