@@ -70,17 +70,9 @@ def children_of(pid):
 
 
 def service_of(pid):
-    """The one service that a process has started; a relay of its words may be beside it."""
-    (service,) = [child for child in children_of(pid) if title_of(child) != "ipcm-relay"]
+    """The one service that a process has started; a relay of its words may be beside it, a fork that executes nothing."""
+    (service,) = [child for child in children_of(pid) if "--ready-fd" in command_of(child)]
     return service
-
-
-def title_of(pid):
-    try:
-        with open(f"/proc/{pid}/comm") as file:
-            return file.read().strip()
-    except OSError:
-        return "(gone)"
 
 
 def command_of(pid):
