@@ -9,7 +9,7 @@ namespace ipcm::database {
 /// How long one statement may wait for somebody else's lock: where somebody waits for the answer; while
 /// sending, where a message can wait in our queue instead; inside the loop, where there is always another
 /// time. The limit of the caller (os::TimeLimit) may be shorter.
-inline constexpr std::chrono::milliseconds kPatient{10'000}, kSending{100}, kInLoop{0};
+inline constexpr std::chrono::milliseconds kPatient{10'000}, kSending{1'000}, kInLoop{0};
 
 /// While it lives, statements wait so long; after that, as before.
 class Patience {
