@@ -42,7 +42,11 @@ const transport::Protocol& first_viable(const std::vector<std::string>& wanted) 
 bool Guard::State::acts_here() const { return !down && born_in == os::generation(); }
 
 std::vector<bus::Stayed> Guard::State::take_down(const std::vector<os::Child*>& children) {
-  const os::TimeLimit limit(os::Deadline::limit(options.patience));
+  // Peers get the patience; what has to be removed after that gets a time of its own.
+  constexpr std::chrono::seconds kRemoval{10};
+  const bool is_bounded = options.patience != kNoLimit && options.patience < Duration::max() - kRemoval;
+  const os::TimeLimit limit(is_bounded ? os::Deadline::after(options.patience + kRemoval)
+                                       : os::Deadline::never());
   // Whatever throws here leaves the bus with this guard, so that the next call goes on with it.
   bus::Ended ended = bus::end_bus(info, options, children, bus::IfSomeStay::remove_bus, [this] {
     if (options.do_sanity_check) discrepancies = bus::sanity_check(info);
