@@ -130,7 +130,7 @@ void Requests::look_after(const std::string& peer) {
     fail_on_closed(peer);  // or it only closed a connection
     return;
   }
-  // What was sent to it waits for it on such a bus: for who has suspended, and for a successor that is there.
+  // On such a bus messages wait: for a peer that has suspended, and for a successor that is there.
   const bool has_successor = there && facts.pid != asked;
   if (member_.protocol().keeps_messages() && (facts.state == State::suspended || has_successor)) {
     if (asked == 0 && watched != watched_.end() && facts.state == State::suspended) return;

@@ -146,7 +146,7 @@ class Transport {
   };
   /// The same, with its process.
   [[nodiscard]] virtual Identified identify(const std::string& peer) { return {look(peer), {}}; }
-  /// The same for who is about to signal it, and may connect to it to find out.
+  /// The same before a signal is sent: it may connect to the peer to find out.
   [[nodiscard]] virtual Identified identify_surely(const std::string& peer) { return identify(peer); }
   /// Tells the Receiver of changes from now on.
   virtual void watch_peers() = 0;

@@ -68,7 +68,7 @@ std::optional<BusInfo> read_route_info(const std::string& path) {
   if (place.empty()) return std::nullopt;
   const os::Directory directory(place);
   auto text = directory.read_note(kMarkFile);
-  if (!text) text = directory.read_note(kClosedMarkFile);  // for who goes on with a removal
+  if (!text) text = directory.read_note(kClosedMarkFile);  // a removal is under way: its mark was renamed
   if (!text) return place == path ? unmarked(directory, path) : std::nullopt;
   try {
     BusInfo info = BusInfo::parse(*text);

@@ -13,7 +13,7 @@ namespace ipcm::transport {
 
 /// Notes it; where there is no such place (a server's bus), nothing is done.
 void note_route_info(const BusInfo& info);
-/// Takes away what has marked a route as a bus, and nothing else: for who could not finish that.
+/// Removes the mark of a route and nothing else: the caller could not finish making the bus.
 void forget_route_info(const std::string& path) noexcept;
 /// What was noted for the bus at that path, with the path as route; for a bus of the reference, which has no
 /// note, what the files in it tell. nullopt: there is nothing. Throws BusError for a directory that is no

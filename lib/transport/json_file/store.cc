@@ -41,7 +41,7 @@ void JsonStore::open_journal() {
 
 namespace {
 
-/// Open and locked, for who has no companion yet. Throws BusError.
+/// Opens and locks the file of a bus that has no companion yet. Throws BusError.
 os::UniqueFd open_locked(const std::string& route, os::Access access, os::LockKind kind) {
   os::UniqueFd file = os::open_file(route, access);
   if (!file) throw BusError("there is no file '" + route + "'");
