@@ -1,6 +1,7 @@
 #include "log_follower.h"
 
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "bus/service_log.h"
 #include "launch/explain.h"
@@ -10,7 +11,6 @@
 namespace ipcm::launcher {
 namespace {
 
-constexpr int kStderr = 2;
 /// Commands that are over before read the logs once.
 constexpr auto kLongCommand = std::chrono::milliseconds(100);
 /// A service may write a line at a time, and a bus be busy: so often is often enough.
@@ -19,7 +19,7 @@ constexpr auto kPause = std::chrono::milliseconds(50);
 }  // namespace
 
 LogFollower::LogFollower(Loop& loop, const BusInfo& info)
-    : loop_(loop), directory_(bus::make_log_directory(info)), stderr_(os::duplicate(kStderr)) {
+    : loop_(loop), directory_(bus::make_log_directory(info)), stderr_(os::duplicate(STDERR_FILENO)) {
   timer_ = loop.at(os::Clock::now() + kLongCommand, [this] { begin_to_watch(); });
 }
 
@@ -74,9 +74,9 @@ void LogFollower::hold() {
 }
 
 void LogFollower::finish() {
-  (void)os::try_write_all(kStderr, pending_);
+  (void)os::try_write_all(STDERR_FILENO, pending_);
   pending_.clear();
-  for (auto& [name, log] : logs_) (void)os::try_write_all(kStderr, log.read_new());
+  for (auto& [name, log] : logs_) (void)os::try_write_all(STDERR_FILENO, log.read_new());
 }
 
 std::string for_terminal(const std::string& text) {

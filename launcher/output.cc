@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <unistd.h>
+
 #include "os/pipe.h"
 #include "os/sys.h"
 #include "wire/printable.h"
@@ -11,7 +13,6 @@
 namespace ipcm::launcher {
 namespace {
 
-constexpr int kStdout = 1, kStderr = 2;
 constexpr std::size_t kBuffer = 64UL * 1024;
 
 std::string& buffer() {
@@ -40,7 +41,7 @@ void flush_output() {
   // Once: if it is lost, a second try would fail in the same way.
   const std::string text = std::exchange(buffer(), {});
   try {
-    os::write_all(kStdout, text, "stdout");
+    os::write_all(STDOUT_FILENO, text, "stdout");
   } catch (const SystemError& error) {
     throw OutputLost(error.code());
   }
@@ -87,9 +88,9 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
 
 void complain(std::string_view sentence) noexcept {
   try {
-    (void)os::try_write_all(kStderr, "ipcm: " + wire::printable(sentence) + "\n");
+    (void)os::try_write_all(STDERR_FILENO, "ipcm: " + wire::printable(sentence) + "\n");
   } catch (...) {
-    (void)os::try_write_all(kStderr, "ipcm: out of memory\n");
+    (void)os::try_write_all(STDERR_FILENO, "ipcm: out of memory\n");
   }
 }
 
@@ -97,9 +98,9 @@ void complain_json(std::string json) noexcept {
   try {
     escape_deletes(json);
     json.push_back('\n');
-    (void)os::try_write_all(kStderr, json);
+    (void)os::try_write_all(STDERR_FILENO, json);
   } catch (...) {
-    (void)os::try_write_all(kStderr, "{\"error\":\"out of memory\"}\n");
+    (void)os::try_write_all(STDERR_FILENO, "{\"error\":\"out of memory\"}\n");
   }
 }
 

@@ -16,7 +16,7 @@ namespace ipcm::launcher {
 namespace {
 
 /// For a shell, whatever is in it.
-std::string quoted(const std::string& text) {
+std::string shell_quoted(const std::string& text) {
   std::string all = "'";
   for (const char c : text) all.append(c == '\'' ? std::string("'\\''") : std::string(1, c));
   return all + "'";
@@ -104,7 +104,7 @@ int bus_new(const Options& options) {
       print_json(R"({"info":)" + guard.info().text() + R"(,"route":)" +
                  wire::json_string(guard.info().route) + "}");
     else
-      print_json("IPCM_INFO=" + quoted(guard.info().text()) + "; export IPCM_INFO");  // the text is JSON
+      print_json("IPCM_INFO=" + shell_quoted(guard.info().text()) + "; export IPCM_INFO");  // the text is JSON
     flush_output();
   } catch (const OutputLost&) {
     // Nobody knows of it. Nobody else can be on it either.

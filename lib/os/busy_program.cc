@@ -9,7 +9,7 @@
 namespace ipcm::os {
 namespace {
 
-constexpr auto kLongest = std::chrono::seconds(1);
+constexpr auto kRetryFor = std::chrono::seconds(1);
 /// The kernel tells of a close a moment before the file stops being busy.
 constexpr auto kClosing = std::chrono::milliseconds(2);
 
@@ -19,7 +19,7 @@ bool is_busy_program(const SpawnFailure& failure) noexcept {
   return failure.step == SpawnStep::execute && failure.error == ETXTBSY;
 }
 
-BusyProgram::BusyProgram(std::string path) : path_(std::move(path)), end_(Deadline::after(kLongest)) {}
+BusyProgram::BusyProgram(std::string path) : path_(std::move(path)), end_(Deadline::after(kRetryFor)) {}
 
 bool BusyProgram::await_change() {
   if (end_.has_passed()) return false;

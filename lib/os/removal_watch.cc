@@ -28,7 +28,7 @@ RemovalWatch::RemovalWatch(const Directory& directory, std::vector<std::string> 
 }
 
 std::string RemovalWatch::removed(const Directory& directory) {
-  std::string moved;
+  bool moved = false;
   alignas(inotify_event) std::array<char, 4096> buffer{};
   for (;;) {
     const ssize_t got = quiet([&] { return ::read(fd_.get(), buffer.data(), buffer.size()); });
@@ -36,7 +36,7 @@ std::string RemovalWatch::removed(const Directory& directory) {
     for (std::size_t at = 0; at < static_cast<std::size_t>(got);) {
       inotify_event event{};
       std::memcpy(&event, buffer.data() + at, sizeof event);
-      if (event.wd == directory_watch_ && (event.mask & (IN_MOVE_SELF | IN_DELETE_SELF)) != 0) moved = ".";
+      if (event.wd == directory_watch_ && (event.mask & (IN_MOVE_SELF | IN_DELETE_SELF)) != 0) moved = true;
       at += sizeof event + event.len;
     }
   }
@@ -45,7 +45,7 @@ std::string RemovalWatch::removed(const Directory& directory) {
     if (facts.kind == FileKind::none || facts.device != file.device || facts.inode != file.inode)
       return file.name;
   }
-  return moved;
+  return moved ? "." : "";
 }
 
 }  // namespace ipcm::os

@@ -12,9 +12,13 @@
 #include "ipcm/message.h"
 #include "loop/loop.h"
 #include "os/descriptor.h"
+#include "wire/frame.h"
 #include "wire/serializer.h"
 
 namespace ipcm::transport {
+
+/// Bytes that a member queues for one peer, beyond those that the kernel holds. A single message always fits.
+inline constexpr std::size_t kLargestQueue = wire::kLargestFrame;
 
 /// Who takes what a transport brings. Called from inside the loop; must only note things down.
 class Receiver {

@@ -16,7 +16,7 @@
 namespace ipcm::wire {
 namespace {
 
-constexpr char kMagic = '\xCE';
+constexpr char kCerealMagic = '\xCE';
 constexpr char kVersion = 1;
 constexpr std::uint8_t kLittleEndian = 1;
 enum class Record : std::uint8_t { message = 1, value = 2 };
@@ -37,7 +37,7 @@ class Writer {
  public:
   /// Behind what `into` has, which is borrowed.
   Writer(std::string& into, Record record) : bytes_(into) {
-    const std::array<char, 4> begin{kMagic, kVersion, kLittleEndian, static_cast<char>(record)};
+    const std::array<char, 4> begin{kCerealMagic, kVersion, kLittleEndian, static_cast<char>(record)};
     bytes_.append(begin.data(), begin.size());
   }
   template <class Number>
@@ -82,7 +82,7 @@ class Reader {
     throw ProtocolError("a message can't be read as Cereal: " + why);
   }
   explicit Reader(std::string_view bytes) : bytes_(bytes) {
-    if (bytes.empty() || bytes[0] != kMagic) refuse("it does not begin with the byte CE");
+    if (bytes.empty() || bytes[0] != kCerealMagic) refuse("it does not begin with the byte CE");
     if (bytes.size() < 2) refuse_end();
     if (bytes[1] != kVersion)
       refuse("version " + std::to_string(static_cast<std::uint8_t>(bytes[1])) + ", this build reads 1");
@@ -226,7 +226,7 @@ class CerealSerializer final : public Serializer {
   }
 
   [[nodiscard]] bool is_spoken(std::string_view bytes) const override {
-    return bytes.size() >= 2 && bytes[0] == kMagic && bytes[1] == kVersion;
+    return bytes.size() >= 2 && bytes[0] == kCerealMagic && bytes[1] == kVersion;
   }
 
   [[nodiscard]] std::string write_value(std::string_view json) const override {

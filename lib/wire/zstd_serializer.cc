@@ -17,7 +17,7 @@
 namespace ipcm::wire {
 namespace {
 
-constexpr std::string_view kMagic = "\x28\xB5\x2F\xFD";
+constexpr std::string_view kZstdMagic = "\x28\xB5\x2F\xFD";
 constexpr int kDefaultLevel = 3, kLowestLevel = 1, kHighestLevel = 22;
 constexpr std::size_t kLargestDictionary = 16UL * 1024 * 1024;
 /// What a use may leave behind for the next one; beyond it, memory goes back.
@@ -73,7 +73,7 @@ class ZstdSerializer final : public Serializer {
     return with_text(bytes, [&](std::string_view text) { return read_envelope(text, receiver); });
   }
   [[nodiscard]] bool is_spoken(std::string_view bytes) const override {
-    return bytes.starts_with(kMagic) || (bytes.starts_with('{') && bytes.ends_with('}'));
+    return bytes.starts_with(kZstdMagic) || (bytes.starts_with('{') && bytes.ends_with('}'));
   }
   [[nodiscard]] std::string write_value(std::string_view json) const override { return compressed(json); }
   [[nodiscard]] std::string read_value(std::string_view bytes) const override {
@@ -119,7 +119,7 @@ class ZstdSerializer final : public Serializer {
 
   template <class Use>
   std::invoke_result_t<Use, std::string_view> with_text(std::string_view bytes, Use&& use) const {
-    if (!bytes.starts_with(kMagic)) return use(bytes);
+    if (!bytes.starts_with(kZstdMagic)) return use(bytes);
     auto workshop = take();
     auto result = use(inflate(*workshop, bytes));
     put_back(std::move(workshop));

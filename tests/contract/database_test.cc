@@ -8,8 +8,8 @@
 #include <csignal>
 #include <filesystem>
 
-#include "bus/member.h"
 #include "contract.h"
+#include "members.h"
 #include "transport/database/drivers.h"
 
 using namespace ipcm;
@@ -58,14 +58,6 @@ SpawnOptions sqlite() {
 bool readable(int fd, std::chrono::milliseconds limit) {
   pollfd one{fd, POLLIN, 0};
   return ::poll(&one, 1, static_cast<int>(limit.count())) > 0;
-}
-
-std::unique_ptr<bus::Member> member(const BusInfo& info, const std::string& name, bool reconnect = false) {
-  transport::JoinRequest request;
-  request.info = info;
-  request.name = name;
-  request.reconnect = reconnect;
-  return std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits);
 }
 
 std::string word(const char* variable) {

@@ -3,8 +3,8 @@
 
 #include <csignal>
 
-#include "bus/member.h"
 #include "contract.h"
+#include "members.h"
 #include "os/time_limit.h"
 #include "service/requests.h"
 #include "transport/database/drivers.h"
@@ -75,13 +75,6 @@ class Administrator {
   database::Failure failure_;
   database::OwnedSession session_;
 };
-
-std::unique_ptr<bus::Member> member(const BusInfo& info, const std::string& name) {
-  transport::JoinRequest request;
-  request.info = info;
-  request.name = name;
-  return std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits);
-}
 
 /// What a command that visits the bus has: a limit of its own.
 template <class Call>

@@ -21,7 +21,7 @@ using ipcm::test::Tidy;
 
 namespace {
 
-std::shared_ptr<const Serializer> make(const std::string& name) {
+std::shared_ptr<const Serializer> serializer_named(const std::string& name) {
   return make_serializer({"ConnectionUnix", name, "/r", {}, {}});
 }
 
@@ -31,7 +31,7 @@ std::string all_values() {
   return all;
 }
 
-Message message(Content content) {
+Message sample(Content content) {
   return {"01A2050B-EF33-7769-9AB2-B6C36F6D7024", "a", "b", 1795380997.93995, 7, false, std::move(content)};
 }
 
@@ -43,7 +43,7 @@ std::string length_of(std::size_t size) {
 
 /// A message up to its content, and then these bytes.
 std::string with_content(const std::string& bytes) {
-  const std::string whole = make("Cereal")->write(message(Content(0)));
+  const std::string whole = serializer_named("Cereal")->write(sample(Content(0)));
   constexpr std::size_t kKindLengthText = 1 + 8 + 1;
   return whole.substr(0, whole.size() - kKindLengthText) + bytes;
 }
@@ -124,15 +124,15 @@ TEST_CASE_FIXTURE(
 }
 
 TEST_CASE_FIXTURE(Tidy, "Cereal: bytes are kind 2, the JSON text around them, and the rest") {
-  const auto serializer = make("Cereal");
+  const auto serializer = serializer_named("Cereal");
   CHECK(serializer->carries_bytes());
   for (const std::string& bytes : {all_values(), ""s, std::string(1 << 20, '\xFF')}) {
-    const Message general = message(Content::bytes(bytes));
+    const Message general = sample(Content::bytes(bytes));
     CHECK(serializer->write(general) == with_bytes("", bytes));
     CHECK(serializer->read(serializer->write(general), "me").content == general.content);
     CHECK(serializer->hear(serializer->write(general), "me").message.content == general.content);
 
-    const Message request = message(request_content("X", Content::bytes(bytes)));
+    const Message request = sample(request_content("X", Content::bytes(bytes)));
     const std::string written = serializer->write(request);
     CHECK(written == with_bytes(kRequest, bytes));
     CHECK(serializer->read(written, "me").content == request.content);
@@ -156,10 +156,10 @@ TEST_CASE_FIXTURE(Tidy, "Cereal: bytes are kind 2, the JSON text around them, an
 }
 
 TEST_CASE_FIXTURE(Tidy, "Cereal: bytes are not copied where they are written") {
-  const auto serializer = make("Cereal");
+  const auto serializer = serializer_named("Cereal");
   const Content payload = Content::bytes(std::string(100000, 'x'));
   std::string begin = request_begin("X");
-  Written written = serializer->write_in_pieces(message({}), in_conversation(begin, payload));
+  Written written = serializer->write_in_pieces(sample({}), in_conversation(begin, payload));
   CHECK(written.body.data() == payload.as_bytes().data());
   CHECK(written.body.size() == 100000);
   CHECK(written.tail.empty());
@@ -168,7 +168,7 @@ TEST_CASE_FIXTURE(Tidy, "Cereal: bytes are not copied where they are written") {
 
 TEST_CASE_FIXTURE(Tidy,
                   "Cereal: bytes that come in pieces are the same wherever the pieces end behind the kind") {
-  const auto serializer = make("Cereal");
+  const auto serializer = serializer_named("Cereal");
   for (const std::string& around : {""s, kRequest}) {
     const std::string whole = with_bytes(around, all_values());
     const auto expected = serializer->read(whole, "me").content;
@@ -191,7 +191,7 @@ TEST_CASE_FIXTURE(Tidy,
 
 TEST_CASE_FIXTURE(Tidy,
                   "Cereal: bytes around which stands anything but a request or a response are refused") {
-  const auto serializer = make("Cereal");
+  const auto serializer = serializer_named("Cereal");
   for (const std::string& around :
        {"null"s, "{}"s, " "s, "x"s, "{"s, R"({"terminate":1})"s, kRequest + "x", kRequest + kRequest,
         R"({"ipcm_request_id":"X","request":0})"s, R"({"ipcm_request_id":"X","request":"null"})"s,
@@ -215,7 +215,7 @@ TEST_CASE_FIXTURE(Tidy,
 
 TEST_CASE_FIXTURE(
     Tidy, "Cereal: a length around bytes that is damaged is refused, and so is a message cut before them") {
-  const auto serializer = make("Cereal");
+  const auto serializer = serializer_named("Cereal");
   const auto refusal = [&](const std::string& bytes) {
     return error_of([&] { (void)serializer->read(bytes, "me"); });
   };
@@ -253,25 +253,25 @@ TEST_CASE_FIXTURE(
 }
 
 TEST_CASE_FIXTURE(Tidy, "Cereal: content by itself is JSON or bytes, a value is JSON only") {
-  const auto serializer = make("Cereal");
+  const auto serializer = serializer_named("Cereal");
   for (const Content& content : {Content::bytes(all_values()), Content::bytes(""), Content("text"),
                                  request_content("X", Content::bytes("bytes"))})
     CHECK(serializer->read_content(serializer->write_content(content)) == content);
   const std::string bytes = serializer->write_content(Content::bytes("bytes"));
   CHECK(contains(error_of([&] { (void)serializer->read_value(bytes); }), "a JSON value is expected"));
   CHECK_THROWS_AS((void)serializer->read_content(bytes.substr(0, 8)), ProtocolError);
-  CHECK_THROWS_AS((void)serializer->read_content(serializer->write(message("x"))), ProtocolError);
+  CHECK_THROWS_AS((void)serializer->read_content(serializer->write(sample("x"))), ProtocolError);
 }
 
 TEST_CASE_FIXTURE(
     Tidy, "serializers: one that writes text refuses bytes where they are written, and says what to do") {
   int refused = 0;
   for (const std::string& name : known_serializers()) {
-    const auto serializer = make(name);
+    const auto serializer = serializer_named(name);
     if (serializer->carries_bytes()) continue;
     CAPTURE(name);
     ++refused;
-    const Message general = message(Content::bytes("bytes"));
+    const Message general = sample(Content::bytes("bytes"));
     std::string batch;
     for (const std::string& error :
          {error_of<UsageError>([&] { (void)serializer->write(general); }),

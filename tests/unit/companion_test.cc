@@ -13,10 +13,12 @@
 #include "support/tidy.h"
 #include "unit/expect.h"
 #include "unit/forked.h"
+#include "unit/locks.h"
 
 using namespace ipcm;
 using namespace ipcm::transport;
 using ipcm::test::contains;
+using ipcm::test::dead_pid;
 using ipcm::test::error_of;
 using ipcm::test::HeldChild;
 using ipcm::test::names_in;
@@ -25,7 +27,7 @@ using State = PeerFacts::State;
 
 namespace {
 
-std::string make_bus(const std::string& directory) {
+std::string make_file_bus(const std::string& directory) {
   test::write_file(directory + "/bus.db", "");
   return directory + "/bus.db";
 }
@@ -42,17 +44,11 @@ void hold(const std::string& route, const std::string& peer, const std::function
   stay();
   there.release(*lock);
 }
-Pid dead_pid() {
-  HeldChild child([](const auto& stay) { stay(); });
-  const Pid pid = child.pid();
-  child.kill();
-  return pid;
-}
 
 }  // namespace
 
 TEST_CASE_FIXTURE(Tidy, "companion: it is hidden beside the route, for its user alone, and made once") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   CHECK(Companion::path_of(route) == directory() + "/.bus.db.ipcm");
   CHECK(Companion::path_of("x.json") == "./.x.json.ipcm");
   CHECK(Companion::path_of("/x.json") == "//.x.json.ipcm");
@@ -68,7 +64,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(contains(error_of<BusError>([&] { const Companion here(route); }), "no such file"));
   CHECK(names_in(directory()).empty());
   CHECK(contains(error_of<BusError>([&] { const Companion here(directory()); }), "it is no file"));
-  (void)make_bus(directory());
+  (void)make_file_bus(directory());
   // What others may write to, and what leads elsewhere, is not ours.
   REQUIRE(::mkdir(place.c_str(), 0700) == 0);
   REQUIRE(::chmod(place.c_str(), 0777) == 0);
@@ -82,7 +78,7 @@ TEST_CASE_FIXTURE(Tidy,
 }
 
 TEST_CASE_FIXTURE(Tidy, "companion: a name is had once, and any name can be") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   const Companion here(route);
   HeldChild other([&](const auto& stay) { hold(route, "a/b", stay); });
   REQUIRE(other.came());
@@ -100,7 +96,7 @@ TEST_CASE_FIXTURE(Tidy, "companion: a name is had once, and any name can be") {
 
 TEST_CASE_FIXTURE(Tidy,
                   "companion: who holds a lock lives, whatever pid is noted; who does not goes by its pid") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   const Companion here(route);
   HeldChild ours([&](const auto& stay) { hold(route, "ours", stay); });
   HeldChild foreign([](const auto& stay) { stay(); });
@@ -132,7 +128,7 @@ TEST_CASE_FIXTURE(Tidy,
 }
 
 TEST_CASE_FIXTURE(Tidy, "companion: who is being cleared up after is dead, though its lock is held") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   const Companion here(route);
   HeldChild dying([](const auto& stay) { stay(); });
   HeldChild clearer([&](const auto& stay) {
@@ -152,7 +148,7 @@ TEST_CASE_FIXTURE(Tidy, "companion: who is being cleared up after is dead, thoug
 }
 
 TEST_CASE_FIXTURE(Tidy, "companion: a recycled pid is not taken for a live peer") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   const Companion here(route);
   HeldChild runs([](const auto& stay) { stay(); });
   REQUIRE(runs.came());
@@ -168,7 +164,7 @@ TEST_CASE_FIXTURE(Tidy, "companion: a recycled pid is not taken for a live peer"
 }
 
 TEST_CASE_FIXTURE(Tidy, "companion: a peer without a pid is suspended, until its time has passed") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   const Companion here(route);
   CHECK(here.judge("a", std::nullopt).state == State::suspended);
   const double later = os::wall_clock_seconds() + 1000;
@@ -179,7 +175,7 @@ TEST_CASE_FIXTURE(Tidy, "companion: a peer without a pid is suspended, until its
 }
 
 TEST_CASE_FIXTURE(Tidy, "companion: a death shows in its directory") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   const Companion here(route);
   HeldChild other([&](const auto& stay) { hold(route, "a", stay); });
   REQUIRE(other.came());
@@ -194,7 +190,7 @@ TEST_CASE_FIXTURE(Tidy, "companion: a death shows in its directory") {
 }
 
 TEST_CASE_FIXTURE(Tidy, "companion: the bus is orphaned when its owner is dead or its file is gone") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   const Companion here(route);
   CHECK_FALSE(here.is_orphaned());
   CHECK_FALSE(Companion::owner(route).exists);
@@ -217,7 +213,7 @@ TEST_CASE_FIXTURE(Tidy, "companion: the bus is orphaned when its owner is dead o
 }
 
 TEST_CASE_FIXTURE(Tidy, "companion: when only the file was removed, the last who leaves removes it") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   const Companion here(route);
   HeldLock::Attempt attempt;
   auto lock = here.take("a", "", attempt);
@@ -233,7 +229,7 @@ TEST_CASE_FIXTURE(Tidy, "companion: when only the file was removed, the last who
 }
 
 TEST_CASE_FIXTURE(Tidy, "companion: of a bus that is not ours nothing stays when the last of us has looked") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   {
     const Companion one(route);
     { const Companion other(route); }
@@ -249,7 +245,7 @@ TEST_CASE_FIXTURE(Tidy, "companion: of a bus that is not ours nothing stays when
 }
 
 TEST_CASE_FIXTURE(Tidy, "companion: of a bus of ours it stays, and whoever only looks leaves it as it was") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   transport::note_route_info({"SQLite", "JSON", route, {}, {}});
   {
     const Companion here(route);
@@ -260,7 +256,7 @@ TEST_CASE_FIXTURE(Tidy, "companion: of a bus of ours it stays, and whoever only 
 }
 
 TEST_CASE_FIXTURE(Tidy, "companion: who could not clear up after the dead leaves what tells of them") {
-  const std::string route = make_bus(directory());
+  const std::string route = make_file_bus(directory());
   const Companion here(route);
   // It holds no lock any more, and its process has not quite ended.
   HeldChild dying([&](const auto& stay) { stay(); });

@@ -24,7 +24,7 @@ using ipcm::test::Tidy;
 
 namespace {
 
-std::string refusal(std::string_view text) {
+std::string envelope_refusal(std::string_view text) {
   return error_of([&] { (void)read_envelope(text, "me"); });
 }
 
@@ -127,13 +127,13 @@ TEST_CASE_FIXTURE(Tidy, "envelope: a message needs a sender") {
        {R"({"content":1})", R"({"from":"","content":1})", R"({"from":"0","content":1})",
         R"({"from":0,"content":1})", R"({"from":null,"content":1})", R"({"from":[],"content":1})"}) {
     CAPTURE(std::string(text));
-    CHECK(contains(refusal(text), "'from'"));
+    CHECK(contains(envelope_refusal(text), "'from'"));
   }
 }
 
 TEST_CASE_FIXTURE(Tidy, "envelope: a message needs content that is not null") {
-  CHECK(contains(refusal(R"({"from":"a"})"), "'content'"));
-  CHECK(contains(refusal(R"({"from":"a","content":null})"), "'content'"));
+  CHECK(contains(envelope_refusal(R"({"from":"a"})"), "'content'"));
+  CHECK(contains(envelope_refusal(R"({"from":"a","content":null})"), "'content'"));
   for (const char* content : {"0", "\"\"", "false", "[]", "{}"}) {
     CAPTURE(std::string(content));
     CHECK(read_envelope(R"({"from":"a","content":)"s + content + "}", "me").content.json() == content);
@@ -168,7 +168,7 @@ TEST_CASE_FIXTURE(Tidy, "envelope: a field that stands twice is refused") {
         R"({"id":"a","id":"b","from":"a","content":1})", R"({"to":"a","to":"b","from":"a","content":1})",
         R"({"stamp":1,"stamp":2,"from":"a","content":1})"}) {
     CAPTURE(std::string(text));
-    CHECK(contains(refusal(text), "twice"));
+    CHECK(contains(envelope_refusal(text), "twice"));
   }
 }
 
@@ -178,11 +178,11 @@ TEST_CASE_FIXTURE(Tidy, "envelope: what is no object is refused") {
         R"({"from":"a","content":1} x)", "{\"from\":\"a\",\"content\":\"\x01\"}",
         "{\"from\":\"a\",\"content\":\"\xff\"}"}) {
     CAPTURE(std::string(text));
-    CHECK(contains(refusal(text), "a message"));
+    CHECK(contains(envelope_refusal(text), "a message"));
   }
-  CHECK(contains(refusal(std::string(1'000'000, '[')), "a message is not JSON"));
+  CHECK(contains(envelope_refusal(std::string(1'000'000, '[')), "a message is not JSON"));
   CHECK(
-      contains(refusal(R"({"from":"a","content":)" + std::string(1'000'000, '[')), "nested deeper than 504"));
+      contains(envelope_refusal(R"({"from":"a","content":)" + std::string(1'000'000, '[')), "nested deeper than 504"));
 }
 
 TEST_CASE_FIXTURE(Tidy,

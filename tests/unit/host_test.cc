@@ -28,10 +28,12 @@
 #include "unit/expect.h"
 #include "unit/forked.h"
 #include "unit/refused.h"
+#include "unit/shell.h"
 
 using namespace ipcm;
 using namespace ipcm::os;
 using ipcm::test::contains;
+using ipcm::test::shell;
 using ipcm::test::error_of;
 using ipcm::test::in_child;
 using ipcm::test::kHang;
@@ -39,14 +41,6 @@ using ipcm::test::refuse;
 using ipcm::test::Tidy;
 
 namespace {
-
-SpawnRequest shell(const std::string& script) {
-  SpawnRequest request;
-  request.program = "/bin/sh";
-  request.args = {"sh", "-c", script};
-  request.env = {"PATH=/usr/bin:/bin"};
-  return request;
-}
 
 /// The exit status of a shell script, or 100 and more.
 int run(const SpawnRequest& request) {

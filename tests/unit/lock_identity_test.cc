@@ -18,25 +18,20 @@
 #include "transport/directory/route.h"
 #include "unit/expect.h"
 #include "unit/forked.h"
+#include "unit/locks.h"
 
 using namespace ipcm;
 using namespace ipcm::transport;
 using ipcm::test::HeldChild;
+using ipcm::test::lock_is_held_for_others;
 using ipcm::test::in_child;
 using ipcm::test::Tidy;
 using State = PeerFacts::State;
 
 namespace {
 
-Route open(const std::string& path) {
+Route route_at(const std::string& path) {
   return Route(path, {.longest_name = 60, .endpoints = {os::FileKind::regular}});
-}
-
-bool lock_is_held_for_others(const std::string& path) {
-  return in_child([&] {
-           const os::UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-           return os::try_lock(file.get()) == os::LockAttempt::held_by_other ? 0 : 1;
-         }) == 0;
 }
 
 }  // namespace
@@ -71,7 +66,7 @@ TEST_CASE_FIXTURE(Tidy, "G2: the holder of a lock is proven, its note is not") {
 }
 
 TEST_CASE_FIXTURE(Tidy, "G2: a planted pid file is a claim: nobody is proven by it") {
-  const Route route = open(directory());
+  const Route route = route_at(directory());
   HeldChild stranger([](const auto& stay) { stay(); });
   REQUIRE(stranger.came());
   for (const Pid planted : {Pid{1}, stranger.pid(), ::getppid()}) {

@@ -23,10 +23,12 @@
 #include "support/tidy.h"
 #include "unit/expect.h"
 #include "unit/forked.h"
+#include "unit/shell.h"
 
 using namespace ipcm;
 using namespace ipcm::os;
 using ipcm::test::contains;
+using ipcm::test::shell;
 using ipcm::test::error_of;
 using ipcm::test::HeldChild;
 using ipcm::test::in_child;
@@ -39,14 +41,6 @@ SpawnRequest program(const std::string& path) {
   SpawnRequest request;
   request.program = path;
   request.args = {"x"};
-  return request;
-}
-
-SpawnRequest shell(const std::string& script) {
-  SpawnRequest request;
-  request.program = "/bin/sh";
-  request.args = {"sh", "-c", script};
-  request.env = {"PATH=/usr/bin:/bin"};
   return request;
 }
 

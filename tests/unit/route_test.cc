@@ -22,11 +22,14 @@
 #include "transport/directory/lock_file.h"
 #include "unit/expect.h"
 #include "unit/forked.h"
+#include "unit/locks.h"
 
 using namespace ipcm;
 using namespace ipcm::transport;
 using namespace std::string_literals;
 using ipcm::test::contains;
+using ipcm::test::lock_is_held_for_others;
+using ipcm::test::dead_pid;
 using ipcm::test::error_of;
 using ipcm::test::HeldChild;
 using ipcm::test::in_child;
@@ -87,20 +90,6 @@ class Onlooker {
 };
 
 /// A pid that nothing runs under.
-Pid dead_pid() {
-  HeldChild child([](const auto& stay) { stay(); });
-  const Pid pid = child.pid();
-  child.kill();
-  return pid;
-}
-
-bool lock_is_held_for_others(const std::string& path) {
-  return in_child([&] {
-           const os::UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-           return os::try_lock(file.get()) == os::LockAttempt::held_by_other ? 0 : 1;
-         }) == 0;
-}
-
 }  // namespace
 
 TEST_CASE_FIXTURE(Tidy, "disk name: those of the reference") {

@@ -22,12 +22,10 @@ namespace ipcm::transport {
 namespace {
 
 /// Read from the mailbox before others on the loop get their turn.
-constexpr std::size_t kFairShare = 4UL * 1024 * 1024;
+constexpr std::size_t kPipeBytesPerTurn = 4UL * 1024 * 1024;
 constexpr std::size_t kPiece = 64UL * 1024;
 /// The rest of a message may take so long to come if it can't be seen whether its writer lives.
 constexpr auto kOutOfSight = std::chrono::seconds(60);
-/// The reference allows names as long as a file's may be, with room for what is appended.
-constexpr std::size_t kLongestName = 200;
 
 /// A pipe of a peer, open to write to.
 class PipeWay final : public Way {
@@ -140,7 +138,7 @@ void AtomicPipe::take_in(Share share) {
 
 bool AtomicPipe::read_until_empty(Share share) {
   // "All" is what is there now, not what writers add meanwhile.
-  const std::size_t most = share == Share::all ? os::bytes_waiting(mailbox()) + 1 : kFairShare;
+  const std::size_t most = share == Share::all ? os::bytes_waiting(mailbox()) + 1 : kPipeBytesPerTurn;
   for (std::size_t total = 0; total < most && (receiving() || share == Share::all);) {
     const auto room = reader_.room(kPiece);
     std::size_t got = 0;

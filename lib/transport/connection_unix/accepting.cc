@@ -18,14 +18,14 @@ constexpr auto kGreetingTime = std::chrono::seconds(10);
 /// So many of them at once; the oldest has to go for another one.
 constexpr std::size_t kMostSilent = 256;
 /// Taken before others on the loop get their turn.
-constexpr int kFairShare = 64;
+constexpr int kAcceptsPerTurn = 64;
 
 }  // namespace
 
 void ConnectionUnix::accept(Callers callers) {
   // "All" ends, too: it is for those that wait now, and a listener's queue is not longer.
   constexpr int kLongestQueue = 8192;
-  for (int left = callers == Callers::all ? kLongestQueue : kFairShare; left > 0; --left) {
+  for (int left = callers == Callers::all ? kLongestQueue : kAcceptsPerTurn; left > 0; --left) {
     os::Accepted accepted = os::accept_from(listener_.get(), reserve_);
     if (accepted.refused) {
       if (!std::exchange(refuses_, true))

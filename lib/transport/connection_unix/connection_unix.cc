@@ -20,14 +20,12 @@
 namespace ipcm::transport {
 namespace {
 
-/// Queued for one peer at most, beyond what the kernel holds.
-constexpr std::size_t kLargestQueue = wire::kLargestFrame;
 /// How long a connect waits for room in the queue of a listener, if the caller's limit allows that.
 constexpr auto kConnectTime = std::chrono::seconds(5);
 /// Gathered for one peer, before that is sent.
 constexpr std::size_t kLargestBatch = 64UL * 1024;
 /// Read from one connection before the others get their turn.
-constexpr std::size_t kFairShare = 4UL * 1024 * 1024;
+constexpr std::size_t kBytesPerTurn = 4UL * 1024 * 1024;
 
 std::string framed(const std::string& payload) {
   const auto head = wire::frame_header(payload.size());
@@ -279,7 +277,7 @@ void ConnectionUnix::on_ready(Id id, std::uint32_t events) {
     if (connection.queued_bytes() == 0) want_events(connection);
   }
   // Another connection may have filled what there is room for, in this turn of the loop.
-  if (receiving_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(id, kFairShare);
+  if (receiving_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(id, kBytesPerTurn);
 }
 
 void ConnectionUnix::read(Id id, std::size_t most) {

@@ -9,7 +9,7 @@ namespace ipcm::database {
 namespace {
 
 /// Rows that one statement names.
-constexpr std::size_t kRowsAtOnce = 200;
+constexpr std::size_t kIdsPerStatement = 200;
 
 }  // namespace
 
@@ -49,9 +49,9 @@ bool has_message(Store& store, const std::string& id) {
 }
 
 void remove_messages(Store& store, const std::vector<std::string>& ids) {
-  for (std::size_t at = 0; at < ids.size(); at += kRowsAtOnce) {
+  for (std::size_t at = 0; at < ids.size(); at += kIdsPerStatement) {
     Values some;
-    for (std::size_t i = at; i < std::min(ids.size(), at + kRowsAtOnce); ++i) some.emplace_back(ids[i]);
+    for (std::size_t i = at; i < std::min(ids.size(), at + kIdsPerStatement); ++i) some.emplace_back(ids[i]);
     store.execute("DELETE FROM ipcm_messages WHERE id IN (" + placeholders(some.size()) + ")", some);
   }
 }

@@ -15,16 +15,13 @@
 namespace ipcm::transport {
 namespace {
 
-/// As long as the reference allows names where no socket limits them; longer ones are hashed.
-constexpr std::size_t kLongestName = 200;
-
 constexpr std::string_view kPin = ".pin";
 
-struct Place {
+struct ParentAndFile {
   std::string parent, file;
 };
 
-Place place_of(const std::string& route) {
+ParentAndFile split_path(const std::string& route) {
   const auto slash = route.rfind('/');
   if (slash == std::string::npos) return {".", route};
   return {slash == 0 ? "/" : route.substr(0, slash), route.substr(slash + 1)};
@@ -41,10 +38,10 @@ bool is_pin_of_the_dead(const os::Directory& directory, const std::string& file)
 
 /// Throws BusError unless a plain file stands there that may be the route of a bus of ours.
 os::FileFacts expect_file(const std::string& route) {
-  const Place place = place_of(route);
+  const ParentAndFile path = split_path(route);
   os::FileFacts bus;
   try {
-    bus = os::Directory(place.parent).look(place.file);
+    bus = os::Directory(path.parent).look(path.file);
   } catch (const SystemError& error) {
     if (os::is_shortage(error.code())) throw;  // else the directory is not there, and so the file is not
   }
@@ -76,9 +73,9 @@ void expect_companion(const std::string& route, const os::FileFacts& bus, const 
 std::optional<os::Directory> open_companion(const std::string& route) {
   try {
     const os::FileFacts bus = expect_file(route);
-    const Place place = place_of(route);
-    const os::Directory parent(place.parent);
-    const std::string name = companion_of(place.file);
+    const ParentAndFile path = split_path(route);
+    const os::Directory parent(path.parent);
+    const std::string name = companion_of(path.file);
     // Root makes none in the place of another user, whose own peers could not use it.
     if (bus.owner == os::own_user()) {
       try {
@@ -136,16 +133,16 @@ Companion::~Companion() {
   if (!is_pinned_ || born_in_ != os::generation()) return;  // or our parent's
   (void)drop_pin({});
   try {
-    const Place place = place_of(route_);
-    (void)os::Directory(place.parent).remove_empty_directory(companion_of(place.file));
+    const ParentAndFile path = split_path(route_);
+    (void)os::Directory(path.parent).remove_empty_directory(companion_of(path.file));
   } catch (const Error&) {
     // Nobody can reach it any more.
   }
 }
 
 std::string Companion::path_of(const std::string& route) {
-  const Place place = place_of(route);
-  return place.parent + "/" + companion_of(place.file);
+  const ParentAndFile path = split_path(route);
+  return path.parent + "/" + companion_of(path.file);
 }
 
 bool Companion::is_news(std::string_view file) { return !file.ends_with(kPin); }
@@ -153,8 +150,8 @@ bool Companion::is_news(std::string_view file) { return !file.ends_with(kPin); }
 Removal Companion::remove(const std::string& route) noexcept { return remove_companion(path_of(route)); }
 
 bool Companion::has_mark(const std::string& route) {
-  const Place place = place_of(route);
-  const auto directory = os::Directory::below(os::Directory(place.parent), companion_of(place.file));
+  const ParentAndFile path = split_path(route);
+  const auto directory = os::Directory::below(os::Directory(path.parent), companion_of(path.file));
   return directory &&
          (transport::has_mark(*directory) || directory->look(kClosedMarkFile).kind == os::FileKind::regular);
 }
@@ -315,8 +312,8 @@ Removal FileProtocol::remove_route(const BusInfo& info, Living living) const noe
     const os::FileFacts bus = expect_file(info.route);
     expect_bus(info.route);
     std::optional<std::string> found;
-    if (const auto directory = os::Directory::below(os::Directory(place_of(info.route).parent),
-                                                    companion_of(place_of(info.route).file))) {
+    if (const auto directory = os::Directory::below(os::Directory(split_path(info.route).parent),
+                                                    companion_of(split_path(info.route).file))) {
       expect_companion(info.route, bus, directory->facts());
       if (const auto noted = directory->read_note(kMarkFile))
         if (const BusInfo marked = BusInfo::parse(*noted); marked.protocol != info.protocol)

@@ -5,6 +5,10 @@
 
 namespace ipcm::transport {
 
+/// The longest name that stands for itself where endpoints are files or pipes, in bytes: the reference's
+/// limit. It leaves room for the endings of the files beside an endpoint.
+inline constexpr std::size_t kLongestName = 200;
+
 /// How the names of peers become file names in a bus's directory: the name itself where that can stand, else
 /// `h-` and the first 40 hex digits of its SHA-256 (the real name is then in a file beside it). The rule is
 /// the reference's, so that its peers find ours; where it would make a name that no listing shows (hidden, or

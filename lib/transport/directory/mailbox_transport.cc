@@ -11,8 +11,6 @@
 namespace ipcm::transport {
 namespace {
 
-/// Queued for one peer at most, beyond what the kernel holds.
-constexpr std::size_t kLargestQueue = wire::kLargestFrame;
 /// Ways kept open to peers that we may have something to say to again. A service has many askers in its life,
 /// and nothing tells when they have gone.
 constexpr std::size_t kMostIdle = 64;

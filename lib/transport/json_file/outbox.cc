@@ -11,8 +11,6 @@ namespace {
 
 /// Unread by one receiver. Less than elsewhere: each message costs writing all that is there.
 constexpr std::size_t kLargestMailbox = 16UL * 1024 * 1024;
-/// Waiting for one receiver in our own queue.
-constexpr std::size_t kLargestQueue = kLargestMailbox;
 
 }  // namespace
 
@@ -43,7 +41,7 @@ JsonOutbox::Sent JsonOutbox::put(JsonDocument& document, const std::string& to, 
 
 bool JsonOutbox::has_room(const std::string& to, std::size_t size) const {
   const std::size_t waiting = bytes_for(to);
-  return waiting == 0 || waiting + size <= kLargestQueue;
+  return waiting == 0 || waiting + size <= kLargestMailbox;
 }
 
 JsonOutbox::Sent JsonOutbox::queue(std::string to, std::string text, std::string& why) {

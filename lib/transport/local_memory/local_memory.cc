@@ -17,9 +17,6 @@
 namespace ipcm::transport {
 namespace {
 
-/// Waits for one member at most.
-constexpr std::size_t kLargestQueue = wire::kLargestFrame;
-
 std::shared_ptr<LocalBus> expect_bus(const std::string& route) {
   auto bus = find_local_bus(route);
   if (!bus)

@@ -15,7 +15,6 @@
 namespace ipcm::transport {
 namespace {
 
-constexpr std::size_t kLongestName = 200;
 /// A function, since message_files_protocol() may be called before the constants of this file are made.
 const EndpointKinds& mailboxes() {
   static const EndpointKinds kinds = {os::FileKind::directory};

@@ -16,7 +16,7 @@ namespace ipcm::transport {
 namespace {
 
 /// Read from the mailbox before others on the loop get their turn.
-constexpr int kFairShare = 256;
+constexpr int kDatagramsPerTurn = 256;
 /// More than the kernel lets wait in a socket (net.unix.max_dgram_qlen).
 constexpr int kLongestQueue = 8192;
 
@@ -104,7 +104,7 @@ std::unique_ptr<Way> UnixSocket::open_way(const std::string& peer, const std::st
 
 void UnixSocket::take_in(Share share) {
   // "All" is what waits now, not what senders add meanwhile; and no more than there is room for.
-  const int most = share == Share::all ? kLongestQueue : kFairShare;
+  const int most = share == Share::all ? kLongestQueue : kDatagramsPerTurn;
   for (int taken = 0; receiving() && taken < most; ++taken) {
     const auto datagram = os::take_datagram(mailbox(), buffer_.from(0));
     if (!datagram) return;

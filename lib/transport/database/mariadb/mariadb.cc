@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kOften{5};
 
-constexpr Dialect kDialect = {
+constexpr Dialect kMariadbDialect = {
     .id_as_text = "CAST(id AS CHAR)",
     .broadcast_as_int = "broadcast + 0",
     .content_of_odd_id = "0",
@@ -55,7 +55,7 @@ class MariadbStore final : public ServerStore {
         static_cast<std::size_t>(std::max<std::int64_t>(integer_of(facts[0][1]).value_or(0), 0));
     database_ = text_of(facts[0][2]);
   }
-  [[nodiscard]] const Dialect& dialect() const override { return kDialect; }
+  [[nodiscard]] const Dialect& dialect() const override { return kMariadbDialect; }
   [[nodiscard]] bool can_hold(const std::string& content, std::string& why) const override {
     constexpr std::size_t kRest = 8192;  // of the statement
     const auto escaped = std::count_if(content.begin(), content.end(), [](char c) {

@@ -16,7 +16,7 @@ namespace {
 // Readers are told by the server: triggers on the two tables notify a channel for each receiver, and one for
 // the peers, in the transaction that changes them; so peers of the reference wake us, too.
 
-constexpr Dialect kDialect = {
+constexpr Dialect kPostgresqlDialect = {
     .id_as_text = "CAST(id AS TEXT)",
     .broadcast_as_int = "CAST(broadcast AS INTEGER)",
     .content_of_odd_id = "0",
@@ -47,7 +47,7 @@ std::string channel(const std::string& schema, const std::string& name) {
 class PostgresqlStore final : public ServerStore {
  public:
   PostgresqlStore(Connect connect, const std::string& route) : ServerStore(std::move(connect), route) {}
-  [[nodiscard]] const Dialect& dialect() const override { return kDialect; }
+  [[nodiscard]] const Dialect& dialect() const override { return kPostgresqlDialect; }
 
   void watch(Loop& loop, const std::string& id, std::function<void()> news) override {
     const auto name =

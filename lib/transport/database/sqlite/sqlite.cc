@@ -36,7 +36,7 @@ constexpr const char* kMessages = R"(CREATE TABLE IF NOT EXISTS ipcm_messages(
   broadcast BOOL NOT NULL DEFAULT 0))";
 constexpr const char* kIndex = R"(CREATE INDEX IF NOT EXISTS ipcm_messages_to ON ipcm_messages("to", stamp))";
 
-constexpr Dialect kDialect = {
+constexpr Dialect kSqliteDialect = {
     .id_as_text = "CAST(id AS TEXT)",
     .broadcast_as_int = "broadcast + 0",
     .content_of_odd_id = "(typeof(id) = 'blob')",
@@ -89,7 +89,7 @@ class SqliteStore final : public Store {
         route_(route),
         companion_(route_),
         file_(os::look_at(route_)) {}
-  [[nodiscard]] const Dialect& dialect() const override { return kDialect; }
+  [[nodiscard]] const Dialect& dialect() const override { return kSqliteDialect; }
   [[nodiscard]] std::string where() const override { return route_; }
 
   [[nodiscard]] std::vector<PeerRow> rows(const std::string* id, bool judged) override {
