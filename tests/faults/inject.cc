@@ -34,6 +34,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace {
 
@@ -150,7 +151,8 @@ class Tracer {
   struct Task {
     pid_t process = 0;
     bool watched = false;
-    bool to_fail = false;  // at the end of the call it is in
+    bool to_fail = false;             // at the end of the call it is in
+    unsigned long long argument = 0;  // that this call had, where we gave it another one
   };
 
   void attach() {
@@ -209,12 +211,18 @@ class Tracer {
           return;
         }
         of.to_fail = true;
-        if (order_.call != SYS_close) set_call(task, -1);
+        if (order_.call == SYS_brk)
+          of.argument = exchange_argument(task, 0);
+        else if (order_.call != SYS_close)
+          set_call(task, -1);
       }
     } else if (info.op == PTRACE_SYSCALL_INFO_EXIT && of.to_fail) {
       of.to_fail = false;
-      // brk() has no errno: where it fails it returns a break below the one that was asked for.
-      set_result(task, order_.call == SYS_brk ? 0 : -order_.fault);
+      // brk() has no errno: where it fails it returns the break as it is, as it does when 0 is asked for.
+      if (order_.call == SYS_brk)
+        restore_argument(task, of.argument);
+      else
+        set_result(task, -order_.fault);
     }
     go_on(task, 0);
   }
@@ -226,18 +234,33 @@ class Tracer {
   static void set_result(pid_t task, long result) {
     if (::ptrace(PTRACE_POKEUSER, task, offsetof(user_regs_struct, rax), result) != 0) give_up("ptrace");
   }
+  static unsigned long long exchange_argument(pid_t task, unsigned long long value) {
+    user_regs_struct registers{};
+    if (::ptrace(PTRACE_GETREGS, task, 0, &registers) != 0) give_up("ptrace");
+    const auto old = std::exchange(registers.rdi, value);
+    if (::ptrace(PTRACE_SETREGS, task, 0, &registers) != 0) give_up("ptrace");
+    return old;
+  }
+  static void restore_argument(pid_t task, unsigned long long value) { (void)exchange_argument(task, value); }
 #elif defined(__aarch64__)
   static void set_call(pid_t task, int call) {
     iovec all = {&call, sizeof call};
     if (::ptrace(PTRACE_SETREGSET, task, NT_ARM_SYSTEM_CALL, &all) != 0) give_up("ptrace");
   }
   static void set_result(pid_t task, long result) {
+    (void)exchange_argument(task, static_cast<unsigned long long>(result));
+  }
+  /// The register of the first argument, which is the result's, too: there is nothing to restore.
+  static unsigned long long exchange_argument(pid_t task, unsigned long long value) {
     user_regs_struct registers{};
     iovec all = {&registers, sizeof registers};
     if (::ptrace(PTRACE_GETREGSET, task, NT_PRSTATUS, &all) != 0) give_up("ptrace");
-    registers.regs[0] = static_cast<unsigned long long>(result);
+    const auto old = std::exchange(registers.regs[0], value);
+    all.iov_len = sizeof registers;
     if (::ptrace(PTRACE_SETREGSET, task, NT_PRSTATUS, &all) != 0) give_up("ptrace");
+    return old;
   }
+  static void restore_argument(pid_t, unsigned long long) {}
 #endif
 
   void report() const {
