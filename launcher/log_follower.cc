@@ -19,12 +19,13 @@ constexpr auto kPause = std::chrono::milliseconds(50);
 }  // namespace
 
 LogFollower::LogFollower(Loop& loop, const BusInfo& info)
-    : loop_(loop), directory_(bus::make_log_directory(info)), stderr_(os::duplicate(STDERR_FILENO)) {
+    : loop_(loop), directory_(bus::make_log_directory(info)) {
   timer_ = loop.at(os::Clock::now() + kLongCommand, [this] { begin_to_watch(); });
 }
 
 void LogFollower::begin_to_watch() {
   try {
+    stderr_.emplace(os::duplicate(STDERR_FILENO));
     changes_.emplace(directory_, os::DirectoryWatch::Of::contents);
   } catch (const SystemError&) {
     return;  // this user has no watches left: then the logs are copied at the end
@@ -46,7 +47,7 @@ void LogFollower::copy() {
     timer_ = loop_.at(os::Clock::now() + kPause, [this] { changes_watch_.want(EPOLLIN); });
     return;
   }
-  room_watch_ = loop_.watch(stderr_.fd(), EPOLLOUT, [this](std::uint32_t) {
+  room_watch_ = loop_.watch(stderr_->fd(), EPOLLOUT, [this](std::uint32_t) {
     if (!put()) return;
     room_watch_.stop();
     copy();
@@ -62,7 +63,7 @@ void LogFollower::find_logs() {
 }
 
 bool LogFollower::put() {
-  pending_.erase(0, stderr_.put(pending_));
+  pending_.erase(0, stderr_->put(pending_));
   return pending_.empty();
 }
 

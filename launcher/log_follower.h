@@ -35,8 +35,8 @@ class LogFollower {
   Loop& loop_;
   std::string directory_;
   std::map<std::string, os::LogReader> logs_;
-  os::StreamWriter stderr_;
-  std::string pending_;  // read, and not yet written
+  std::optional<os::StreamWriter> stderr_;  // with the watch
+  std::string pending_;                     // read, and not yet written
   std::optional<os::DirectoryWatch> changes_;
   Watch changes_watch_, room_watch_, timer_;
 };

@@ -52,11 +52,14 @@ std::string log_path(const BusInfo& info, const std::string& name) {
 }
 
 std::string make_log_directory(const BusInfo& info) {
-  std::string directory = log_directory(info);
-  if (!is_directory(directory))
+  std::string directory = beside(info);
+  if (directory.empty()) {
+    directory = elsewhere(info);
     os::make_private_path(directory);
-  else if (directory == info.route && !transport::has_route_info(directory))
+  } else if (directory == info.route &&
+             os::look_at(directory + "/" + transport::kMarkFile).kind != os::FileKind::regular) {
     (void)transport::expect_bus(os::Directory(directory));  // nothing is written into what is no bus
+  }
   return directory;
 }
 

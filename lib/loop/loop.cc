@@ -32,12 +32,16 @@ struct Watch::State {
   std::vector<Entries::node_type> ended;
   unsigned running = 0;
   std::multimap<os::Clock::time_point, std::uint64_t> timers;
-  std::optional<os::TimerFd>
-      timer;  // made with the first timer; a loop without timers has nothing that could wake it
+  // Only for a loop that somebody else waits for: with the first timer, since a loop without one has nothing
+  // that could wake it. A loop that waits by itself is told the time of the next timer, and saves the calls
+  // that arm and disarm a descriptor.
+  std::optional<os::TimerFd> timer;
+  bool is_exported = false;
   std::uint64_t last_id = kTimerId;
   std::uint64_t turns = 0;
 
   void arm() {
+    if (!is_exported) return;
     if (timer && timer->fd() < 0) return;  // of the process that we were forked from
     if (timers.empty()) {
       if (timer) timer->disarm();
@@ -219,7 +223,10 @@ void Loop::nudge() {
   nudge_ = at(os::Clock::now(), [] {});
 }
 
-int Loop::fd() const { return state_->events.fd(); }
+int Loop::fd() const {
+  if (!std::exchange(state_->is_exported, true)) state_->arm();
+  return state_->events.fd();
+}
 std::uint64_t Loop::turns() const { return state_->turns; }
 
 }  // namespace ipcm

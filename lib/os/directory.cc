@@ -10,7 +10,6 @@
 #include <charconv>
 #include <climits>
 #include <cstdlib>
-#include <memory>
 
 #include "os/pipe.h"
 #include "os/random.h"
@@ -48,18 +47,6 @@ FileFacts facts_from(const struct stat& from) {
   return facts;
 }
 
-struct CloseDir {
-  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
-using OpenDir = std::unique_ptr<DIR, CloseDir>;
-
-/// Takes the descriptor over.
-OpenDir open_list(UniqueFd fd) {
-  DIR* list = fd ? ::fdopendir(fd.get()) : nullptr;
-  if (list != nullptr) (void)fd.release();
-  return OpenDir(list);
-}
-
 /// Errors that tell that nothing is there for us; all others tell nothing.
 bool is_absence(int error) {
   return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENAMETOOLONG || error == EACCES;
@@ -88,22 +75,27 @@ std::string read_file_of(int fd, std::uint64_t size, std::size_t limit, const ch
   return all;
 }
 
-/// A description of its own: reading a shared one would move its position.
+/// Reads through a file description of its own, since reading a shared one would move its position.
+/// getdents64() itself: readdir() makes three more system calls for each list, and a start and an end make
+/// many.
 template <class Each>
 void list_names(int directory, const std::string& path, Each&& each) {
   const auto subject = [&] { return path; };
-  UniqueFd fd(
+  const UniqueFd fd(
       sys("list", subject, [&] { return ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-  const OpenDir list = open_list(std::move(fd));
-  if (!list) throw SystemError(errno, "list '" + path + "'");
+  alignas(dirent64) std::array<char, 16UL * 1024> buffer;
   for (;;) {
-    errno = 0;
-    const dirent* entry = ::readdir(list.get());
-    if (entry == nullptr) break;
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") each(entry->d_name);
+    const ssize_t size = quiet([&] { return ::getdents64(fd.get(), buffer.data(), buffer.size()); });
+    if (size == 0 || (size < 0 && errno == ENOENT))
+      return;  // the end; or the directory was removed, and so has no names
+    if (size < 0) throw SystemError(errno, "list '" + path + "'");
+    for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
+      at += entry->d_reclen;
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != "..") each(entry->d_name);
+    }
   }
-  if (errno != 0) throw SystemError(errno, "list '" + path + "'");
 }
 
 }  // namespace
@@ -269,10 +261,11 @@ UniqueFd Directory::open_existing(const std::string& name) const {
   return file;
 }
 
-void Directory::remove_file(const std::string& name) const noexcept {
+bool Directory::remove_file(const std::string& name) const noexcept {
   const int saved = errno;
-  (void)::unlinkat(fd_.get(), name.c_str(), 0);
+  const bool gone = ::unlinkat(fd_.get(), name.c_str(), 0) == 0 || errno == ENOENT;
   errno = saved;
+  return gone;
 }
 
 void Directory::rename(const std::string& from, const std::string& to) const {

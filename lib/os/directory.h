@@ -71,7 +71,8 @@ class Directory {
   [[nodiscard]] UniqueFd open_or_create(const std::string& name, unsigned mode, bool* created) const;
   /// For reading; empty: it is not there, or not for us.
   [[nodiscard]] UniqueFd open_existing(const std::string& name) const;
-  void remove_file(const std::string& name) const noexcept;  ///< Not there: fine.
+  /// Not there: fine. false: it stayed.
+  bool remove_file(const std::string& name) const noexcept;
   /// Onto another name of this directory, replacing what is there. Throws SystemError.
   void rename(const std::string& from, const std::string& to) const;
   /// At the end of a file that is made if need be. Throws SystemError.

@@ -9,15 +9,19 @@
 
 namespace ipcm::os {
 
-/// Tells when names in a directory lead to other files than they do now, or when the directory itself is
-/// moved or removed. A file that its process holds open is no exception; a directory's own removal is not
-/// reported while a descriptor of it is open, so name a file in it, too.
+/// Tells when names in a directory lead to other files than they did when this object was made, or when the
+/// directory itself is moved or removed. A file that its process holds open is no exception. The kernel does
+/// not report a directory's own removal while a descriptor of it is open, so name a file in it, too.
 class RemovalWatch {
  public:
-  /// Throws SystemError.
+  /// Notes where the names lead. Throws SystemError.
   RemovalWatch(const Directory& directory, std::vector<std::string> names);
-  /// After fd() became readable: the first of the names that is gone or leads elsewhere ("." for the
-  /// directory); empty: all is as it was.
+  /// Lets the kernel watch: from now on fd() becomes readable. It can be called again after it has thrown
+  /// SystemError. To end this watch takes the kernel ten milliseconds and more (it waits for all processors),
+  /// so short-lived programs are better off without one.
+  void begin(const Directory& directory);
+  /// The first of the names that is gone or leads elsewhere ("." for the directory); empty: all is as it was.
+  /// Call it once after begin(), and whenever fd() became readable.
   [[nodiscard]] std::string removed(const Directory& directory);
   [[nodiscard]] int fd() const { return fd_.get(); }
 
@@ -26,9 +30,11 @@ class RemovalWatch {
     std::string name;
     std::uint64_t device = 0, inode = 0;
   };
+  std::string real_path_;  // of the directory, at first
   UniqueFd fd_;
   std::vector<File> files_;
   int directory_watch_ = -1;
+  bool moved_ = false;  // the directory
 };
 
 }  // namespace ipcm::os

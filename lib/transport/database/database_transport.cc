@@ -160,7 +160,9 @@ void DatabaseTransport::drain() {
 
 void DatabaseTransport::watch_own_place() {
   if (joined_)
-    store_->watch_own_place(loop_, request_.name, [this](const std::string& why) { connection_.end(why); });
+    store_->watch_own_place(
+        loop_, request_.name, [this](const std::string& why) { connection_.end(why); },
+        [this](const std::string& sentence) { receiver_.dropped(sentence); });
 }
 
 void DatabaseTransport::receive(bool on) {

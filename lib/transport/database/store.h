@@ -12,6 +12,7 @@
 #include "os/time_limit.h"
 #include "transport/database/drivers.h"
 #include "transport/directory/companion.h"
+#include "transport/directory/own_place.h"
 #include "transport/directory/lock_file.h"
 #include "transport/transport.h"
 
@@ -138,9 +139,9 @@ class Store {
     return transport::Companion::is_leftover(noted, attempt);
   }
   [[nodiscard]] virtual bool is_there() = 0;
-  /// Calls `lost`, inside the loop, when a file that the member of that name depends on is removed or replaced.
-  virtual void watch_own_place(Loop& /*loop*/, const std::string& /*name*/,
-                               std::function<void(const std::string& why)> /*lost*/) {}
+  /// Calls `lost`, inside the loop, when a file that the member of that name depends on is removed or replaced; `report`: see OwnPlace.
+  virtual void watch_own_place(Loop& /*loop*/, const std::string& /*name*/, transport::OwnPlace::Say /*lost*/,
+                               transport::OwnPlace::Say /*report*/) {}
   [[nodiscard]] virtual transport::OwnerFacts owner() = 0;
 
  protected:

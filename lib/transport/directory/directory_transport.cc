@@ -148,7 +148,8 @@ void DirectoryTransport::watch_own_place() {
   if (!joined_ || own_place_) return;
   own_place_.emplace(loop_, route_.directory(),
                      std::vector<std::string>{lock_file_of(seat_.disk_name), seat_.disk_name},
-                     [this](const std::string& why) { receiver_.bus_ended(why); });
+                     [this](const std::string& why) { receiver_.bus_ended(why); },
+                     [this](const std::string& sentence) { receiver_.dropped(sentence); });
 }
 
 void DirectoryTransport::watch_foreign_deaths() {

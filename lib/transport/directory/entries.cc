@@ -141,8 +141,7 @@ bool remove_known_entry(const os::Directory& directory, const std::string& name,
   if (facts.kind == FileKind::none) return true;
   switch (knows(directory, name, facts, endpoints)) {
     case Kept::file:
-      directory.remove_file(name);
-      return directory.look(name).kind == FileKind::none;
+      return directory.remove_file(name);
     case Kept::mailbox:
       return remove_mailbox(directory, name);
     case Kept::nothing:
@@ -152,22 +151,28 @@ bool remove_known_entry(const os::Directory& directory, const std::string& name,
 }
 
 std::vector<std::string> remove_known_entries(const os::Directory& directory, const EndpointKinds& endpoints,
-                                              Marks marks) {
-  std::vector<std::string> stays;
-  // Others who leave may write a last file while we remove theirs.
+                                              std::vector<std::string> names) {
+  std::vector<std::string> stays, marks;
+  // Peers that leave may write a last file while we remove theirs: a round that finds nothing to remove is
+  // the last one.
   constexpr int kRounds = 100;
-  for (int round = 0; round < kRounds; ++round) {
-    bool removed = false;
+  bool removed = true;
+  for (int round = 0; removed && round < kRounds; ++round) {
+    removed = false;
     stays.clear();
-    for (const std::string& name : directory.names()) {
-      if (marks == Marks::keep && role_of_entry(name) == EntryRole::mark) continue;
-      if (remove_known_entry(directory, name, endpoints))
+    marks.clear();
+    if (round > 0) names = directory.names();
+    for (std::string& name : names) {
+      if (role_of_entry(name) == EntryRole::mark)
+        marks.push_back(std::move(name));
+      else if (remove_known_entry(directory, name, endpoints))
         removed = true;
       else
-        stays.push_back(name);
+        stays.push_back(std::move(name));
     }
-    if (!removed) break;
   }
+  for (std::string& mark : marks)
+    if (!remove_known_entry(directory, mark, endpoints)) stays.push_back(std::move(mark));
   std::sort(stays.begin(), stays.end());
   return stays;
 }

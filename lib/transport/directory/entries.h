@@ -35,10 +35,10 @@ using EndpointKinds = std::vector<os::FileKind>;
 /// Removes an entry if it is known, a mailbox with its messages. false: something stays there.
 bool remove_known_entry(const os::Directory& directory, const std::string& name,
                         const EndpointKinds& endpoints);
-/// Removes all known entries, marks included or not. Returns the names of what stays. Throws SystemError if
-/// the directory can't be listed.
-enum class Marks { remove, keep };
+/// Removes all known entries, the marks last. `names`: those of a list made just now. Returns the names of
+/// those that stay. Throws SystemError if the directory can't be listed.
 [[nodiscard]] std::vector<std::string> remove_known_entries(const os::Directory& directory,
-                                                            const EndpointKinds& endpoints, Marks marks);
+                                                            const EndpointKinds& endpoints,
+                                                            std::vector<std::string> names);
 
 }  // namespace ipcm::transport

@@ -1,5 +1,6 @@
 #include "transport/directory/removal.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <utility>
@@ -34,9 +35,10 @@ bool is_the_same(const os::FileFacts& a, const os::FileFacts& b) {
 
 /// Unless another one stands at that path by now. false: it is not empty.
 bool remove_itself(const os::Directory& directory) {
-  if (directory.facts().links == 0) return true;
+  const os::FileFacts facts = directory.facts();
+  if (facts.links == 0) return true;
   const std::string path = directory.real_path();
-  return is_the_same(os::look_at(path), directory.facts()) && os::remove_empty_directory(path);
+  return is_the_same(os::look_at(path), facts) && os::remove_empty_directory(path);
 }
 
 /// What stands in the way of removing it; empty: nothing does.
@@ -64,7 +66,8 @@ Removal remove_opened(const os::Directory& directory, const BusInfo& info, const
   const Standing standing = standing_of(directory);
   if (std::string why = why_not_removed(standing, info); !why.empty()) return refused(std::move(why));
   close_mark(directory);
-  if (living == Living::spare) {
+  std::vector<std::string> names = directory.names();
+  if (living == Living::spare && std::any_of(names.begin(), names.end(), is_lock_of_peer)) {
     std::optional<std::string> peer;
     try {
       peer = living_peer(directory, !endpoints.empty());
@@ -80,8 +83,7 @@ Removal remove_opened(const os::Directory& directory, const BusInfo& info, const
     }
   }
   Removal removal(true);
-  removal.left = remove_known_entries(directory, endpoints, Marks::keep);
-  (void)remove_known_entries(directory, endpoints, Marks::remove);
+  removal.left = remove_known_entries(directory, endpoints, std::move(names));
   if (standing.was_found) return removal;
   if (!remove_itself(directory) && removal.left.empty()) {
     removal.left = directory.names();
@@ -110,8 +112,7 @@ Removal remove_companion(const std::string& path) noexcept {
     if (!directory) return true;
     expect_private(path, directory->facts());
     Removal removal(true);
-    removal.left = remove_known_entries(*directory, {}, Marks::keep);
-    (void)remove_known_entries(*directory, {}, Marks::remove);
+    removal.left = remove_known_entries(*directory, {}, directory->names());
     if (!remove_itself(*directory) && removal.left.empty()) removal.left = directory->names();
     return removal;
   } catch (const std::exception& error) {
@@ -127,9 +128,10 @@ bool remove_unfinished_bus(const os::Directory& parent, const std::string& name)
   if (facts.owner != os::own_user() || (facts.mode & kOthers) != 0) return false;
   const Standing standing = standing_of(*directory);
   if (standing.is != Is::unfinished && standing.is != Is::empty) return false;
-  for (const std::string& file : directory->names())
+  std::vector<std::string> files = directory->names();
+  for (const std::string& file : files)
     if (look_at_lock(*directory, file).held) return false;
-  return remove_known_entries(*directory, {}, Marks::remove).empty() && remove_itself(*directory);
+  return remove_known_entries(*directory, {}, std::move(files)).empty() && remove_itself(*directory);
 }
 
 }  // namespace ipcm::transport

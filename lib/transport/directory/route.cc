@@ -341,8 +341,8 @@ void Route::vacate(Seat& seat, const std::string& statistics,
   }
   directory_.remove_file(seat.disk_name + ".pid");
   try {
-    const bool put_back = directory_.look(seat.disk_name + ".resume").kind != os::FileKind::none;
-    if (statistics.empty() && !put_back) directory_.remove_file(seat.disk_name + ".name");
+    if (statistics.empty() && directory_.look(seat.disk_name + ".resume").kind == os::FileKind::none)
+      directory_.remove_file(seat.disk_name + ".name");
   } catch (const Error&) {
     // It tells a name that nobody has.
   }

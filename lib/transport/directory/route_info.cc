@@ -27,9 +27,9 @@ std::string place_of(const std::string& path) {
 
 void note_route_info(const BusInfo& info) {
   std::optional<Companion> companion;
-  if (os::look_at(info.route).kind == os::FileKind::regular)
-    companion.emplace(info.route);  // made if need be
-  const std::string place = place_of(info.route);
+  const os::FileKind kind = os::look_at(info.route).kind;
+  if (kind == os::FileKind::regular) companion.emplace(info.route);  // made if need be
+  const std::string place = kind == os::FileKind::directory ? info.route : place_of(info.route);
   if (place.empty()) return;
   const os::Directory directory(place);
   if (has_mark(directory)) return;  // of a bus that was given

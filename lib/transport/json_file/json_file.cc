@@ -167,10 +167,11 @@ void JsonFile::watch_own_place() {
   const Companion& companion = store_.companion();
   const std::filesystem::path path = request_.info.route;
   place_of_file_.emplace(path.parent_path().string());
-  own_file_.emplace(loop_, *place_of_file_, std::vector<std::string>{path.filename().string()},
-                    [this](const std::string& why) { receiver_.bus_ended(why); });
+  const auto lost = [this](const std::string& why) { receiver_.bus_ended(why); };
+  const auto report = [this](const std::string& sentence) { receiver_.dropped(sentence); };
+  own_file_.emplace(loop_, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost, report);
   own_place_.emplace(loop_, companion.directory(), std::vector<std::string>{companion.lock_of(request_.name)},
-                     [this](const std::string& why) { receiver_.bus_ended(why); });
+                     lost, report);
 }
 
 void JsonFile::lose_place(const std::string& why) {

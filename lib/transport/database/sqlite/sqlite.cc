@@ -179,13 +179,13 @@ class SqliteStore final : public Store {
     const os::FileFacts now = os::look_at(route_);
     return now.kind == os::FileKind::regular && now.inode == file_.inode && now.device == file_.device;
   }
-  void watch_own_place(Loop& loop, const std::string& name,
-                       std::function<void(const std::string& why)> lost) override {
+  void watch_own_place(Loop& loop, const std::string& name, transport::OwnPlace::Say lost,
+                       transport::OwnPlace::Say report) override {
     const std::filesystem::path path = route_;
     place_of_file_.emplace(path.parent_path().string());
-    own_file_.emplace(loop, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost);
+    own_file_.emplace(loop, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost, report);
     own_lock_.emplace(loop, companion_.directory(), std::vector<std::string>{companion_.lock_of(name)},
-                      std::move(lost));
+                      std::move(lost), std::move(report));
   }
   [[nodiscard]] transport::OwnerFacts owner() override { return Companion::owner(route_); }
 
