@@ -80,19 +80,6 @@ void LogFollower::finish() {
   for (auto& [name, log] : logs_) (void)os::try_write_all(STDERR_FILENO, log.read_new());
 }
 
-std::string for_terminal(const std::string& text) {
-  constexpr const char* kDigits = "0123456789abcdef";
-  std::string shown;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if ((byte >= 0x20 && byte != 0x7f) || c == '\n' || c == '\t')
-      shown.push_back(c);
-    else
-      shown.append("\\x").append(1, kDigits[byte >> 4U]).append(1, kDigits[byte & 0xfU]);
-  }
-  return shown;
-}
-
 std::string last_words_of(const BusInfo& info, const std::string& name) noexcept {
   constexpr std::size_t kLooked = 4096;
   constexpr auto kRelayTime = std::chrono::seconds(1);

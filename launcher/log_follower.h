@@ -41,8 +41,6 @@ class LogFollower {
   Watch changes_watch_, room_watch_, timer_;
 };
 
-/// As a terminal may show it: control characters, other than newline and tab, are written as \xNN.
-[[nodiscard]] std::string for_terminal(const std::string& text);
 /// The last lines that a service wrote to its log, on one line, for an error about its end; empty: there are
 /// none.
 [[nodiscard]] std::string last_words_of(const BusInfo& info, const std::string& name) noexcept;

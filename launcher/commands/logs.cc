@@ -2,7 +2,10 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <string>
+#include <string_view>
 
 #include "bus/service_log.h"
 #include "commands/commands.h"
@@ -14,9 +17,21 @@
 #include "os/stream.h"
 #include "report.h"
 #include "wire/json_text.h"
+#include "wire/printable.h"
 
 namespace ipcm::launcher {
 namespace {
+
+/// For a terminal: without control characters other than tabs.
+std::string shown(std::string_view line) {
+  std::string text;
+  for (std::size_t at = 0; at <= line.size();) {
+    const std::size_t tab = std::min(line.find('\t', at), line.size());
+    text.append(at == 0 ? "" : "\t").append(wire::printable(line.substr(at, tab - at)));
+    at = tab + 1;
+  }
+  return text;
+}
 
 /// Prints lines as they become complete.
 class Lines {
@@ -37,7 +52,7 @@ class Lines {
  private:
   void print_one(const std::string& line) const {
     print_line(options_.json  ? wire::json_string(line, wire::BrokenUtf8::replaced)
-               : to_terminal_ ? for_terminal(line)
+               : to_terminal_ ? shown(line)
                               : line);
   }
   const Options& options_;

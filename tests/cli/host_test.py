@@ -242,8 +242,9 @@ class LimitsTest(TidyTest):
                 self.assertEqual(self.ipcm("request", "echo", request, env=env).answers, [json.loads(request)])
 
     def test_long_args_need_no_file(self):
-        args = json.dumps({"prefix": "x" * 300_000})
-        self.ipcm("run", "echo", "--args", "@-", "1", input=args, status=None, preexec_fn=self.limited(0))
+        prefix = "x" * 120_000  # with its request it is longer than one argument of exec may be
+        result = self.ipcm("run", "echo", "--args", json.dumps({"prefix": prefix}), '"a"', preexec_fn=self.limited(4096))
+        self.assertEqual(result.answers, [prefix + "a"])
 
 
 @x86_64
