@@ -11,7 +11,8 @@
 namespace ipcm::os {
 
 RemovalWatch::RemovalWatch(const Directory& directory, std::vector<std::string> names)
-    : real_path_(directory.real_path()) {
+    : real_path_(directory.real_path()),
+      fd_(sys("watch", directory.path(), [] { return ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK); })) {
   for (std::string& name : names) {
     const FileFacts facts = directory.look(name);
     files_.push_back({std::move(name), facts.device, facts.inode});
@@ -19,10 +20,9 @@ RemovalWatch::RemovalWatch(const Directory& directory, std::vector<std::string> 
 }
 
 void RemovalWatch::begin(const Directory& directory) {
-  UniqueFd fd(sys("watch", directory.path(), [] { return ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }));
   const auto path_of = [&](const std::string& name) { return directory.path() + "/" + name; };
   const auto add = [&](const std::string& name, std::uint32_t events) {
-    return ::inotify_add_watch(fd.get(), directory.short_path(name).c_str(), events);
+    return ::inotify_add_watch(fd_.get(), directory.short_path(name).c_str(), events);
   };
   directory_watch_ =
       sys("watch", directory.path(), [&] { return add(".", IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR); });
@@ -33,7 +33,6 @@ void RemovalWatch::begin(const Directory& directory) {
       throw SystemError(errno, "watch '" + path_of(file.name) + "'");
   }
   moved_ = directory.real_path() != real_path_;
-  fd_ = std::move(fd);
 }
 
 std::string RemovalWatch::removed(const Directory& directory) {

@@ -14,11 +14,11 @@ namespace ipcm::os {
 /// not report a directory's own removal while a descriptor of it is open, so name a file in it, too.
 class RemovalWatch {
  public:
-  /// Notes where the names lead. Throws SystemError.
+  /// Notes where the names lead, and opens the descriptor. Throws SystemError.
   RemovalWatch(const Directory& directory, std::vector<std::string> names);
   /// Lets the kernel watch: from now on fd() becomes readable. It can be called again after it has thrown
-  /// SystemError. To end this watch takes the kernel ten milliseconds and more (it waits for all processors),
-  /// so short-lived programs are better off without one.
+  /// SystemError. After this, closing the descriptor takes the kernel ten milliseconds and more (it waits for
+  /// all processors), so a short-lived program is better off without it.
   void begin(const Directory& directory);
   /// The first of the names that is gone or leads elsewhere ("." for the directory); empty: all is as it was.
   /// Call it once after begin(), and whenever fd() became readable.

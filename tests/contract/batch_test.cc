@@ -487,6 +487,6 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(gone.peer() == "c");
   CHECK(told.empty());
   CHECK(a.dropped() == 0);
-  CHECK(os::is_readable(a.fd()));
+  CHECK(becomes_readable(a.fd()));
   CHECK(collect_contents(a, 1) == Strings{R"("meanwhile")"});
 }

@@ -128,6 +128,11 @@ void await_file(const std::string& path) {
   }
 }
 
+bool becomes_readable(int fd) {
+  pollfd one{fd, POLLIN, 0};
+  return ::poll(&one, 1, os::Deadline::after(kHang).poll_timeout()) == 1;
+}
+
 void await_idle(Pid pid) {
   const auto deadline = os::Deadline::after(kHang);
   for (int asleep = 0; asleep < 20;) {

@@ -58,6 +58,8 @@ class Forked {
 void await_end(Pid pid);
 /// Waits until a file of that name is there, told by its directory.
 void await_file(const std::string& path);
+/// Waits until the descriptor is readable; false: the hang guard was over first.
+[[nodiscard]] bool becomes_readable(int fd);
 /// Waits until it sleeps with nothing to do. A process that spins never does.
 void await_idle(Pid pid);
 /// The children of this process, zombies included.
