@@ -58,6 +58,9 @@ if ($what eq '--owner') {
 my ($info, $name) = @ARGV;
 my $client = $what eq '--resume' ? ipcm_reconnect($name, $info) : ipcm_connect($name, $info);
 print $json->encode({joined => $$}), "\n";
+# One that came back looks for what was kept for it before it asks for its handles: on MessageFiles the reference reads its mailbox unasked at the first
+# look only if there is no watch yet (Client/MessageFiles.pm: init, message_files); with one it waits for the next message.
+print $json->encode({%$_}), "\n" for $what eq '--resume' ? $client->get_messages : ();
 my $orders = '';
 while (1) {
     # The reference turns five times a second, whatever its handles say.

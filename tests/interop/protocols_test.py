@@ -285,6 +285,8 @@ class SuspendTest(Bus):
         self.assertEqual(self.peers(self.env)["sleeper"]["state"], "suspended")
         peer = ForeignPeer(self, PERL, HERE + "/ipc_manager.pl", "--resume", self.info, "sleeper")
         self.assertEqual(peer.hear()["content"], {"kept": ["ä", 7]})
+        self.ipcm("send", "sleeper", '"and now"')
+        self.assertEqual(peer.hear()["content"], "and now")
         peer.leave()
 
 
