@@ -10,7 +10,7 @@
 #include "os/directory.h"
 #include "os/process.h"
 #include "report.h"
-#include "transport/directory/route_info.h"
+#include "transport/bus_note.h"
 #include "wire/printable.h"
 
 namespace ipcm::launcher {

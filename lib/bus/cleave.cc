@@ -1,5 +1,5 @@
 // Handing a bus over to a daemon: two forks and a session of its own, so that nobody is its parent and no
-// terminal reaches it. Taking over is one rename (transport/directory/lock_file.h): there is no moment in
+// terminal reaches it. Taking over is one rename (transport/presence/lock_file.h): there is no moment in
 // which the bus has no owner, so no service takes it for orphaned.
 
 #include "bus/cleave.h"

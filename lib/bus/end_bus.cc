@@ -5,8 +5,9 @@
 #include "bus/service_log.h"
 #include "bus/take_down.h"
 #include "os/directory.h"
-#include "transport/directory/mark.h"
-#include "transport/directory/route_info.h"
+#include "transport/bus_note.h"
+#include "transport/directory/standing.h"
+#include "transport/presence/mark_file.h"
 #include "transport/protocols.h"
 
 namespace ipcm::bus {

@@ -12,7 +12,7 @@
 #include "os/descriptor.h"
 #include "os/directory.h"
 #include "os/time_limit.h"
-#include "transport/directory/route_info.h"
+#include "transport/bus_note.h"
 #include "transport/protocols.h"
 
 namespace ipcm {

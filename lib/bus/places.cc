@@ -6,8 +6,10 @@
 #include "ipcm/error.h"
 #include "os/directory.h"
 #include "os/process.h"
-#include "transport/directory/mark.h"
-#include "transport/directory/route_info.h"
+#include "transport/bus_note.h"
+#include "transport/directory/standing.h"
+#include "transport/presence/disk_name.h"
+#include "transport/presence/mark_file.h"
 #include "transport/protocols.h"
 
 namespace ipcm::bus {

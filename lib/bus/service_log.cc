@@ -3,10 +3,11 @@
 #include "ipcm/error.h"
 #include "os/directory.h"
 #include "os/rolling_log.h"
-#include "transport/directory/companion.h"
-#include "transport/directory/disk_name.h"
-#include "transport/directory/mark.h"
-#include "transport/directory/route_info.h"
+#include "transport/bus_note.h"
+#include "transport/directory/standing.h"
+#include "transport/file/sidecar.h"
+#include "transport/presence/disk_name.h"
+#include "transport/presence/mark_file.h"
 
 namespace ipcm::bus {
 namespace {

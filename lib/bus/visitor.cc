@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "os/identity.h"
-#include "transport/directory/route_info.h"
+#include "transport/bus_note.h"
 
 namespace ipcm::bus {
 

@@ -159,7 +159,7 @@ bool FileWatch::read() {
 
 DirectoryWatch::DirectoryWatch(const std::string& path, Of what)
     : fd_(make_watch("directory '" + path + "'")) {
-  // IN_CLOSE_WRITE on a lock file is how the death of its holder shows: see transport/directory/lock_file.h.
+  // IN_CLOSE_WRITE on a lock file is how the death of its holder shows: see transport/presence/lock_file.h.
   constexpr std::uint32_t kChanges = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE |
                                      IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
   const std::uint32_t events = what == Of::arrivals   ? IN_CREATE | IN_MOVED_TO | IN_ONLYDIR

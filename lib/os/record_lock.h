@@ -8,7 +8,7 @@ namespace ipcm::os {
 
 // POSIX record locks (fcntl F_SETLK): they end with the process that took them, whatever descriptors its
 // children have inherited, and they tell who holds them. Their trap: closing any descriptor of the same file
-// in the holding process drops the lock; transport/directory/lock_file.h contains it.
+// in the holding process drops the lock; transport/presence/lock_file.h contains it.
 
 enum class LockAttempt { taken, held_by_other };
 /// Of the file: all of it; or all but its first byte, which excludes the former and each other as well, and

@@ -13,7 +13,7 @@
 #include "service/credentials.h"
 #include "service/serve.h"
 #include "service/setup.h"
-#include "transport/directory/disk_name.h"
+#include "transport/presence/disk_name.h"
 #include "transport/protocols.h"
 
 namespace ipcm::service {

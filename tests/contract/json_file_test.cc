@@ -11,7 +11,7 @@
 #include "contract.h"
 #include "os/directory.h"
 #include "os/time_limit.h"
-#include "transport/directory/companion.h"
+#include "transport/file/sidecar.h"
 #include "transport/json_file/document.h"
 #include "transport/json_file/json_file.h"
 

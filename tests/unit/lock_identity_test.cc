@@ -14,8 +14,8 @@
 #include "os/process.h"
 #include "os/record_lock.h"
 #include "support/tidy.h"
-#include "transport/directory/lock_file.h"
 #include "transport/directory/route.h"
+#include "transport/presence/lock_file.h"
 #include "unit/expect.h"
 #include "unit/forked.h"
 #include "unit/locks.h"
@@ -23,8 +23,8 @@
 using namespace ipcm;
 using namespace ipcm::transport;
 using ipcm::test::HeldChild;
-using ipcm::test::lock_is_held_for_others;
 using ipcm::test::in_child;
+using ipcm::test::lock_is_held_for_others;
 using ipcm::test::Tidy;
 using State = PeerFacts::State;
 

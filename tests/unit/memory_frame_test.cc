@@ -1,11 +1,11 @@
-#include "wire/memory_frame.h"
+#include "transport/connection_unix/memory_frame.h"
 
 #include "ipcm/error.h"
 #include "support/tidy.h"
 #include "wire/utf8.h"
 
 using namespace ipcm;
-using namespace ipcm::wire;
+using namespace ipcm::transport;
 using namespace std::string_literals;
 using ipcm::test::Tidy;
 using Kind = MemoryFrame::Kind;

@@ -18,8 +18,10 @@
 #include "os/process.h"
 #include "os/record_lock.h"
 #include "support/tidy.h"
-#include "transport/directory/disk_name.h"
-#include "transport/directory/lock_file.h"
+#include "transport/presence/disk_name.h"
+#include "transport/presence/lock_file.h"
+#include "transport/presence/ownership.h"
+#include "transport/presence/peer_locks.h"
 #include "unit/expect.h"
 #include "unit/forked.h"
 #include "unit/locks.h"
@@ -28,12 +30,12 @@ using namespace ipcm;
 using namespace ipcm::transport;
 using namespace std::string_literals;
 using ipcm::test::contains;
-using ipcm::test::lock_is_held_for_others;
 using ipcm::test::dead_pid;
 using ipcm::test::error_of;
 using ipcm::test::HeldChild;
 using ipcm::test::in_child;
 using ipcm::test::kHang;
+using ipcm::test::lock_is_held_for_others;
 using ipcm::test::Tidy;
 using os::FileKind;
 using State = PeerFacts::State;
@@ -655,14 +657,14 @@ TEST_CASE_FIXTURE(Tidy, "route: it is orphaned when its owner is dead or its dir
   HeldChild owner([&](const auto& stay) {
     const os::Directory there(path);
     HeldLock::Attempt attempt;
-    const auto lock = HeldLock::acquire(there, Route::kOwnerFile, "", attempt);
+    const auto lock = HeldLock::acquire(there, kOwnerFile, "", attempt);
     if (lock) stay();
   });
   REQUIRE(owner.came());
   CHECK_FALSE(route.is_orphaned());
   owner.kill();
   CHECK(route.is_orphaned());
-  route.directory().remove_file(Route::kOwnerFile);
+  route.directory().remove_file(kOwnerFile);
   CHECK_FALSE(route.is_orphaned());
   CHECK(std::filesystem::remove_all(path) > 0);
   CHECK(route.is_orphaned());

@@ -53,9 +53,9 @@ class PipeWay final : public Way {
   Put put_parts(const std::string& payload) {
     if (written_ == 0) writer_ = {os::own_pid(), number_->get()};
     os::PipeWriting writing;
-    std::array<char, wire::kLargestPart> room;
-    for (const std::size_t parts = wire::part_count(payload.size()); written_ < parts; ++written_) {
-      const auto part = wire::write_part(room, writer_, payload, parts - 1 - written_);
+    std::array<char, kLargestPart> room;
+    for (const std::size_t parts = part_count(payload.size()); written_ < parts; ++written_) {
+      const auto part = write_part(room, writer_, payload, parts - 1 - written_);
       switch (writing.put(pipe_.get(), part)) {
         case os::PutResult::done:
           break;
@@ -76,7 +76,7 @@ class PipeWay final : public Way {
 
   os::UniqueFd pipe_;
   std::shared_ptr<WriterNumber> number_;
-  wire::PartWriter writer_;  // of the message that is being written
+  PartWriter writer_;        // of the message that is being written
   std::size_t written_ = 0;  // parts of it
 };
 
@@ -93,9 +93,9 @@ std::int32_t WriterNumber::get() {
     const std::uint64_t here = static_cast<std::uint64_t>(os::generation()) << kHalf;
     // A random number to begin with: another process, in another pid namespace, may have our pid there.
     const std::uint64_t count =
-        before >> kHalf == here >> kHalf ? before & 0xffffffffU : os::random_bits() & wire::kLargestThread;
+        before >> kHalf == here >> kHalf ? before & 0xffffffffU : os::random_bits() & kLargestThread;
     number_ = static_cast<std::int32_t>(count);
-    after = here | (count == wire::kLargestThread ? 0 : count + 1);
+    after = here | (count == kLargestThread ? 0 : count + 1);
   } while (!given.compare_exchange_weak(before, after));
   return number_;
 }
@@ -159,7 +159,7 @@ bool AtomicPipe::read_until_empty(Share share) {
 }
 
 void AtomicPipe::take_parts() {
-  using What = wire::PartReader::What;
+  using What = PartReader::What;
   for (;;) {
     const auto event = reader_.next();
     const std::string origin = "of process " + std::to_string(event.writer.pid);

@@ -5,13 +5,14 @@
 #include <set>
 #include <string>
 
+#include "transport/atomic_pipe/pipe_chunks.h"
 #include "transport/directory/mailbox_transport.h"
 #include "transport/unread_input.h"
-#include "wire/parts.h"
 
 namespace ipcm::transport {
 
-// Every member has a named pipe at ROUTE/N, which it only reads. Senders write parts into it (wire/parts.h).
+// Every member has a named pipe at ROUTE/N, which it only reads. Senders write parts into it
+// (transport/atomic_pipe/pipe_chunks.h).
 //
 // A pipe keeps no borders between writes, so what follows garbage can't be told from it: then all that is in
 // the pipe is thrown away. Since each part is one write that goes whole or not at all, an empty pipe is a
@@ -55,7 +56,7 @@ class AtomicPipe final : public MailboxTransport {
   [[nodiscard]] std::set<Pid> ended_writers();
   void give_up(Pid pid);
 
-  wire::PartReader reader_;
+  PartReader reader_;
   UnreadInput unread_;          // of messages that are not all there
   bool throwing_away_ = false;  // up to where the pipe is empty
   std::map<Pid, Writer> writers_;

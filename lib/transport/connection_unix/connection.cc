@@ -20,14 +20,13 @@ std::optional<Connection::Flow> Connection::send_in_memory(const wire::Written& 
   const std::string_view body = is_whole ? std::string_view(payload.head) : payload.body;
   const auto place = writer->put(body);
   if (!place) return std::nullopt;
-  const std::string note =
-      wire::write_memory_frame({wire::MemoryFrame::Kind::message, place->offset, place->size,
-                                is_whole ? std::string_view() : payload.head});
+  const std::string note = write_memory_frame(
+      {MemoryFrame::Kind::message, place->offset, place->size, is_whole ? std::string_view() : payload.head});
   return send_frame(note, {}, payload.tail, body.size());
 }
 
-bool Connection::tell(const wire::MemoryFrame& frame, int descriptor) {
-  const std::string payload = wire::write_memory_frame(frame);
+bool Connection::tell(const MemoryFrame& frame, int descriptor) {
+  const std::string payload = write_memory_frame(frame);
   const auto length = wire::frame_header(payload.size());
   std::string bytes = std::string(length.data(), length.size()) + payload;
   std::size_t sent = 0;

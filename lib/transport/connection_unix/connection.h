@@ -10,10 +10,10 @@
 #include "loop/loop.h"
 #include "os/descriptor.h"
 #include "os/socket.h"
+#include "transport/connection_unix/memory_frame.h"
 #include "transport/connection_unix/shared_memory.h"
 #include "transport/unread_input.h"
 #include "wire/frame.h"
-#include "wire/memory_frame.h"
 #include "wire/pieces.h"
 
 namespace ipcm::transport {
@@ -43,7 +43,7 @@ class Connection {
   /// Tells the peer something about shared memory, and passes it a descriptor (-1: none). false: a descriptor
   /// can't be passed now, since what waits in the queue has to go first. What goes wrong otherwise shows with
   /// the next message.
-  bool tell(const wire::MemoryFrame& frame, int descriptor = -1);
+  bool tell(const MemoryFrame& frame, int descriptor = -1);
   /// Sends on from the queue.
   [[nodiscard]] Flow flush();
   /// What stands in shared memory counts, while the peer has not been told where.

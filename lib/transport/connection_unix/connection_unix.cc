@@ -324,9 +324,9 @@ void ConnectionUnix::read(Id id, std::size_t most) {
 
 bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view payload) {
   // Who has passed a file is told that it was mapped, also if nothing large has come the other way.
-  if ((connection.told_that_we_do || connection.writer) && payload.starts_with(wire::kMemoryMark)) {
+  if ((connection.told_that_we_do || connection.writer) && payload.starts_with(kMemoryMark)) {
     try {
-      const auto frame = wire::read_memory_frame(payload);
+      const auto frame = read_memory_frame(payload);
       return frame && take_memory_frame(connection, *frame);
     } catch (const ProtocolError& error) {
       receiver_.dropped("shared memory of '" + wire::printable_name(connection.peer) + "': " + error.what());
@@ -335,7 +335,7 @@ bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view 
   }
   if (payload.size() >= kSmallestInMemory && connection.peer_understands && !connection.told_that_we_do) {
     // From now on: nothing of it comes before the peer has heard of this.
-    connection.told_that_we_do = connection.tell({.kind = wire::MemoryFrame::Kind::understood});
+    connection.told_that_we_do = connection.tell({.kind = MemoryFrame::Kind::understood});
     want_events(connection);
   }
   if (connection.peer.empty()) {

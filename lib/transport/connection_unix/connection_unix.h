@@ -74,7 +74,7 @@ class ConnectionUnix final : public DirectoryTransport {
   void read(Id id, std::size_t most);
   void limit_unread();
   bool take_frame(Id id, Connection& connection, std::string_view payload);
-  bool take_memory_frame(Connection& connection, const wire::MemoryFrame& frame);
+  bool take_memory_frame(Connection& connection, const MemoryFrame& frame);
   bool map_memory(Connection& connection, std::uint64_t size);
   Connection::Flow send_large(Connection& connection, const wire::Written& payload);
   void rest_after(Duration time);

@@ -25,7 +25,7 @@ Connection::Flow ConnectionUnix::send_large(Connection& connection, const wire::
   if (connection.peer_understands && !connection.writer) {
     try {
       MemoryWriter writer;
-      if (connection.tell({.kind = wire::MemoryFrame::Kind::file, .size = kSharedMemory}, writer.file()))
+      if (connection.tell({.kind = MemoryFrame::Kind::file, .size = kSharedMemory}, writer.file()))
         connection.writer = std::move(writer);
     } catch (const SystemError&) {  // no descriptor, or no memory, to be had: the socket does as well
     }
@@ -49,18 +49,18 @@ void ConnectionUnix::rest_after(Duration time) {
   });
 }
 
-bool ConnectionUnix::take_memory_frame(Connection& connection, const wire::MemoryFrame& frame) {
+bool ConnectionUnix::take_memory_frame(Connection& connection, const MemoryFrame& frame) {
   switch (frame.kind) {
-    case wire::MemoryFrame::Kind::understood:
+    case MemoryFrame::Kind::understood:
       connection.peer_understands = true;
       return true;
-    case wire::MemoryFrame::Kind::file:
+    case MemoryFrame::Kind::file:
       return map_memory(connection, frame.size);
-    case wire::MemoryFrame::Kind::mapped:
+    case MemoryFrame::Kind::mapped:
       if (!connection.writer) throw ProtocolError("it has mapped what it was not given");
       connection.writer_is_mapped = true;
       return true;
-    case wire::MemoryFrame::Kind::message:
+    case MemoryFrame::Kind::message:
       break;
   }
   if (!connection.reader) throw ProtocolError("a message in a memory file that it has not shared");
@@ -90,7 +90,7 @@ bool ConnectionUnix::map_memory(Connection& connection, std::uint64_t size) {
   } catch (const SystemError&) {
     return true;  // no room: likewise
   }
-  (void)connection.tell({.kind = wire::MemoryFrame::Kind::mapped});
+  (void)connection.tell({.kind = MemoryFrame::Kind::mapped});
   want_events(connection);
   return true;
 }

@@ -6,7 +6,7 @@
 #include "ipcm/error.h"
 #include "os/clock.h"
 #include "transport/database/patience.h"
-#include "transport/directory/statistics_file.h"
+#include "transport/presence/statistics_file.h"
 
 namespace ipcm::database {
 namespace {

@@ -9,7 +9,7 @@
 #include "os/clock.h"
 #include "os/random.h"
 #include "transport/database/message_rows.h"
-#include "transport/directory/disk_name.h"
+#include "transport/presence/disk_name.h"
 #include "wire/frame.h"
 
 namespace ipcm::database {

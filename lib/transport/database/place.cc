@@ -6,8 +6,8 @@
 #include "ipcm/error.h"
 #include "os/clock.h"
 #include "os/process.h"
-#include "transport/directory/disk_name.h"
-#include "transport/directory/statistics_file.h"
+#include "transport/presence/disk_name.h"
+#include "transport/presence/statistics_file.h"
 
 namespace ipcm::database {
 
@@ -90,7 +90,8 @@ void Place::take_again() {
       !store_.holds_name() && !store_.take_name(us, request_.class_name, attempt)) {
     if (attempt.holder != 0 && attempt.holder != os::own_pid())
       throw NameTaken(request_.name, attempt.holder, store_.where());
-    throw StoreError(Failure::Kind::busy, "the name '" + request_.name + "' is locked still at " + store_.where());
+    throw StoreError(Failure::Kind::busy,
+                     "the name '" + request_.name + "' is locked still at " + store_.where());
   }
   try {
     store_.in_transaction([&] {
@@ -98,8 +99,9 @@ void Place::take_again() {
       expect_ours(row);
       const Values values = {std::int64_t{us.pid}, since_, id_};
       if (row)
-        store_.execute("UPDATE ipcm_peers SET pid = :pid, active = :active, suspend_expires = NULL WHERE id = :id",
-                       values);
+        store_.execute(
+            "UPDATE ipcm_peers SET pid = :pid, active = :active, suspend_expires = NULL WHERE id = :id",
+            values);
       else
         store_.execute("INSERT INTO ipcm_peers(pid, active, id) VALUES (:pid, :active, :id)", values);
       store_.introduce(us, request_.class_name);

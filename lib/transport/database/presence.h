@@ -6,7 +6,7 @@
 
 #include "transport/database/links.h"
 #include "transport/database/store.h"
-#include "transport/directory/foreign_watch.h"
+#include "transport/presence/process_watch.h"
 #include "transport/transport.h"
 
 namespace ipcm::database {

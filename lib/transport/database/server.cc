@@ -8,7 +8,7 @@
 #include "os/process.h"
 #include "os/random.h"
 #include "transport/database/patience.h"
-#include "transport/directory/disk_name.h"
+#include "transport/presence/disk_name.h"
 
 namespace ipcm::database {
 namespace {

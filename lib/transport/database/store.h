@@ -11,9 +11,9 @@
 #include "loop/loop.h"
 #include "os/time_limit.h"
 #include "transport/database/drivers.h"
-#include "transport/directory/companion.h"
-#include "transport/directory/own_place.h"
-#include "transport/directory/lock_file.h"
+#include "transport/file/sidecar.h"
+#include "transport/presence/lock_file.h"
+#include "transport/presence/own_place.h"
 #include "transport/transport.h"
 
 namespace ipcm::database {
@@ -24,9 +24,7 @@ class StoreError : public BusError {
   StoreError(Failure::Kind kind, const std::string& what) : BusError(what), kind_(kind) {}
   [[nodiscard]] Failure::Kind kind() const noexcept { return kind_; }
   /// Its tables are not there.
-  [[nodiscard]] bool bus_is_gone() const noexcept {
-    return kind_ == Failure::Kind::missing;
-  }
+  [[nodiscard]] bool bus_is_gone() const noexcept { return kind_ == Failure::Kind::missing; }
   /// The connection has ended; a new one may find the bus as it was.
   [[nodiscard]] bool is_cut() const noexcept { return kind_ == Failure::Kind::lost; }
   /// It may work another time: somebody has locked what is needed, or the server is slow.
@@ -139,7 +137,8 @@ class Store {
     return transport::Companion::is_leftover(noted, attempt);
   }
   [[nodiscard]] virtual bool is_there() = 0;
-  /// Calls `lost`, inside the loop, when a file that the member of that name depends on is removed or replaced; `report`: see OwnPlace.
+  /// Calls `lost`, inside the loop, when a file that the member of that name depends on is removed or
+  /// replaced; `report`: see OwnPlace.
   virtual void watch_own_place(Loop& /*loop*/, const std::string& /*name*/, transport::OwnPlace::Say /*lost*/,
                                transport::OwnPlace::Say /*report*/) {}
   [[nodiscard]] virtual transport::OwnerFacts owner() = 0;

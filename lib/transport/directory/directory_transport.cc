@@ -8,9 +8,12 @@
 #include "ipcm/error.h"
 #include "os/clock.h"
 #include "os/process.h"
-#include "transport/directory/mark.h"
 #include "transport/directory/removal.h"
-#include "transport/directory/statistics_file.h"
+#include "transport/directory/standing.h"
+#include "transport/presence/mark_file.h"
+#include "transport/presence/ownership.h"
+#include "transport/presence/peer_locks.h"
+#include "transport/presence/statistics_file.h"
 #include "wire/frame.h"
 
 namespace ipcm::transport {
@@ -146,10 +149,10 @@ void DirectoryTransport::follow_peers() {
 
 void DirectoryTransport::watch_own_place() {
   if (!joined_ || own_place_) return;
-  own_place_.emplace(loop_, route_.directory(),
-                     std::vector<std::string>{lock_file_of(seat_.disk_name), seat_.disk_name},
-                     [this](const std::string& why) { receiver_.bus_ended(why); },
-                     [this](const std::string& sentence) { receiver_.dropped(sentence); });
+  own_place_.emplace(
+      loop_, route_.directory(), std::vector<std::string>{lock_file_of(seat_.disk_name), seat_.disk_name},
+      [this](const std::string& why) { receiver_.bus_ended(why); },
+      [this](const std::string& sentence) { receiver_.dropped(sentence); });
 }
 
 void DirectoryTransport::watch_foreign_deaths() {
@@ -206,40 +209,6 @@ void DirectoryTransport::suspend(const Statistics& statistics, std::optional<dou
 
 namespace {
 
-class LockOwnership final : public Ownership {
- public:
-  LockOwnership(const std::string& directory, const std::string& file)
-      : directory_(directory), lock_(HeldLock::replace(directory_, file, "")) {}
-  void release() noexcept override { lock_.release(directory_); }
-
- private:
-  os::Directory directory_;
-  HeldLock lock_;
-};
-
-}  // namespace
-
-std::unique_ptr<Ownership> own_by_lock(const std::string& directory, const std::string& file) {
-  return std::make_unique<LockOwnership>(directory, file);
-}
-
-OwnerFacts owner_by_lock(const std::string& directory, const std::string& file) {
-  if (os::look_at(directory).kind != os::FileKind::directory) return {};
-  const LockFacts facts = look_at_lock(os::Directory(directory), file);
-  return {facts.exists, facts.held, facts.held ? facts.pid : 0};
-}
-
-std::string why_no_short_paths() noexcept {
-  try {
-    if (os::look_at("/proc/self/fd").kind != os::FileKind::directory) return "/proc is not mounted";
-    return {};
-  } catch (const Error& error) {
-    return error.what();
-  }
-}
-
-namespace {
-
 /// Takes a directory that the caller has named: a bus of this protocol, or an empty one of his own.
 std::string take_route(const std::string& given, const std::string& protocol) {
   if (os::look_at(given).kind != os::FileKind::directory)
@@ -262,7 +231,7 @@ std::string take_route(const std::string& given, const std::string& protocol) {
         throw BusError(refused + "it is a bus of protocol " + standing.info->protocol);
       break;
     case Standing::Is::unfinished:
-      if (owner_by_lock(given, Route::kOwnerFile).held)
+      if (owner_by_lock(given, kOwnerFile).held)
         throw BusError(refused + "somebody makes a bus of it just now");
       [[fallthrough]];
     case Standing::Is::reference:
@@ -288,11 +257,11 @@ Removal DirectoryProtocol::remove_route(const BusInfo& info, Living living) cons
 }
 
 std::unique_ptr<Ownership> DirectoryProtocol::own(const BusInfo& info) const {
-  return own_by_lock(info.route, Route::kOwnerFile);
+  return own_by_lock(info.route, kOwnerFile);
 }
 
 OwnerFacts DirectoryProtocol::owner(const BusInfo& info) const {
-  return owner_by_lock(info.route, Route::kOwnerFile);
+  return owner_by_lock(info.route, kOwnerFile);
 }
 
 }  // namespace ipcm::transport

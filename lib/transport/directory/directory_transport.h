@@ -9,10 +9,12 @@
 
 #include "loop/recovery.h"
 #include "os/events.h"
-#include "transport/directory/foreign_watch.h"
-#include "transport/directory/own_place.h"
 #include "transport/directory/removal.h"
 #include "transport/directory/route.h"
+#include "transport/presence/entries.h"
+#include "transport/presence/lock_file.h"
+#include "transport/presence/own_place.h"
+#include "transport/presence/process_watch.h"
 #include "transport/transport.h"
 
 namespace ipcm::transport {
@@ -88,10 +90,6 @@ class DirectoryTransport : public Transport {
   std::optional<OwnPlace> own_place_;
 };
 
-/// Null where a directory can be reached through its descriptor, so that the length of its path does not
-/// matter.
-[[nodiscard]] std::string why_no_short_paths() noexcept;
-
 /// The part of a Protocol that is the same for all directories.
 class DirectoryProtocol : public Protocol {
  public:
@@ -131,9 +129,5 @@ class DirectoryProtocolOf final : public DirectoryProtocol {
   [[nodiscard]] const EndpointKinds& endpoints() const override { return traits_.endpoints; }
   Traits traits_;
 };
-
-/// Ownership as a lock file in a directory (Route::kOwnerFile, or another).
-[[nodiscard]] std::unique_ptr<Ownership> own_by_lock(const std::string& directory, const std::string& file);
-[[nodiscard]] OwnerFacts owner_by_lock(const std::string& directory, const std::string& file);
 
 }  // namespace ipcm::transport

@@ -7,8 +7,10 @@
 
 #include "ipcm/error.h"
 #include "os/process.h"
-#include "transport/directory/lock_file.h"
-#include "transport/directory/mark.h"
+#include "transport/directory/standing.h"
+#include "transport/presence/lock_file.h"
+#include "transport/presence/mark_file.h"
+#include "transport/presence/peer_locks.h"
 
 namespace ipcm::transport {
 namespace {
@@ -27,18 +29,6 @@ std::optional<os::Directory> open_bus(const std::string& path) {
   os::Directory directory(path);
   expect_private(path, directory.facts());
   return directory;
-}
-
-bool is_the_same(const os::FileFacts& a, const os::FileFacts& b) {
-  return a.device == b.device && a.inode == b.inode;
-}
-
-/// Unless another one stands at that path by now. false: it is not empty.
-bool remove_itself(const os::Directory& directory) {
-  const os::FileFacts facts = directory.facts();
-  if (facts.links == 0) return true;
-  const std::string path = directory.real_path();
-  return is_the_same(os::look_at(path), facts) && os::remove_empty_directory(path);
 }
 
 /// What stands in the way of removing it; empty: nothing does.
@@ -85,7 +75,7 @@ Removal remove_opened(const os::Directory& directory, const BusInfo& info, const
   Removal removal(true);
   removal.left = remove_known_entries(directory, endpoints, std::move(names));
   if (standing.was_found) return removal;
-  if (!remove_itself(directory) && removal.left.empty()) {
+  if (!remove_emptied(directory) && removal.left.empty()) {
     removal.left = directory.names();
     removal.is_gone = !removal.left.empty();
     if (!removal.is_gone) removal.why = "the empty directory can't be removed";
@@ -104,22 +94,6 @@ Removal remove_bus_directory(const BusInfo& info, const EndpointKinds& endpoints
   }
 }
 
-Removal remove_companion(const std::string& path) noexcept {
-  try {
-    const std::string parent = path.substr(0, path.rfind('/'));
-    const auto directory =
-        os::Directory::below(os::Directory(parent.empty() ? "/" : parent), path.substr(path.rfind('/') + 1));
-    if (!directory) return true;
-    expect_private(path, directory->facts());
-    Removal removal(true);
-    removal.left = remove_known_entries(*directory, {}, directory->names());
-    if (!remove_itself(*directory) && removal.left.empty()) removal.left = directory->names();
-    return removal;
-  } catch (const std::exception& error) {
-    return refused(error.what());
-  }
-}
-
 bool remove_unfinished_bus(const os::Directory& parent, const std::string& name) {
   const auto directory = os::Directory::below(parent, name);
   if (!directory) return false;
@@ -131,7 +105,7 @@ bool remove_unfinished_bus(const os::Directory& parent, const std::string& name)
   std::vector<std::string> files = directory->names();
   for (const std::string& file : files)
     if (look_at_lock(*directory, file).held) return false;
-  return remove_known_entries(*directory, {}, std::move(files)).empty() && remove_itself(*directory);
+  return remove_known_entries(*directory, {}, std::move(files)).empty() && remove_emptied(*directory);
 }
 
 }  // namespace ipcm::transport

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "transport/directory/entries.h"
+#include "transport/presence/entries.h"
 #include "transport/transport.h"
 
 namespace ipcm::transport {
@@ -17,8 +17,6 @@ namespace ipcm::transport {
 /// Of a bus that is a directory.
 [[nodiscard]] Removal remove_bus_directory(const BusInfo& info, const EndpointKinds& endpoints,
                                            Living living) noexcept;
-/// Of a companion (companion.h), and of the directory of one, which is ours always.
-[[nodiscard]] Removal remove_companion(const std::string& path) noexcept;
 
 /// Removes what a killed process has left of a bus directory that it was making. false: it is none, or its
 /// maker may live.

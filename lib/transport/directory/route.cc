@@ -7,8 +7,11 @@
 #include "ipcm/error.h"
 #include "os/clock.h"
 #include "os/process.h"
-#include "transport/directory/mark.h"
-#include "transport/directory/statistics_file.h"
+#include "transport/directory/standing.h"
+#include "transport/presence/mark_file.h"
+#include "transport/presence/ownership.h"
+#include "transport/presence/peer_locks.h"
+#include "transport/presence/statistics_file.h"
 #include "wire/number.h"
 
 namespace ipcm::transport {
@@ -34,8 +37,6 @@ os::Directory open_route(const std::string& path, bool& is_marked) {
 }
 
 }  // namespace
-
-std::string lock_file_of(const std::string& disk_name) { return "." + disk_name + ".lock"; }
 
 Route::Route(const std::string& path, Traits traits)
     : directory_(open_route(path, is_marked_)), names_(traits.longest_name), traits_(std::move(traits)) {}

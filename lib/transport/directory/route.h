@@ -8,9 +8,9 @@
 
 #include "os/directory.h"
 #include "os/identity.h"
-#include "transport/directory/disk_name.h"
-#include "transport/directory/entries.h"
-#include "transport/directory/lock_file.h"
+#include "transport/presence/disk_name.h"
+#include "transport/presence/entries.h"
+#include "transport/presence/lock_file.h"
 #include "transport/transport.h"
 
 namespace ipcm::transport {
@@ -38,7 +38,7 @@ class Route {
     /// its number means nothing here. Empty: this kind of endpoint does not tell.
     std::function<os::Endpoint(const os::Directory&, const std::string& disk_name)> ask_endpoint = {};
   };
-  /// Throws BusError if there is no such directory, it is no bus (mark.h), or others can write to it.
+  /// Throws BusError if there is no such directory, it is no bus (standing.h), or others can write to it.
   Route(const std::string& path, Traits traits);
 
   [[nodiscard]] const os::Directory& directory() const { return directory_; }
@@ -86,8 +86,6 @@ class Route {
   /// What all who left have counted, by name.
   [[nodiscard]] std::map<std::string, Statistics> all_statistics(const wire::Serializer& how) const;
 
-  static constexpr const char* kOwnerFile = ".owner";
-
  private:
   [[nodiscard]] PeerFacts look_at(const std::string& disk_name, bool* has_lock = nullptr,
                                   os::UniqueFd* process = nullptr) const;
@@ -117,7 +115,5 @@ class Route {
   DiskNames names_;
   Traits traits_;
 };
-
-[[nodiscard]] std::string lock_file_of(const std::string& disk_name);
 
 }  // namespace ipcm::transport

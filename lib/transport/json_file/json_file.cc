@@ -11,10 +11,9 @@
 #include "os/clock.h"
 #include "os/file_lock.h"
 #include "os/process.h"
-#include "transport/directory/directory_transport.h"
-#include "transport/directory/mark.h"
-#include "transport/directory/statistics_file.h"
 #include "transport/json_file/protocol.h"
+#include "transport/presence/disk_name.h"
+#include "transport/presence/statistics_file.h"
 
 namespace ipcm::transport {
 namespace {

@@ -10,11 +10,11 @@
 #include "loop/recovery.h"
 #include "os/events.h"
 #include "os/time_limit.h"
-#include "transport/directory/own_place.h"
 #include "transport/json_file/mailbox.h"
 #include "transport/json_file/outbox.h"
 #include "transport/json_file/presence.h"
 #include "transport/json_file/store.h"
+#include "transport/presence/own_place.h"
 #include "transport/transport.h"
 
 namespace ipcm::transport {

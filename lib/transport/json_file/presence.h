@@ -7,9 +7,9 @@
 
 #include "loop/loop.h"
 #include "os/events.h"
-#include "transport/directory/companion.h"
-#include "transport/directory/foreign_watch.h"
+#include "transport/file/sidecar.h"
 #include "transport/json_file/document.h"
+#include "transport/presence/process_watch.h"
 #include "transport/transport.h"
 
 namespace ipcm::transport {

@@ -5,7 +5,7 @@
 
 #include "os/clock.h"
 #include "os/descriptor.h"
-#include "transport/directory/companion.h"
+#include "transport/file/sidecar.h"
 #include "transport/json_file/document.h"
 
 namespace ipcm::transport {

@@ -9,8 +9,8 @@
 #include "os/descriptor.h"
 #include "os/process.h"
 #include "os/random.h"
-#include "transport/directory/disk_name.h"
 #include "transport/local_memory/protocol.h"
+#include "transport/presence/disk_name.h"
 #include "wire/envelope.h"
 #include "wire/frame.h"
 

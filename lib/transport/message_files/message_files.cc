@@ -10,6 +10,7 @@
 #include "os/events.h"
 #include "os/random.h"
 #include "transport/message_files/protocol.h"
+#include "transport/presence/entries.h"
 #include "wire/frame.h"
 
 namespace ipcm::transport {

@@ -5,7 +5,7 @@
 #include "transport/database/patience.h"
 #include "transport/database/protocols.h"
 #include "transport/database/server.h"
-#include "transport/directory/disk_name.h"
+#include "transport/presence/disk_name.h"
 
 namespace ipcm::database {
 namespace {
@@ -175,27 +175,30 @@ class MariadbProtocol : public ServerProtocol {
  protected:
   [[nodiscard]] const RouteForm& form() const override {
     static const RouteForm names = {{"mariadb", "mysql"},
-                                   {{"dbname", "dbname"},
-                                    {"database", "dbname"},
-                                    {"db", "dbname"},
-                                    {"host", "host"},
-                                    {"hostname", "host"},
-                                    {"port", "port"},
-                                    {"user", "user"},
-                                    {"socket", "unix_socket"},
-                                    {"unix_socket", "unix_socket"},
-                                    {"mariadb_socket", "unix_socket"},
-                                    {"mysql_socket", "unix_socket"},
-                                    {"sslca", "sslca"},
-                                    {"mariadb_ssl_ca_file", "sslca"},
-                                    {"mysql_ssl_ca_file", "sslca"},
-                                    {"connect_timeout", "connect_timeout"}},
-                                   "dbname"};
+                                    {{"dbname", "dbname"},
+                                     {"database", "dbname"},
+                                     {"db", "dbname"},
+                                     {"host", "host"},
+                                     {"hostname", "host"},
+                                     {"port", "port"},
+                                     {"user", "user"},
+                                     {"socket", "unix_socket"},
+                                     {"unix_socket", "unix_socket"},
+                                     {"mariadb_socket", "unix_socket"},
+                                     {"mysql_socket", "unix_socket"},
+                                     {"sslca", "sslca"},
+                                     {"mariadb_ssl_ca_file", "sslca"},
+                                     {"mysql_ssl_ca_file", "sslca"},
+                                     {"connect_timeout", "connect_timeout"}},
+                                    "dbname"};
     return names;
   }
   [[nodiscard]] std::unique_ptr<ServerStore> connect(const BusInfo& info) const override {
     return std::make_unique<MariadbStore>(
-        [info, this] { return connect_to_server("mariadb", info, form(), {{"charset", "utf8mb4"}}); }, info.route);
+        [info, this] {
+          return connect_to_server("mariadb", info, form(), {{"charset", "utf8mb4"}});
+        },
+        info.route);
   }
 
  private:

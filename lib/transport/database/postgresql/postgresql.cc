@@ -8,7 +8,7 @@
 #include "transport/database/patience.h"
 #include "transport/database/protocols.h"
 #include "transport/database/server.h"
-#include "transport/directory/disk_name.h"
+#include "transport/presence/disk_name.h"
 
 namespace ipcm::database {
 namespace {
@@ -234,22 +234,22 @@ class PostgresqlProtocol final : public ServerProtocol {
  protected:
   [[nodiscard]] const RouteForm& form() const override {
     static const RouteForm names = {{"pg"},
-                                   {{"dbname", "dbname"},
-                                    {"database", "dbname"},
-                                    {"db", "dbname"},
-                                    {"host", "host"},
-                                    {"hostaddr", "hostaddr"},
-                                    {"port", "port"},
-                                    {"user", "user"},
-                                    {"service", "service"},
-                                    {"options", "options"},
-                                    {"passfile", "passfile"},
-                                    {"sslmode", "sslmode"},
-                                    {"sslcert", "sslcert"},
-                                    {"sslkey", "sslkey"},
-                                    {"sslrootcert", "sslrootcert"},
-                                    {"connect_timeout", "connect_timeout"}},
-                                   "dbname"};
+                                    {{"dbname", "dbname"},
+                                     {"database", "dbname"},
+                                     {"db", "dbname"},
+                                     {"host", "host"},
+                                     {"hostaddr", "hostaddr"},
+                                     {"port", "port"},
+                                     {"user", "user"},
+                                     {"service", "service"},
+                                     {"options", "options"},
+                                     {"passfile", "passfile"},
+                                     {"sslmode", "sslmode"},
+                                     {"sslcert", "sslcert"},
+                                     {"sslkey", "sslkey"},
+                                     {"sslrootcert", "sslrootcert"},
+                                     {"connect_timeout", "connect_timeout"}},
+                                    "dbname"};
     return names;
   }
   [[nodiscard]] std::unique_ptr<ServerStore> connect(const BusInfo& info) const override {
@@ -260,10 +260,9 @@ class PostgresqlProtocol final : public ServerProtocol {
         "default_transaction_isolation=read\\ committed";
     return std::make_unique<PostgresqlStore>(
         [info, this] {
-          return connect_to_server("postgresql", info, form(),
-                                   {{"client_encoding", "UTF8"},
-                                    {"fallback_application_name", "ipcm"},
-                                    {"options", settings}});
+          return connect_to_server(
+              "postgresql", info, form(),
+              {{"client_encoding", "UTF8"}, {"fallback_application_name", "ipcm"}, {"options", settings}});
         },
         info.route);
   }

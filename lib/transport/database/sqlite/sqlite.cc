@@ -11,8 +11,8 @@
 #include "transport/database/database_transport.h"
 #include "transport/database/patience.h"
 #include "transport/database/protocols.h"
-#include "transport/directory/companion.h"
-#include "transport/directory/own_place.h"
+#include "transport/file/sidecar.h"
+#include "transport/presence/own_place.h"
 
 namespace ipcm::database {
 namespace {
@@ -56,8 +56,8 @@ OwnedSession open_session(const std::string& route) {
   // A bus lives as long as its machine runs at most, so that nobody has to wait for the disk: a killed
   // process does not harm the file, only a power failure could.
   Failure failure;
-  OwnedSession session(load_driver("sqlite"), {{"file", route}, {"synchronous", "OFF"}}, os::limited(kPatient),
-                       failure);
+  OwnedSession session(load_driver("sqlite"), {{"file", route}, {"synchronous", "OFF"}},
+                       os::limited(kPatient), failure);
   if (!session) throw StoreError(failure.kind, "the bus at " + route + " can't be opened: " + failure.text);
   return session;
 }
@@ -73,10 +73,12 @@ OwnedSession open_bus(const std::string& route) {
   if (facts.kind != os::FileKind::regular) refuse("it is no file");
   if (facts.size == 0) refuse("the file is empty");
   OwnedSession session = open_session(route);
-  for (const char* look : {"SELECT id, pid, active, stats, suspend_expires FROM ipcm_peers WHERE 1 = 0",
-                           R"(SELECT id, "to", "from", stamp, content, broadcast FROM ipcm_messages WHERE 1 = 0)"}) {
+  for (const char* look :
+       {"SELECT id, pid, active, stats, suspend_expires FROM ipcm_peers WHERE 1 = 0",
+        R"(SELECT id, "to", "from", stamp, content, broadcast FROM ipcm_messages WHERE 1 = 0)"}) {
     const Failure failure = session->run(look, {}, {}).failure;
-    if (failure.kind == Failure::Kind::missing) refuse("the file has no tables of one (" + failure.text + ")");
+    if (failure.kind == Failure::Kind::missing)
+      refuse("the file has no tables of one (" + failure.text + ")");
     if (failure) throw StoreError(failure.kind, "the bus at " + route + ": " + failure.text);
   }
   return session;
@@ -183,7 +185,8 @@ class SqliteStore final : public Store {
                        transport::OwnPlace::Say report) override {
     const std::filesystem::path path = route_;
     place_of_file_.emplace(path.parent_path().string());
-    own_file_.emplace(loop, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost, report);
+    own_file_.emplace(loop, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost,
+                      report);
     own_lock_.emplace(loop, companion_.directory(), std::vector<std::string>{companion_.lock_of(name)},
                       std::move(lost), std::move(report));
   }
@@ -281,7 +284,8 @@ class SqliteProtocol final : public transport::FileProtocol {
     if (const transport::OwnerFacts owner = Companion::owner(route); owner.held)
       refuse("its owner is process " + std::to_string(owner.pid));
     for (const PeerRow& row : SqliteStore(route).rows(nullptr, true))
-      if (row.facts.state == transport::PeerFacts::State::active) refuse("the peer '" + row.name + "' is on it");
+      if (row.facts.state == transport::PeerFacts::State::active)
+        refuse("the peer '" + row.name + "' is on it");
   }
   static bool is_database(const std::string& route) {
     constexpr std::string_view kMagic("SQLite format 3\0", 16);

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace ipcm::wire {
+namespace ipcm::transport {
 
 // Frames by which two of ours agree on memory that they share, and tell of messages in it (docs/bus.md,
 // "Shared memory"). All begin with NUL "ipcm" and their kind, which no message does.
@@ -32,4 +32,4 @@ struct MemoryFrame {
 /// nullopt: something else. Throws ProtocolError for one that is damaged, or that this build does not know.
 [[nodiscard]] std::optional<MemoryFrame> read_memory_frame(std::string_view payload);
 
-}  // namespace ipcm::wire
+}  // namespace ipcm::transport

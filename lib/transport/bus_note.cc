@@ -1,9 +1,11 @@
-#include "transport/directory/route_info.h"
+#include "transport/bus_note.h"
 
 #include "ipcm/error.h"
 #include "os/directory.h"
-#include "transport/directory/companion.h"
-#include "transport/directory/mark.h"
+#include "transport/directory/standing.h"
+#include "transport/file/sidecar.h"
+#include "transport/presence/entries.h"
+#include "transport/presence/mark_file.h"
 
 namespace ipcm::transport {
 namespace {

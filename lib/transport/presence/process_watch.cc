@@ -1,4 +1,4 @@
-#include "transport/directory/foreign_watch.h"
+#include "transport/presence/process_watch.h"
 
 #include <sys/epoll.h>
 

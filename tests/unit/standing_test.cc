@@ -1,4 +1,4 @@
-#include "transport/directory/mark.h"
+#include "transport/directory/standing.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -13,10 +13,13 @@
 #include "ipcm/error.h"
 #include "os/directory.h"
 #include "support/tidy.h"
-#include "transport/directory/entries.h"
-#include "transport/directory/lock_file.h"
 #include "transport/directory/removal.h"
 #include "transport/directory/route.h"
+#include "transport/presence/disk_name.h"
+#include "transport/presence/entries.h"
+#include "transport/presence/lock_file.h"
+#include "transport/presence/mark_file.h"
+#include "transport/presence/peer_locks.h"
 #include "unit/expect.h"
 #include "unit/forked.h"
 

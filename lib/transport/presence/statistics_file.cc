@@ -1,4 +1,4 @@
-#include "transport/directory/statistics_file.h"
+#include "transport/presence/statistics_file.h"
 
 #include "ipcm/content.h"
 #include "ipcm/error.h"

@@ -1,4 +1,4 @@
-#include "wire/parts.h"
+#include "transport/atomic_pipe/pipe_chunks.h"
 
 #include <algorithm>
 #include <cassert>
@@ -6,7 +6,7 @@
 
 #include "wire/frame.h"
 
-namespace ipcm::wire {
+namespace ipcm::transport {
 namespace {
 
 struct PartHeader {
@@ -114,7 +114,7 @@ bool PartReader::take(PartWriter writer, std::uint32_t number, std::string_view 
   const bool too_large =
       !open.passed_over &&
       open.data.size() + data.size() + std::size_t{number == 0 ? 0 : number - 1} * kLargestPartData >
-          kLargestFrame;
+          wire::kLargestFrame;
   if (too_large) {
     open.passed_over = true;
     unfinished_bytes_ -= open.data.size();
@@ -173,4 +173,4 @@ std::size_t PartReader::forget(Pid pid) {
   return lost;
 }
 
-}  // namespace ipcm::wire
+}  // namespace ipcm::transport

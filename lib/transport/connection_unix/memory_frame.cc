@@ -1,8 +1,8 @@
-#include "wire/memory_frame.h"
+#include "transport/connection_unix/memory_frame.h"
 
 #include "ipcm/error.h"
 
-namespace ipcm::wire {
+namespace ipcm::transport {
 namespace {
 
 template <class Number>
@@ -73,4 +73,4 @@ std::optional<MemoryFrame> read_memory_frame(std::string_view payload) {
   return frame;
 }
 
-}  // namespace ipcm::wire
+}  // namespace ipcm::transport

@@ -14,7 +14,7 @@
 #include "ipcm/basics.h"
 #include "os/buffer.h"
 
-namespace ipcm::wire {
+namespace ipcm::transport {
 
 // Messages in a pipe that many write to, as the reference's Atomic::Pipe cuts them: into parts so small that
 // the kernel lets no two of them mix. Each part has a header of four numbers, as the machine keeps them:
@@ -95,4 +95,4 @@ class PartReader {
   std::uint64_t touches_ = 0;
 };
 
-}  // namespace ipcm::wire
+}  // namespace ipcm::transport

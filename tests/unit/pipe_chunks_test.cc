@@ -1,4 +1,4 @@
-#include "wire/parts.h"
+#include "transport/atomic_pipe/pipe_chunks.h"
 
 #include <algorithm>
 #include <array>
@@ -10,6 +10,7 @@
 #include "support/tidy.h"
 #include "wire/frame.h"
 
+using namespace ipcm::transport;
 using namespace ipcm::wire;
 using ipcm::test::Tidy;
 using What = PartReader::What;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 namespace ipcm::transport {
 
@@ -32,5 +33,8 @@ class DiskNames {
 
 /// Throws UsageError for a name that no peer can have.
 void check_peer_name(const std::string& peer);
+
+/// As the reference names what it makes: PREFIX-PID-XXXXXX, then the suffix.
+[[nodiscard]] bool is_made_name(std::string_view name, std::string_view prefix, std::string_view suffix = {});
 
 }  // namespace ipcm::transport

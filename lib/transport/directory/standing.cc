@@ -1,4 +1,4 @@
-#include "transport/directory/mark.h"
+#include "transport/directory/standing.h"
 
 #include <algorithm>
 #include <cctype>
@@ -6,8 +6,10 @@
 #include "ipcm/error.h"
 #include "os/events.h"
 #include "os/time_limit.h"
-#include "transport/directory/disk_name.h"
-#include "transport/directory/lock_file.h"
+#include "transport/presence/disk_name.h"
+#include "transport/presence/entries.h"
+#include "transport/presence/lock_file.h"
+#include "transport/presence/mark_file.h"
 
 namespace ipcm::transport {
 namespace {
@@ -97,24 +99,6 @@ Standing of_marked(const os::Directory& directory, BusInfo info, Is is) {
 
 }  // namespace
 
-bool is_made_name(std::string_view name, std::string_view prefix, std::string_view suffix) {
-  if (!name.starts_with(prefix) || !name.ends_with(suffix) || name.size() < prefix.size() + suffix.size())
-    return false;
-  name = name.substr(prefix.size(), name.size() - prefix.size() - suffix.size());
-  const auto digits = name.find_first_not_of("0123456789");
-  if (digits == std::string_view::npos || digits == 0 || name[digits] != '-') return false;
-  const std::string_view letters = name.substr(digits + 1);
-  constexpr std::size_t kLetters = 6;
-  return letters.size() == kLetters && std::all_of(letters.begin(), letters.end(), [](char c) {
-           return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
-         });
-}
-
-bool has_mark(const os::Directory& directory) {
-  const os::FileFacts mark = directory.look(kMarkFile);
-  return mark.kind == FileKind::regular && directory.is_trusted(mark);
-}
-
 Standing standing_of(const os::Directory& directory) {
   if (auto info = read_mark(directory, kMarkFile)) return of_marked(directory, std::move(*info), Is::ours);
   if (auto info = read_mark(directory, kClosedMarkFile))
@@ -134,17 +118,6 @@ Standing standing_of(const os::Directory& directory) {
   if ((directory.facts().mode & kOthers) != 0)
     return {Is::no_bus, "it is empty, and open to other users", {}, {}, {}};
   return {Is::empty, {}, {}, false, false};
-}
-
-void expect_private(const std::string& path, const os::FileFacts& facts) {
-  if (facts.owner != os::own_user() && os::own_user() != 0)
-    throw BusError("the bus at '" + path + "' belongs to user " + std::to_string(facts.owner) +
-                   ", not to us");
-  constexpr unsigned kOthersWrite = 022;
-  if ((facts.mode & kOthersWrite) != 0)
-    throw BusError(
-        "the bus at '" + path +
-        "' is refused: other users can write to that directory, and take any peer's place (chmod go-w)");
 }
 
 bool expect_bus(const os::Directory& directory) {
@@ -174,45 +147,6 @@ std::string likely_protocol(const os::Directory& directory) {
     if (kind == FileKind::directory) return "MessageFiles";
   }
   return "ConnectionUnix";
-}
-
-namespace {
-
-std::optional<std::string> holder_of_a_lock(const os::Directory& directory) {
-  constexpr std::string_view kEnd = ".lock";
-  for (const std::string& name : directory.names()) {
-    if (!is_lock_of_peer(name)) continue;
-    const LockFacts lock = look_at_lock(directory, name);
-    if (lock.held && !lock.is_held_for_clearing() && !lock.by_us)
-      return name.substr(1, name.size() - 1 - kEnd.size());
-  }
-  return std::nullopt;
-}
-
-/// How long a peer may take that is leaving, or that finds that it can't join any more: a few system calls.
-constexpr std::chrono::seconds kLeavingTime{2};
-
-}  // namespace
-
-std::optional<std::string> living_peer(const os::Directory& directory, bool endpoints) {
-  const auto stays = [&](const std::optional<std::string>& peer) {
-    return !peer || (endpoints && directory.look(*peer).kind != FileKind::none);
-  };
-  auto peer = holder_of_a_lock(directory);
-  if (stays(peer)) return peer;
-  const os::Deadline deadline = os::limited(kLeavingTime);
-  os::DirectoryWatch watch(directory.short_path("."), os::DirectoryWatch::Of::contents);
-  while (!stays(peer = holder_of_a_lock(directory)) && watch.await(deadline))
-    watch.read([](std::string_view) {});
-  return peer;
-}
-
-void close_mark(const os::Directory& directory) {
-  if (directory.look(kMarkFile).kind != FileKind::none) directory.rename(kMarkFile, kClosedMarkFile);
-}
-
-void reopen_mark(const os::Directory& directory) {
-  if (directory.look(kClosedMarkFile).kind != FileKind::none) directory.rename(kClosedMarkFile, kMarkFile);
 }
 
 }  // namespace ipcm::transport

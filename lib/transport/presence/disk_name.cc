@@ -1,4 +1,4 @@
-#include "transport/directory/disk_name.h"
+#include "transport/presence/disk_name.h"
 
 #include <sys/types.h>
 
@@ -8,6 +8,7 @@ extern "C" {
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <string_view>
 
 #include "ipcm/error.h"
@@ -60,6 +61,19 @@ void check_peer_name(const std::string& peer) {
     throw UsageError("the name of a peer has to be UTF-8: messages carry it as JSON");
   }
   if (peer == "0") throw UsageError("the name '0' may not be used: Perl peers take it for no name at all");
+}
+
+bool is_made_name(std::string_view name, std::string_view prefix, std::string_view suffix) {
+  if (!name.starts_with(prefix) || !name.ends_with(suffix) || name.size() < prefix.size() + suffix.size())
+    return false;
+  name = name.substr(prefix.size(), name.size() - prefix.size() - suffix.size());
+  const auto digits = name.find_first_not_of("0123456789");
+  if (digits == std::string_view::npos || digits == 0 || name[digits] != '-') return false;
+  const std::string_view letters = name.substr(digits + 1);
+  constexpr std::size_t kLetters = 6;
+  return letters.size() == kLetters && std::all_of(letters.begin(), letters.end(), [](char c) {
+           return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+         });
 }
 
 }  // namespace ipcm::transport

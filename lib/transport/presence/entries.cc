@@ -1,4 +1,4 @@
-#include "transport/directory/entries.h"
+#include "transport/presence/entries.h"
 
 #include <algorithm>
 #include <array>
@@ -17,7 +17,7 @@ struct Pattern {
 
 /// N stands between prefix and suffix. The first line that fits counts.
 constexpr std::array<Pattern, 28> kPatterns{{
-    // The bus itself: its mark (mark.h), its owner, what they are written as, and where they come from.
+    // The bus itself: its mark (standing.h), its owner, what they are written as, and where they come from.
     {".info", "", EntryRole::mark},
     {".info.closed", "", EntryRole::mark},
     {".found", "", EntryRole::mark},
@@ -116,11 +116,6 @@ EntryRole role_of_entry(std::string_view name) {
   return pattern == nullptr ? EntryRole::endpoint : pattern->role;
 }
 
-bool is_lock_of_peer(std::string_view name) {
-  constexpr std::string_view kEnd = ".lock";
-  return name.size() > 1 + kEnd.size() && name.starts_with('.') && name.ends_with(kEnd);
-}
-
 bool is_known_entry(const os::Directory& directory, const std::string& name, const EndpointKinds& endpoints) {
   const os::FileFacts facts = directory.look(name);
   if (facts.kind == FileKind::none) return true;  // it went just now
@@ -175,6 +170,14 @@ std::vector<std::string> remove_known_entries(const os::Directory& directory, co
     if (!remove_known_entry(directory, mark, endpoints)) stays.push_back(std::move(mark));
   std::sort(stays.begin(), stays.end());
   return stays;
+}
+
+bool remove_emptied(const os::Directory& directory) {
+  const os::FileFacts facts = directory.facts();
+  if (facts.links == 0) return true;
+  const std::string path = directory.real_path();
+  const os::FileFacts there = os::look_at(path);
+  return there.device == facts.device && there.inode == facts.inode && os::remove_empty_directory(path);
 }
 
 }  // namespace ipcm::transport

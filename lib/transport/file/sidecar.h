@@ -6,8 +6,9 @@
 #include <string>
 
 #include "os/directory.h"
-#include "transport/directory/disk_name.h"
-#include "transport/directory/lock_file.h"
+#include "transport/presence/disk_name.h"
+#include "transport/presence/lock_file.h"
+#include "transport/presence/mark_file.h"
 #include "transport/transport.h"
 
 namespace ipcm::transport {
@@ -20,14 +21,14 @@ namespace ipcm::transport {
 //   .FILE.ipcm/            0700; made by the first of ours, removed with the route
 //   .FILE.ipcm/.N.lock     held locked while the peer lives; N: its name on disk (disk_name.h)
 //   .FILE.ipcm/.owner      held locked while the bus has an owner that will take it down
-//   .FILE.ipcm/.info       the mark of a bus that we have made: its info string (mark.h)
+//   .FILE.ipcm/.info       the mark of a bus that we have made: its info string (standing.h)
 //   .FILE.ipcm/.found      the file was there before the bus, "empty" or "used": it stays
 //   .FILE.ipcm/.PID-XXXXXX.pin  on a bus that we have not made: held locked while somebody has the directory
 //                               open
 // Each death shows as an inotify event IN_CLOSE_WRITE of that directory: watch directory().short_path(".").
 // Peers of the reference do not know of it, and an owner of theirs removes the route alone. So the last of
 // ours that leaves a bus of theirs removes the directory: when it is empty, which it never is on a bus of
-// ours (route_info.h).
+// ours (bus_note.h).
 
 class Companion {
  public:

@@ -2,11 +2,9 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "ipcm/bus.h"
 #include "os/directory.h"
-#include "transport/directory/entries.h"
 
 namespace ipcm::transport {
 
@@ -19,10 +17,6 @@ namespace ipcm::transport {
 // A bus of the reference has no mark. It is a directory named as the reference names them, or one in which
 // every entry is what the protocols put there. An empty directory of mode 0700 can be joined, since the
 // reference writes nothing into a new one; but it is not known to be a bus, so it is never removed.
-
-inline constexpr const char* kMarkFile = ".info";
-inline constexpr const char* kClosedMarkFile = ".info.closed";
-inline constexpr const char* kFoundFile = ".found";
 
 struct Standing {
   enum class Is {
@@ -43,25 +37,11 @@ struct Standing {
 /// Throws SystemError where the directory can't be read.
 [[nodiscard]] Standing standing_of(const os::Directory& directory);
 
-/// Whether it has the mark: one call. For who joins.
-[[nodiscard]] bool has_mark(const os::Directory& directory);
 /// Throws BusError for a directory that is no bus, is being removed, or can't be trusted: it has to belong to
 /// us (to anybody, if we are root), and nobody else may write to it. `path` is what the user calls it.
 /// expect_bus() returns whether it has our mark.
 bool expect_bus(const os::Directory& directory);
-void expect_private(const std::string& path, const os::FileFacts& facts);
 
-/// As the reference names what it makes: PREFIX-PID-XXXXXX, then the suffix.
-[[nodiscard]] bool is_made_name(std::string_view name, std::string_view prefix, std::string_view suffix = {});
 /// The protocol of a reference bus, as far as the kinds of its endpoints tell.
 [[nodiscard]] std::string likely_protocol(const os::Directory& directory);
-/// A peer of ours in another process that lives, by the lock that it holds; nullopt: nobody. A peer that has
-/// no endpoint any more, or not yet, is about to let its lock go, since the mark is closed: that is waited
-/// for, a moment. `endpoints`: whether the peers of that directory have any; otherwise each one is waited for.
-[[nodiscard]] std::optional<std::string> living_peer(const os::Directory& directory, bool endpoints);
-
-/// Removes the mark so that nobody joins any more, and puts it back.
-void close_mark(const os::Directory& directory);
-void reopen_mark(const os::Directory& directory);
-
 }  // namespace ipcm::transport

@@ -8,7 +8,7 @@
 
 namespace ipcm::transport {
 
-// Which files a bus puts into its directory, or into the companion of its file (companion.h). One table, in
+// Which files a bus puts into its directory, or into the companion of its file (sidecar.h). One table, in
 // entries.cc: whatever the library or the reference writes there has its line, and nothing is ever removed
 // that has none. An entry is known by three things: its name, its kind, and its owner (the owner of the
 // directory, root, or us).
@@ -22,8 +22,6 @@ enum class EntryRole {
   mark       ///< ours: what makes the directory a bus. Removed last.
 };
 [[nodiscard]] EntryRole role_of_entry(std::string_view name);
-/// Whether a peer that holds `.N.lock` may be seen in it: not the owner's lock.
-[[nodiscard]] bool is_lock_of_peer(std::string_view name);
 
 /// The kinds of file that a protocol's endpoints are; empty: it has none there.
 using EndpointKinds = std::vector<os::FileKind>;
@@ -40,5 +38,7 @@ bool remove_known_entry(const os::Directory& directory, const std::string& name,
 [[nodiscard]] std::vector<std::string> remove_known_entries(const os::Directory& directory,
                                                             const EndpointKinds& endpoints,
                                                             std::vector<std::string> names);
+/// Removes the directory itself, unless another one has its path by now. Returns false if it is not empty.
+[[nodiscard]] bool remove_emptied(const os::Directory& directory);
 
 }  // namespace ipcm::transport

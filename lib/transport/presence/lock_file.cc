@@ -1,4 +1,4 @@
-#include "transport/directory/lock_file.h"
+#include "transport/presence/lock_file.h"
 
 #include <atomic>
 #include <charconv>
@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "ipcm/error.h"
 #include "os/clock.h"
 #include "os/events.h"
 #include "os/pipe.h"
@@ -249,6 +250,15 @@ LockFacts look_at_lock(const os::Directory& directory, const std::string& file, 
   facts.pid = holder->pid;
   facts.for_clearing = holder->part == os::LockPart::tail;
   return facts;
+}
+
+std::string why_no_short_paths() noexcept {
+  try {
+    if (os::look_at("/proc/self/fd").kind != os::FileKind::directory) return "/proc is not mounted";
+    return {};
+  } catch (const Error& error) {
+    return error.what();
+  }
 }
 
 }  // namespace ipcm::transport

@@ -85,4 +85,8 @@ struct LockFacts {
 [[nodiscard]] LockFacts look_at_lock(const os::Directory& directory, const std::string& file,
                                      os::UniqueFd* process = nullptr);
 
+/// Returns why the directory of a bus cannot be reached through its descriptor, which makes the length of its
+/// path irrelevant; empty: it can.
+[[nodiscard]] std::string why_no_short_paths() noexcept;
+
 }  // namespace ipcm::transport

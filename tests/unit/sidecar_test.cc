@@ -1,5 +1,5 @@
-#include "transport/directory/companion.h"
-#include "transport/directory/route_info.h"
+#include "transport/file/sidecar.h"
+#include "transport/bus_note.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-#include "transport/directory/own_place.h"
+#include "transport/presence/own_place.h"
 
 #include <sys/epoll.h>
 

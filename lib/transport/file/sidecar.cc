@@ -1,4 +1,4 @@
-#include "transport/directory/companion.h"
+#include "transport/file/sidecar.h"
 
 #include <cerrno>
 #include <utility>
@@ -7,10 +7,10 @@
 #include "os/clock.h"
 #include "os/identity.h"
 #include "os/process.h"
-#include "transport/directory/directory_transport.h"
-#include "transport/directory/mark.h"
-#include "transport/directory/removal.h"
-#include "transport/directory/route.h"
+#include "transport/presence/entries.h"
+#include "transport/presence/mark_file.h"
+#include "transport/presence/ownership.h"
+#include "transport/presence/peer_locks.h"
 
 namespace ipcm::transport {
 namespace {
@@ -147,7 +147,24 @@ std::string Companion::path_of(const std::string& route) {
 
 bool Companion::is_news(std::string_view file) { return !file.ends_with(kPin); }
 
-Removal Companion::remove(const std::string& route) noexcept { return remove_companion(path_of(route)); }
+Removal Companion::remove(const std::string& route) noexcept {
+  try {
+    const std::string path = path_of(route);
+    const std::string parent = path.substr(0, path.rfind('/'));
+    const auto directory =
+        os::Directory::below(os::Directory(parent.empty() ? "/" : parent), path.substr(path.rfind('/') + 1));
+    if (!directory) return true;
+    expect_private(path, directory->facts());
+    Removal removal(true);
+    removal.left = remove_known_entries(*directory, {}, directory->names());
+    if (!remove_emptied(*directory) && removal.left.empty()) removal.left = directory->names();
+    return removal;
+  } catch (const std::exception& error) {
+    Removal removal(false);
+    removal.why = error.what();
+    return removal;
+  }
+}
 
 bool Companion::has_mark(const std::string& route) {
   const ParentAndFile path = split_path(route);
@@ -249,18 +266,16 @@ void Companion::release(HeldLock& lock) const noexcept {
 
 bool Companion::is_orphaned() const {
   if (os::look_at(route_).kind == os::FileKind::none) return true;
-  const LockFacts owner = look_at_lock(directory_, Route::kOwnerFile);
+  const LockFacts owner = look_at_lock(directory_, kOwnerFile);
   return owner.exists && !owner.held;
 }
 
 std::unique_ptr<Ownership> Companion::own(const std::string& route) {
   const Companion here(route);
-  return own_by_lock(here.directory().path(), Route::kOwnerFile);
+  return own_by_lock(here.directory().path(), kOwnerFile);
 }
 
-OwnerFacts Companion::owner(const std::string& route) {
-  return owner_by_lock(path_of(route), Route::kOwnerFile);
-}
+OwnerFacts Companion::owner(const std::string& route) { return owner_by_lock(path_of(route), kOwnerFile); }
 
 std::string FileProtocol::make_route(const SpawnOptions& options) const {
   if (!options.route.empty()) return take_route(options.route);
