@@ -6,6 +6,7 @@
 
 using namespace ipcm;
 using namespace ipcm::transport;
+using namespace ipcm::wire;
 using namespace std::string_literals;
 using ipcm::test::Tidy;
 using Kind = MemoryFrame::Kind;
