@@ -18,14 +18,13 @@ namespace {
 using os::FileKind;
 using transport::is_made_name;
 
-constexpr std::string_view kOurs = "ipcm-", kCompanionBegin = ".", kCompanionEnd = ".ipcm";
+constexpr std::string_view kOurs = "ipcm-", kSidecarBegin = ".", kSidecarEnd = ".ipcm";
 
-/// The name of the bus that a companion belongs to; the name itself for what is no companion.
+/// The name of the bus that a sidecar belongs to; the name itself for what is no sidecar.
 std::string name_of_bus(const std::string& name) {
-  const std::size_t around = kCompanionBegin.size() + kCompanionEnd.size();
-  if (!name.starts_with(kCompanionBegin) || !name.ends_with(kCompanionEnd) || name.size() <= around)
-    return name;
-  return name.substr(kCompanionBegin.size(), name.size() - around);
+  const std::size_t around = kSidecarBegin.size() + kSidecarEnd.size();
+  if (!name.starts_with(kSidecarBegin) || !name.ends_with(kSidecarEnd) || name.size() <= around) return name;
+  return name.substr(kSidecarBegin.size(), name.size() - around);
 }
 
 bool is_name_of_bus(const std::string& name) {
@@ -94,7 +93,7 @@ bool remove_leftovers_at(const Place& place) {
   const os::Directory directory(place.directory);
   os::FileFacts facts = directory.look(place.name);
   if (facts.kind == FileKind::none)
-    facts = directory.look(std::string(kCompanionBegin) + place.name + std::string(kCompanionEnd));
+    facts = directory.look(std::string(kSidecarBegin) + place.name + std::string(kSidecarEnd));
   if (facts.owner != os::own_user()) return false;
   // Somebody has begun to remove it: whoever that was, it may be gone on with.
   if (const auto bus = os::Directory::below(directory, place.name)) {

@@ -18,8 +18,8 @@ bool is_directory(const std::string& path) { return os::look_at(path).kind == os
 std::string beside(const BusInfo& info) {
   if (!info.route.starts_with('/')) return {};  // a server's
   if (is_directory(info.route)) return info.route;
-  std::string companion = transport::Companion::path_of(info.route);
-  return is_directory(companion) ? companion : std::string();
+  std::string sidecar = transport::Sidecar::path_of(info.route);
+  return is_directory(sidecar) ? sidecar : std::string();
 }
 
 /// The user's place for what programs keep.

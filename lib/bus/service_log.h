@@ -10,7 +10,7 @@ namespace ipcm::bus {
 // says so.
 //
 // It stands beside the other files of ours on a bus, and goes with them: `.NAME.log` and `.NAME.log.1` (what
-// was written before; os/rolling_log.h) in the bus's directory, or in the companion directory of a bus that
+// was written before; os/rolling_log.h) in the bus's directory, or in the sidecar directory of a bus that
 // is one file; NAME as on disk (disk_name.h). A bus on a server has no directory; nor has a file of the
 // reference's while nobody of ours is there. Their logs are in $XDG_STATE_HOME/ipcm (~/.local/state/ipcm), in
 // a directory for each bus.

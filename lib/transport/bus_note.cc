@@ -17,8 +17,8 @@ std::string place_of(const std::string& path) {
     case os::FileKind::directory:
       return path;
     case os::FileKind::regular: {
-      const std::string companion = Companion::path_of(path);
-      return os::look_at(companion).kind == os::FileKind::directory ? companion : std::string();
+      const std::string sidecar = Sidecar::path_of(path);
+      return os::look_at(sidecar).kind == os::FileKind::directory ? sidecar : std::string();
     }
     default:
       return {};
@@ -28,9 +28,9 @@ std::string place_of(const std::string& path) {
 }  // namespace
 
 void note_route_info(const BusInfo& info) {
-  std::optional<Companion> companion;
+  std::optional<Sidecar> sidecar;
   const os::FileKind kind = os::look_at(info.route).kind;
-  if (kind == os::FileKind::regular) companion.emplace(info.route);  // made if need be
+  if (kind == os::FileKind::regular) sidecar.emplace(info.route);  // made if need be
   const std::string place = kind == os::FileKind::directory ? info.route : place_of(info.route);
   if (place.empty()) return;
   const os::Directory directory(place);

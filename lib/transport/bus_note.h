@@ -8,7 +8,7 @@
 namespace ipcm::transport {
 
 // A bus that lies in the file system keeps its info string beside it, in a hidden file `.info`: in the
-// directory, or in the companion of a route that is one file (sidecar.h). So that who knows the path alone
+// directory, or in the sidecar of a route that is one file (sidecar.h). So that who knows the path alone
 // can join, whatever the protocol.
 
 /// Notes it; where there is no such place (a server's bus), nothing is done.

@@ -18,8 +18,8 @@
 using namespace ipcm;
 using namespace ipcm::test;
 using Strings = std::vector<std::string>;
-using transport::Companion;
 using transport::JsonDocument;
+using transport::Sidecar;
 
 namespace {
 
@@ -48,7 +48,7 @@ void put(const std::string& route, const std::string& to, const std::string& tex
   });
 }
 JsonDocument document_of(const std::string& route) { return JsonDocument::parse(read_file(route)); }
-std::string journal_of(const std::string& route) { return Companion::path_of(route) + "/.journal"; }
+std::string journal_of(const std::string& route) { return Sidecar::path_of(route) + "/.journal"; }
 
 }  // namespace
 

@@ -14,8 +14,8 @@ namespace {
 std::vector<std::string> places(const BusInfo& bus) {
   const std::filesystem::path route = bus.route;
   if (bus.protocol == "JSONFile" || bus.protocol == "SQLite") {
-    const std::string companion = route.parent_path() / ("." + route.filename().string() + ".ipcm");
-    return {route, companion + "/.e.lock"};
+    const std::string sidecar = route.parent_path() / ("." + route.filename().string() + ".ipcm");
+    return {route, sidecar + "/.e.lock"};
   }
   if (bus.protocol == "MessageFiles") return {route, route / ".e.lock"};
   return {route, route / ".e.lock", route / "e"};

@@ -13,7 +13,7 @@
 using namespace ipcm::transport;
 using namespace ipcm::wire;
 using ipcm::test::Tidy;
-using What = PartReader::What;
+using What = ChunkReader::What;
 
 namespace {
 
@@ -29,32 +29,32 @@ std::string bytes_of(std::initializer_list<std::uint32_t> numbers) {
 std::string part(std::uint32_t pid, std::uint32_t thread, std::uint32_t number, const std::string& data) {
   return bytes_of({pid, thread, number, static_cast<std::uint32_t>(data.size())}) + data;
 }
-std::vector<std::string> cut(PartWriter writer, const std::string& message) {
+std::vector<std::string> cut(ChunkWriter writer, const std::string& message) {
   std::vector<std::string> parts;
-  std::array<char, kLargestPart> room;
-  for (std::size_t number = part_count(message.size()); number-- > 0;)
-    parts.emplace_back(write_part(room, writer, message, number));
+  std::array<char, kLargestChunk> room;
+  for (std::size_t number = chunk_count(message.size()); number-- > 0;)
+    parts.emplace_back(write_chunk(room, writer, message, number));
   return parts;
 }
-void put(PartReader& reader, std::string_view bytes) {
+void put(ChunkReader& reader, std::string_view bytes) {
   const auto room = reader.room(bytes.size());
   REQUIRE(room.size() >= bytes.size());
   std::copy(bytes.begin(), bytes.end(), room.begin());
   reader.filled(bytes.size());
 }
-std::vector<PartReader::Event> all_of(PartReader& reader) {
-  std::vector<PartReader::Event> all;
+std::vector<ChunkReader::Event> all_of(ChunkReader& reader) {
+  std::vector<ChunkReader::Event> all;
   for (;;) {
     all.push_back(reader.next());
     if (all.back().what == What::more || all.back().what == What::senseless) return all;
   }
 }
-std::vector<What> kinds(const std::vector<PartReader::Event>& events) {
+std::vector<What> kinds(const std::vector<ChunkReader::Event>& events) {
   std::vector<What> all;
   for (const auto& event : events) all.push_back(event.what);
   return all;
 }
-const std::string kFull(kLargestPartData, 'f');
+const std::string kFull(kLargestChunkData, 'f');
 
 }  // namespace
 
@@ -71,7 +71,7 @@ TEST_CASE_FIXTURE(Tidy, "parts: 9000 bytes are three parts, numbered down, as th
 }
 
 TEST_CASE_FIXTURE(Tidy, "parts: the header is that of a capture of the reference") {
-  const std::string header = cut({15764, 0}, std::string(211, 'j'))[0].substr(0, kPartHeader);
+  const std::string header = cut({15764, 0}, std::string(211, 'j'))[0].substr(0, kChunkHeader);
   const std::uint16_t probe = 1;
   char low = 0;
   std::memcpy(&low, &probe, 1);
@@ -90,25 +90,25 @@ TEST_CASE_FIXTURE(Tidy,
     messages.push_back(message);
   }
   for (const std::size_t piece : {1UL, 7UL, 16UL, 4096UL, 5000UL, stream.size()}) {
-    PartReader reader;
+    ChunkReader reader;
     std::vector<std::string> got;
     for (std::size_t at = 0; at < stream.size(); at += piece) {
       put(reader, std::string_view(stream).substr(at, piece));
       for (auto& event : all_of(reader)) {
         if (event.what == What::more) continue;
         REQUIRE(event.what == What::message);
-        CHECK(event.writer == PartWriter{4000000, kLargestThread});
+        CHECK(event.writer == ChunkWriter{4000000, kLargestThread});
         got.push_back(event.message);
       }
     }
     CHECK(got == messages);
-    CHECK_FALSE(reader.in_mid_part());
+    CHECK_FALSE(reader.in_mid_chunk());
     CHECK(reader.unfinished().empty());
   }
 }
 
 TEST_CASE_FIXTURE(Tidy, "parts: those of several writers may come mixed; pid and thread tell them apart") {
-  PartReader reader;
+  ChunkReader reader;
   const std::string one(9000, '1'), two(9000, '2'), three(9000, '3');
   const auto a = cut({10, 0}, one), b = cut({10, 1}, two), c = cut({11, 0}, three);
   for (std::size_t i = 0; i < 3; ++i) {
@@ -129,7 +129,7 @@ TEST_CASE_FIXTURE(Tidy, "parts: what is no header is told, and stays where it is
         part(0, 0, 0, "x"), part(0x80000000U, 0, 0, "x"), part(5000000, 0, 0, "x"),
         part(10, 0x80000000U, 0, "x"), part(10, 1U << 24, 0, "x"), part(10, 0, 0xffffffffU, "x"),
         part(10, 0, 1, ""), part(10, 0, 0, std::string(4081, 'x')), bytes_of({10, 0, 0, 0xffffffffU})}) {
-    PartReader reader;
+    ChunkReader reader;
     put(reader, part(10, 0, 0, "good") + part(11, 0, 1, kFull));
     put(reader, odd);
     CHECK(kinds(all_of(reader)) == std::vector<What>{What::message, What::senseless});
@@ -142,23 +142,23 @@ TEST_CASE_FIXTURE(Tidy, "parts: what is no header is told, and stays where it is
 }
 
 TEST_CASE_FIXTURE(Tidy, "parts: a writer that begins anew loses what it had begun, and nothing else") {
-  PartReader reader;
+  ChunkReader reader;
   put(reader, part(10, 0, 2, kFull) + part(10, 0, 1, kFull) + part(11, 0, 1, kFull));
   put(reader, part(10, 0, 1, "new ") + part(10, 0, 0, "one"));
   put(reader, part(11, 0, 0, "other"));
   const auto events = all_of(reader);
   REQUIRE(kinds(events) == std::vector<What>{What::restarted, What::message, What::message, What::more});
-  CHECK(events[0].lost == 2 * kLargestPartData);
-  CHECK(events[0].writer == PartWriter{10, 0});
+  CHECK(events[0].lost == 2 * kLargestChunkData);
+  CHECK(events[0].writer == ChunkWriter{10, 0});
   CHECK(events[1].message == "new one");
   CHECK(events[2].message == kFull + "other");
 }
 
 TEST_CASE_FIXTURE(Tidy,
                   "parts: a message beyond the limit is told once and passed over, and the next is read") {
-  const auto full_parts = static_cast<std::uint32_t>(kLargestFrame / kLargestPartData);
+  const auto full_parts = static_cast<std::uint32_t>(kLargestFrame / kLargestChunkData);
   {
-    PartReader reader;  // announced by its first part
+    ChunkReader reader;  // announced by its first part
     put(reader, part(10, 0, full_parts + 5, kFull));
     CHECK(kinds(all_of(reader)) == std::vector<What>{What::too_large, What::more});
     std::vector<What> told;
@@ -172,7 +172,7 @@ TEST_CASE_FIXTURE(Tidy,
     CHECK(all_of(reader)[0].message == "next");
   }
   {
-    PartReader reader;  // the largest there can be, and a byte more
+    ChunkReader reader;  // the largest there can be, and a byte more
     for (const std::size_t more : {0UL, 1UL}) {
       std::size_t messages = 0, too_large = 0;
       for (const std::string& one : cut({10, 0}, std::string(kLargestFrame + more, 'x'))) {
@@ -189,8 +189,8 @@ TEST_CASE_FIXTURE(Tidy,
 }
 
 TEST_CASE_FIXTURE(Tidy, "parts: writers are bounded in number: the quietest has to go") {
-  PartReader reader;
-  for (std::uint32_t i = 0; i < PartReader::kMostWriters; ++i) put(reader, part(100 + i, 0, 2, "x"));
+  ChunkReader reader;
+  for (std::uint32_t i = 0; i < ChunkReader::kMostWriters; ++i) put(reader, part(100 + i, 0, 2, "x"));
   put(reader, part(100, 0, 1, "x"));  // the first is not the quietest any more
   CHECK(all_of(reader).size() == 1);
   put(reader, part(50, 0, 1, "y"));
@@ -198,13 +198,13 @@ TEST_CASE_FIXTURE(Tidy, "parts: writers are bounded in number: the quietest has 
   REQUIRE(events[0].what == What::crowded);
   CHECK(events[0].writer.pid == 101);
   CHECK(events[0].lost == 1);
-  CHECK(reader.unfinished().size() == PartReader::kMostWriters);
+  CHECK(reader.unfinished().size() == ChunkReader::kMostWriters);
   put(reader, part(50, 0, 0, "z"));
   CHECK(all_of(reader)[0].message == "yz");
 }
 
 TEST_CASE_FIXTURE(Tidy, "parts: what a process left unfinished is forgotten with it, all its threads") {
-  PartReader reader;
+  ChunkReader reader;
   put(reader, part(10, 0, 1, "ab") + part(10, 5, 3, "cde") + part(11, 0, 1, "f"));
   CHECK(all_of(reader).size() == 1);
   CHECK(reader.unfinished() == std::set<ipcm::Pid>{10, 11});

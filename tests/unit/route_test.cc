@@ -51,11 +51,11 @@ Route open(const std::string& path) {
 /// A peer that takes a name, in a process of its own.
 void join(const std::string& path, const std::string& name, const std::function<void()>& stay) {
   Route route = open(path);
-  Route::Seat seat = route.claim(name, "Class of " + name);
-  route.directory().write_file(seat.disk_name, "");
-  route.announce(seat);
+  Route::Registration registration = route.claim(name, "Class of " + name);
+  route.directory().write_file(registration.disk_name, "");
+  route.announce(registration);
   stay();
-  route.vacate(seat, "{}");
+  route.vacate(registration, "{}");
 }
 
 std::vector<std::string> names_of(Route& route) {
@@ -433,33 +433,33 @@ TEST_CASE_FIXTURE(Tidy, "route: where there is no bus it says so") {
 TEST_CASE_FIXTURE(Tidy, "route: a peer is present once it has an endpoint, and active once it has said so") {
   Route route = open(directory());
   CHECK(route.look("a").state == State::absent);
-  auto seat = route.claim("a", "Class");
-  CHECK(seat.name == "a");
-  CHECK(seat.disk_name == "a");
+  auto registration = route.claim("a", "Class");
+  CHECK(registration.name == "a");
+  CHECK(registration.disk_name == "a");
   CHECK(route.look("a").state == State::absent);
   CHECK(route.list().empty());
   route.directory().write_file("a", "");
   CHECK(route.look("a").state == State::present);
-  route.announce(seat);
+  route.announce(registration);
   CHECK(route.directory().read_file("a.pid") == std::to_string(::getpid()));
   const PeerFacts facts = route.look("a");
   CHECK(facts.state == State::active);
   CHECK(facts.pid == ::getpid());
-  route.vacate(seat, "");
+  route.vacate(registration, "");
   CHECK(route.directory().names().empty());
 }
 
 TEST_CASE_FIXTURE(Tidy, "route: who leaves may leave statistics") {
   Route route = open(directory());
-  auto seat = route.claim("a/b", "");
-  route.directory().write_file(seat.disk_name, "");
-  route.announce(seat);
-  CHECK(route.directory().read_file(seat.disk_name + ".name") == "a/b");
-  route.vacate(seat, R"({"sent":{}})");
-  CHECK(route.directory().read_file(seat.disk_name + ".stats") == R"({"sent":{}})");
+  auto registration = route.claim("a/b", "");
+  route.directory().write_file(registration.disk_name, "");
+  route.announce(registration);
+  CHECK(route.directory().read_file(registration.disk_name + ".name") == "a/b");
+  route.vacate(registration, R"({"sent":{}})");
+  CHECK(route.directory().read_file(registration.disk_name + ".stats") == R"({"sent":{}})");
   CHECK(route.look("a/b").state == State::absent);
   CHECK(route.list().empty());
-  CHECK_FALSE(look_at_lock(route.directory(), lock_file_of(seat.disk_name)).exists);
+  CHECK_FALSE(look_at_lock(route.directory(), lock_file_of(registration.disk_name)).exists);
   for (const auto& name : route.directory().names()) route.directory().remove_file(name);
 }
 
@@ -506,9 +506,9 @@ TEST_CASE_FIXTURE(Tidy, "route: what a killed process left is taken over with it
   route.directory().write_file("a.resume", "unread");
   other.kill_only();
   CHECK(route.look("a").state == State::dead);
-  auto seat = route.claim("a", "");
+  auto registration = route.claim("a", "");
   CHECK(route.directory().names() == std::vector<std::string>{".a.lock"});
-  route.vacate(seat, "");
+  route.vacate(registration, "");
 }
 
 TEST_CASE_FIXTURE(Tidy, "route: the list has the living, by name, and clears away the dead") {
@@ -560,7 +560,7 @@ TEST_CASE_FIXTURE(Tidy, "route: a peer killed before it said that it is active i
   Route route = open(directory());
   HeldChild other([&](const auto& stay) {
     Route there = open(directory());
-    const auto seat = there.claim("a", "");
+    const auto registration = there.claim("a", "");
     there.directory().write_file("a", "");
     stay();
   });
@@ -607,8 +607,8 @@ TEST_CASE_FIXTURE(Tidy, "route: a peer of the reference, without a lock, goes by
   // Taken over straight away, too.
   here.write_file("perl", "");
   here.write_file("perl.pid", std::to_string(dead_pid()));
-  auto seat = route.claim("perl", "");
-  route.vacate(seat, "");
+  auto registration = route.claim("perl", "");
+  route.vacate(registration, "");
 }
 
 TEST_CASE_FIXTURE(Tidy, "route: a foreign peer that took over a dead one's name is not its leftover") {

@@ -33,11 +33,11 @@ std::string make_file_bus(const std::string& directory) {
 }
 void remove_bus(const std::string& route) {
   ::unlink(route.c_str());
-  CHECK(Companion::remove(route));
+  CHECK(Sidecar::remove(route));
 }
 /// Somebody who has a name, in a process of its own.
 void hold(const std::string& route, const std::string& peer, const std::function<void()>& stay) {
-  const Companion there(route);
+  const Sidecar there(route);
   HeldLock::Attempt attempt;
   auto lock = there.take(peer, "Class", attempt);
   if (!lock) return;
@@ -47,39 +47,38 @@ void hold(const std::string& route, const std::string& peer, const std::function
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "companion: it is hidden beside the route, for its user alone, and made once") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: it is hidden beside the route, for its user alone, and made once") {
   const std::string route = make_file_bus(directory());
-  CHECK(Companion::path_of(route) == directory() + "/.bus.db.ipcm");
-  CHECK(Companion::path_of("x.json") == "./.x.json.ipcm");
-  CHECK(Companion::path_of("/x.json") == "//.x.json.ipcm");
-  const Companion one(route), two(route);
+  CHECK(Sidecar::path_of(route) == directory() + "/.bus.db.ipcm");
+  CHECK(Sidecar::path_of("x.json") == "./.x.json.ipcm");
+  CHECK(Sidecar::path_of("/x.json") == "//.x.json.ipcm");
+  const Sidecar one(route), two(route);
   CHECK(one.directory().facts().mode == 0700);
   CHECK(one.directory().facts().inode == two.directory().facts().inode);
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "companion: where there is no bus, or something else stands in its place, it says so") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: where there is no bus, or something else stands in its place, it says so") {
   const std::string route = directory() + "/bus.db", place = directory() + "/.bus.db.ipcm";
-  CHECK(contains(error_of<BusError>([&] { const Companion here(route); }), "no such file"));
+  CHECK(contains(error_of<BusError>([&] { const Sidecar here(route); }), "no such file"));
   CHECK(names_in(directory()).empty());
-  CHECK(contains(error_of<BusError>([&] { const Companion here(directory()); }), "it is no file"));
+  CHECK(contains(error_of<BusError>([&] { const Sidecar here(directory()); }), "it is no file"));
   (void)make_file_bus(directory());
   // What others may write to, and what leads elsewhere, is not ours.
   REQUIRE(::mkdir(place.c_str(), 0700) == 0);
   REQUIRE(::chmod(place.c_str(), 0777) == 0);
-  CHECK(contains(error_of<BusError>([&] { const Companion here(route); }), "not ours alone"));
+  CHECK(contains(error_of<BusError>([&] { const Sidecar here(route); }), "not ours alone"));
   REQUIRE(::rmdir(place.c_str()) == 0);
   REQUIRE(::symlink(directory().c_str(), place.c_str()) == 0);
-  CHECK_THROWS_AS(const Companion here(route), BusError);
+  CHECK_THROWS_AS(const Sidecar here(route), BusError);
   CHECK(names_in(directory()) == std::vector<std::string>{".bus.db.ipcm", "bus.db"});
   remove_bus(route);
   CHECK(::unlink(place.c_str()) == 0);  // it is not ours, so it has stayed
 }
 
-TEST_CASE_FIXTURE(Tidy, "companion: a name is had once, and any name can be") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: a name is had once, and any name can be") {
   const std::string route = make_file_bus(directory());
-  const Companion here(route);
+  const Sidecar here(route);
   HeldChild other([&](const auto& stay) { hold(route, "a/b", stay); });
   REQUIRE(other.came());
   HeldLock::Attempt attempt;
@@ -95,9 +94,9 @@ TEST_CASE_FIXTURE(Tidy, "companion: a name is had once, and any name can be") {
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "companion: who holds a lock lives, whatever pid is noted; who does not goes by its pid") {
+                  "sidecar: who holds a lock lives, whatever pid is noted; who does not goes by its pid") {
   const std::string route = make_file_bus(directory());
-  const Companion here(route);
+  const Sidecar here(route);
   HeldChild ours([&](const auto& stay) { hold(route, "ours", stay); });
   HeldChild foreign([](const auto& stay) { stay(); });
   REQUIRE((ours.came() && foreign.came()));
@@ -117,22 +116,22 @@ TEST_CASE_FIXTURE(Tidy,
   HeldLock::Attempt attempt;
   auto lock = here.take("ours", "", attempt);
   REQUIRE(lock);
-  CHECK(Companion::is_leftover(left_by, attempt));
-  CHECK_FALSE(Companion::is_leftover(foreign.pid(), attempt));
-  CHECK(Companion::is_leftover(::getpid(), attempt) == test::numbers_prove_deaths());
-  CHECK(Companion::is_leftover(dead_pid(), attempt) == test::numbers_prove_deaths());
+  CHECK(Sidecar::is_leftover(left_by, attempt));
+  CHECK_FALSE(Sidecar::is_leftover(foreign.pid(), attempt));
+  CHECK(Sidecar::is_leftover(::getpid(), attempt) == test::numbers_prove_deaths());
+  CHECK(Sidecar::is_leftover(dead_pid(), attempt) == test::numbers_prove_deaths());
   here.release(*lock);
   foreign.kill_only();
   CHECK(here.judge("foreign", foreign.pid()).state == State::dead);
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy, "companion: who is being cleared up after is dead, though its lock is held") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: who is being cleared up after is dead, though its lock is held") {
   const std::string route = make_file_bus(directory());
-  const Companion here(route);
+  const Sidecar here(route);
   HeldChild dying([](const auto& stay) { stay(); });
   HeldChild clearer([&](const auto& stay) {
-    const Companion there(route);
+    const Sidecar there(route);
     HeldLock::Attempt attempt;
     auto lock = there.take("a", HeldLock::kClearing, attempt);
     stay();
@@ -147,9 +146,9 @@ TEST_CASE_FIXTURE(Tidy, "companion: who is being cleared up after is dead, thoug
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy, "companion: a recycled pid is not taken for a live peer") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: a recycled pid is not taken for a live peer") {
   const std::string route = make_file_bus(directory());
-  const Companion here(route);
+  const Sidecar here(route);
   HeldChild runs([](const auto& stay) { stay(); });
   REQUIRE(runs.came());
   // As if the one who wrote this had died, and its number had been given away again.
@@ -158,14 +157,14 @@ TEST_CASE_FIXTURE(Tidy, "companion: a recycled pid is not taken for a live peer"
   HeldLock::Attempt attempt;
   auto lock = here.take("a", "", attempt);
   REQUIRE(lock);
-  CHECK(Companion::is_leftover(runs.pid(), attempt));
+  CHECK(Sidecar::is_leftover(runs.pid(), attempt));
   here.release(*lock);
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy, "companion: a peer without a pid is suspended, until its time has passed") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: a peer without a pid is suspended, until its time has passed") {
   const std::string route = make_file_bus(directory());
-  const Companion here(route);
+  const Sidecar here(route);
   CHECK(here.judge("a", std::nullopt).state == State::suspended);
   const double later = os::wall_clock_seconds() + 1000;
   CHECK(here.judge("a", std::nullopt, later).state == State::suspended);
@@ -174,47 +173,47 @@ TEST_CASE_FIXTURE(Tidy, "companion: a peer without a pid is suspended, until its
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy, "companion: a death shows in its directory") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: a death shows in its directory") {
   const std::string route = make_file_bus(directory());
-  const Companion here(route);
+  const Sidecar here(route);
   HeldChild other([&](const auto& stay) { hold(route, "a", stay); });
   REQUIRE(other.came());
   os::DirectoryWatch watch(here.directory().short_path("."));
   other.kill();
   std::string told;
   watch.read([&](std::string_view name) {
-    if (Companion::is_news(name)) told.append(name).append(" ");
+    if (Sidecar::is_news(name)) told.append(name).append(" ");
   });
   CHECK(told == ".a.lock ");
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy, "companion: the bus is orphaned when its owner is dead or its file is gone") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: the bus is orphaned when its owner is dead or its file is gone") {
   const std::string route = make_file_bus(directory());
-  const Companion here(route);
+  const Sidecar here(route);
   CHECK_FALSE(here.is_orphaned());
-  CHECK_FALSE(Companion::owner(route).exists);
+  CHECK_FALSE(Sidecar::owner(route).exists);
   HeldChild owner([&](const auto& stay) {
-    const auto owned = Companion::own(route);
+    const auto owned = Sidecar::own(route);
     stay();
   });
   REQUIRE(owner.came());
   CHECK_FALSE(here.is_orphaned());
-  CHECK(Companion::owner(route).held);
-  CHECK(Companion::owner(route).pid == owner.pid());
+  CHECK(Sidecar::owner(route).held);
+  CHECK(Sidecar::owner(route).pid == owner.pid());
   owner.kill();
   CHECK(here.is_orphaned());
-  CHECK(Companion::owner(route).exists);
-  CHECK_FALSE(Companion::owner(route).held);
-  const auto owned = Companion::own(route);
+  CHECK(Sidecar::owner(route).exists);
+  CHECK_FALSE(Sidecar::owner(route).held);
+  const auto owned = Sidecar::own(route);
   CHECK_FALSE(here.is_orphaned());
   remove_bus(route);
   CHECK(here.is_orphaned());
 }
 
-TEST_CASE_FIXTURE(Tidy, "companion: when only the file was removed, the last who leaves removes it") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: when only the file was removed, the last who leaves removes it") {
   const std::string route = make_file_bus(directory());
-  const Companion here(route);
+  const Sidecar here(route);
   HeldLock::Attempt attempt;
   auto lock = here.take("a", "", attempt);
   HeldChild killed([&](const auto& stay) { hold(route, "killed", stay); });
@@ -228,36 +227,36 @@ TEST_CASE_FIXTURE(Tidy, "companion: when only the file was removed, the last who
   CHECK(names_in(directory()).empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "companion: of a bus that is not ours nothing stays when the last of us has looked") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: of a bus that is not ours nothing stays when the last of us has looked") {
   const std::string route = make_file_bus(directory());
   {
-    const Companion one(route);
-    { const Companion other(route); }
+    const Sidecar one(route);
+    { const Sidecar other(route); }
     CHECK(one.directory().names().size() == 1);
     HeldLock::Attempt attempt;
     auto lock = one.take("a", "", attempt);  // in a directory that is still the one with that name
     REQUIRE(lock);
-    CHECK(Companion(route).holds_lock("a"));
+    CHECK(Sidecar(route).holds_lock("a"));
     one.release(*lock);
   }
   CHECK(names_in(directory()) == std::vector<std::string>{"bus.db"});
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy, "companion: of a bus of ours it stays, and whoever only looks leaves it as it was") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: of a bus of ours it stays, and whoever only looks leaves it as it was") {
   const std::string route = make_file_bus(directory());
   transport::note_route_info({"SQLite", "JSON", route, {}, {}});
   {
-    const Companion here(route);
+    const Sidecar here(route);
     CHECK(here.directory().names() == std::vector<std::string>{".info"});
   }
   CHECK(transport::has_route_info(route));
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy, "companion: who could not clear up after the dead leaves what tells of them") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: who could not clear up after the dead leaves what tells of them") {
   const std::string route = make_file_bus(directory());
-  const Companion here(route);
+  const Sidecar here(route);
   // It holds no lock any more, and its process has not quite ended.
   HeldChild dying([&](const auto& stay) { stay(); });
   REQUIRE(dying.came());

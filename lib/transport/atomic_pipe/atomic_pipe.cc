@@ -28,13 +28,13 @@ constexpr std::size_t kPiece = 64UL * 1024;
 constexpr auto kOutOfSight = std::chrono::seconds(60);
 
 /// A pipe of a peer, open to write to.
-class PipeWay final : public Way {
+class PipeChannel final : public Channel {
  public:
-  PipeWay(os::UniqueFd pipe, std::shared_ptr<WriterNumber> number)
+  PipeChannel(os::UniqueFd pipe, std::shared_ptr<WriterNumber> number)
       : pipe_(std::move(pipe)), number_(std::move(number)) {}
-  ~PipeWay() override { give_up(); }
-  PipeWay(const PipeWay&) = delete;
-  PipeWay& operator=(const PipeWay&) = delete;
+  ~PipeChannel() override { give_up(); }
+  PipeChannel(const PipeChannel&) = delete;
+  PipeChannel& operator=(const PipeChannel&) = delete;
 
   void expect_fits(const std::string&) override {}
 
@@ -53,9 +53,9 @@ class PipeWay final : public Way {
   Put put_parts(const std::string& payload) {
     if (written_ == 0) writer_ = {os::own_pid(), number_->get()};
     os::PipeWriting writing;
-    std::array<char, kLargestPart> room;
-    for (const std::size_t parts = part_count(payload.size()); written_ < parts; ++written_) {
-      const auto part = write_part(room, writer_, payload, parts - 1 - written_);
+    std::array<char, kLargestChunk> room;
+    for (const std::size_t parts = chunk_count(payload.size()); written_ < parts; ++written_) {
+      const auto part = write_chunk(room, writer_, payload, parts - 1 - written_);
       switch (writing.put(pipe_.get(), part)) {
         case os::PutResult::done:
           break;
@@ -76,7 +76,7 @@ class PipeWay final : public Way {
 
   os::UniqueFd pipe_;
   std::shared_ptr<WriterNumber> number_;
-  PartWriter writer_;        // of the message that is being written
+  ChunkWriter writer_;       // of the message that is being written
   std::size_t written_ = 0;  // parts of it
 };
 
@@ -115,9 +115,9 @@ os::UniqueFd AtomicPipe::make_mailbox(const std::string& file) {
   return os::make_fifo_at(route_.directory(), file);
 }
 
-std::unique_ptr<Way> AtomicPipe::open_way(const std::string&, const std::string& file) {
+std::unique_ptr<Channel> AtomicPipe::open_channel(const std::string&, const std::string& file) {
   auto pipe = os::open_fifo_at(route_.directory(), file);
-  return pipe ? std::make_unique<PipeWay>(std::move(*pipe), number_) : nullptr;
+  return pipe ? std::make_unique<PipeChannel>(std::move(*pipe), number_) : nullptr;
 }
 
 void AtomicPipe::take_in(Share share) {
@@ -144,7 +144,7 @@ bool AtomicPipe::read_until_empty(Share share) {
     std::size_t got = 0;
     if (os::read_fifo(mailbox(), room, &got) != os::ReadResult::some) {
       throwing_away_ = false;
-      if (reader_.in_mid_part()) {
+      if (reader_.in_mid_chunk()) {
         throw_away("the beginning of a part without its end");
         throwing_away_ = false;
       }
@@ -159,7 +159,7 @@ bool AtomicPipe::read_until_empty(Share share) {
 }
 
 void AtomicPipe::take_parts() {
-  using What = PartReader::What;
+  using What = ChunkReader::What;
   for (;;) {
     const auto event = reader_.next();
     const std::string origin = "of process " + std::to_string(event.writer.pid);

@@ -44,7 +44,8 @@ class AtomicPipe final : public MailboxTransport {
     Watch out_of_sight;  // the time that its message has to come to its end
   };
   [[nodiscard]] os::UniqueFd make_mailbox(const std::string& file) override;
-  [[nodiscard]] std::unique_ptr<Way> open_way(const std::string& peer, const std::string& file) override;
+  [[nodiscard]] std::unique_ptr<Channel> open_channel(const std::string& peer,
+                                                      const std::string& file) override;
   void take_in(Share share) override;
   void stop_reading() override { writers_.clear(); }
   /// false: there is more.
@@ -56,7 +57,7 @@ class AtomicPipe final : public MailboxTransport {
   [[nodiscard]] std::set<Pid> ended_writers();
   void give_up(Pid pid);
 
-  PartReader reader_;
+  ChunkReader reader_;
   UnreadInput unread_;          // of messages that are not all there
   bool throwing_away_ = false;  // up to where the pipe is empty
   std::map<Pid, Writer> writers_;

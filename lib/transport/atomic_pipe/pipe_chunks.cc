@@ -9,44 +9,44 @@
 namespace ipcm::transport {
 namespace {
 
-struct PartHeader {
+struct ChunkHeader {
   std::int32_t pid = 0;
   std::int32_t thread = 0;
   std::uint32_t number = 0;
   std::uint32_t size = 0;
 };
-static_assert(sizeof(PartHeader) == kPartHeader);
+static_assert(sizeof(ChunkHeader) == kChunkHeader);
 
 /// The kernel gives no higher pids (PID_MAX_LIMIT).
 constexpr std::int32_t kLargestPid = 4 * 1024 * 1024;
 /// 64 GiB in parts: more than anybody sends, and less than most garbage says.
 constexpr std::uint32_t kLargestNumber = 1U << 24;
 
-bool makes_sense(const PartHeader& header) {
+bool makes_sense(const ChunkHeader& header) {
   return header.pid > 0 && header.pid <= kLargestPid && header.thread >= 0 &&
          header.thread <= kLargestThread && header.number <= kLargestNumber &&
-         header.size <= kLargestPartData && (header.size > 0 || header.number == 0);
+         header.size <= kLargestChunkData && (header.size > 0 || header.number == 0);
 }
 
 }  // namespace
 
-std::size_t part_count(std::size_t message_size) {
-  return std::max<std::size_t>(1, (message_size + kLargestPartData - 1) / kLargestPartData);
+std::size_t chunk_count(std::size_t message_size) {
+  return std::max<std::size_t>(1, (message_size + kLargestChunkData - 1) / kLargestChunkData);
 }
 
-std::string_view write_part(std::span<char, kLargestPart> into, PartWriter writer, std::string_view message,
-                            std::size_t number) {
-  const std::size_t parts = part_count(message.size());
+std::string_view write_chunk(std::span<char, kLargestChunk> into, ChunkWriter writer,
+                             std::string_view message, std::size_t number) {
+  const std::size_t parts = chunk_count(message.size());
   assert(number < parts && writer.thread >= 0 && writer.thread <= kLargestThread);
-  const std::string_view data = message.substr((parts - 1 - number) * kLargestPartData, kLargestPartData);
-  const PartHeader header{writer.pid, writer.thread, static_cast<std::uint32_t>(number),
-                          static_cast<std::uint32_t>(data.size())};
+  const std::string_view data = message.substr((parts - 1 - number) * kLargestChunkData, kLargestChunkData);
+  const ChunkHeader header{writer.pid, writer.thread, static_cast<std::uint32_t>(number),
+                           static_cast<std::uint32_t>(data.size())};
   std::memcpy(into.data(), &header, sizeof header);
-  data.copy(into.data() + kPartHeader, data.size());
-  return {into.data(), kPartHeader + data.size()};
+  data.copy(into.data() + kChunkHeader, data.size());
+  return {into.data(), kChunkHeader + data.size()};
 }
 
-std::span<char> PartReader::room(std::size_t least) {
+std::span<char> ChunkReader::room(std::size_t least) {
   // What is left is less than a part: moving it costs nothing.
   std::copy(buffer_.data() + at_, buffer_.data() + used_, buffer_.data());
   used_ -= at_;
@@ -55,26 +55,26 @@ std::span<char> PartReader::room(std::size_t least) {
   return buffer_.from(used_);
 }
 
-PartReader::Event PartReader::next() {
+ChunkReader::Event ChunkReader::next() {
   Event event;
-  while (used_ - at_ >= kPartHeader) {
-    PartHeader header;
+  while (used_ - at_ >= kChunkHeader) {
+    ChunkHeader header;
     std::memcpy(&header, buffer_.data() + at_, sizeof header);
     if (!makes_sense(header)) {
       event.what = What::senseless;
       return event;
     }
-    if (used_ - at_ - kPartHeader < header.size) break;
-    const auto data = buffer_.view(at_ + kPartHeader, header.size);
+    if (used_ - at_ - kChunkHeader < header.size) break;
+    const auto data = buffer_.view(at_ + kChunkHeader, header.size);
     const bool tells = take({header.pid, header.thread}, header.number, data, event);
-    if (event.what != What::restarted && event.what != What::crowded) at_ += kPartHeader + header.size;
+    if (event.what != What::restarted && event.what != What::crowded) at_ += kChunkHeader + header.size;
     if (tells) return event;
     event = {};
   }
   return event;
 }
 
-bool PartReader::take(PartWriter writer, std::uint32_t number, std::string_view data, Event& event) {
+bool ChunkReader::take(ChunkWriter writer, std::uint32_t number, std::string_view data, Event& event) {
   event.writer = writer;
   auto found = open_.find(writer);
   if (found != open_.end() && found->second.next != number) {
@@ -113,7 +113,7 @@ bool PartReader::take(PartWriter writer, std::uint32_t number, std::string_view 
   // later.
   const bool too_large =
       !open.passed_over &&
-      open.data.size() + data.size() + std::size_t{number == 0 ? 0 : number - 1} * kLargestPartData >
+      open.data.size() + data.size() + std::size_t{number == 0 ? 0 : number - 1} * kLargestChunkData >
           wire::kLargestFrame;
   if (too_large) {
     open.passed_over = true;
@@ -136,19 +136,19 @@ bool PartReader::take(PartWriter writer, std::uint32_t number, std::string_view 
   return event.what != What::more;
 }
 
-void PartReader::forget_all() {
+void ChunkReader::forget_all() {
   at_ = used_ = 0;
   open_.clear();
   unfinished_bytes_ = 0;
 }
 
-std::set<Pid> PartReader::unfinished() const {
+std::set<Pid> ChunkReader::unfinished() const {
   std::set<Pid> all;
   for (const auto& [writer, open] : open_) all.insert(writer.pid);
   return all;
 }
 
-std::pair<PartWriter, std::size_t> PartReader::forget_largest() {
+std::pair<ChunkWriter, std::size_t> ChunkReader::forget_largest() {
   const auto largest = std::max_element(open_.begin(), open_.end(), [](const auto& a, const auto& b) {
     return a.second.data.size() < b.second.data.size();
   });
@@ -159,7 +159,7 @@ std::pair<PartWriter, std::size_t> PartReader::forget_largest() {
   return {largest->first, lost};
 }
 
-std::size_t PartReader::forget(Pid pid) {
+std::size_t ChunkReader::forget(Pid pid) {
   std::size_t lost = 0;
   for (auto at = open_.begin(); at != open_.end();) {
     if (at->first.pid == pid) {

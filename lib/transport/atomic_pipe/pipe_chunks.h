@@ -21,27 +21,27 @@ namespace ipcm::transport {
 //   int32 pid, int32 thread, uint32 number (counts down to 0), uint32 size (of what follows)
 // What one (pid, thread) writes belongs together, up to number 0.
 
-inline constexpr std::size_t kPartHeader = 16;
-inline constexpr std::size_t kLargestPart = 4096;  // PIPE_BUF
-inline constexpr std::size_t kLargestPartData = kLargestPart - kPartHeader;
+inline constexpr std::size_t kChunkHeader = 16;
+inline constexpr std::size_t kLargestChunk = 4096;  // PIPE_BUF
+inline constexpr std::size_t kLargestChunkData = kLargestChunk - kChunkHeader;
 /// Above this, a thread number is none.
 inline constexpr std::int32_t kLargestThread = (1 << 24) - 1;
 
-struct PartWriter {
+struct ChunkWriter {
   Pid pid = 0;
   std::int32_t thread = 0;
-  friend auto operator<=>(const PartWriter&, const PartWriter&) = default;
+  friend auto operator<=>(const ChunkWriter&, const ChunkWriter&) = default;
 };
 
 /// How many parts a message is cut into; also an empty one has one.
-[[nodiscard]] std::size_t part_count(std::size_t message_size);
+[[nodiscard]] std::size_t chunk_count(std::size_t message_size);
 /// Writes the part of `message` with that number; the result is a piece of `into`.
-[[nodiscard]] std::string_view write_part(std::span<char, kLargestPart> into, PartWriter writer,
-                                          std::string_view message, std::size_t number);
+[[nodiscard]] std::string_view write_chunk(std::span<char, kLargestChunk> into, ChunkWriter writer,
+                                           std::string_view message, std::size_t number);
 
 /// Puts messages together from the bytes of a pipe. Memory grows with what has arrived, not with what a
 /// header announces; at most kLargestFrame for a writer, and kMostWriters of them.
-class PartReader {
+class ChunkReader {
  public:
   static constexpr std::size_t kMostWriters = 1024;
 
@@ -59,13 +59,13 @@ class PartReader {
   };
   struct Event {
     What what = What::more;
-    PartWriter writer = {};
+    ChunkWriter writer = {};
     std::string message = {};
     std::size_t lost = 0;
   };
   [[nodiscard]] Event next();
 
-  [[nodiscard]] bool in_mid_part() const { return at_ < used_; }
+  [[nodiscard]] bool in_mid_chunk() const { return at_ < used_; }
   /// What was read and not yet used; and all that is unfinished.
   void forget_all();
   /// Whose messages are unfinished.
@@ -75,7 +75,7 @@ class PartReader {
   /// Of all messages that are unfinished.
   [[nodiscard]] std::size_t unfinished_bytes() const { return unfinished_bytes_; }
   /// Drops the largest of them: whose it was, and how many bytes. The rest of it is passed over.
-  std::pair<PartWriter, std::size_t> forget_largest();
+  std::pair<ChunkWriter, std::size_t> forget_largest();
 
  private:
   struct Open {
@@ -85,12 +85,12 @@ class PartReader {
     std::uint64_t touched = 0;  // when its last part came
   };
   /// One part; true: there is something to tell.
-  bool take(PartWriter writer, std::uint32_t number, std::string_view data, Event& event);
+  bool take(ChunkWriter writer, std::uint32_t number, std::string_view data, Event& event);
 
   os::Buffer buffer_;  // filled up to used_
   std::size_t at_ = 0;
   std::size_t used_ = 0;
-  std::map<PartWriter, Open> open_;
+  std::map<ChunkWriter, Open> open_;
   std::size_t unfinished_bytes_ = 0;
   std::uint64_t touches_ = 0;
 };

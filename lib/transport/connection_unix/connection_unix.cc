@@ -46,12 +46,12 @@ ConnectionUnix::ConnectionUnix(const JoinRequest& request, Loop& loop, Receiver&
   if (request.anonymous) return;
   claim();
   try {
-    listener_ = os::listen_at(route_.directory(), seat_.disk_name);
+    listener_ = os::listen_at(route_.directory(), registration_.disk_name);
     reserve_ = os::make_reserve();
     listening_ = loop_.watch(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept(Callers::some); });
     announce();
   } catch (...) {
-    give_up_seat();
+    give_up_registration();
     throw;
   }
 }

@@ -4,7 +4,7 @@
 
 #include "ipcm/error.h"
 #include "os/time_limit.h"
-#include "transport/database/patience.h"
+#include "transport/database/statement_timeout.h"
 
 namespace ipcm::database {
 namespace {
@@ -44,9 +44,9 @@ void Connection::try_again() {
   if (state_ != State::cut) return;
   try {
     const os::TimeLimit limit(os::limited(kAttempt));
-    const Patience patience(store_, kAttempt);
+    const StatementTimeout timeout(store_, kAttempt);
     store_.reopen();
-    if (calls_.has_place()) place_.take_again();
+    if (calls_.has_place()) registration_.take_again();
     state_ = State::up;
   } catch (const StoreError& error) {
     why_ = error.what();

@@ -6,7 +6,7 @@
 
 #include "loop/loop.h"
 #include "os/clock.h"
-#include "transport/database/place.h"
+#include "transport/database/registration.h"
 #include "transport/database/store.h"
 
 namespace ipcm::database {
@@ -28,8 +28,8 @@ class Connection {
     std::function<bool()> has_place;  ///< whether the member has a place that it has to take again
   };
   /// All must outlive it.
-  Connection(Store& store, Place& place, Loop& loop, Calls calls)
-      : store_(store), place_(place), loop_(loop), calls_(std::move(calls)) {}
+  Connection(Store& store, Registration& registration, Loop& loop, Calls calls)
+      : store_(store), registration_(registration), loop_(loop), calls_(std::move(calls)) {}
 
   [[nodiscard]] bool is_up() const { return state_ == State::up; }
   [[nodiscard]] bool has_ended() const { return state_ == State::ended; }
@@ -50,7 +50,7 @@ class Connection {
   void try_later();
 
   Store& store_;
-  Place& place_;
+  Registration& registration_;
   Loop& loop_;
   Calls calls_;
   State state_ = State::up;

@@ -5,7 +5,7 @@
 
 #include "ipcm/error.h"
 #include "os/clock.h"
-#include "transport/database/patience.h"
+#include "transport/database/statement_timeout.h"
 #include "transport/presence/statistics_file.h"
 
 namespace ipcm::database {
@@ -28,26 +28,26 @@ DatabaseTransport::DatabaseTransport(const transport::JoinRequest& request, Loop
       loop_(loop),
       receiver_(receiver),
       store_(std::move(store)),
-      place_(*store_, request_),
-      inbox_(*store_, request_, place_.id(), receiver_),
-      outbox_(*store_, place_, links_, request_, receiver_,
+      registration_(*store_, request_),
+      inbox_(*store_, request_, registration_.id(), receiver_),
+      outbox_(*store_, registration_, peer_processes_, request_, receiver_,
               {.watch_rows = [this] { presence_.watch_rows(); },
                .try_again_later = [this] { try_again_later(); },
                .bus_is_gone = [this](const StoreError& error) { (void)note_break(error); }}),
-      presence_(*store_, loop_, receiver_, links_, place_.id(), [this] { on_news(); }),
-      connection_(*store_, place_, loop_,
+      presence_(*store_, loop_, receiver_, peer_processes_, registration_.id(), [this] { on_news(); }),
+      connection_(*store_, registration_, loop_,
                   {.is_back = [this] { come_back(); },
                    .has_ended = [this](const std::string& why) { note_end(why); },
                    .tell = [this](const std::string& sentence) { tell(sentence); },
                    .has_place = [this] { return joined_; }}) {
-  const Patience patience(*store_);
+  const StatementTimeout timeout(*store_);
   // What leads nowhere shows now, not with the first message.
-  (void)store_->row(place_.id());
+  (void)store_->row(registration_.id());
   if (request_.anonymous) return;
-  store_->watch(loop_, place_.id(), [this] { on_news(); });
+  store_->watch(loop_, registration_.id(), [this] { on_news(); });
   soon_ = loop_.at(os::Clock::now(), [this] { on_news(); });  // what waits here already
   // Last of all: the place would stay, with a message that waits for it, if something failed after this.
-  past_ = place_.claim();
+  past_ = registration_.claim();
   joined_ = true;
 }
 
@@ -84,7 +84,7 @@ void DatabaseTransport::try_again_later() {
 
 void DatabaseTransport::note_end(const std::string& why) {
   outbox_.give_up(why);
-  for (const std::string& peer : links_.close_all()) receiver_.link_lost(peer);
+  for (const std::string& peer : peer_processes_.close_all()) receiver_.link_lost(peer);
   receiver_.bus_ended(why);
   if (presence_.watches_all()) receiver_.peers_changed();
 }
@@ -149,7 +149,7 @@ void DatabaseTransport::drain() {
     for (const Message& message : std::exchange(kept_, {})) receiver_.received(message);
   if (!joined_) return;
   try {
-    const Patience patience(*store_);
+    const StatementTimeout timeout(*store_);
     inbox_.remove_finished();
     if (!keeps_put_back_) inbox_.offer_put_back();
     (void)inbox_.take_in(true);
@@ -185,7 +185,7 @@ void DatabaseTransport::requeue(const std::vector<Message>& messages) {
     return;
   }
   expect_connection();
-  const Patience patience(*store_);
+  const StatementTimeout timeout(*store_);
   within_limit([&] { inbox_.put_back(messages); });
 }
 
@@ -197,7 +197,7 @@ std::vector<std::string> DatabaseTransport::peers() {
     std::vector<std::string> names;
     try {
       for (PeerRow& row : presence_.list())
-        if (row.id != place_.id() || !joined_) names.push_back(std::move(row.name));
+        if (row.id != registration_.id() || !joined_) names.push_back(std::move(row.name));
     } catch (const StoreError& error) {
       // Whoever follows the peers is told to look again, once it works.
       presence_.look_at_all();
@@ -241,7 +241,7 @@ void DatabaseTransport::watch_peers() {
 std::map<std::string, Statistics> DatabaseTransport::all_statistics() {
   expect_connection();
   std::map<std::string, Statistics> all;
-  const Patience patience(*store_);
+  const StatementTimeout timeout(*store_);
   const auto rows = within_limit([&] { return store_->rows(nullptr); });
   for (const PeerRow& row : rows) {
     if (!row.stats) continue;
@@ -259,18 +259,18 @@ std::map<std::string, Statistics> DatabaseTransport::all_statistics() {
 
 void DatabaseTransport::leave_counts(const Statistics& statistics) {
   try {
-    const LastPatience patience(*store_);
-    place_.leave_counts(statistics);
+    const LeavingTimeout timeout(*store_);
+    registration_.leave_counts(statistics);
   } catch (const Error&) {
     // As in leave().
   }
 }
 
 void DatabaseTransport::leave_place(const Statistics& statistics) {
-  const LastPatience patience(*store_);
+  const LeavingTimeout timeout(*store_);
   soon_.stop();
   std::int64_t unread = 0;
-  place_.leave(statistics, [&] {
+  registration_.leave(statistics, [&] {
     inbox_.remove_finished();
     unread = inbox_.empty();
   });
@@ -301,10 +301,10 @@ void DatabaseTransport::suspend(const Statistics& statistics, std::optional<doub
   if (!joined_) throw UsageError("'" + request_.name + "' can't suspend: it has no place on the bus");
   expect_connection();
   {
-    const Patience patience(*store_);
+    const StatementTimeout timeout(*store_);
     joined_ = false;
     soon_.stop();
-    within_limit([&] { place_.suspend(statistics, expires, [&] { inbox_.remove_finished(); }); });
+    within_limit([&] { registration_.suspend(statistics, expires, [&] { inbox_.remove_finished(); }); });
   }
   close();
 }
@@ -313,7 +313,7 @@ void DatabaseTransport::close() {
   soon_.stop();
   retry_.stop();
   connection_.stop();
-  (void)links_.close_all();
+  (void)peer_processes_.close_all();
   presence_.stop();
 }
 

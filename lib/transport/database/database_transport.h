@@ -8,10 +8,10 @@
 
 #include "transport/database/connection.h"
 #include "transport/database/inbox.h"
-#include "transport/database/links.h"
 #include "transport/database/outbox.h"
-#include "transport/database/place.h"
+#include "transport/database/peer_processes.h"
 #include "transport/database/presence.h"
+#include "transport/database/registration.h"
 #include "transport/database/store.h"
 #include "transport/transport.h"
 
@@ -76,8 +76,8 @@ class DatabaseTransport final : public transport::Transport {
   Loop& loop_;
   transport::Receiver& receiver_;
   std::unique_ptr<Store> store_;
-  Place place_;
-  Links links_;
+  Registration registration_;
+  PeerProcesses peer_processes_;
   Inbox inbox_;
   Outbox outbox_;
   Presence presence_;

@@ -7,7 +7,7 @@
 
 #include "ipcm/error.h"
 #include "transport/database/message_rows.h"
-#include "transport/database/patience.h"
+#include "transport/database/statement_timeout.h"
 #include "wire/frame.h"
 
 namespace ipcm::database {
@@ -39,7 +39,7 @@ Outbox::Outgoing Outbox::prepare(const Message& message) {
 
 Outbox::Sent Outbox::send(Outgoing message, std::string& why) {
   if (queue_.empty()) {
-    const Patience patience(store_, kSending);
+    const StatementTimeout timeout(store_, kSending);
     switch (try_send(message, why)) {
       case Attempt::done:
         return Sent::done;
@@ -59,8 +59,8 @@ Outbox::Sent Outbox::send(Outgoing message, std::string& why) {
 Outbox::Sent Outbox::queue(Outgoing message, std::string& why) {
   const std::size_t waiting = queued_bytes(message.to);
   if (waiting > 0 && waiting + message.payload.size() > kLargestQueue) {
-    why = "the database is locked by somebody else, or can't be reached, and " + std::to_string(queue_.size()) +
-          " messages wait for that already";
+    why = "the database is locked by somebody else, or can't be reached, and " +
+          std::to_string(queue_.size()) + " messages wait for that already";
     return Sent::full;
   }
   queue_.push_back(std::move(message));
@@ -76,7 +76,7 @@ Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
     const std::string to = store_.id_of(message.to);
     // Whoever leaves changes its row, which the statement itself looks at; so that only a death needs a look
     // before, and not even that while its process is known to run.
-    const bool known = links_.is_known_alive(message.to);
+    const bool known = peer_processes_.is_known_alive(message.to);
     if (!known) {
       const auto row = store_.row(to);
       const PeerFacts facts = row ? row->facts : PeerFacts{};
@@ -88,23 +88,24 @@ Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
       }
       calls_.watch_rows();
       const bool is_active = row->facts.state == transport::PeerFacts::State::active;
-      links_.open(message.to, *row, is_active ? store_.process_of(*row) : os::UniqueFd());
+      peer_processes_.open(message.to, *row, is_active ? store_.process_of(*row) : os::UniqueFd());
     }
     if (!has_room(to, message.payload.size(), why)) return Attempt::full;
     if (insert(message, to)) {
       store_.sent();
       return Attempt::done;
     }
-    links_.close(message.to);
+    peer_processes_.close(message.to);
     if (known) return try_send(message, why);  // which looks, and so can tell
     why = "it has left the bus at " + store_.where();
     return Attempt::gone;
   } catch (const StoreError& error) {
     if (error.is_passing()) return Attempt::busy;
     if (error.kind() == Kind::too_long)
-      throw ProtocolError("a message of " + std::to_string(message.payload.size()) + " bytes to '" + message.to +
-                          "' is longer than the tables of the bus at " + store_.where() +
-                          " can hold (" + error.what() + "); those that IPC::Manager makes on MariaDB hold 65535");
+      throw ProtocolError("a message of " + std::to_string(message.payload.size()) + " bytes to '" +
+                          message.to + "' is longer than the tables of the bus at " + store_.where() +
+                          " can hold (" + error.what() +
+                          "); those that IPC::Manager makes on MariaDB hold 65535");
     if (!error.bus_is_gone() && !error.is_cut()) throw;
     calls_.bus_is_gone(error);
     why = error.what();
@@ -121,9 +122,9 @@ bool Outbox::insert(const Outgoing& message, const std::string& to) {
     if (error.kind() != Kind::conflict) throw;
     // Its answer was late, or lost with the connection: it is there.
     if (has_message(store_, message.id)) return true;
-    if (place_.exists()) throw;
+    if (registration_.exists()) throw;
     // Tables that the reference made want a row for each sender, and we have none: we only visit.
-    place_.let_exist();
+    registration_.let_exist();
     return insert_message(store_, row);
   }
 }

@@ -6,8 +6,8 @@
 #include <map>
 #include <string>
 
-#include "transport/database/links.h"
-#include "transport/database/place.h"
+#include "transport/database/peer_processes.h"
+#include "transport/database/registration.h"
 #include "transport/database/store.h"
 #include "transport/transport.h"
 
@@ -27,16 +27,16 @@ class Outbox {
     bool broadcast;
   };
   struct Calls {
-    std::function<void()> watch_rows;       ///< somebody is sent to: his leaving matters
-    std::function<void()> try_again_later;  ///< flush() is to be called
+    std::function<void()> watch_rows;                          ///< somebody is sent to: his leaving matters
+    std::function<void()> try_again_later;                     ///< flush() is to be called
     std::function<void(const StoreError& error)> bus_is_gone;  ///< or only its connection
   };
   /// All must outlive it.
-  Outbox(Store& store, Place& place, Links& links, const transport::JoinRequest& request,
-         transport::Receiver& receiver, Calls calls)
+  Outbox(Store& store, Registration& registration, PeerProcesses& peer_processes,
+         const transport::JoinRequest& request, transport::Receiver& receiver, Calls calls)
       : store_(store),
-        place_(place),
-        links_(links),
+        registration_(registration),
+        peer_processes_(peer_processes),
         request_(request),
         receiver_(receiver),
         calls_(std::move(calls)) {}
@@ -61,8 +61,8 @@ class Outbox {
   [[nodiscard]] bool has_room(const std::string& id, std::size_t size, std::string& why);
 
   Store& store_;
-  Place& place_;
-  Links& links_;
+  Registration& registration_;
+  PeerProcesses& peer_processes_;
   const transport::JoinRequest& request_;
   transport::Receiver& receiver_;
   Calls calls_;

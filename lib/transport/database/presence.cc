@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "ipcm/error.h"
-#include "transport/database/patience.h"
+#include "transport/database/statement_timeout.h"
 
 namespace ipcm::database {
 namespace {
@@ -22,12 +22,12 @@ bool same_peers(const std::vector<PeerRow>& a, const std::vector<PeerRow>& b) {
 
 }  // namespace
 
-Presence::Presence(Store& store, Loop& loop, transport::Receiver& receiver, Links& links,
+Presence::Presence(Store& store, Loop& loop, transport::Receiver& receiver, PeerProcesses& peer_processes,
                    const std::string& id, std::function<void()> news)
     : store_(store),
       loop_(loop),
       receiver_(receiver),
-      links_(links),
+      peer_processes_(peer_processes),
       id_(id),
       news_(std::move(news)),
       processes_(loop, [this] { note_death(); }) {}
@@ -39,7 +39,7 @@ void Presence::note_death() {
 
 std::vector<PeerRow> Presence::list() {
   std::vector<PeerRow> rows = [&] {
-    const Patience patience(store_);
+    const StatementTimeout timeout(store_);
     return store_.rows(nullptr);
   }();
   for (const PeerRow& row : rows)
@@ -70,13 +70,13 @@ void Presence::clear_dead(const PeerRow& row) {
 }
 
 PeerFacts Presence::look(const std::string& peer) {
-  const Patience patience(store_);
+  const StatementTimeout timeout(store_);
   const auto row = store_.row(store_.id_of(peer));
   return row ? row->facts : PeerFacts{};
 }
 
 transport::Transport::Identified Presence::identify(const std::string& peer) {
-  const Patience patience(store_);
+  const StatementTimeout timeout(store_);
   const auto row = store_.row(store_.id_of(peer));
   if (!row) return {};
   if (row->facts.state != State::active || row->facts.is_us) return {row->facts, {}};
@@ -108,14 +108,14 @@ void Presence::look_again() {
   auto rows = store_.rows(nullptr);
   somebody_died_ = false;
   std::map<std::string, Pid> there;
-  std::vector<transport::ForeignWatch::Peer> unseen;
+  std::vector<transport::ProcessWatch::Peer> unseen;
   for (const PeerRow& row : rows) {
     if (is_there(row.facts.state)) there.emplace(row.name, row.pid);
     if (row.facts.state == State::active && row.dies_unseen && row.facts.pid > 0 && row.id != id_)
       unseen.push_back({row.name, row.facts.pid});
   }
   known_ = std::move(rows);
-  for (const std::string& lost : links_.close_all_but(there)) receiver_.link_lost(lost);
+  for (const std::string& lost : peer_processes_.close_all_but(there)) receiver_.link_lost(lost);
   if (!watches_all_) return;
   processes_.follow(unseen);
   receiver_.peers_changed();

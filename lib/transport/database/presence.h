@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "transport/database/links.h"
+#include "transport/database/peer_processes.h"
 #include "transport/database/store.h"
 #include "transport/presence/process_watch.h"
 #include "transport/transport.h"
@@ -17,8 +17,8 @@ class Presence {
  public:
   /// `id`: as the tables call us; `news` is called inside the loop, and is to call look_again(). All must
   /// outlive it.
-  Presence(Store& store, Loop& loop, transport::Receiver& receiver, Links& links, const std::string& id,
-           std::function<void()> news);
+  Presence(Store& store, Loop& loop, transport::Receiver& receiver, PeerProcesses& peer_processes,
+           const std::string& id, std::function<void()> news);
 
   /// Sorted, ourselves among them; clears up after the dead.
   [[nodiscard]] std::vector<PeerRow> list();
@@ -42,14 +42,14 @@ class Presence {
   Store& store_;
   Loop& loop_;
   transport::Receiver& receiver_;
-  Links& links_;
+  PeerProcesses& peer_processes_;
   const std::string& id_;
   std::function<void()> news_;
   bool watches_all_ = false;
   bool watches_rows_ = false;
   bool somebody_died_ = false;
   std::vector<PeerRow> known_;  // as last seen, while they are watched
-  transport::ForeignWatch processes_;
+  transport::ProcessWatch processes_;
 };
 
 }  // namespace ipcm::database

@@ -7,7 +7,7 @@
 #include "os/clock.h"
 #include "os/process.h"
 #include "os/random.h"
-#include "transport/database/patience.h"
+#include "transport/database/statement_timeout.h"
 #include "transport/presence/disk_name.h"
 
 namespace ipcm::database {
@@ -259,7 +259,7 @@ std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
         // A process that runs without its lock has lost its connection, and is about to come back.
         row.facts.state = !runs ? State::dead : held ? State::active : State::present;
       } else {
-        ask_kernel([&] { transport::Companion::judge_by_number(row.pid, row.facts); });
+        ask_kernel([&] { transport::Sidecar::judge_by_number(row.pid, row.facts); });
       }
       row.dies_unseen = true;
     }
@@ -386,7 +386,7 @@ class ServerOwnership final : public transport::Ownership {
   void release() noexcept override {
     if (!store_->is_ours()) return;
     try {
-      const LastPatience patience(*store_);
+      const LeavingTimeout timeout(*store_);
       store_->disown();
     } catch (const std::exception&) {
       // The bus is gone.
@@ -408,7 +408,7 @@ std::string ServerProtocol::make_route(const SpawnOptions& options) const {
                    ", such as dbname=x host=/run/server");
   within_limit([&] {
     const auto store = connect({name(), "", options.route, {}, options.credentials});
-    const Patience patience(*store);
+    const StatementTimeout timeout(*store);
     store->make_tables();
   });
   return options.route;
@@ -419,7 +419,7 @@ transport::Removal ServerProtocol::remove_route(const BusInfo& info,
   try {
     const os::TimeLimit limit(os::limited(kRemoveTime, kLeastTime));
     const auto store = connect(info);
-    const Patience patience(*store);
+    const StatementTimeout timeout(*store);
     store->remove_tables();
     return true;
   } catch (const std::exception&) {
@@ -431,7 +431,7 @@ std::unique_ptr<transport::Ownership> ServerProtocol::own(const BusInfo& info) c
   return within_limit([&] {
     auto store = connect(info);
     {
-      const Patience patience(*store);
+      const StatementTimeout timeout(*store);
       store->own();
     }
     return std::make_unique<ServerOwnership>(std::move(store));
@@ -441,7 +441,7 @@ std::unique_ptr<transport::Ownership> ServerProtocol::own(const BusInfo& info) c
 transport::OwnerFacts ServerProtocol::owner(const BusInfo& info) const {
   return within_limit([&]() -> transport::OwnerFacts {
     const auto store = connect(info);
-    const Patience patience(*store);
+    const StatementTimeout timeout(*store);
     try {
       return store->owner();
     } catch (const StoreError& error) {
@@ -456,7 +456,7 @@ std::unique_ptr<transport::Transport> ServerProtocol::join(const transport::Join
   return within_limit([&] {
     auto store = connect(request.info);
     {
-      const Patience patience(*store);
+      const StatementTimeout timeout(*store);
       store->expect_bus();
     }
     return std::make_unique<DatabaseTransport>(request, loop, receiver, std::move(store));

@@ -134,7 +134,7 @@ class Store {
   /// Whether the process that wrote a row is proven to have ended; for the process that has just got the lock
   /// of that name.
   [[nodiscard]] virtual bool is_leftover(Pid noted, const transport::HeldLock::Attempt& attempt) const {
-    return transport::Companion::is_leftover(noted, attempt);
+    return transport::Sidecar::is_leftover(noted, attempt);
   }
   [[nodiscard]] virtual bool is_there() = 0;
   /// Calls `lost`, inside the loop, when a file that the member of that name depends on is removed or

@@ -33,22 +33,22 @@ DirectoryTransport::DirectoryTransport(const JoinRequest& request, Loop& loop, R
 
 void DirectoryTransport::claim() {
   if (request_.anonymous) return;
-  seat_ = route_.claim(request_.name, request_.class_name, request_.reconnect);
-  has_requeued_ = route_.directory().look(seat_.disk_name + ".resume").kind == os::FileKind::regular;
+  registration_ = route_.claim(request_.name, request_.class_name, request_.reconnect);
+  has_requeued_ = route_.directory().look(registration_.disk_name + ".resume").kind == os::FileKind::regular;
 }
 
 void DirectoryTransport::announce() {
   if (request_.anonymous) return;
-  route_.announce(seat_);
+  route_.announce(registration_);
   joined_ = true;
 }
 
-void DirectoryTransport::give_up_seat() noexcept {
-  if (seat_.lock) route_.vacate(seat_, {});
+void DirectoryTransport::give_up_registration() noexcept {
+  if (registration_.lock) route_.vacate(registration_, {});
 }
 
 void DirectoryTransport::leave_silently() noexcept {
-  if (joined_ && seat_.lock) route_.vacate(seat_, {});
+  if (joined_ && registration_.lock) route_.vacate(registration_, {});
 }
 
 void DirectoryTransport::requeue(const std::vector<Message>& messages) {
@@ -63,7 +63,7 @@ void DirectoryTransport::requeue(const std::vector<Message>& messages) {
     const auto head = wire::frame_header(payload.size());
     bytes.append(head.data(), head.size()).append(payload);
   }
-  route_.directory().append_to_file(seat_.disk_name + ".resume", bytes);
+  route_.directory().append_to_file(registration_.disk_name + ".resume", bytes);
   has_requeued_ = true;
 }
 
@@ -72,7 +72,7 @@ bool DirectoryTransport::deliver_requeued() {
   for (const Message& message : kept) receiver_.received(message);
   if (!std::exchange(has_requeued_, false)) return !kept.empty();
   constexpr std::size_t kLargest = 1024UL * 1024 * 1024;
-  const std::string file = seat_.disk_name + ".resume";
+  const std::string file = registration_.disk_name + ".resume";
   const auto bytes = route_.directory().read_file(file, kLargest);
   if (!bytes) return !kept.empty();
   const std::string_view fresh = std::string_view(*bytes).substr(std::min(requeued_read_, bytes->size()));
@@ -105,7 +105,7 @@ void DirectoryTransport::acknowledge(const std::vector<std::string>& ids) {
 }
 
 void DirectoryTransport::forget_requeued() {
-  const std::string file = seat_.disk_name + ".resume";
+  const std::string file = registration_.disk_name + ".resume";
   const std::size_t done = std::exchange(requeued_read_, 0);
   if (has_requeued_) {  // more was put back meanwhile
     constexpr std::size_t kLargest = 1024UL * 1024 * 1024;
@@ -150,7 +150,8 @@ void DirectoryTransport::follow_peers() {
 void DirectoryTransport::watch_own_place() {
   if (!joined_ || own_place_) return;
   own_place_.emplace(
-      loop_, route_.directory(), std::vector<std::string>{lock_file_of(seat_.disk_name), seat_.disk_name},
+      loop_, route_.directory(),
+      std::vector<std::string>{lock_file_of(registration_.disk_name), registration_.disk_name},
       [this](const std::string& why) { receiver_.bus_ended(why); },
       [this](const std::string& sentence) { receiver_.dropped(sentence); });
 }
@@ -162,8 +163,8 @@ void DirectoryTransport::watch_foreign_deaths() {
   foreign_.follow(list_foreign());
 }
 
-std::vector<ForeignWatch::Peer> DirectoryTransport::list_foreign() {
-  std::vector<ForeignWatch::Peer> foreign;
+std::vector<ProcessWatch::Peer> DirectoryTransport::list_foreign() {
+  std::vector<ProcessWatch::Peer> foreign;
   for (const auto& listed : route_.list(Route::Leftovers::leave))
     if (!listed.has_lock && listed.facts.state == PeerFacts::State::active && !listed.facts.elsewhere)
       foreign.push_back({listed.name, listed.facts.pid});
@@ -188,7 +189,7 @@ void DirectoryTransport::leave(const Statistics& statistics) {
   joined_ = false;
   own_place_.reset();
   stop_listening();
-  route_.vacate(seat_, counted ? write_statistics(statistics, *request_.serializer) : std::string(),
+  route_.vacate(registration_, counted ? write_statistics(statistics, *request_.serializer) : std::string(),
                 [this] { close_endpoint(); });
   close_links();
 }
@@ -201,7 +202,7 @@ void DirectoryTransport::suspend(const Statistics& statistics, std::optional<dou
   joined_ = false;
   own_place_.reset();
   stop_listening();
-  route_.suspend(seat_, write_statistics(statistics, *request_.serializer), expires);
+  route_.suspend(registration_, write_statistics(statistics, *request_.serializer), expires);
   close_links();
 }
 

@@ -23,7 +23,7 @@ namespace ipcm::transport {
 /// leaving. A protocol adds its endpoint and how messages travel.
 ///
 /// A derived class calls claim() first in its constructor, makes the endpoint, then announce(); if making it
-/// fails, give_up_seat(). Its destructor calls leave_silently().
+/// fails, give_up_registration(). Its destructor calls leave_silently().
 class DirectoryTransport : public Transport {
  public:
   void requeue(const std::vector<Message>& messages) final;
@@ -35,7 +35,8 @@ class DirectoryTransport : public Transport {
   void watch_peers() final;
   void watch_own_place() final;
   [[nodiscard]] Statistics past() const final {
-    return request_.anonymous ? Statistics{} : route_.statistics_of(seat_.disk_name, *request_.serializer);
+    return request_.anonymous ? Statistics{}
+                              : route_.statistics_of(registration_.disk_name, *request_.serializer);
   }
   std::map<std::string, Statistics> all_statistics() final;
   void leave(const Statistics& statistics) final;
@@ -48,7 +49,7 @@ class DirectoryTransport : public Transport {
 
   void claim();     ///< Throws NameTaken. Does nothing for anonymous members.
   void announce();  ///< From now on we can receive.
-  void give_up_seat() noexcept;
+  void give_up_registration() noexcept;
   void leave_silently() noexcept;
   /// Hands what was put back to the receiver; true if there was something.
   bool deliver_requeued();
@@ -67,13 +68,13 @@ class DirectoryTransport : public Transport {
   Loop& loop_;
   Receiver& receiver_;
   Route route_;
-  Route::Seat seat_;
+  Route::Registration registration_;
   bool joined_ = false;
 
  private:
   void watch_foreign_deaths();
   void follow_peers();
-  [[nodiscard]] std::vector<ForeignWatch::Peer> list_foreign();
+  [[nodiscard]] std::vector<ProcessWatch::Peer> list_foreign();
   void forget_requeued();
 
   const Protocol& protocol_;
@@ -85,7 +86,7 @@ class DirectoryTransport : public Transport {
   std::vector<Message> kept_;  // put back by an anonymous member, which has no file to put it in
   std::unique_ptr<os::DirectoryWatch> directory_watch_;
   Watch watching_;
-  ForeignWatch foreign_;
+  ProcessWatch foreign_;
   Recovery following_;
   std::optional<OwnPlace> own_place_;
 };

@@ -30,7 +30,7 @@ void MailboxTransport::join() {
   if (request_.anonymous) return;
   claim();
   try {
-    mailbox_ = make_mailbox(seat_.disk_name);
+    mailbox_ = make_mailbox(registration_.disk_name);
     reading_ = loop_.watch(mailbox_.get(), EPOLLIN, [this](std::uint32_t) {
       const bool done = taking_in_.attempt([this] {
         (void)deliver_requeued();
@@ -40,7 +40,7 @@ void MailboxTransport::join() {
     });
     announce();
   } catch (...) {
-    give_up_seat();
+    give_up_registration();
     throw;
   }
 }
@@ -67,14 +67,14 @@ MailboxTransport::Link* MailboxTransport::link_to(const std::string& peer, std::
     why = "what stands under its name is no endpoint of this protocol, or of another user";
     return nullptr;
   }
-  auto way = open_way(peer, file);
-  if (!way) {
+  auto channel = open_channel(peer, file);
+  if (!channel) {
     why = "its process is gone";
     return nullptr;
   }
   close_one_idle();
   Link& link = links_[peer];
-  link.way = std::move(way);
+  link.channel = std::move(channel);
   link.device = facts.device;
   link.inode = facts.inode;
   link.used = ++uses_;
@@ -107,20 +107,20 @@ Transport::Sent MailboxTransport::send(const Message& message, std::string& why)
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
-  // That a reader is gone shows when we send: then there is one more try with a new way, since the peer may
-  // have been replaced under its name.
+  // That a reader is gone shows when we send: then there is one more try with a new channel, since the peer
+  // may have been replaced under its name.
   for (int attempt = 0; attempt < 2; ++attempt) {
     Link* link = link_to(message.to, why);
     if (link == nullptr) return Sent::gone;
-    link->way->expect_fits(payload);
+    link->channel->expect_fits(payload);
     if (!link->queue.empty() && link->queued_bytes + payload.size() > kLargestQueue) {
       why = "it does not read: " + std::to_string(link->queue.size()) + " messages, " +
             std::to_string(link->queued_bytes) + " bytes wait for it already";
       return Sent::full;
     }
-    const auto put = link->queue.empty() ? link->way->put(payload) : Way::Put::later;
-    if (put == Way::Put::done) return Sent::done;
-    if (put == Way::Put::later) {
+    const auto put = link->queue.empty() ? link->channel->put(payload) : Channel::Put::later;
+    if (put == Channel::Put::done) return Sent::done;
+    if (put == Channel::Put::later) {
       const bool waited = !link->queue.empty();
       link->queued_bytes += payload.size();
       link->queue.push_back(std::move(payload));
@@ -140,7 +140,7 @@ Transport::Sent MailboxTransport::send(const Message& message, std::string& why)
 }
 
 void MailboxTransport::wait_for_room(const std::string& peer, Link& link) {
-  const Way::Wait wait = link.way->waits_for();
+  const Channel::Wait wait = link.channel->waits_for();
   link.watch = loop_.watch(wait.fd, wait.events, [this, peer](std::uint32_t) { flush(peer); });
 }
 
@@ -150,14 +150,14 @@ void MailboxTransport::flush(const std::string& peer) {
   Link& link = found->second;
   link.watch.stop();  // what it waits on may be closed by put()
   while (!link.queue.empty()) {
-    auto put = Way::Put::done;
+    auto put = Channel::Put::done;
     try {
-      put = link.way->put(link.queue.front());
+      put = link.channel->put(link.queue.front());
     } catch (const Error& error) {
       receiver_.dropped("a message to '" + wire::printable_name(peer) +
                         "' was not delivered: " + error.what());
     }
-    if (put == Way::Put::later) {
+    if (put == Channel::Put::later) {
       try {
         wait_for_room(peer, link);
       } catch (const SystemError& error) {
@@ -165,7 +165,7 @@ void MailboxTransport::flush(const std::string& peer) {
       }
       return;
     }
-    if (put == Way::Put::gone) {
+    if (put == Channel::Put::gone) {
       lose(peer, "its process is gone");
       return;
     }

@@ -11,15 +11,15 @@
 
 namespace ipcm::transport {
 
-/// The open way to one peer's mailbox.
-class Way {
+/// The open channel to one peer's mailbox.
+class Channel {
  public:
   enum class Put {
     done,
     later,  ///< not all of it went; to be called again with the same message once waits_for() tells
     gone,   ///< nobody reads there any more
   };
-  virtual ~Way() = default;
+  virtual ~Channel() = default;
   /// Throws ProtocolError for a message that this peer can't take.
   virtual void expect_fits(const std::string& payload) = 0;
   /// Throws SystemError; then that message is given up, and the next call may be with another one.
@@ -33,7 +33,7 @@ class Way {
 };
 
 // Protocols whose endpoint is a mailbox: a socket or a pipe that its owner only reads and all others only
-// write. Nothing comes back that way, and it is silent about those who leave: that shows when something is
+// write. Nothing comes back on it, and it is silent about those who leave: that shows when something is
 // sent, and in the directory.
 //
 // What the kernel does not take is queued here, for each peer by itself, and goes out when there is room.
@@ -61,7 +61,8 @@ class MailboxTransport : public DirectoryTransport {
   void join();
   [[nodiscard]] virtual os::UniqueFd make_mailbox(const std::string& file) = 0;
   /// nullptr: nobody reads there.
-  [[nodiscard]] virtual std::unique_ptr<Way> open_way(const std::string& peer, const std::string& file) = 0;
+  [[nodiscard]] virtual std::unique_ptr<Channel> open_channel(const std::string& peer,
+                                                              const std::string& file) = 0;
   /// Takes in what is in the mailbox; a fair share of it, or all.
   enum class Share { fair, all };
   virtual void take_in(Share share) = 0;
@@ -75,13 +76,13 @@ class MailboxTransport : public DirectoryTransport {
 
  private:
   struct Link {
-    std::unique_ptr<Way> way;
+    std::unique_ptr<Channel> channel;
     std::uint64_t device = 0, inode = 0;
     std::deque<std::string> queue;
     std::size_t queued_bytes = 0;
     std::uint64_t used = 0;
     std::uint64_t id = 0;  // see last_link()
-    Watch watch;           // after the way: it is to end first
+    Watch watch;           // declared after the channel: it ends first
   };
   void stop_listening() final;
   void close_links() final;

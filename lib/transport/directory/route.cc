@@ -264,49 +264,50 @@ bool Route::is_orphaned() const {
   return owner.exists && !owner.held;
 }
 
-Route::Seat Route::claim(const std::string& name, const std::string& note, bool reconnect) {
+Route::Registration Route::claim(const std::string& name, const std::string& note, bool reconnect) {
   check_peer_name(name);
-  Seat seat{name, names_.of(name), {}};
+  Registration registration{name, names_.of(name), {}};
   HeldLock::Attempt attempt;
-  auto lock = HeldLock::acquire(directory_, lock_file_of(seat.disk_name), note, attempt);
+  auto lock = HeldLock::acquire(directory_, lock_file_of(registration.disk_name), note, attempt);
   if (!lock) throw NameTaken(name, attempt.holder, directory_.path());
-  seat.lock = std::move(*lock);
+  registration.lock = std::move(*lock);
   try {
     // Whoever removes the bus closes its mark before it looks for locks.
     if (is_marked_ && !has_mark(directory_))
       throw BusError("there is no bus at '" + directory_.path() + "': it is being taken down");
-    make_room(seat, attempt, reconnect);
+    make_room(registration, attempt, reconnect);
   } catch (...) {
     // Left behind, the lock would say of who is away that it is dead; one that said so before goes on to.
     if (attempt.left)
-      seat.lock.put_back(attempt.left_by);
+      registration.lock.put_back(attempt.left_by);
     else
-      seat.lock.release(directory_);
+      registration.lock.release(directory_);
     throw;
   }
-  return seat;
+  return registration;
 }
 
-void Route::make_room(Seat& seat, const HeldLock::Attempt& attempt, bool reconnect) const {
-  if (directory_.look(seat.disk_name).kind != os::FileKind::none) {
-    const auto pid = noted_pid(seat.disk_name);
+void Route::make_room(Registration& registration, const HeldLock::Attempt& attempt, bool reconnect) const {
+  if (directory_.look(registration.disk_name).kind != os::FileKind::none) {
+    const auto pid = noted_pid(registration.disk_name);
     const bool away = traits_.keeps_messages && !pid && !attempt.left;
-    const bool expired = away && suspended_until(seat.disk_name).value_or(1e300) < os::wall_clock_seconds();
-    const bool leftover = is_leftover(seat.disk_name, attempt);
+    const bool expired =
+        away && suspended_until(registration.disk_name).value_or(1e300) < os::wall_clock_seconds();
+    const bool leftover = is_leftover(registration.disk_name, attempt);
     if (!leftover && !expired && !(away && reconnect)) {
-      seat.lock.release(directory_);
+      registration.lock.release(directory_);
       if (away)
-        throw NameTaken("the name '" + seat.name +
+        throw NameTaken("the name '" + registration.name +
                         "' is that of a suspended peer; take it up with ipcm_reconnect");
-      throw NameTaken(seat.name, pid.value_or(0), directory_.path());
+      throw NameTaken(registration.name, pid.value_or(0), directory_.path());
     }
     if (!reconnect || expired || !traits_.keeps_messages) {
       // A program that became another one by exec gets what it had put back for that.
-      const bool was_us = pid && *pid == os::own_pid() && is_younger_than_us(seat.disk_name);
-      (void)remove_all_of(seat.disk_name, !was_us);
+      const bool was_us = pid && *pid == os::own_pid() && is_younger_than_us(registration.disk_name);
+      (void)remove_all_of(registration.disk_name, !was_us);
     }
   }
-  if (traits_.keeps_messages) directory_.remove_file(seat.disk_name + ".suspend");
+  if (traits_.keeps_messages) directory_.remove_file(registration.disk_name + ".suspend");
 }
 
 bool Route::is_younger_than_us(const std::string& disk_name) const {
@@ -316,15 +317,16 @@ bool Route::is_younger_than_us(const std::string& disk_name) const {
   return began && directory_.look(disk_name + ".pid").modified >= *began - kTick;
 }
 
-void Route::announce(const Seat& seat) const {
-  if (DiskNames::is_hashed(seat.disk_name)) directory_.write_file(seat.disk_name + ".name", seat.name);
-  directory_.write_file(seat.disk_name + ".pid", std::to_string(os::own_pid()));
+void Route::announce(const Registration& registration) const {
+  if (DiskNames::is_hashed(registration.disk_name))
+    directory_.write_file(registration.disk_name + ".name", registration.name);
+  directory_.write_file(registration.disk_name + ".pid", std::to_string(os::own_pid()));
 }
 
-void Route::vacate(Seat& seat, const std::string& statistics,
+void Route::vacate(Registration& registration, const std::string& statistics,
                    const std::function<void()>& closing) const noexcept {
   try {
-    if (!statistics.empty()) directory_.write_file(seat.disk_name + ".stats", statistics);
+    if (!statistics.empty()) directory_.write_file(registration.disk_name + ".stats", statistics);
   } catch (const Error&) {
     // The route is being removed, or the disk is full: leaving matters more.
   }
@@ -334,29 +336,30 @@ void Route::vacate(Seat& seat, const std::string& statistics,
     // The same.
   }
   // The endpoint after them: once it is gone, others may read the statistics, or remove the directory.
-  if (!remove_known(seat.disk_name)) {
+  if (!remove_known(registration.disk_name)) {
     // The pid file and the lock file stay as after a death: the next process that lists the bus removes all
     // three.
-    seat.lock.put_back(os::own_pid());
+    registration.lock.put_back(os::own_pid());
     return;
   }
-  directory_.remove_file(seat.disk_name + ".pid");
+  directory_.remove_file(registration.disk_name + ".pid");
   try {
-    if (statistics.empty() && directory_.look(seat.disk_name + ".resume").kind == os::FileKind::none)
-      directory_.remove_file(seat.disk_name + ".name");
+    if (statistics.empty() && directory_.look(registration.disk_name + ".resume").kind == os::FileKind::none)
+      directory_.remove_file(registration.disk_name + ".name");
   } catch (const Error&) {
     // It tells a name that nobody has.
   }
-  seat.lock.release(directory_);
+  registration.lock.release(directory_);
 }
 
-void Route::suspend(Seat& seat, const std::string& statistics, std::optional<double> expires) const {
-  directory_.write_file(seat.disk_name + ".stats", statistics);
+void Route::suspend(Registration& registration, const std::string& statistics,
+                    std::optional<double> expires) const {
+  directory_.write_file(registration.disk_name + ".stats", statistics);
   if (expires) {
-    directory_.write_file(seat.disk_name + ".suspend", wire::fixed_number(*expires));
+    directory_.write_file(registration.disk_name + ".suspend", wire::fixed_number(*expires));
   }
-  directory_.remove_file(seat.disk_name + ".pid");
-  seat.lock.release(directory_);
+  directory_.remove_file(registration.disk_name + ".pid");
+  registration.lock.release(directory_);
 }
 
 }  // namespace ipcm::transport

@@ -64,7 +64,7 @@ class Route {
   [[nodiscard]] bool is_orphaned() const;
 
   /// A name on the bus, taken for this process.
-  struct Seat {
+  struct Registration {
     std::string name;
     std::string disk_name;
     HeldLock lock;
@@ -73,14 +73,15 @@ class Route {
   /// caller, who then calls announce().
   /// With `reconnect`, an endpoint that nobody sits on, suspended or dead, is taken over as it is; without,
   /// a suspended one is taken.
-  [[nodiscard]] Seat claim(const std::string& name, const std::string& note, bool reconnect = false);
-  void announce(const Seat& seat) const;
+  [[nodiscard]] Registration claim(const std::string& name, const std::string& note, bool reconnect = false);
+  void announce(const Registration& registration) const;
   /// Takes away all of it but the statistics. `closing` is called between the two.
-  void vacate(Seat& seat, const std::string& statistics,
+  void vacate(Registration& registration, const std::string& statistics,
               const std::function<void()>& closing = {}) const noexcept;
 
   /// The endpoint stays, for who comes back.
-  void suspend(Seat& seat, const std::string& statistics, std::optional<double> expires) const;
+  void suspend(Registration& registration, const std::string& statistics,
+               std::optional<double> expires) const;
 
   [[nodiscard]] Statistics statistics_of(const std::string& disk_name, const wire::Serializer& how) const;
   /// What all who left have counted, by name.
@@ -102,7 +103,7 @@ class Route {
   /// The real name behind a file name; nullopt: somebody who is just coming, or just going.
   [[nodiscard]] std::optional<std::string> real_name(const std::string& disk_name) const;
   /// For who has that lock: clears away what is left under the name, or throws NameTaken.
-  void make_room(Seat& seat, const HeldLock::Attempt& attempt, bool reconnect) const;
+  void make_room(Registration& registration, const HeldLock::Attempt& attempt, bool reconnect) const;
   /// The process that has that number here began after it was noted.
   [[nodiscard]] bool was_given_away(const std::string& disk_name, Pid noted) const;
   /// Its pid was noted after this process began: by this process.

@@ -27,7 +27,7 @@ ParentAndFile split_path(const std::string& route) {
   return {slash == 0 ? "/" : route.substr(0, slash), route.substr(slash + 1)};
 }
 
-std::string companion_of(const std::string& file) { return "." + file + ".ipcm"; }
+std::string sidecar_of(const std::string& file) { return "." + file + ".ipcm"; }
 
 /// Left by a process that was killed: nobody holds its lock.
 bool is_pin_of_the_dead(const os::Directory& directory, const std::string& file) {
@@ -61,21 +61,21 @@ os::FileFacts expect_file(const std::string& route) {
 
 /// In a directory that others may write to, anybody could have put one there. It has to belong to the user
 /// of the bus, who is us, or any user if we are root; nobody else may write to it.
-void expect_companion(const std::string& route, const os::FileFacts& bus, const os::FileFacts& companion) {
+void expect_sidecar(const std::string& route, const os::FileFacts& bus, const os::FileFacts& sidecar) {
   constexpr unsigned kOthersWrite = 022;
-  const bool is_theirs = companion.owner == bus.owner || (companion.owner == 0 && os::own_user() == 0);
-  if (is_theirs && (companion.mode & kOthersWrite) == 0) return;
-  throw BusError("'" + Companion::path_of(route) + "' is not ours alone: it belongs to user " +
-                 std::to_string(companion.owner) + ", or others may write to it; remove it");
+  const bool is_theirs = sidecar.owner == bus.owner || (sidecar.owner == 0 && os::own_user() == 0);
+  if (is_theirs && (sidecar.mode & kOthersWrite) == 0) return;
+  throw BusError("'" + Sidecar::path_of(route) + "' is not ours alone: it belongs to user " +
+                 std::to_string(sidecar.owner) + ", or others may write to it; remove it");
 }
 
 /// nullopt: somebody has just removed it, empty as it was.
-std::optional<os::Directory> open_companion(const std::string& route) {
+std::optional<os::Directory> open_sidecar(const std::string& route) {
   try {
     const os::FileFacts bus = expect_file(route);
     const ParentAndFile path = split_path(route);
     const os::Directory parent(path.parent);
-    const std::string name = companion_of(path.file);
+    const std::string name = sidecar_of(path.file);
     // Root makes none in the place of another user, whose own peers could not use it.
     if (bus.owner == os::own_user()) {
       try {
@@ -87,10 +87,10 @@ std::optional<os::Directory> open_companion(const std::string& route) {
     }
     auto opened = os::Directory::below(parent, name);
     if (opened) {
-      expect_companion(route, bus, opened->facts());
+      expect_sidecar(route, bus, opened->facts());
     } else if (bus.owner != os::own_user()) {
       throw BusError("the bus at '" + route + "' belongs to user " + std::to_string(bus.owner) +
-                     ", and has no '" + Companion::path_of(route) + "' yet: join it as that user");
+                     ", and has no '" + Sidecar::path_of(route) + "' yet: join it as that user");
     }
     return opened;
   } catch (const SystemError& error) {
@@ -99,10 +99,10 @@ std::optional<os::Directory> open_companion(const std::string& route) {
 }
 
 /// Opened, and with a file in it that keeps others from removing it: .info, or else a pin.
-os::Directory pin_companion(const std::string& route, std::string& pin, HeldLock& lock) {
+os::Directory pin_sidecar(const std::string& route, std::string& pin, HeldLock& lock) {
   constexpr int kTries = 100;
   for (int tried = 0; tried < kTries; ++tried) {
-    auto directory = open_companion(route);
+    auto directory = open_sidecar(route);
     if (!directory) continue;
     if (directory->look(kMarkFile).kind == os::FileKind::regular) return std::move(*directory);
     pin = os::unique_name(".") + std::string(kPin);
@@ -116,38 +116,38 @@ os::Directory pin_companion(const std::string& route, std::string& pin, HeldLock
       if (error.code() != ENOENT) throw BusError(std::string("the bus can't be joined: ") + error.what());
     }
   }
-  throw BusError("the bus at '" + route + "' can't be joined: '" + Companion::path_of(route) +
+  throw BusError("the bus at '" + route + "' can't be joined: '" + Sidecar::path_of(route) +
                  "' is removed again and again");
 }
 
 }  // namespace
 
-Companion::Companion(const std::string& route)
+Sidecar::Sidecar(const std::string& route)
     : route_(route),
-      directory_(pin_companion(route, pin_, pin_lock_)),
+      directory_(pin_sidecar(route, pin_, pin_lock_)),
       names_(kLongestName),
       is_pinned_(!pin_.empty()),
       born_in_(os::generation()) {}
 
-Companion::~Companion() {
+Sidecar::~Sidecar() {
   if (!is_pinned_ || born_in_ != os::generation()) return;  // or our parent's
   (void)drop_pin({});
   try {
     const ParentAndFile path = split_path(route_);
-    (void)os::Directory(path.parent).remove_empty_directory(companion_of(path.file));
+    (void)os::Directory(path.parent).remove_empty_directory(sidecar_of(path.file));
   } catch (const Error&) {
     // Nobody can reach it any more.
   }
 }
 
-std::string Companion::path_of(const std::string& route) {
+std::string Sidecar::path_of(const std::string& route) {
   const ParentAndFile path = split_path(route);
-  return path.parent + "/" + companion_of(path.file);
+  return path.parent + "/" + sidecar_of(path.file);
 }
 
-bool Companion::is_news(std::string_view file) { return !file.ends_with(kPin); }
+bool Sidecar::is_news(std::string_view file) { return !file.ends_with(kPin); }
 
-Removal Companion::remove(const std::string& route) noexcept {
+Removal Sidecar::remove(const std::string& route) noexcept {
   try {
     const std::string path = path_of(route);
     const std::string parent = path.substr(0, path.rfind('/'));
@@ -166,23 +166,23 @@ Removal Companion::remove(const std::string& route) noexcept {
   }
 }
 
-bool Companion::has_mark(const std::string& route) {
+bool Sidecar::has_mark(const std::string& route) {
   const ParentAndFile path = split_path(route);
-  const auto directory = os::Directory::below(os::Directory(path.parent), companion_of(path.file));
+  const auto directory = os::Directory::below(os::Directory(path.parent), sidecar_of(path.file));
   return directory &&
          (transport::has_mark(*directory) || directory->look(kClosedMarkFile).kind == os::FileKind::regular);
 }
 
-std::string Companion::lock_of(const std::string& peer) const { return lock_file_of(names_.of(peer)); }
+std::string Sidecar::lock_of(const std::string& peer) const { return lock_file_of(names_.of(peer)); }
 
-std::optional<HeldLock> Companion::take(const std::string& peer, const std::string& note,
-                                        HeldLock::Attempt& attempt) const {
+std::optional<HeldLock> Sidecar::take(const std::string& peer, const std::string& note,
+                                      HeldLock::Attempt& attempt) const {
   check_peer_name(peer);
   return HeldLock::acquire(directory_, lock_of(peer), note, attempt);
 }
 
-PeerFacts Companion::judge(const std::string& peer, std::optional<Pid> noted, std::optional<double> expires,
-                           os::UniqueFd* process) const {
+PeerFacts Sidecar::judge(const std::string& peer, std::optional<Pid> noted, std::optional<double> expires,
+                         os::UniqueFd* process) const {
   PeerFacts facts;
   const LockFacts lock = look_at_lock(directory_, lock_of(peer), process);
   if (lock.is_held_for_clearing()) {
@@ -210,7 +210,7 @@ PeerFacts Companion::judge(const std::string& peer, std::optional<Pid> noted, st
   return facts;
 }
 
-void Companion::judge_by_number(Pid noted, PeerFacts& facts) {
+void Sidecar::judge_by_number(Pid noted, PeerFacts& facts) {
   // Our own number: perhaps a member of this process that is not ours.
   const os::Seen seen = noted == os::own_pid() ? os::Seen::runs : os::look_for_process(noted);
   facts.elsewhere = seen == os::Seen::elsewhere;
@@ -219,22 +219,22 @@ void Companion::judge_by_number(Pid noted, PeerFacts& facts) {
   facts.state = seen == os::Seen::runs || facts.elsewhere ? PeerFacts::State::active : PeerFacts::State::dead;
 }
 
-bool Companion::is_leftover(Pid noted, const HeldLock::Attempt& attempt) {
+bool Sidecar::is_leftover(Pid noted, const HeldLock::Attempt& attempt) {
   if (attempt.left && noted == attempt.left_by) return true;
   return os::look_for_process(noted) == os::Seen::ended;
 }
 
-os::UniqueFd Companion::process_of(const std::string& peer) const {
+os::UniqueFd Sidecar::process_of(const std::string& peer) const {
   os::UniqueFd process;
   const LockFacts lock = look_at_lock(directory_, lock_of(peer), &process);
   return lock.is_held_for_clearing() ? os::UniqueFd() : std::move(process);
 }
 
-bool Companion::holds_lock(const std::string& peer) const {
+bool Sidecar::holds_lock(const std::string& peer) const {
   return look_at_lock(directory_, lock_of(peer)).held;
 }
 
-bool Companion::drop_pin(const std::string& but_for) {
+bool Sidecar::drop_pin(const std::string& but_for) {
   if (pin_.empty() || born_in_ != os::generation()) return false;
   bool alone = true, seen = false;
   for (const std::string& file : directory_.names()) {
@@ -250,7 +250,7 @@ bool Companion::drop_pin(const std::string& but_for) {
   return alone && seen;  // not seen: the directory could not be listed
 }
 
-void Companion::release(HeldLock& lock) const noexcept {
+void Sidecar::release(HeldLock& lock) const noexcept {
   lock.release(directory_);
   // Whoever leaves at the same time has released its lock before it looks here, too: the last one finds
   // nobody.
@@ -264,18 +264,18 @@ void Companion::release(HeldLock& lock) const noexcept {
   (void)remove(route_);
 }
 
-bool Companion::is_orphaned() const {
+bool Sidecar::is_orphaned() const {
   if (os::look_at(route_).kind == os::FileKind::none) return true;
   const LockFacts owner = look_at_lock(directory_, kOwnerFile);
   return owner.exists && !owner.held;
 }
 
-std::unique_ptr<Ownership> Companion::own(const std::string& route) {
-  const Companion here(route);
+std::unique_ptr<Ownership> Sidecar::own(const std::string& route) {
+  const Sidecar here(route);
   return own_by_lock(here.directory().path(), kOwnerFile);
 }
 
-OwnerFacts Companion::owner(const std::string& route) { return owner_by_lock(path_of(route), kOwnerFile); }
+OwnerFacts Sidecar::owner(const std::string& route) { return owner_by_lock(path_of(route), kOwnerFile); }
 
 std::string FileProtocol::make_route(const SpawnOptions& options) const {
   if (!options.route.empty()) return take_route(options.route);
@@ -285,7 +285,7 @@ std::string FileProtocol::make_route(const SpawnOptions& options) const {
   try {
     prepare(route);
   } catch (...) {
-    (void)Companion::remove(route);
+    (void)Sidecar::remove(route);
     (void)os::remove_file(route);
     throw;
   }
@@ -299,14 +299,14 @@ std::string FileProtocol::take_route(const std::string& route) const {
   if (facts.owner != os::own_user())
     throw BusError("the route '" + route + "' belongs to user " + std::to_string(facts.owner) +
                    ", not to us");
-  const bool is_bus = Companion::has_mark(route) || is_bus_without_mark(route);
+  const bool is_bus = Sidecar::has_mark(route) || is_bus_without_mark(route);
   if (const std::string why = is_bus || facts.size == 0 ? std::string() : why_not_given(route); !why.empty())
     throw BusError("the route '" + route + "' can't be used: " + why +
                    "; give an empty file of mode 0600, or none");
-  if (!Companion::has_mark(route)) {
-    const Companion companion(route);
+  if (!Sidecar::has_mark(route)) {
+    const Sidecar sidecar(route);
     // Before the mark: it is never taken for a file of ours.
-    companion.directory().write_file(kFoundFile, facts.size == 0 ? "empty" : "used", 0600);
+    sidecar.directory().write_file(kFoundFile, facts.size == 0 ? "empty" : "used", 0600);
   }
   prepare(route);
   return route.starts_with('/') ? route : os::current_directory() + "/" + route;
@@ -314,7 +314,7 @@ std::string FileProtocol::take_route(const std::string& route) const {
 
 void FileProtocol::expect_bus(const std::string& route) const {
   (void)expect_file(route);
-  if (Companion::has_mark(route) || is_bus_without_mark(route)) return;
+  if (Sidecar::has_mark(route) || is_bus_without_mark(route)) return;
   throw BusError("there is no bus at '" + route + "': it has no mark of ours, and is no file of protocol " +
                  name());
 }
@@ -322,14 +322,14 @@ void FileProtocol::expect_bus(const std::string& route) const {
 Removal FileProtocol::remove_route(const BusInfo& info, Living living) const noexcept {
   Removal removal(false);
   try {
-    const std::string place = Companion::path_of(info.route);
-    if (os::look_at(info.route).kind == os::FileKind::none) return Companion::remove(info.route);
+    const std::string place = Sidecar::path_of(info.route);
+    if (os::look_at(info.route).kind == os::FileKind::none) return Sidecar::remove(info.route);
     const os::FileFacts bus = expect_file(info.route);
     expect_bus(info.route);
     std::optional<std::string> found;
     if (const auto directory = os::Directory::below(os::Directory(split_path(info.route).parent),
-                                                    companion_of(split_path(info.route).file))) {
-      expect_companion(info.route, bus, directory->facts());
+                                                    sidecar_of(split_path(info.route).file))) {
+      expect_sidecar(info.route, bus, directory->facts());
       if (const auto noted = directory->read_note(kMarkFile))
         if (const BusInfo marked = BusInfo::parse(*noted); marked.protocol != info.protocol)
           throw BusError("it is a bus of protocol " + marked.protocol + ", not " + info.protocol);
@@ -346,7 +346,7 @@ Removal FileProtocol::remove_route(const BusInfo& info, Living living) const noe
       throw BusError("the file can't be removed");
     }
     if (!found) remove_beside(info.route);
-    return Companion::remove(info.route);
+    return Sidecar::remove(info.route);
   } catch (const std::exception& error) {
     removal.why = error.what();
     return removal;
@@ -357,14 +357,14 @@ bool FileProtocol::remove_unfinished(const std::string& directory, const std::st
   if (!is_made_name(file, "ipcm-", suffix())) return false;
   const os::Directory parent(directory);
   const std::string route = directory + "/" + file;
-  const auto companion = os::Directory::below(parent, companion_of(file));
+  const auto sidecar = os::Directory::below(parent, sidecar_of(file));
   const os::FileFacts facts = parent.look(file);
   const bool is_there = facts.kind != os::FileKind::none;
-  if (companion) {
-    if (companion->facts().owner != os::own_user()) return false;
-    if (is_there && transport::has_mark(*companion)) return false;  // a bus, whose owner or members see to it
-    for (const std::string& name : companion->names())
-      if (look_at_lock(*companion, name).held) return false;
+  if (sidecar) {
+    if (sidecar->facts().owner != os::own_user()) return false;
+    if (is_there && transport::has_mark(*sidecar)) return false;  // a bus, whose owner or members see to it
+    for (const std::string& name : sidecar->names())
+      if (look_at_lock(*sidecar, name).held) return false;
   }
   if (is_there) {
     constexpr unsigned kPrivate = 0600;
@@ -374,10 +374,10 @@ bool FileProtocol::remove_unfinished(const std::string& directory, const std::st
     parent.remove_file(file);
     remove_beside(route);
   }
-  return Companion::remove(route).left.empty() && (is_there || companion);
+  return Sidecar::remove(route).left.empty() && (is_there || sidecar);
 }
 
-std::unique_ptr<Ownership> FileProtocol::own(const BusInfo& info) const { return Companion::own(info.route); }
-OwnerFacts FileProtocol::owner(const BusInfo& info) const { return Companion::owner(info.route); }
+std::unique_ptr<Ownership> FileProtocol::own(const BusInfo& info) const { return Sidecar::own(info.route); }
+OwnerFacts FileProtocol::owner(const BusInfo& info) const { return Sidecar::owner(info.route); }
 
 }  // namespace ipcm::transport

@@ -30,14 +30,14 @@ namespace ipcm::transport {
 // ours that leaves a bus of theirs removes the directory: when it is empty, which it never is on a bus of
 // ours (bus_note.h).
 
-class Companion {
+class Sidecar {
  public:
   /// Of the bus at that path; made if need be. Throws BusError where there is no such file, or where somebody
   /// else has put something at its place.
-  explicit Companion(const std::string& route);
-  Companion(const Companion&) = delete;
-  Companion& operator=(const Companion&) = delete;
-  ~Companion();
+  explicit Sidecar(const std::string& route);
+  Sidecar(const Sidecar&) = delete;
+  Sidecar& operator=(const Sidecar&) = delete;
+  ~Sidecar();
 
   [[nodiscard]] const os::Directory& directory() const { return directory_; }
   [[nodiscard]] static std::string path_of(const std::string& route);
@@ -92,7 +92,7 @@ class Companion {
 };
 
 /// The part of a Protocol that is the same for all routes that are one file: `ipcm-PID-XXXXXX` + suffix in
-/// the runtime directory, mode 0600, with its companion.
+/// the runtime directory, mode 0600, with its sidecar.
 class FileProtocol : public Protocol {
  public:
   [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;

@@ -39,11 +39,11 @@ JsonFile::JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver, D
           [this](const std::string& why) { receiver_.dropped("the bus can't be read for now: " + why); },
           [this] { take_in_for_loop(); }),
       mailbox_(request.name, receiver),
-      presence_(store_.companion(), loop, receiver),
+      presence_(store_.sidecar(), loop, receiver),
       outbox_(presence_, request_.info.route, receiver) {
   if (request.anonymous) return;
   HeldLock::Attempt attempt;
-  auto lock = store_.companion().take(request_.name, request_.class_name, attempt);
+  auto lock = store_.sidecar().take(request_.name, request_.class_name, attempt);
   if (!lock) throw NameTaken(request_.name, attempt.holder, request_.info.route);
   lock_ = std::move(*lock);
   try {
@@ -53,7 +53,7 @@ JsonFile::JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver, D
       return true;
     });
   } catch (...) {
-    store_.companion().release(lock_);
+    store_.sidecar().release(lock_);
     throw;
   }
   joined_ = true;
@@ -68,7 +68,7 @@ void JsonFile::claim(JsonDocument& document, const HeldLock::Attempt& attempt) {
     const bool was_us =
         before.pid == os::own_pid() && began && before.since && std::abs(*began - *before.since) < 0.02;
     const bool expired = before.has_expired(os::wall_clock_seconds());
-    const bool leftover = !before.is_away() && Companion::is_leftover(*before.pid, attempt);
+    const bool leftover = !before.is_away() && Sidecar::is_leftover(*before.pid, attempt);
     if (!leftover && !expired && !before.is_away())
       throw NameTaken(request_.name, *before.pid, request_.info.route);
     if (!leftover && !expired && !request_.reconnect)
@@ -98,7 +98,7 @@ JsonFile::~JsonFile() {
   } catch (const Error&) {
     // Silent; whoever looks finds us dead.
   }
-  store_.companion().release(lock_);
+  store_.sidecar().release(lock_);
 }
 
 void JsonFile::forget_place(JsonDocument& document) const {
@@ -163,13 +163,13 @@ void JsonFile::take_in_for_loop() {
 
 void JsonFile::watch_own_place() {
   if (!joined_ || own_place_) return;
-  const Companion& companion = store_.companion();
+  const Sidecar& sidecar = store_.sidecar();
   const std::filesystem::path path = request_.info.route;
   place_of_file_.emplace(path.parent_path().string());
   const auto lost = [this](const std::string& why) { receiver_.bus_ended(why); };
   const auto report = [this](const std::string& sentence) { receiver_.dropped(sentence); };
   own_file_.emplace(loop_, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost, report);
-  own_place_.emplace(loop_, companion.directory(), std::vector<std::string>{companion.lock_of(request_.name)},
+  own_place_.emplace(loop_, sidecar.directory(), std::vector<std::string>{sidecar.lock_of(request_.name)},
                      lost, report);
 }
 
@@ -379,7 +379,7 @@ void JsonFile::leave(const Statistics& statistics) {
     receiver_.dropped(std::string("the bus was left, and could not be told so: ") + error.what());
   }
   joined_ = false;
-  store_.companion().release(lock_);
+  store_.sidecar().release(lock_);
   file_watch_.reset();
 }
 
@@ -395,7 +395,7 @@ void JsonFile::suspend(const Statistics& statistics, std::optional<double> expir
   own_place_.reset();
   writing_.stop();
   joined_ = false;
-  store_.companion().release(lock_);
+  store_.sidecar().release(lock_);
   file_watch_.reset();
 }
 

@@ -53,7 +53,7 @@ class JsonFile final : public Transport {
   std::map<std::string, Statistics> all_statistics() override;
   void leave(const Statistics& statistics) override;
   void suspend(const Statistics& statistics, std::optional<double> expires) override;
-  bool is_orphaned() override { return store_.companion().is_orphaned(); }
+  bool is_orphaned() override { return store_.sidecar().is_orphaned(); }
 
  private:
   enum class Hurry { no_wait, wait };

@@ -8,8 +8,8 @@
 
 namespace ipcm::transport {
 
-JsonPresence::JsonPresence(const Companion& companion, Loop& loop, Receiver& receiver)
-    : companion_(companion),
+JsonPresence::JsonPresence(const Sidecar& sidecar, Loop& loop, Receiver& receiver)
+    : sidecar_(sidecar),
       loop_(loop),
       receiver_(receiver),
       foreign_(loop, [this] { receiver_.peers_changed(); }) {}
@@ -19,8 +19,8 @@ PeerFacts JsonPresence::judge(const JsonDocument& document, const std::string& p
   const auto found = document.clients.find(peer);
   if (found == document.clients.end()) return {};
   const JsonClient client = JsonClient::parse(found->second);
-  return companion_.judge(peer, client.is_away() ? std::nullopt : client.pid, client.suspend_expires_at,
-                          process);
+  return sidecar_.judge(peer, client.is_away() ? std::nullopt : client.pid, client.suspend_expires_at,
+                        process);
 }
 
 JsonPresence::Listed JsonPresence::list(const JsonDocument& document, const std::string& but_for) const {
@@ -44,12 +44,12 @@ bool JsonPresence::clear(JsonDocument& document, const std::vector<std::string>&
   for (const std::string& name : dead) {
     // Who clears holds the lock meanwhile, so that nobody takes the name in between.
     HeldLock::Attempt attempt;
-    auto lock = companion_.take(name, HeldLock::kClearing, attempt);
+    auto lock = sidecar_.take(name, HeldLock::kClearing, attempt);
     if (!lock) continue;
     const auto found = document.clients.find(name);
     if (found != document.clients.end()) {
       const JsonClient client = JsonClient::parse(found->second);
-      const bool leftover = !client.is_away() && Companion::is_leftover(*client.pid, attempt);
+      const bool leftover = !client.is_away() && Sidecar::is_leftover(*client.pid, attempt);
       if (leftover || client.has_expired(os::wall_clock_seconds())) {
         document.clients.erase(name);
         document.messages.erase(name);
@@ -57,7 +57,7 @@ bool JsonPresence::clear(JsonDocument& document, const std::vector<std::string>&
         changed = true;
       }
     }
-    companion_.release(*lock);
+    sidecar_.release(*lock);
   }
   return changed;
 }
@@ -65,11 +65,11 @@ bool JsonPresence::clear(JsonDocument& document, const std::vector<std::string>&
 void JsonPresence::watch() {
   if (watches_) return;
   watches_ = true;
-  directory_ = std::make_unique<os::DirectoryWatch>(companion_.directory().short_path("."));
+  directory_ = std::make_unique<os::DirectoryWatch>(sidecar_.directory().short_path("."));
   watching_ = loop_.watch(directory_->fd(), EPOLLIN, [this](std::uint32_t) {
     bool changed = false;
     directory_->read([&](std::string_view file) {
-      changed = changed || (file != JsonStore::kJournal && Companion::is_news(file));
+      changed = changed || (file != JsonStore::kJournal && Sidecar::is_news(file));
     });
     if (changed) receiver_.peers_changed();
   });
@@ -77,10 +77,10 @@ void JsonPresence::watch() {
 
 void JsonPresence::note(const JsonDocument& document, Tell tell) {
   if (!watches_) return;
-  std::vector<ForeignWatch::Peer> foreign;
+  std::vector<ProcessWatch::Peer> foreign;
   for (const auto& [name, raw] : document.clients) {
     const JsonClient client = JsonClient::parse(raw);
-    if (!client.is_away() && !companion_.holds_lock(name)) foreign.push_back({name, *client.pid});
+    if (!client.is_away() && !sidecar_.holds_lock(name)) foreign.push_back({name, *client.pid});
   }
   foreign_.follow(foreign);
   if (clients_ == document.clients) return;

@@ -18,9 +18,9 @@ namespace ipcm::transport {
 class JsonPresence {
  public:
   /// All must outlive it.
-  JsonPresence(const Companion& companion, Loop& loop, Receiver& receiver);
+  JsonPresence(const Sidecar& sidecar, Loop& loop, Receiver& receiver);
 
-  /// `process`: see Companion::judge().
+  /// `process`: see Sidecar::judge().
   [[nodiscard]] PeerFacts judge(const JsonDocument& document, const std::string& peer,
                                 os::UniqueFd* process = nullptr) const;
   struct Listed {
@@ -40,14 +40,14 @@ class JsonPresence {
   void note(const JsonDocument& document, Tell tell);
 
  private:
-  const Companion& companion_;
+  const Sidecar& sidecar_;
   Loop& loop_;
   Receiver& receiver_;
   bool watches_ = false;
   std::map<std::string, std::string> clients_;  // as last seen
   std::unique_ptr<os::DirectoryWatch> directory_;
   Watch watching_;
-  ForeignWatch foreign_;
+  ProcessWatch foreign_;
 };
 
 }  // namespace ipcm::transport

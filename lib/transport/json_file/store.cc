@@ -14,7 +14,7 @@ constexpr const char* kWhat = "the file of the bus";
 
 }  // namespace
 
-JsonStore::JsonStore(const std::string& route) : route_(route), companion_(route) {}
+JsonStore::JsonStore(const std::string& route) : route_(route), sidecar_(route) {}
 
 JsonStore::~JsonStore() {
   constexpr std::chrono::milliseconds kPatience{100};
@@ -24,9 +24,8 @@ JsonStore::~JsonStore() {
     const os::UniqueFd file = os::open_file(route_, os::Access::write);
     if (file && !os::lock_whole_file(file.get(), os::LockKind::exclusive, os::Deadline::after(kPatience)))
       return;
-    if (!companion_.drop_pin(kJournal)) return;
-    if (!file || companion_.directory().look(kJournal).size == 0)
-      companion_.directory().remove_file(kJournal);
+    if (!sidecar_.drop_pin(kJournal)) return;
+    if (!file || sidecar_.directory().look(kJournal).size == 0) sidecar_.directory().remove_file(kJournal);
   } catch (const Error&) {
     // It stays, for who comes next.
   }
@@ -36,12 +35,12 @@ void JsonStore::open_journal() {
   // Held open from then on: making and removing it each time would look like coming and going to who watches
   // the directory.
   bool made = false;
-  if (!journal_) journal_ = companion_.directory().open_or_create(kJournal, 0600, &made);
+  if (!journal_) journal_ = sidecar_.directory().open_or_create(kJournal, 0600, &made);
 }
 
 namespace {
 
-/// Opens and locks the file of a bus that has no companion yet. Throws BusError.
+/// Opens and locks the file of a bus that has no sidecar yet. Throws BusError.
 os::UniqueFd open_locked(const std::string& route, os::Access access, os::LockKind kind) {
   os::UniqueFd file = os::open_file(route, access);
   if (!file) throw BusError("there is no file '" + route + "'");

@@ -13,7 +13,7 @@ namespace ipcm::transport {
 /// The file of a JSONFile bus: read under a shared lock, changed under an exclusive one.
 ///
 /// Peers of the reference hold the same file open, so it can't be replaced: it is rewritten in place. Whoever
-/// is killed over that leaves half of a text. So ours write the new text into the companion's journal first;
+/// is killed over that leaves half of a text. So ours write the new text into the sidecar's journal first;
 /// if the file can't be read, and the journal is whole, the next one who comes puts that in its place.
 class JsonStore {
  public:
@@ -36,7 +36,7 @@ class JsonStore {
   /// Whether another file stands there than the one that could be read last. It may be the bus all the same.
   [[nodiscard]] bool was_replaced() const;
 
-  [[nodiscard]] const Companion& companion() const { return companion_; }
+  [[nodiscard]] const Sidecar& sidecar() const { return sidecar_; }
   /// Writes an empty document into an empty file; leaves one alone that is there.
   static void prepare(const std::string& route);
   /// Whether the file holds a document of a bus, and nothing else.
@@ -52,7 +52,7 @@ class JsonStore {
   void write(int file, const std::string& text);
 
   std::string route_;
-  Companion companion_;
+  Sidecar sidecar_;
   os::UniqueFd journal_;
   std::uint64_t device_ = 0, inode_ = 0;  // of the file that could be read last
 };

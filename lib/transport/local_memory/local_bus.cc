@@ -29,18 +29,18 @@ Buses& buses() {
 
 }  // namespace
 
-LocalBus::Seat* LocalBus::find(const std::string& name) const {
-  const auto found = std::find_if(seats.begin(), seats.end(), [&](const auto& seat) {
-    return !seat->name.empty() && seat->name == name;
+LocalBus::Registration* LocalBus::find(const std::string& name) const {
+  const auto found = std::find_if(registrations.begin(), registrations.end(), [&](const auto& registration) {
+    return !registration->name.empty() && registration->name == name;
   });
-  return found == seats.end() ? nullptr : found->get();
+  return found == registrations.end() ? nullptr : found->get();
 }
 
 void LocalBus::tell_watchers() const {
-  for (const auto& seat : seats) {
-    if (!seat->watches) continue;
-    seat->peers_changed = true;
-    seat->wake.notify();
+  for (const auto& registration : registrations) {
+    if (!registration->watches) continue;
+    registration->peers_changed = true;
+    registration->wake.notify();
   }
 }
 

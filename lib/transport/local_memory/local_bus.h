@@ -20,7 +20,7 @@ namespace ipcm::transport {
 
 struct LocalBus {
   /// One member's place.
-  struct Seat {
+  struct Registration {
     std::string name;  // empty: anonymous, not listed
     std::string class_name;
     os::WakeUp wake;
@@ -31,14 +31,14 @@ struct LocalBus {
   };
 
   std::mutex mutex;
-  std::vector<std::shared_ptr<Seat>> seats;
+  std::vector<std::shared_ptr<Registration>> registrations;
   std::map<std::string, Statistics> statistics;
   std::map<std::string, std::vector<Message>> put_back;  // for the next of that name
   OwnerFacts owner;
   bool removed = false;
 
   // With the lock held:
-  [[nodiscard]] Seat* find(const std::string& name) const;
+  [[nodiscard]] Registration* find(const std::string& name) const;
   void tell_watchers() const;
 };
 

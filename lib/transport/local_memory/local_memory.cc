@@ -35,36 +35,37 @@ LocalMemory::LocalMemory(const JoinRequest& request, Loop& loop, Receiver& recei
       receiver_(receiver),
       born_in_(os::generation()),
       bus_(expect_bus(request.info.route)),
-      seat_(std::make_shared<LocalBus::Seat>()) {
+      registration_(std::make_shared<LocalBus::Registration>()) {
   if (!request.anonymous) {
     check_peer_name(request.name);
-    seat_->name = request.name;
-    seat_->class_name = request.class_name;
+    registration_->name = request.name;
+    registration_->class_name = request.class_name;
   }
-  waking_ = loop.watch(seat_->wake.fd(), EPOLLIN, [this](std::uint32_t) { on_wake(); });
+  waking_ = loop.watch(registration_->wake.fd(), EPOLLIN, [this](std::uint32_t) { on_wake(); });
   const std::lock_guard<std::mutex> guard(bus_->mutex);
-  if (bus_->find(seat_->name) != nullptr) throw NameTaken(request.name, os::own_pid(), request.info.route);
-  if (const auto before = bus_->statistics.find(seat_->name); before != bus_->statistics.end())
+  if (bus_->find(registration_->name) != nullptr)
+    throw NameTaken(request.name, os::own_pid(), request.info.route);
+  if (const auto before = bus_->statistics.find(registration_->name); before != bus_->statistics.end())
     past_ = before->second;
-  bus_->seats.push_back(seat_);
+  bus_->registrations.push_back(registration_);
   bus_->tell_watchers();
 }
 
 LocalMemory::~LocalMemory() {
-  if (born_in_ == os::generation()) (void)give_up_seat(nullptr);
+  if (born_in_ == os::generation()) (void)give_up_registration(nullptr);
 }
 
-std::deque<Message> LocalMemory::give_up_seat(const Statistics* statistics) noexcept {
-  if (!seat_) return {};
+std::deque<Message> LocalMemory::give_up_registration(const Statistics* statistics) noexcept {
+  if (!registration_) return {};
   waking_.stop();
   const std::lock_guard<std::mutex> guard(bus_->mutex);
-  std::erase(bus_->seats, seat_);
-  if (statistics != nullptr && !seat_->name.empty() &&
+  std::erase(bus_->registrations, registration_);
+  if (statistics != nullptr && !registration_->name.empty() &&
       !(statistics->sent.empty() && statistics->read.empty()))
-    bus_->statistics[seat_->name] = *statistics;
+    bus_->statistics[registration_->name] = *statistics;
   bus_->tell_watchers();
-  auto left = std::move(seat_->arrived);
-  seat_.reset();
+  auto left = std::move(registration_->arrived);
+  registration_.reset();
   return left;
 }
 
@@ -75,7 +76,7 @@ Transport::Sent LocalMemory::send(const Message& message, std::string& why) {
     throw ProtocolError("a message of " + std::to_string(message.content.size()) + " bytes to '" +
                         message.to + "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
   const std::lock_guard<std::mutex> guard(bus_->mutex);
-  LocalBus::Seat* to = bus_->removed ? nullptr : bus_->find(message.to);
+  LocalBus::Registration* to = bus_->removed ? nullptr : bus_->find(message.to);
   if (to == nullptr) {
     why = bus_->removed ? "the bus was taken down" : "no such peer on the bus " + request_.info.route;
     return Sent::gone;
@@ -95,26 +96,26 @@ void LocalMemory::on_wake() {
   bool changed = false;
   {
     const std::lock_guard<std::mutex> guard(bus_->mutex);
-    seat_->wake.acknowledge();
-    changed = std::exchange(seat_->peers_changed, false);
+    registration_->wake.acknowledge();
+    changed = std::exchange(registration_->peers_changed, false);
   }
   if (receiving_) take_in();
   if (changed) receiver_.peers_changed();
 }
 
 void LocalMemory::take_in() {
-  if (!seat_) return;
+  if (!registration_) return;
   std::deque<Message> arrived;
   {
     const std::lock_guard<std::mutex> guard(bus_->mutex);
-    arrived.swap(seat_->arrived);
-    seat_->bytes = 0;
+    arrived.swap(registration_->arrived);
+    registration_->bytes = 0;
   }
   for (Message& message : arrived) receiver_.received(std::move(message));
 }
 
 void LocalMemory::drain() {
-  if (!seat_) return;
+  if (!registration_) return;
   std::vector<Message> put_back;
   if (!keeps_requeued_) {
     const std::lock_guard<std::mutex> guard(bus_->mutex);
@@ -129,7 +130,7 @@ void LocalMemory::drain() {
 
 void LocalMemory::receive(bool on) {
   receiving_ = on;
-  if (on && seat_) seat_->wake.notify();
+  if (on && registration_) registration_->wake.notify();
 }
 
 void LocalMemory::requeue(const std::vector<Message>& messages) {
@@ -142,8 +143,8 @@ std::vector<std::string> LocalMemory::peers() {
   std::vector<std::string> names;
   const std::lock_guard<std::mutex> guard(bus_->mutex);
   if (bus_->removed) return names;
-  for (const auto& seat : bus_->seats)
-    if (!seat->name.empty() && seat != seat_) names.push_back(seat->name);
+  for (const auto& registration : bus_->registrations)
+    if (!registration->name.empty() && registration != registration_) names.push_back(registration->name);
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -151,19 +152,19 @@ std::vector<std::string> LocalMemory::peers() {
 PeerFacts LocalMemory::look(const std::string& peer) {
   PeerFacts facts;
   const std::lock_guard<std::mutex> guard(bus_->mutex);
-  const LocalBus::Seat* seat = bus_->removed ? nullptr : bus_->find(peer);
-  if (seat == nullptr) return facts;
+  const LocalBus::Registration* registration = bus_->removed ? nullptr : bus_->find(peer);
+  if (registration == nullptr) return facts;
   facts.state = PeerFacts::State::active;
   facts.pid = os::own_pid();
   facts.is_us = true;
-  facts.class_name = seat->class_name;
+  facts.class_name = registration->class_name;
   return facts;
 }
 
 void LocalMemory::watch_peers() {
-  if (!seat_) return;
+  if (!registration_) return;
   const std::lock_guard<std::mutex> guard(bus_->mutex);
-  seat_->watches = true;
+  registration_->watches = true;
 }
 
 std::map<std::string, Statistics> LocalMemory::all_statistics() {
@@ -173,7 +174,7 @@ std::map<std::string, Statistics> LocalMemory::all_statistics() {
 
 void LocalMemory::leave(const Statistics& statistics) {
   // What came up to now is still read; who sends from now on is told.
-  for (Message& message : give_up_seat(&statistics)) receiver_.received(std::move(message));
+  for (Message& message : give_up_registration(&statistics)) receiver_.received(std::move(message));
 }
 
 void LocalMemory::suspend(const Statistics&, std::optional<double>) {

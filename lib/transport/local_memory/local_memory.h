@@ -38,14 +38,14 @@ class LocalMemory final : public Transport {
  private:
   void on_wake();
   void take_in();
-  /// What is left in the seat comes with it.
-  std::deque<Message> give_up_seat(const Statistics* statistics) noexcept;
+  /// What is left in the registration comes with it.
+  std::deque<Message> give_up_registration(const Statistics* statistics) noexcept;
 
   JoinRequest request_;
   Receiver& receiver_;
   std::uint32_t born_in_;
   std::shared_ptr<LocalBus> bus_;
-  std::shared_ptr<LocalBus::Seat> seat_;
+  std::shared_ptr<LocalBus::Registration> registration_;
   Statistics past_;
   bool receiving_ = true;
   bool keeps_requeued_ = false;

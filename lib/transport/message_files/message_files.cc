@@ -62,9 +62,9 @@ MessageFiles::MessageFiles(const JoinRequest& request, Loop& loop, Receiver& rec
   bool made = false;
   try {
     remove_closed_mailbox();  // of one that was killed while it left
-    made = route.look(seat_.disk_name).kind == os::FileKind::none;
-    route.make_directory(seat_.disk_name, 0700, request.reconnect);
-    auto directory = os::Directory::below(route, seat_.disk_name);
+    made = route.look(registration_.disk_name).kind == os::FileKind::none;
+    route.make_directory(registration_.disk_name, 0700, request.reconnect);
+    auto directory = os::Directory::below(route, registration_.disk_name);
     if (!directory) throw BusError("the mailbox of '" + request.name + "' was taken away just now");
     mailbox_ = std::make_unique<Mailbox>(std::move(*directory), request_.serializer, request_.name);
     arrivals_ = std::make_unique<os::DirectoryWatch>(mailbox_->directory().short_path("."),
@@ -76,9 +76,9 @@ MessageFiles::MessageFiles(const JoinRequest& request, Loop& loop, Receiver& rec
   } catch (...) {
     // What was kept for us stays for the next attempt; what somebody else has just made is his.
     if (made && mailbox_)
-      give_up_seat();
+      give_up_registration();
     else
-      seat_.lock.release(route);
+      registration_.lock.release(route);
     throw;
   }
 }
@@ -185,7 +185,7 @@ void MessageFiles::stop_listening() {
 
 void MessageFiles::close_endpoint() {
   if (!mailbox_) return;
-  route_.directory().rename(seat_.disk_name, closed_name());  // nobody finds it from now on
+  route_.directory().rename(registration_.disk_name, closed_name());  // nobody finds it from now on
   await_pending();
   // From here on, who still has a message half written is told that we are gone.
   for (const std::string& file : mailbox_->pending()) mailbox_->directory().remove_file(file);

@@ -43,7 +43,7 @@ class MessageFiles final : public DirectoryTransport {
   void look_soon();
   void await_pending();
   void remove_closed_mailbox() const;
-  [[nodiscard]] std::string closed_name() const { return "_" + seat_.disk_name; }
+  [[nodiscard]] std::string closed_name() const { return "_" + registration_.disk_name; }
 
   std::unique_ptr<Mailbox> mailbox_;
   std::unique_ptr<os::DirectoryWatch> arrivals_;

@@ -33,7 +33,7 @@ constexpr std::array<Pattern, 28> kPatterns{{
     {".", ".params", EntryRole::hidden},
     {".", ".obituary", EntryRole::hidden},
     {".", ".pend", EntryRole::hidden},
-    // In a companion: its pins, the journal of a JSONFile, what is noted of a database that was given.
+    // In a sidecar: its pins, the journal of a JSONFile, what is noted of a database that was given.
     {".", ".pin", EntryRole::hidden},
     {".journal", "", EntryRole::hidden},
     {".given", "", EntryRole::hidden},

@@ -8,7 +8,7 @@
 
 namespace ipcm::transport {
 
-// Which files a bus puts into its directory, or into the companion of its file (sidecar.h). One table, in
+// Which files a bus puts into its directory, or into the sidecar of its file (sidecar.h). One table, in
 // entries.cc: whatever the library or the reference writes there has its line, and nothing is ever removed
 // that has none. An entry is known by three things: its name, its kind, and its owner (the owner of the
 // directory, root, or us).

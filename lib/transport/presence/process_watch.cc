@@ -11,7 +11,7 @@
 
 namespace ipcm::transport {
 
-void ForeignWatch::follow(const std::vector<Peer>& peers) {
+void ProcessWatch::follow(const std::vector<Peer>& peers) {
   std::set<std::string> here;
   for (const Peer& peer : peers) {
     here.insert(peer.name);
@@ -27,7 +27,7 @@ void ForeignWatch::follow(const std::vector<Peer>& peers) {
     Followed one{peer.pid, std::move(*process), {}};
     one.watch = loop_.watch(one.process.get(), EPOLLIN, [this, name = peer.name](std::uint32_t) {
       const std::string gone = name;  // erasing ends this callback's own copy
-      ForeignWatch* self = this;
+      ProcessWatch* self = this;
       self->followed_.erase(gone);
       self->died_();
     });

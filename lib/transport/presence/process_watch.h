@@ -12,14 +12,14 @@ namespace ipcm::transport {
 
 /// Watches the processes of peers that hold no lock of ours: nothing else tells of their death. Their numbers
 /// are claims, so the end of such a process is only a reason to look again.
-class ForeignWatch {
+class ProcessWatch {
  public:
   struct Peer {
     std::string name;
     Pid pid;
   };
   /// `died` is called inside the loop.
-  ForeignWatch(Loop& loop, std::function<void()> died) : loop_(loop), died_(std::move(died)) {}
+  ProcessWatch(Loop& loop, std::function<void()> died) : loop_(loop), died_(std::move(died)) {}
   /// Those, and no others any more.
   void follow(const std::vector<Peer>& peers);
 

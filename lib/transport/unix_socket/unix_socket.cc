@@ -21,9 +21,9 @@ constexpr int kDatagramsPerTurn = 256;
 constexpr int kLongestQueue = 8192;
 
 /// A socket connected to that of a peer.
-class SocketWay final : public Way {
+class SocketChannel final : public Channel {
  public:
-  SocketWay(const Route& route, std::string peer, os::UniqueFd socket)
+  SocketChannel(const Route& route, std::string peer, os::UniqueFd socket)
       : route_(route),
         peer_(std::move(peer)),
         socket_(std::move(socket)),
@@ -97,9 +97,9 @@ os::UniqueFd UnixSocket::make_mailbox(const std::string& file) {
   return os::bind_datagrams_at(route_.directory(), file);
 }
 
-std::unique_ptr<Way> UnixSocket::open_way(const std::string& peer, const std::string& file) {
+std::unique_ptr<Channel> UnixSocket::open_channel(const std::string& peer, const std::string& file) {
   auto socket = os::connect_datagrams_to(route_.directory(), file, kLargestDatagram);
-  return socket ? std::make_unique<SocketWay>(route_, peer, std::move(*socket)) : nullptr;
+  return socket ? std::make_unique<SocketChannel>(route_, peer, std::move(*socket)) : nullptr;
 }
 
 void UnixSocket::take_in(Share share) {

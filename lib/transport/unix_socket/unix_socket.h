@@ -21,7 +21,8 @@ class UnixSocket final : public MailboxTransport {
 
  private:
   [[nodiscard]] os::UniqueFd make_mailbox(const std::string& file) override;
-  [[nodiscard]] std::unique_ptr<Way> open_way(const std::string& peer, const std::string& file) override;
+  [[nodiscard]] std::unique_ptr<Channel> open_channel(const std::string& peer,
+                                                      const std::string& file) override;
   void take_in(Share share) override;
   void take_datagram(const os::Datagram& datagram);
 

@@ -2,9 +2,9 @@
 
 #include "ipcm/error.h"
 #include "os/clock.h"
-#include "transport/database/patience.h"
 #include "transport/database/protocols.h"
 #include "transport/database/server.h"
+#include "transport/database/statement_timeout.h"
 #include "transport/presence/disk_name.h"
 
 namespace ipcm::database {
@@ -41,7 +41,7 @@ class MariadbStore final : public ServerStore {
   /// A statement waits a moment only for somebody else's lock, and is repeated then as long as its caller has
   /// time.
   void set_up() {
-    const Patience patience(*this);
+    const StatementTimeout timeout(*this);
     for (const char* setting :
          {"SET SESSION sql_mode = 'ANSI_QUOTES,STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'",
           "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",

@@ -5,9 +5,9 @@
 
 #include "ipcm/error.h"
 #include "os/clock.h"
-#include "transport/database/patience.h"
 #include "transport/database/protocols.h"
 #include "transport/database/server.h"
+#include "transport/database/statement_timeout.h"
 #include "transport/presence/disk_name.h"
 
 namespace ipcm::database {
@@ -140,7 +140,7 @@ class PostgresqlStore final : public ServerStore {
         query("SELECT CAST(pg_try_advisory_lock(CAST(:key AS BIGINT)) AS INTEGER)", {key}, {Column::integer});
     if (integer_of(got.at(0).at(0)).value_or(0) != 0) return true;
     if (patience.count() == 0) return false;
-    const Patience until(*this, patience);
+    const StatementTimeout until(*this, patience);
     try {
       (void)query("SELECT 1 FROM (SELECT pg_advisory_lock(CAST(:key AS BIGINT))) AS waited", {key},
                   {Column::integer});

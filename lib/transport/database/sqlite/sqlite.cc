@@ -9,16 +9,16 @@
 #include "os/file_lock.h"
 #include "os/pipe.h"
 #include "transport/database/database_transport.h"
-#include "transport/database/patience.h"
 #include "transport/database/protocols.h"
+#include "transport/database/statement_timeout.h"
 #include "transport/file/sidecar.h"
 #include "transport/presence/own_place.h"
 
 namespace ipcm::database {
 namespace {
 
-using transport::Companion;
 using transport::HeldLock;
+using transport::Sidecar;
 
 // The tables are exactly those of the reference. The index is ours; nobody who does not ask for it sees it.
 constexpr const char* kPeers = R"(CREATE TABLE IF NOT EXISTS ipcm_peers(
@@ -49,7 +49,7 @@ constexpr Dialect kSqliteDialect = {
     .attempts = 1,
 };
 
-/// In the companion of a file that was not ours to begin with: `made`, if its tables were.
+/// In the sidecar of a file that was not ours to begin with: `made`, if its tables were.
 constexpr const char* kGivenFile = ".given";
 
 OwnedSession open_session(const std::string& route) {
@@ -89,7 +89,7 @@ class SqliteStore final : public Store {
   explicit SqliteStore(const std::string& route)
       : Store([route] { return open_bus(route); }),
         route_(route),
-        companion_(route_),
+        sidecar_(route_),
         file_(os::look_at(route_)) {}
   [[nodiscard]] const Dialect& dialect() const override { return kSqliteDialect; }
   [[nodiscard]] std::string where() const override { return route_; }
@@ -109,9 +109,9 @@ class SqliteStore final : public Store {
       if (!std::holds_alternative<std::monostate>(values[4])) row.stats = text_of(values[4]);
       if (judged && (row.pid > 0 || row.is_active)) {
         row.facts =
-            companion_.judge(row.name, row.pid > 0 ? std::optional<Pid>(row.pid) : std::nullopt, row.expires);
+            sidecar_.judge(row.name, row.pid > 0 ? std::optional<Pid>(row.pid) : std::nullopt, row.expires);
         row.dies_unseen =
-            row.facts.state == transport::PeerFacts::State::active && !companion_.holds_lock(row.name);
+            row.facts.state == transport::PeerFacts::State::active && !sidecar_.holds_lock(row.name);
         // It has no lock, or was cleared up after since its row was read: a killed process loses its lock
         // first, and may still be ending when all else of it is gone. The lock goes last, so the row tells
         // now.
@@ -127,30 +127,30 @@ class SqliteStore final : public Store {
 
   [[nodiscard]] bool take_name(const PeerRow& who, const std::string& note,
                                HeldLock::Attempt& attempt) override {
-    auto lock = companion_.take(who.name, note, attempt);
+    auto lock = sidecar_.take(who.name, note, attempt);
     if (!lock) return false;
     lock_ = std::move(*lock);
     return true;
   }
   [[nodiscard]] bool holds_name() const override { return static_cast<bool>(lock_); }
   void drop_name() noexcept override {
-    if (lock_) companion_.release(lock_);
+    if (lock_) sidecar_.release(lock_);
   }
   void while_nobody_has(const PeerRow& who, const std::function<bool()>& what) override {
     HeldLock::Attempt attempt;
-    auto lock = companion_.take(who.name, HeldLock::kClearing, attempt);
+    auto lock = sidecar_.take(who.name, HeldLock::kClearing, attempt);
     if (!lock) return;
     bool cleared = false;
     try {
-      cleared = (who.pid == 0 || Companion::is_leftover(who.pid, attempt)) && what();
+      cleared = (who.pid == 0 || Sidecar::is_leftover(who.pid, attempt)) && what();
     } catch (...) {
       if (attempt.left) lock->put_back(attempt.left_by);
-      companion_.release(*lock);
+      sidecar_.release(*lock);
       throw;
     }
     // What is left of it is all that tells of its death.
     if (!cleared && attempt.left) lock->put_back(attempt.left_by);
-    companion_.release(*lock);
+    sidecar_.release(*lock);
   }
 
   void watch(Loop& loop, const std::string& /*id*/, std::function<void()> news) override {
@@ -164,17 +164,15 @@ class SqliteStore final : public Store {
   }
   void watch_peers(Loop& loop, std::function<void()> news) override { watch(loop, "", std::move(news)); }
   void watch_deaths(Loop& loop, std::function<void()> news) override {
-    deaths_ = std::make_unique<os::DirectoryWatch>(companion_.directory().short_path("."));
+    deaths_ = std::make_unique<os::DirectoryWatch>(sidecar_.directory().short_path("."));
     watching_deaths_ = loop.watch(deaths_->fd(), EPOLLIN, [this, tell = std::move(news)](std::uint32_t) {
       bool changed = false;
-      deaths_->read([&](std::string_view file) { changed = changed || Companion::is_news(file); });
+      deaths_->read([&](std::string_view file) { changed = changed || Sidecar::is_news(file); });
       if (changed) tell();
     });
   }
 
-  [[nodiscard]] os::UniqueFd process_of(const PeerRow& row) override {
-    return companion_.process_of(row.name);
-  }
+  [[nodiscard]] os::UniqueFd process_of(const PeerRow& row) override { return sidecar_.process_of(row.name); }
 
   [[nodiscard]] bool is_there() override {
     // A file that was removed can still be written to by who has it open: nobody would read that.
@@ -187,10 +185,10 @@ class SqliteStore final : public Store {
     place_of_file_.emplace(path.parent_path().string());
     own_file_.emplace(loop, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost,
                       report);
-    own_lock_.emplace(loop, companion_.directory(), std::vector<std::string>{companion_.lock_of(name)},
+    own_lock_.emplace(loop, sidecar_.directory(), std::vector<std::string>{sidecar_.lock_of(name)},
                       std::move(lost), std::move(report));
   }
-  [[nodiscard]] transport::OwnerFacts owner() override { return Companion::owner(route_); }
+  [[nodiscard]] transport::OwnerFacts owner() override { return Sidecar::owner(route_); }
 
  private:
   [[nodiscard]] bool still_stands(const PeerRow& row) {
@@ -199,7 +197,7 @@ class SqliteStore final : public Store {
   }
 
   std::string route_;
-  Companion companion_;
+  Sidecar sidecar_;
   os::FileFacts file_;
   HeldLock lock_;
   std::unique_ptr<os::FileWatch> changes_;
@@ -243,8 +241,8 @@ class SqliteProtocol final : public transport::FileProtocol {
     const bool were_there = integer_of(tables.rows.at(0).at(0)).value_or(0) > 0;
     if (were_there) expect_not_running(route);
     for (const char* statement : {kPeers, kMessages, kIndex}) check(session->run(statement, {}, {}).failure);
-    const Companion companion(route);  // the place of what is noted about the bus
-    if (given) companion.directory().write_file(kGivenFile, were_there ? "kept" : "made", 0600);
+    const Sidecar sidecar(route);  // the place of what is noted about the bus
+    if (given) sidecar.directory().write_file(kGivenFile, were_there ? "kept" : "made", 0600);
   }
   void remove_beside(const std::string& route) const noexcept override {
     for (const char* beside : {"-journal", "-wal", "-shm"}) (void)os::remove_file(route + beside);
@@ -267,7 +265,7 @@ class SqliteProtocol final : public transport::FileProtocol {
       if (const os::UniqueFd file = os::open_file(route, os::Access::write)) os::truncate(file.get());
       return;
     }
-    const auto given = os::Directory(Companion::path_of(route)).read_note(kGivenFile);
+    const auto given = os::Directory(Sidecar::path_of(route)).read_note(kGivenFile);
     if (given != "made") return;
     const OwnedSession session = open_session(route);
     for (const char* statement : {"DROP TABLE IF EXISTS ipcm_messages", "DROP TABLE IF EXISTS ipcm_peers"})
@@ -281,7 +279,7 @@ class SqliteProtocol final : public transport::FileProtocol {
       throw BusError("there is a bus at '" + route + "' already: " + by +
                      "; join that one, or end it (ipcm bus rm) first");
     };
-    if (const transport::OwnerFacts owner = Companion::owner(route); owner.held)
+    if (const transport::OwnerFacts owner = Sidecar::owner(route); owner.held)
       refuse("its owner is process " + std::to_string(owner.pid));
     for (const PeerRow& row : SqliteStore(route).rows(nullptr, true))
       if (row.facts.state == transport::PeerFacts::State::active)

@@ -11,18 +11,18 @@ namespace ipcm::database {
 
 /// A member's row of ipcm_peers, and the lock of its name: how it joins, and how it leaves. Throws
 /// StoreError.
-class Place {
+class Registration {
  public:
   /// `request` and `store` must outlive it. Throws UsageError for a name that no peer can have.
-  Place(Store& store, const transport::JoinRequest& request);
+  Registration(Store& store, const transport::JoinRequest& request);
 
   /// As the tables call us.
   [[nodiscard]] const std::string& id() const { return id_; }
   /// Throws NameTaken. What a predecessor had counted.
   [[nodiscard]] Statistics claim();
   /// After the connection was cut: the same place, as we have left it, or as somebody has cleared it away
-  /// because we seemed dead. Throws NameTaken if somebody else has it now, and StoreError (busy) as long as the
-  /// server has not noticed that our former connection has ended.
+  /// because we seemed dead. Throws NameTaken if somebody else has it now, and StoreError (busy) as long as
+  /// the server has not noticed that our former connection has ended.
   void take_again();
   /// Makes a row of nobody who is there, for who only visits: tables that the reference made want one for
   /// each sender.

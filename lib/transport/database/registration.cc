@@ -1,4 +1,4 @@
-#include "transport/database/place.h"
+#include "transport/database/registration.h"
 
 #include <cmath>
 #include <utility>
@@ -11,12 +11,13 @@
 
 namespace ipcm::database {
 
-Place::Place(Store& store, const transport::JoinRequest& request) : store_(store), request_(request) {
+Registration::Registration(Store& store, const transport::JoinRequest& request)
+    : store_(store), request_(request) {
   transport::check_peer_name(request_.name);
   id_ = store_.id_of(request_.name);
 }
 
-Statistics Place::claim() {
+Statistics Registration::claim() {
   transport::HeldLock::Attempt attempt;
   PeerRow us;
   us.id = id_;
@@ -38,8 +39,8 @@ Statistics Place::claim() {
   return past;
 }
 
-void Place::write_row(const std::optional<PeerRow>& row, const transport::HeldLock::Attempt& attempt,
-                      Statistics& past) {
+void Registration::write_row(const std::optional<PeerRow>& row, const transport::HeldLock::Attempt& attempt,
+                             Statistics& past) {
   const double now = since_ = os::wall_clock_seconds();
   if (!row) {
     store_.execute("INSERT INTO ipcm_peers(id, pid, active) VALUES (:id, :pid, :active)",
@@ -73,14 +74,14 @@ void Place::write_row(const std::optional<PeerRow>& row, const transport::HeldLo
   }
 }
 
-void Place::expect_ours(const std::optional<PeerRow>& row) const {
+void Registration::expect_ours(const std::optional<PeerRow>& row) const {
   constexpr double kLeast = 1e-4;
   if (!row || (row->pid == 0 && !row->is_active)) return;  // nobody's
   if (row->pid == os::own_pid() && std::abs(row->active - since_) < kLeast) return;
   throw NameTaken(request_.name, row->pid, store_.where());
 }
 
-void Place::take_again() {
+void Registration::take_again() {
   expect_ours(store_.row(id_));
   PeerRow us;
   us.id = id_;
@@ -112,7 +113,7 @@ void Place::take_again() {
   }
 }
 
-void Place::let_exist() {
+void Registration::let_exist() {
   store_.in_transaction([&] {
     if (!store_.row(id_))
       store_.execute("INSERT INTO ipcm_peers(id, pid, active) VALUES (:id, NULL, NULL)", {id_});
@@ -120,28 +121,28 @@ void Place::let_exist() {
   exists_ = true;
 }
 
-Blob Place::stored(const Statistics& statistics) const {
+Blob Registration::stored(const Statistics& statistics) const {
   return Blob{request_.serializer->write_value(transport::write_statistics(statistics))};
 }
 
-void Place::leave_counts(const Statistics& statistics) {
+void Registration::leave_counts(const Statistics& statistics) {
   let_exist();
   store_.execute(
       std::string("UPDATE ipcm_peers SET stats = ") + store_.dialect().stats_parameter + " WHERE id = :id",
       {stored(statistics), id_});
 }
 
-void Place::leave(const Statistics& statistics, const std::function<void()>& last) {
+void Registration::leave(const Statistics& statistics, const std::function<void()>& last) {
   give_up("pid = NULL, active = NULL, suspend_expires = NULL", {}, statistics, last);
 }
 
-void Place::suspend(const Statistics& statistics, std::optional<double> expires,
-                    const std::function<void()>& last) {
+void Registration::suspend(const Statistics& statistics, std::optional<double> expires,
+                           const std::function<void()>& last) {
   give_up("pid = NULL, suspend_expires = :expires", {expires ? Value(*expires) : Value()}, statistics, last);
 }
 
-void Place::give_up(const char* columns, Values values, const Statistics& statistics,
-                    const std::function<void()>& last) {
+void Registration::give_up(const char* columns, Values values, const Statistics& statistics,
+                           const std::function<void()>& last) {
   // Also where nothing was counted: the reference reads the counts of every row, and takes none for broken.
   values.emplace_back(stored(statistics));
   values.emplace_back(id_);

@@ -12,15 +12,15 @@ namespace ipcm::database {
 inline constexpr std::chrono::milliseconds kPatient{10'000}, kSending{1'000}, kInLoop{0};
 
 /// While it lives, statements wait so long; after that, as before.
-class Patience {
+class StatementTimeout {
  public:
-  explicit Patience(Store& store, std::chrono::milliseconds limit = kPatient)
+  explicit StatementTimeout(Store& store, std::chrono::milliseconds limit = kPatient)
       : store_(store), before_(store.patience()) {
     store_.be_patient(os::limited(limit));
   }
-  Patience(const Patience&) = delete;
-  Patience& operator=(const Patience&) = delete;
-  ~Patience() { store_.be_patient(before_); }
+  StatementTimeout(const StatementTimeout&) = delete;
+  StatementTimeout& operator=(const StatementTimeout&) = delete;
+  ~StatementTimeout() { store_.be_patient(before_); }
 
  private:
   Store& store_;
@@ -28,14 +28,14 @@ class Patience {
 };
 
 /// The same for leaving, which is worth a moment also when the caller's time is up.
-class LastPatience {
+class LeavingTimeout {
  public:
-  explicit LastPatience(Store& store) : limit_(os::limited(kPatient, kLast)), patience_(store) {}
+  explicit LeavingTimeout(Store& store) : limit_(os::limited(kPatient, kLast)), timeout_(store) {}
 
  private:
   static constexpr std::chrono::milliseconds kLast{1000};
   os::TimeLimit limit_;
-  Patience patience_;
+  StatementTimeout timeout_;
 };
 
 }  // namespace ipcm::database
