@@ -7,9 +7,9 @@
 
 namespace ipcm::transport {
 
-/// The list: to add a protocol, add a folder beside this file, and a line to protocols.cc.
+/// All protocols. To add one, add a folder beside this file and a line to protocols.cc.
 [[nodiscard]] const std::vector<const Protocol*>& protocols();
-/// Throws BusError that lists the known ones.
+/// Returns a protocol by name. Throws BusError that lists the known ones.
 [[nodiscard]] const Protocol& find_protocol(const std::string& name);
 /// Throws BusError for a URL, without repeating it: it may hold a password.
 void expect_no_url(const std::string& route);

@@ -17,168 +17,194 @@
 
 namespace ipcm::transport {
 
-/// Bytes that a member queues for one peer, beyond those that the kernel holds. A single message always fits.
+/// The bytes that a member queues for one peer, beyond those that the kernel holds. An empty queue takes a
+/// message of any size.
 inline constexpr std::size_t kLargestQueue = wire::kLargestFrame;
 
-/// Who takes what a transport brings. Called from inside the loop; must only note things down.
+/// The owner of a transport, as the transport sees it. All calls come from inside the loop and must only
+/// note things down.
 class Receiver {
  public:
   virtual ~Receiver() = default;
   virtual void heard(wire::Heard message) = 0;
-  /// The same of a message that nobody has looked into.
+  /// Passes on a message that has not been classified yet.
   void received(Message message) { heard({std::move(message)}); }
-  /// The way to a peer ended: it left, it died, or it only closed that connection.
+  /// The connection to a peer ended: the peer left, died, or only closed that connection.
   virtual void link_lost(const std::string& peer) = 0;
-  /// The same where there may be several connections to it; `link` tells which: see Transport::last_link().
+  /// As link_lost(), for media with several connections to one peer; `link` is a value of
+  /// Transport::last_link().
   virtual void connection_lost(const std::string& peer, std::uint64_t /*link*/) { link_lost(peer); }
-  /// Somebody may have come or gone: look at peers() again. Only after watch_peers().
+  /// A peer may have joined or left: call peers() again. Comes only after watch_peers().
   virtual void peers_changed() = 0;
-  /// The member's place on the bus is lost for good: the bus was taken down, its store can't be reached any
-  /// more, or somebody else has the name. `why` is a sentence for people. Comes at most once, and after it
-  /// nothing else; a member that leaves by itself is not told.
+  /// The member has lost its place on the bus for good: the bus was taken down, its store cannot be reached
+  /// any more, or another process has the name. `why` is a sentence for people. Comes at most once, and is
+  /// the last call. A member that leaves by itself gets no such call.
   virtual void bus_ended(const std::string& why) { dropped(why); }
-  /// Something had to be thrown away; a sentence for people.
+  /// The transport had to discard something; a sentence for people.
   virtual void dropped(const std::string& sentence) = 0;
-  /// The same of messages that were queued for a peer; before link_lost(), if its way ended.
+  /// Messages that were queued for a peer were discarded. Comes before link_lost() if the connection ended.
   virtual void undelivered(const std::string& peer, std::size_t messages, const std::string& why) {
     dropped(std::to_string(messages) + " messages to '" + peer + "' were not delivered: " + why);
   }
 };
 
-/// Who a peer is, as far as the medium tells.
+/// The state of a peer and the process behind it, as far as the medium shows them.
 struct PeerFacts {
   enum class State {
     absent,
     dead,
     present,    ///< its endpoint is there, it isn't reachable yet
-    suspended,  ///< it is away and has said that it will be back: what is sent to it is kept
+    suspended,  ///< it is away and has announced its return: the medium keeps messages to it
     active
   };
   State state = State::absent;
-  /// Its process as it is numbered here; 0: not known. What the kernel tells, or else what the peer itself
-  /// has noted: a claim, on which nothing may be signalled. See Transport::identify().
+  /// Its process id here; 0: unknown. It comes from the kernel, or else from the note of the peer itself:
+  /// the kernel may have given that number to another process since, so nothing may be signalled on it. See
+  /// Transport::identify().
   Pid pid = 0;
-  bool is_us = false;  ///< a member of this process
-  bool elsewhere =
-      false;      ///< it lives, in another pid namespace or on another machine: it has no number here
-  Pid noted = 0;  ///< elsewhere: as it numbers itself
-  /// dead: that is proven, and its leftovers may be removed. Otherwise no process of that number runs here.
+  bool is_us = false;      ///< a member of this process
+  bool elsewhere = false;  ///< it lives in another pid namespace or on another machine
+  Pid noted = 0;           ///< elsewhere: its process id there
+  /// dead: its death is proven, and its leftovers may be removed. Otherwise no process of that number runs
+  /// here.
   bool surely_dead = false;
-  std::string class_name;  ///< of a service of ours
-  /// suspended: until when it is waited for (Unix seconds); absent: without limit.
+  std::string class_name;  ///< the class of a service of this library
+  /// suspended: when its return is no longer expected (Unix seconds); absent: never.
   std::optional<double> expires;
 };
 
-/// One member's way to a bus: its own mailbox, and the ways to all others. One implementation for each
-/// medium.
+/// The connection of one member to a bus: its own mailbox, and the channels to all peers. Each medium has
+/// one implementation.
 ///
-/// Errors: what every sender must handle is a result; everything else throws Error. Threads: belongs to that
-/// of its loop. Order: messages of one sender arrive as sent. After fork: inert in the child.
+/// What every protocol guarantees:
+///
+/// 1. Delivery. A message arrives whole or not at all. Sent::done means that the medium has it, not that
+///    the peer has read it. Messages that still wait in the queue of the sender when their connection ends
+///    are reported (Receiver::undelivered()).
+/// 2. Repetition. A message arrives at most once, unless Protocol::keeps_messages() is true. Then it
+///    arrives at least once: the medium keeps it until acknowledge(), and a successor of a reader that died
+///    gets it again under the same id.
+/// 3. Order. Messages from one sender to one receiver arrive in the order of sending. Messages of different
+///    senders have no order. Messages that were put back (requeue()) come before all others.
+/// 4. Limits. A message that is larger than wire::kLargestFrame, or than its receiver or the store can take,
+///    throws ProtocolError. The messages that wait for one peer are limited (kLargestQueue, or a limit of the
+///    medium): beyond that send() returns full.
+/// 5. Presence. A peer is active from the moment when it can receive until it leaves, suspends or dies. The
+///    kernel proves the death of a peer of this library by its lock (transport/presence/lock_file.h), so a
+///    process id that was given to another process never stands for a living peer. Peers of other libraries
+///    are judged by their endpoint and their process id.
+/// 6. Names. A name belongs to one peer at a time. The leftovers of a dead peer do not block its name.
+/// 7. Leaving. leave() is idempotent, and the statistics can be read by others once the endpoint is gone. A
+///    destructor without leave() releases the name as well. A killed process leaves files or rows behind;
+///    the next process that lists the bus removes them, unless messages wait in them.
+/// 8. Waiting. No call waits until a peer reads. A call may wait for room in the accept queue of a peer, or
+///    for a shared store, until os::TimeLimit or a limit of the medium ends.
+/// 9. Errors. Results that every sender must handle are values of Sent; everything else throws Error.
+/// 10. Threads. A transport belongs to the thread of its loop. It calls the Receiver on that thread only.
+/// 11. Forks. In a forked child a transport is inert: it sends nothing, removes nothing, and its destructor
+///     leaves the member of the parent on the bus.
 class Transport {
  public:
   enum class Sent {
     done,      ///< the medium has it
-    gathered,  ///< it goes out with others, by send_gathered()
-    ripe,      ///< the same, and that is to be next: there is enough of it
-    queued,    ///< behind others; goes out as the loop runs
+    gathered,  ///< it waits for send_gathered()
+    ripe,      ///< it waits, and the batch is large enough: call send_gathered() next
+    queued,    ///< it waits behind others; the loop sends it
     gone,      ///< no such peer, or it died
     full,      ///< the queue for that peer is at its limit
   };
 
   virtual ~Transport() = default;
-  /// `why` tells about gone and full.
+  /// Sends a message. Sets `why` if it returns gone or full.
   [[nodiscard]] virtual Sent send(const Message& message, std::string& why) = 0;
-  /// The same of a message whose content stands beside it, for media that need not have it in one piece;
-  /// others put it into the message first.
+  /// Sends a message whose content stands beside it, for media that do not need it in one piece; others
+  /// first put it into the message.
   [[nodiscard]] virtual Sent send_in_pieces(Message& message, const wire::ContentPieces& content,
                                             std::string& why) {
     message.content = content.content();
     return send(message, why);
   }
-  /// The same of an answer: on the connection that its request came on (wire::Heard), while that is open,
-  /// and otherwise to whoever has the name. Two peers that greet under one name get their own answers.
+  /// Sends an answer: on the connection of its request (wire::Heard) while that is open, and otherwise to
+  /// the present owner of the name. So two peers that greet under one name each get their own answers.
   [[nodiscard]] virtual Sent reply(Message& message, const wire::ContentPieces& content, std::string& why,
                                    std::uint64_t /*connection*/) {
     return send_in_pieces(message, content, why);
   }
-  /// The same of a message that may wait for others, which then go out together: until send_gathered(), which
-  /// has to come before anything else is sent to that peer. Where nothing is gained by that, it is sent now.
+  /// Adds a message to the batch for its peer. Call send_gathered() before anything else is sent to that
+  /// peer. Media that gain nothing by batches send the message at once.
   [[nodiscard]] virtual Sent gather(Message& message, const wire::ContentPieces& content, std::string& why) {
     return send_in_pieces(message, content, why);
   }
-  /// What waits for that: no peer with nothing.
+  /// The batch of one peer; never empty.
   struct Gathered {
     std::string peer;
     std::size_t messages = 0;
   };
   [[nodiscard]] virtual std::vector<Gathered> gathered() const { return {}; }
-  /// Sends what is gathered for a peer, all of it; gone: none of it. Nothing is gathered for it then.
+  /// Sends the batch for a peer; gone: nothing of it was sent. In both cases the batch is empty afterwards.
   [[nodiscard]] virtual Sent send_gathered(const std::string& /*peer*/, std::string& /*why*/) {
     return Sent::done;
   }
-  /// Bytes that wait to be sent to one peer, and messages that wait to be sent to all.
+  /// The bytes that wait to be sent to one peer, and the messages that wait to be sent to all peers.
   [[nodiscard]] virtual std::size_t queued_bytes(const std::string& peer) const = 0;
   [[nodiscard]] virtual std::size_t queued_messages() const = 0;
-  /// Gives up what is queued for a peer, where a reader has stalled.
+  /// Discards the queue for a peer that does not read.
   virtual void abandon(const std::string& peer) = 0;
-  /// The same of the one that asked on that connection; see reply().
+  /// Discards the queue of the peer that asked on that connection; see reply().
   virtual void abandon_asker(const std::string& peer, std::uint64_t /*connection*/) { abandon(peer); }
-  /// Takes in everything that has arrived, without waiting; also while receiving is off.
+  /// Passes on everything that has arrived, without waiting; also while receiving is off.
   virtual void drain() = 0;
-  /// Off: nothing is taken in by the loop any more, so that senders have to wait. On again: goes on.
+  /// Turns receiving off or on. While it is off, the loop reads nothing, so that senders have to wait.
   virtual void receive(bool on) = 0;
-  /// Keeps messages for the next reader of this name: this member, or one that joins after it has left, or
-  /// after its process has become another program. They come again, in front of others, with the next
-  /// drain().
+  /// Keeps messages for the next reader of this name: this member, one that joins after it has left, or one
+  /// in the program that its process becomes by exec. The next drain() passes them on before all others.
   virtual void requeue(const std::vector<Message>& messages) = 0;
 
-  /// Leaving is next: what was put back stays where it is, for the next reader.
+  /// Called before leave(): messages that were put back stay in place for the next reader.
   virtual void keep_requeued() = 0;
-  /// Messages, by id, that have been dealt with: whoever read them has come back for more, or leaves. A
-  /// medium that keeps messages forgets them only now, so that a reader that dies over them leaves them to
-  /// its successor: each comes at least once, and a second time under the same id. One that was received
-  /// twice is acknowledged twice. Unknown ids are passed over.
+  /// Acknowledges messages by id, after the member has handled them. A medium that keeps messages deletes
+  /// them only now, so that a successor of a reader that died gets them: see guarantee 2. A message that
+  /// arrived twice is acknowledged twice. Unknown ids are ignored.
   virtual void acknowledge(const std::vector<std::string>& /*ids*/) {}
 
-  [[nodiscard]] virtual std::vector<std::string>
-  peers() = 0;  ///< Others, sorted; dead ones left out and cleared away.
+  /// Returns the names of all other peers, sorted. Dead ones are left out, and their leftovers removed.
+  [[nodiscard]] virtual std::vector<std::string> peers() = 0;
   [[nodiscard]] virtual PeerFacts look(const std::string& peer) = 0;
   struct Identified {
     PeerFacts facts;
-    /// A pidfd of its process, where the kernel vouches for it; empty: that can't be proven from here.
+    /// A pidfd of its process if the kernel proves it; empty: no proof is possible from here.
     os::UniqueFd process = {};
   };
-  /// The same, with its process.
+  /// Returns the facts of a peer, and its process.
   [[nodiscard]] virtual Identified identify(const std::string& peer) { return {look(peer), {}}; }
-  /// The same before a signal is sent: it may connect to the peer to find out.
+  /// As identify(), before a signal is sent: it may connect to the peer to find its process.
   [[nodiscard]] virtual Identified identify_surely(const std::string& peer) { return identify(peer); }
-  /// Tells the Receiver of changes from now on.
+  /// Reports joining and leaving peers to the Receiver from now on.
   virtual void watch_peers() = 0;
-  /// From now on Receiver::bus_ended() tells if somebody takes away the files that this member is found by.
-  /// For services, which would wait there for ever.
+  /// Calls Receiver::bus_ended() when another process removes the files that identify this member. For
+  /// services, which would otherwise wait for ever.
   virtual void watch_own_place() {}
-  /// Whether link_lost() comes for everybody we have sent to, so that nobody needs to watch for their
-  /// leaving.
+  /// Returns whether link_lost() comes for every peer that this member has sent to, so that no one needs to
+  /// watch for their leaving.
   [[nodiscard]] virtual bool keeps_links() const = 0;
-  /// Whether a connection to a peer is open on which nothing waits: then sending finds out whether it has
-  /// ended, and takes a new one to its successor.
+  /// Returns whether an open connection to a peer has an empty queue. Then a send finds out whether the
+  /// connection has ended, and opens a new one to the successor of the peer.
   [[nodiscard]] virtual bool has_clear_link(const std::string& /*peer*/) const { return false; }
-  /// The connection that the last message went over; 0 where there are none. If it ends, that message may not
-  /// have been taken in.
+  /// Returns the connection that carried the last message; 0 if the medium has none. If that connection
+  /// ends, the peer may not have read the message.
   [[nodiscard]] std::uint64_t last_link() const { return last_link_; }
-  /// What a predecessor under our name had counted when it left; counting goes on from there. Asked before
+  /// Returns the counts of a predecessor with the same name; this member adds to them. Asked before
   /// leaving.
   [[nodiscard]] virtual Statistics past() const = 0;
-  /// What those who have left have counted, by name.
+  /// Returns the counts of the peers that have left, by name.
   [[nodiscard]] virtual std::map<std::string, Statistics> all_statistics() = 0;
 
-  /// Takes the endpoint away and leaves `statistics` for others to read; idempotent.
+  /// Removes the endpoint and leaves `statistics` for others to read; idempotent.
   virtual void leave(const Statistics& statistics) = 0;
-  /// Leaves the endpoint in place: what is sent to it waits until somebody joins again under this name, or
-  /// until `expires` (Unix seconds). Throws BusError where Protocol::keeps_messages() is false.
+  /// Leaves the endpoint in place: messages to it wait until a member joins under this name, or until
+  /// `expires` (Unix seconds). Throws BusError if Protocol::keeps_messages() is false.
   virtual void suspend(const Statistics& statistics, std::optional<double> expires) = 0;
-  /// The bus itself is gone, or a bus whose owner is dead has lost its last member: nothing is left to talk
-  /// on.
+  /// Returns whether the bus is gone, or its owner is dead.
   [[nodiscard]] virtual bool is_orphaned() = 0;
 
  protected:
@@ -188,72 +214,76 @@ class Transport {
 struct JoinRequest {
   BusInfo info;
   std::string name;
-  std::string class_name;  ///< told to whoever lists the bus; may be empty
-  /// No endpoint, not listed: can send, and read answers on what it opened itself.
+  std::string class_name;  ///< shown to processes that list the bus; may be empty
+  /// The member has no endpoint and is not listed: it sends, and reads answers on the connections that it
+  /// opened.
   bool anonymous = false;
-  /// A name that was suspended is taken up again; without, such a name is taken.
+  /// Joins as the successor of a suspended peer of that name. If false, the name of a suspended peer is
+  /// taken.
   bool reconnect = false;
-  std::shared_ptr<const wire::Serializer> serializer = {};  ///< that of `info`; Member sees to it
+  std::shared_ptr<const wire::Serializer> serializer = {};  ///< the serializer of `info`; Member sets it
 };
 
-/// The duty to take a bus down. It is held by one process and ends with it, which everybody on the bus can
-/// see. Destroying it lets it go without a trace on the bus: for after the route was removed.
+/// The duty to take a bus down. One process holds it, and it ends with that process, which every member of
+/// the bus can see. The destructor gives it up and changes nothing on the bus: for use after the route was
+/// removed.
 class Ownership {
  public:
   virtual ~Ownership() = default;
-  /// The bus stays, and has no owner from now on.
+  /// Gives up the ownership; the bus stays, without an owner.
   virtual void release() noexcept = 0;
 };
 struct OwnerFacts {
-  bool exists = false;  ///< the bus has, or had, an owner that was to take it down
-  bool held = false;    ///< and that one lives
-  Pid pid = 0;          ///< as the kernel tells; 0: not known, or in another pid namespace
+  bool exists = false;  ///< the bus has, or had, an owner
+  bool held = false;    ///< that owner lives
+  Pid pid = 0;          ///< from the kernel; 0: unknown, or in another pid namespace
 };
 
-/// What became of a bus that was to be removed.
+/// The result of removing a bus.
 struct Removal {
-  Removal(bool gone = false) : is_gone(gone) {}  // NOLINT: where there is no more to tell than that
+  Removal(bool gone = false) : is_gone(gone) {}  // NOLINT: for callers that have no details
   explicit operator bool() const { return is_gone; }
   bool is_gone;                        ///< Nothing of the bus is left.
-  std::vector<std::string> left = {};  ///< What no bus has put there: it stays, and the directory with it.
-  std::string why = {};                ///< Why it is not gone.
-  std::string living = {};             ///< A peer that is on the bus, and kept it from being removed.
+  std::vector<std::string> left = {};  ///< Files that no bus has made: they stay, and so does the directory.
+  std::string why = {};                ///< Why the bus is not gone.
+  std::string living = {};             ///< A living peer, which prevented the removal.
 };
-/// Whether a bus is removed while a peer of ours is on it, that is, holds its lock.
+/// Whether to remove a bus while a peer of this library is on it, that is, holds its lock.
 enum class Living { spare, ignore };
 
-/// What is known of one kind of bus: how to make, join and remove one.
+/// One kind of bus: how to make, join and remove one.
 class Protocol {
  public:
   virtual ~Protocol() = default;
   [[nodiscard]] virtual const char* name() const = 0;
   [[nodiscard]] virtual const char* summary() const = 0;
-  /// Empty: it works here. Never throws.
+  /// Returns why the protocol cannot work here; empty: it can.
   [[nodiscard]] virtual std::string why_not_viable() const noexcept = 0;
-  /// Whether messages wait for a receiver that is away, so that it can suspend and come back.
+  /// Returns whether messages wait for an absent receiver, so that it can suspend and return.
   [[nodiscard]] virtual bool keeps_messages() const = 0;
-  /// The driver module that it loads (transport/database/drivers.h); null: none.
+  /// Returns the name of the driver module that it loads (transport/database/drivers.h); null: none.
   [[nodiscard]] virtual const char* driver() const { return nullptr; }
-  /// Whether whoever joins has to say who it is on a server (Credentials).
+  /// Returns whether a member has to log in to a server (Credentials).
   [[nodiscard]] virtual bool has_credentials() const { return false; }
-  /// Throws BusError for a route that can't be one of this protocol, or that holds a password; the error does
-  /// not repeat it.
+  /// Throws BusError for a route that cannot belong to this protocol, or that holds a password; the error
+  /// does not repeat the password.
   virtual void check_route(const std::string& /*route*/) const {}
-  /// Whether it lives inside one process only.
+  /// Returns whether a bus of this protocol exists inside one process only.
   [[nodiscard]] virtual bool within_one_process() const { return false; }
-  /// Makes the route, or takes the one that options.route names: a bus of this protocol, or an empty place.
-  /// Returns it. Throws BusError for a place that holds anything else.
+  /// Makes a route, or prepares the one that options.route names: a bus of this protocol, or an empty
+  /// directory, file or database. Returns the route. Throws BusError if it holds anything else.
   [[nodiscard]] virtual std::string make_route(const SpawnOptions& options) const = 0;
-  /// Removes what the bus has put there, and nothing else. What is no bus is not changed. A bus that is gone
-  /// already is fine. Can be called again after it has failed.
+  /// Removes the files or tables of the bus, and nothing else. Succeeds if the bus is gone already. Can be
+  /// repeated after a failure.
   virtual Removal remove_route(const BusInfo& info, Living living = Living::ignore) const noexcept = 0;
-  /// Removes what somebody who was killed while he made or removed a bus has left in a directory; `file` is
-  /// the name of one of ours there (ipcm-PID-XXXXXX…), and PID has ended. false: it is none, or may be a bus.
+  /// Removes the remains of a process that was killed while it made or removed a bus. `file` is a name of
+  /// ours in the directory (ipcm-PID-XXXXXX…), and PID has ended. Returns false if these are no remains, or
+  /// if it may be a bus.
   [[nodiscard]] virtual bool remove_unfinished(const std::string& /*directory*/,
                                                const std::string& /*file*/) const {
     return false;
   }
-  /// The bus is ours to take down from now on, whoever had that duty before.
+  /// Makes this process the owner of the bus, in the place of any other owner.
   [[nodiscard]] virtual std::unique_ptr<Ownership> own(const BusInfo& info) const = 0;
   [[nodiscard]] virtual OwnerFacts owner(const BusInfo& info) const = 0;
   [[nodiscard]] virtual std::unique_ptr<Transport> join(const JoinRequest& request, Loop& loop,

@@ -5,9 +5,8 @@
 
 namespace ipcm::transport {
 
-// Input that one sender has begun and not finished is limited by the largest message. That does not limit
-// many senders together, so it is also counted for the whole process. Whoever finds too much of it cuts off
-// the sender that takes the most.
+// The incomplete input of one sender is limited by the largest message. Many senders together are not, so
+// the whole process counts it too. The code that finds too much of it cuts off the sender with the most.
 
 /// The share of one sender.
 class UnreadInput {
@@ -20,15 +19,15 @@ class UnreadInput {
     return *this;
   }
   ~UnreadInput() { count(0); }
-  /// So many bytes it is now.
+  /// Sets the present number of bytes.
   void count(std::size_t bytes) noexcept {
     if (bytes != bytes_) change(bytes);
   }
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
 
-  /// Of this process, all senders together.
+  /// Returns the bytes of all senders together in this process.
   [[nodiscard]] static std::size_t all() noexcept;
-  /// 256 MiB, or $IPCM_INPUT_LIMIT (in MiB) as it is when this is first called in a process.
+  /// Returns 256 MiB, or $IPCM_INPUT_LIMIT (in MiB) as it is at the first call in a process.
   [[nodiscard]] static std::size_t limit();
   [[nodiscard]] static bool is_too_much() { return all() > limit(); }
 

@@ -16,15 +16,16 @@
 
 namespace ipcm::transport {
 
-// Messages in a pipe that many write to, as the reference's Atomic::Pipe cuts them: into parts so small that
-// the kernel lets no two of them mix. Each part has a header of four numbers, as the machine keeps them:
-//   int32 pid, int32 thread, uint32 number (counts down to 0), uint32 size (of what follows)
-// What one (pid, thread) writes belongs together, up to number 0.
+// Messages in a pipe with many writers, cut as the Atomic::Pipe of the reference cuts them: into chunks so
+// small that the kernel never mixes two of them. Each chunk has a header of four numbers in the machine's
+// byte order:
+//   int32 pid, int32 thread, uint32 number (counts down to 0), uint32 size (of the data after the header)
+// The chunks of one (pid, thread) belong together, up to number 0.
 
 inline constexpr std::size_t kChunkHeader = 16;
 inline constexpr std::size_t kLargestChunk = 4096;  // PIPE_BUF
 inline constexpr std::size_t kLargestChunkData = kLargestChunk - kChunkHeader;
-/// Above this, a thread number is none.
+/// The largest valid thread number.
 inline constexpr std::int32_t kLargestThread = (1 << 24) - 1;
 
 struct ChunkWriter {
@@ -33,29 +34,29 @@ struct ChunkWriter {
   friend auto operator<=>(const ChunkWriter&, const ChunkWriter&) = default;
 };
 
-/// How many parts a message is cut into; also an empty one has one.
+/// Returns the number of chunks of a message; an empty message has one.
 [[nodiscard]] std::size_t chunk_count(std::size_t message_size);
-/// Writes the part of `message` with that number; the result is a piece of `into`.
+/// Writes the chunk of `message` with that number; the result is a part of `into`.
 [[nodiscard]] std::string_view write_chunk(std::span<char, kLargestChunk> into, ChunkWriter writer,
                                            std::string_view message, std::size_t number);
 
-/// Puts messages together from the bytes of a pipe. Memory grows with what has arrived, not with what a
-/// header announces; at most kLargestFrame for a writer, and kMostWriters of them.
+/// Joins the bytes of a pipe to messages. Memory grows with the bytes that arrive, not with the size that a
+/// header announces; at most wire::kLargestFrame for a writer, and kMostWriters of them.
 class ChunkReader {
  public:
   static constexpr std::size_t kMostWriters = 1024;
 
-  /// Room for at least `least` bytes; what is then filled is told by filled().
+  /// Returns room for at least `least` bytes; report the bytes read with filled().
   [[nodiscard]] std::span<char> room(std::size_t least);
   void filled(std::size_t count) { used_ += count; }
 
   enum class What {
-    more,       ///< no whole part is left
+    more,       ///< no whole chunk is left
     message,    ///< `message` is one
-    too_large,  ///< `writer` is sending more than the limit: its parts are passed over, up to the last
-    restarted,  ///< `writer` began anew; `lost` bytes of what it had sent before are dropped
-    crowded,    ///< too many write at once; `lost` bytes of `writer`, the quietest, are dropped
-    senseless,  ///< what stands here is no header
+    too_large,  ///< `writer` sends more than the limit: its chunks are skipped, up to the last
+    restarted,  ///< `writer` began a new message; `lost` bytes of the one before are dropped
+    crowded,    ///< too many writers at once; `lost` bytes of `writer`, the quietest, are dropped
+    senseless,  ///< there is no valid header
   };
   struct Event {
     What what = What::more;
@@ -66,25 +67,26 @@ class ChunkReader {
   [[nodiscard]] Event next();
 
   [[nodiscard]] bool in_mid_chunk() const { return at_ < used_; }
-  /// What was read and not yet used; and all that is unfinished.
+  /// Drops the bytes that were read and not used, and all incomplete messages.
   void forget_all();
-  /// Whose messages are unfinished.
+  /// Returns the processes whose messages are incomplete.
   [[nodiscard]] std::set<Pid> unfinished() const;
-  /// Drops what is unfinished of a process; how many bytes that were.
+  /// Drops the incomplete messages of a process. Returns the number of bytes.
   [[nodiscard]] std::size_t forget(Pid pid);
-  /// Of all messages that are unfinished.
+  /// The bytes of all incomplete messages.
   [[nodiscard]] std::size_t unfinished_bytes() const { return unfinished_bytes_; }
-  /// Drops the largest of them: whose it was, and how many bytes. The rest of it is passed over.
+  /// Drops the largest incomplete message and skips the rest of it. Returns its writer and its number of
+  /// bytes.
   std::pair<ChunkWriter, std::size_t> forget_largest();
 
  private:
   struct Open {
     std::string data;
-    std::uint32_t next = 0;     // number of the part to come
+    std::uint32_t next = 0;     // the number of the next chunk
     bool passed_over = false;   // too large
-    std::uint64_t touched = 0;  // when its last part came
+    std::uint64_t touched = 0;  // when its last chunk came
   };
-  /// One part; true: there is something to tell.
+  /// Takes one chunk. Returns whether it made an event.
   bool take(ChunkWriter writer, std::uint32_t number, std::string_view data, Event& event);
 
   os::Buffer buffer_;  // filled up to used_

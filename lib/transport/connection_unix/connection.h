@@ -18,40 +18,41 @@
 
 namespace ipcm::transport {
 
-/// One open stream: frames in, frames out, and what is on its way.
+/// One open stream: it receives frames, and sends or queues them.
 class Connection {
  public:
   enum class Flow {
     open,
-    closed,   ///< the other side is gone; all it had sent has been read
-    garbage,  ///< it announces a frame beyond the limit
+    closed,   ///< the peer is gone; everything that it had sent has been read
+    garbage,  ///< the peer announces a frame above the limit
   };
-  /// `greeting` goes out as the first frame, with whatever is sent first; empty for accepted connections.
+  /// `greeting`: the first frame, which is sent together with the first message; empty for accepted
+  /// connections.
   Connection(os::UniqueFd socket, std::string greeting)
       : socket_(std::move(socket)), greeting_(std::move(greeting)) {}
 
-  /// Sends, or queues what the kernel does not take. closed: nothing of it went out.
+  /// Sends a message, and queues the part that the kernel does not take. closed: nothing was sent.
   [[nodiscard]] Flow send(const wire::Written& payload);
-  /// The same of several messages that are frames already.
+  /// Sends several messages that are already framed.
   [[nodiscard]] Flow send_frames(std::string_view frames, std::size_t messages);
-  /// What of a message can be in shared memory: some serializers write it in one piece.
+  /// Returns the part of a message that can be in shared memory: some serializers write a message in one
+  /// piece.
   [[nodiscard]] static std::string_view large_part(const wire::Written& payload) {
     return payload.body.empty() ? std::string_view(payload.head) : payload.body;
   }
-  /// The same through memory that the peer has mapped. nullopt: it has to go through the socket.
+  /// Sends a message through memory that the peer has mapped. nullopt: it has to go through the socket.
   [[nodiscard]] std::optional<Flow> send_in_memory(const wire::Written& payload);
-  /// Tells the peer something about shared memory, and passes it a descriptor (-1: none). false: a descriptor
-  /// can't be passed now, since what waits in the queue has to go first. What goes wrong otherwise shows with
-  /// the next message.
+  /// Sends a frame about shared memory, with a descriptor (-1: none). false: no descriptor can be passed
+  /// now, since the queue has to be sent first. Other failures show at the next message.
   bool tell(const MemoryFrame& frame, int descriptor = -1);
-  /// Sends on from the queue.
+  /// Sends from the queue.
   [[nodiscard]] Flow flush();
-  /// What stands in shared memory counts, while the peer has not been told where.
+  /// The queued bytes. They include messages in shared memory whose place the peer does not know yet.
   [[nodiscard]] std::size_t queued_bytes() const { return queued_bytes_; }
-  /// Those that were sent as one count until all of them are out.
+  /// The queued messages. Messages that were sent together count until all of them are sent.
   [[nodiscard]] std::size_t queued_messages() const { return queued_messages_; }
 
-  /// Reads at most about `most` bytes; 0: all that is there now, and not what a quick sender adds meanwhile.
+  /// Reads at most about `most` bytes; 0: all that is there now, but not what a fast sender adds meanwhile.
   /// Calls `frame(payload)` for each whole frame; false from it ends the reading.
   template <class Frame>
   [[nodiscard]] Flow receive(std::size_t most, Frame&& frame) {
@@ -84,16 +85,16 @@ class Connection {
  private:
   Flow send_pieces(std::span<const std::string_view> pieces, std::size_t messages, std::size_t in_memory);
   enum class Piece { some, last, later, end };
-  /// After a piece.
+  /// The bytes that wait in the socket after a piece was read.
   [[nodiscard]] std::size_t waiting(Piece piece) const;
   Piece read_piece(std::size_t least, std::size_t& got);
-  /// A frame whose payload is these; `in_memory`: what it stands for beside them.
+  /// Sends a frame with this payload; `in_memory`: the bytes in shared memory that it refers to.
   Flow send_frame(std::string_view head, std::string_view body, std::string_view tail, std::size_t in_memory);
 
   struct Queued {
     std::string bytes;
-    std::size_t messages = 0;   // that end with these bytes
-    std::size_t in_memory = 0;  // what they stand for beside them
+    std::size_t messages = 0;   // messages that end with these bytes
+    std::size_t in_memory = 0;  // bytes in shared memory that they refer to
   };
   os::UniqueFd socket_;
   std::string greeting_;
@@ -103,20 +104,20 @@ class Connection {
   std::size_t queued_bytes_ = 0, queued_messages_ = 0;
 
  public:
-  std::uint64_t id = 0;  ///< Never given to another one.
-  std::string peer;      ///< Empty: it has not said who it is.
-  UnreadInput unread;    ///< What it has sent of a message that is not all there.
+  std::uint64_t id = 0;  ///< Never reused.
+  std::string peer;      ///< Empty: it has not greeted.
+  UnreadInput unread;    ///< The bytes of its incomplete message.
   bool opened_by_us = false;
 
-  // Shared memory: what was agreed on, each way.
-  bool peer_understands = false;       ///< It has said so, if only in its greeting.
-  bool told_that_we_do = false;        ///< Then descriptors may come.
-  os::Passed passed;                   ///< The one that came last.
-  std::optional<MemoryWriter> writer;  ///< The peer was passed its file.
-  bool writer_is_mapped = false;       ///< And has it.
+  // Shared memory: the state of the agreement, for each direction.
+  bool peer_understands = false;       ///< It supports shared memory: it has said so.
+  bool told_that_we_do = false;        ///< We have said so: descriptors may come.
+  os::Passed passed;                   ///< The descriptor that came last.
+  std::optional<MemoryWriter> writer;  ///< The peer has been passed its file.
+  bool writer_is_mapped = false;       ///< The peer has mapped it.
   std::optional<MemoryReader> reader;
 
-  Watch watch;  // after the socket: it is to end first
+  Watch watch;  // declared after the socket: it must end first
   Watch greeting_deadline;
 };
 

@@ -13,17 +13,20 @@
 
 namespace ipcm::transport {
 
-// Every member listens at ROUTE/N. Who has something to say to a peer connects to it, greets with its own
-// name, and both use that connection from then on, each way. See docs/bus.md for the bytes.
+// Every member listens at ROUTE/N. A member that sends to a peer for the first time connects to it and
+// greets with its own name; both then use that connection in both directions. See docs/bus.md for the
+// bytes.
 //
-// Large messages between two of ours go through memory that they share (shared_memory.h). They come to that
-// step by step, and each step needs the one before, so that a peer that does not know of it, or has no
-// descriptor left, never meets anything but plain messages:
-//   who has opened the connection has said in its greeting that it understands; who has accepted it says so
-//   when a large message has come through the socket; who has something large for one that understands
-//   passes it a memory file, and sends that message through the socket; the other has mapped it, and says so.
+// Large messages between two members of ours go through shared memory (shared_memory.h). Both agree on it
+// in steps, and each step needs the one before, so that a peer that does not know shared memory, or has no
+// descriptor left, only sees plain messages:
+// 1. The greeting of the member that opened the connection says that it supports shared memory.
+// 2. The member that accepted the connection says so when a large message has come through the socket.
+// 3. A member with a large message for a peer that supports it passes a memory file, and sends this message
+//    through the socket.
+// 4. The peer maps the file, and says so.
 //
-// Names: a connection is known by an id inside callbacks, since any callback may close any connection.
+// Callbacks know a connection by an id, since any callback may close any connection.
 
 class ConnectionUnix final : public DirectoryTransport {
  public:
@@ -56,17 +59,17 @@ class ConnectionUnix final : public DirectoryTransport {
   using Id = std::uint64_t;
 
   Sent send_written(const Message& message, const wire::Written& payload, std::string& why, Id answers = 0);
-  /// `put(connection)` on the way to that peer, or on a new one if that has ended.
+  /// Calls `put(connection)` on the connection to a peer, or on a new one if that has ended.
   template <class Put>
   Sent put_on_route(const std::string& peer, std::size_t size, std::string& why, Put&& put);
-  /// The same on that connection; nullopt: it had ended.
+  /// Calls `put(connection)`; nullopt: the connection had ended.
   template <class Put>
   std::optional<Sent> put_on(Connection& connection, std::size_t size, std::string& why, Put&& put);
   [[nodiscard]] static bool has_room(const Connection& connection, std::size_t size, std::string& why);
   enum class Callers { some, all };
   void accept(Callers callers);
   void take_caller(os::UniqueFd socket);
-  /// Makes room for others; false: there is none who is silent.
+  /// Closes a caller that has not greeted, for the sake of others; false: there is none.
   bool drop_silent_caller(const std::string& why);
   Connection* connect(const std::string& peer, std::string& why);
   Connection& adopt(std::unique_ptr<Connection> connection);
@@ -88,19 +91,19 @@ class ConnectionUnix final : public DirectoryTransport {
   os::UniqueFd reserve_;
   Watch listening_;
   Recovery accepting_;
-  std::set<Id> silent_;   // callers that have not said who they are, the oldest first
-  bool refuses_ = false;  // and that was reported
+  std::set<Id> silent_;   // callers that have not greeted, the oldest first
+  bool refuses_ = false;  // it closes silent callers, and has reported that
   Id last_id_ = 0;
   std::unordered_map<Id, std::unique_ptr<Connection>> connections_;
   std::unordered_map<std::string, Id> by_peer_;  // the one to send on
-  /// Frames that are to go out together. Not part of a connection: if that ends first, they take the next
-  /// one, as single messages would.
+  /// Frames that are sent together. Not part of a connection: if the connection ends, they take the next
+  /// one, as single messages do.
   struct Batch {
     std::string frames;
     std::size_t messages = 0;
   };
   std::unordered_map<std::string, Batch> batches_;  // by peer
-  std::string spare_;                               // memory of one that was sent, for the next
+  std::string spare_;                               // the memory of a sent batch, for the next one
   bool receiving_ = true;
   Watch rest_;
   bool rest_is_due_ = false;

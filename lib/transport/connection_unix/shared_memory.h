@@ -13,52 +13,53 @@
 
 namespace ipcm::transport {
 
-// Large messages from one peer of ours to another, in memory that both have mapped. One file for each
-// direction of a connection, made at the first large message and used for all that follow: a fresh one for
-// each would cost more than it saves, since every page of it would have to be cleared and mapped anew.
+// Large messages between two peers of ours, in memory that both have mapped. There is one file for each
+// direction of a connection, made at the first large message and used for all that follow: a new file for
+// each message would cost more than it saves, since the kernel would have to clear and map every page
+// again.
 //
-//   first 64 KiB   eight bytes, read and written as one, in the machine's order: how many messages the reader
-//                  has taken, ever; the rest is unused
-//   the others     messages, each in one piece, which begins with a page
+//   first 64 KiB   eight bytes, read and written as one, in the machine's order: how many messages the
+//                  reader has taken so far; the rest is unused
+//   the others     messages, each in one piece, which begins at a page
 //
-// Where a message stands goes through the socket, in its turn among all other frames. The reader takes them
-// in that order and says so by counting up: no system call, and nobody ever waits for it. If there is no
-// room, a message goes through the socket as it always could.
+// The place of a message in the file goes through the socket, in order with all other frames. The reader
+// takes the messages in that order, and counts them in the first bytes: that needs no system call, and
+// nobody waits for it. If there is no room, the message goes through the socket.
 //
-// Neither side believes the other. The reader copies first, and looks at the copy, since the writer may
-// change the original meanwhile. The writer keeps its own notes of what stands where; a wrong count makes it
-// overwrite what the other has not read, and nothing else.
+// Neither side trusts the other. The reader copies a message before it looks at it, since the writer may
+// change the original meanwhile. The writer keeps its own list of places; a wrong count only makes it
+// overwrite messages that the peer has not read.
 
-/// From this size on, memory is so much faster than the socket (64 KiB: 35 µs there and back, not 53) that it
-/// is worth a mapping and a descriptor.
+/// From this size on, shared memory is worth a mapping and a descriptor (64 KiB: 35 µs there and back, 53
+/// µs through the socket).
 inline constexpr std::size_t kSmallestInMemory = 64UL * 1024;
-/// For messages, in each file. Most of it stays without pages.
+/// The bytes for messages in each file. Most of them have no pages.
 inline constexpr std::size_t kSharedMemory = 64UL * 1024 * 1024;
 inline constexpr std::size_t kSharedMemoryHead = 64UL * 1024;  // a multiple of any machine's pages
 
-/// A part of what is for messages.
+/// The place of a message in the file.
 struct Place {
   std::uint64_t offset = 0, size = 0;
 };
 
-/// The end that sends. Threads: that of the connection.
+/// The end that sends. It belongs to the thread of the connection.
 class MemoryWriter {
  public:
-  /// What may stand there unread, unless it is a single message: a reader that is behind takes the rest
-  /// through the socket, whose limits are those of old.
+  /// The limit of unread bytes, unless they are a single message: a slow reader gets the rest through the
+  /// socket.
   static constexpr std::size_t kMostUnread = 8UL * 1024 * 1024;
 
   MemoryWriter();  ///< Throws SystemError.
   /// For the reader.
   [[nodiscard]] int file() const { return file_.get(); }
-  /// nullopt: no room, or no memory to be had.
+  /// Stores a message; nullopt: there is no room, or no memory.
   [[nodiscard]] std::optional<Place> put(std::string_view bytes);
   enum class Rest {
-    used,    ///< something was put since it was asked last
-    unread,  ///< nothing was, and not all has been read
-    rests,   ///< nothing is left of it but a page
+    used,    ///< a message was put since the last call
+    unread,  ///< no message was put, and some are unread
+    rests,   ///< its memory was given back, but for a page
   };
-  /// Gives its memory back to the system if it is not used.
+  /// Gives the memory back to the system if it is not used.
   Rest rest() noexcept;
 
  private:
@@ -76,11 +77,10 @@ class MemoryWriter {
 /// The end that receives.
 class MemoryReader {
  public:
-  /// Of what the other side says is its file, with `size` bytes for messages. Throws ProtocolError if it is
-  /// none, SystemError if there is no room to map it.
+  /// Maps the file of the peer, with `size` bytes for messages. Throws ProtocolError for a wrong file,
+  /// SystemError if it cannot be mapped.
   MemoryReader(os::UniqueFd file, std::uint64_t size);
-  /// A copy of what stands there, which is free for the next one from then on. Throws ProtocolError for a
-  /// place outside.
+  /// Returns a copy of a message, and frees its place. Throws ProtocolError for a place outside the file.
   [[nodiscard]] wire::Body take(Place place);
 
  private:

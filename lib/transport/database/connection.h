@@ -11,21 +11,21 @@
 
 namespace ipcm::database {
 
-/// For how long a member tries to come back after its connection was cut. Then its place on the bus is lost.
+/// The time for which a member tries to reconnect after a cut. After that it has lost its place on the bus.
 inline constexpr std::chrono::seconds kReturnTime{30};
 
-/// A member's connection to the store of its bus: up, cut, or ended for good.
+/// The connection of a member to the store of its bus: up, cut, or ended for good.
 ///
-/// A connection that is cut is no end of the bus: a new one is made, at once and then ever more rarely, and
-/// the member takes its place again, if the bus and the place are still the ones that it had. It has ended if
-/// they are not, or if kReturnTime has passed.
+/// A cut connection is not the end of the bus: the object makes a new one, at once and then at growing
+/// intervals, and the member registers again if the bus and its own registration are still the same. The
+/// connection has ended if they are not, or if kReturnTime has passed.
 class Connection {
  public:
   struct Calls {
-    std::function<void()> is_back;  ///< what happened meanwhile is to be looked at
+    std::function<void()> is_back;  ///< look for changes since the cut
     std::function<void(const std::string& why)> has_ended;
     std::function<void(const std::string& sentence)> tell;
-    std::function<bool()> has_place;  ///< whether the member has a place that it has to take again
+    std::function<bool()> has_place;  ///< returns whether the member has to register again
   };
   /// All must outlive it.
   Connection(Store& store, Registration& registration, Loop& loop, Calls calls)
@@ -33,14 +33,14 @@ class Connection {
 
   [[nodiscard]] bool is_up() const { return state_ == State::up; }
   [[nodiscard]] bool has_ended() const { return state_ == State::ended; }
-  /// Why it is not up.
+  /// Returns why the connection is not up.
   [[nodiscard]] const std::string& why() const { return why_; }
 
-  /// A statement failed because of it.
+  /// Reports that a statement failed because the connection was cut.
   void note_cut(const std::string& why);
   void end(const std::string& why);
-  /// For somebody who needs it now, and does not run the loop: tries again, until the caller's limit or
-  /// `longest` has passed; 0: one attempt, if it is time for one.
+  /// Tries to reconnect, for a caller that needs the connection now and does not run the loop, until the
+  /// limit of the caller or `longest` has passed; 0: one attempt, if one is due.
   void await_up(std::chrono::milliseconds longest);
   void stop() { again_.stop(); }
 

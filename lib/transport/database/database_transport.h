@@ -17,9 +17,9 @@
 
 namespace ipcm::database {
 
-// Peers and messages are rows of two tables, as the Perl reference has them; docs/bus.md tells them. What
-// differs between kinds of database (who is alive, how one is woken) is the Store's. Here is what holds the
-// parts together: when each has its turn in the loop, and what the end of the bus means.
+// Peers and messages are rows of two tables, as in the Perl reference; docs/bus.md describes them. The
+// Store hides the differences between kinds of databases (how to prove that peers live, how to wake
+// members). This class joins the parts: when each is called in the loop, and what the end of the bus means.
 
 class DatabaseTransport final : public transport::Transport {
  public:
@@ -43,7 +43,7 @@ class DatabaseTransport final : public transport::Transport {
   transport::PeerFacts look(const std::string& peer) override;
   Identified identify(const std::string& peer) override;
   void watch_peers() override;
-  /// A peer that leaves says so in its row, which whoever has sent to it watches.
+  /// A peer that leaves changes its row, which every member that has sent to it watches.
   [[nodiscard]] bool keeps_links() const override { return true; }
   [[nodiscard]] Statistics past() const override { return past_; }
   std::map<std::string, Statistics> all_statistics() override;
@@ -54,19 +54,21 @@ class DatabaseTransport final : public transport::Transport {
  private:
   void on_news();
   void try_again_later();
-  /// The bus is gone: everybody on it, too.
+  /// Reports the end of the bus, and of all peers on it.
   void note_end(const std::string& why);
   void come_back();
-  /// The connection is not what it was: whether it was cut, or the bus is gone.
+  /// Handles an error of the connection. Returns whether it was cut, or the bus is gone.
   bool note_break(const StoreError& error);
-  /// Whether this can be lived with: a lock that will be given back, or a break, which is noted.
+  /// Returns whether the member can go on: another process holds a lock, or the connection was cut, which
+  /// is noted.
   bool cope_with(const StoreError& error);
-  /// For a call whose answer somebody waits for. Throws StoreError where there is no connection.
+  /// Waits for the connection, for a call whose caller waits for an answer. Throws StoreError if there is
+  /// none.
   void expect_connection();
-  /// Calls `ask`, which looks at a peer. One that has left, once the bus has ended.
+  /// Calls `ask`, which looks at a peer. Returns an absent peer if the bus has ended.
   template <class Ask>
   [[nodiscard]] auto ask_about_peer(Ask&& ask);
-  /// Tells a sentence, but not the same one again and again.
+  /// Reports a sentence, but not the same one again and again.
   void tell(const std::string& sentence);
   void leave_counts(const Statistics& statistics);
   void leave_place(const Statistics& statistics);
@@ -90,7 +92,7 @@ class DatabaseTransport final : public transport::Transport {
   std::chrono::milliseconds retry_in_{1};
   std::string told_;  // last
   os::Clock::time_point told_at_{};
-  std::uint64_t not_told_ = 0;  // the same since then
+  std::uint64_t not_told_ = 0;  // repetitions since then
 };
 
 }  // namespace ipcm::database

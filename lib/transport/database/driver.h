@@ -8,15 +8,15 @@
 #include <variant>
 #include <vector>
 
-// What a database driver is to the library. A driver is a shared module of its own, loaded when a bus needs
-// it: the client libraries of databases are heavy, and most services never use them. This header is all that
-// the two sides share; it depends on the standard library only. Nothing throws across it.
+// The interface between the library and a database driver. A driver is a shared module, loaded when a bus
+// needs it: the client libraries of databases are large, and most services never use them. Both sides share
+// only this header; it depends on the standard library alone. No exception crosses it.
 //
 // A module exports one function with C linkage, kDriverEntry, of type DriverEntry.
 
 namespace ipcm::database {
 
-/// Of this header. A module of another version is not used.
+/// The version of this header. Modules of other versions are not used.
 inline constexpr int kDriverVersion = 2;
 inline constexpr const char* kDriverEntry = "ipcm_database_driver";
 /// In milliseconds.
@@ -30,14 +30,14 @@ struct Blob {
 /// monostate is NULL.
 using Value = std::variant<std::monostate, std::int64_t, double, std::string, Blob>;
 using Values = std::vector<Value>;
-/// What a column of an answer is to be read as.
+/// The type in which a column of an answer is returned.
 enum class Column { integer, real, text, blob };
 
 struct Failure {
   enum class Kind {
     none,
-    busy,      ///< somebody else has locked what we need: try again
-    late,      ///< the server has not answered in time; what it was asked to do may still be done
+    busy,      ///< another process holds the lock: try again
+    late,      ///< the server has not answered in time; it may still execute the statement
     conflict,  ///< a constraint forbids it
     missing,   ///< no such table, or no such column in it
     too_long,  ///< a column is too short for a value
@@ -45,7 +45,7 @@ struct Failure {
     other
   };
   Kind kind = Kind::none;
-  std::string text;  ///< The database's words; holds no statement, no value, no password.
+  std::string text;  ///< The message of the database; contains no statement, no value, no password.
   [[nodiscard]] explicit operator bool() const { return kind != Kind::none; }
 };
 
@@ -55,8 +55,8 @@ struct Result {
   std::int64_t affected = 0;  ///< Rows that were changed.
 };
 
-/// One connection. Belongs to one thread at a time, and to the process that opened it: in a forked child it
-/// must not be used, nor destroyed.
+/// One connection. It belongs to one thread at a time, and to the process that opened it: a forked child
+/// must neither use nor destroy it.
 class Session {
  public:
   virtual ~Session() = default;
@@ -68,16 +68,17 @@ class Session {
   [[nodiscard]] virtual Failure begin() noexcept = 0;
   [[nodiscard]] virtual Failure commit() noexcept = 0;
   virtual void rollback() noexcept = 0;
-  /// How long one statement may take from now on, in milliseconds: waiting for somebody else's lock, where
-  /// the client does that waiting; and waiting for a server's answer. When the server has not answered by
-  /// then, run() fails as `late`. The statement is not taken back: the next call waits for its answer first,
-  /// and drops it. A connection is `lost` when the server has not answered for kLongestSilence, and, since
-  /// nothing else undoes the half of a transaction, when it is late inside of one.
+  /// Sets how long one statement may take from now on, in milliseconds: `locked`, waiting for a lock of
+  /// another process, if the client waits for that; `answer`, waiting for the server. If the server has not
+  /// answered by then, run() fails as `late`. The statement is not cancelled: the next call first waits for
+  /// its answer, and drops it. A connection is `lost` when the server has not answered for kLongestSilence,
+  /// or when it is late inside a transaction, since nothing else undoes half a transaction.
   virtual void be_patient(std::int64_t locked, std::int64_t answer) noexcept = 0;
-  /// The connection's socket, borrowed: readable when the server has something to say. -1: there is none.
+  /// Returns the socket of the connection, borrowed: readable when the server has sent something. -1: there
+  /// is none.
   [[nodiscard]] virtual int socket() const noexcept = 0;
-  /// The names of all channels that were notified since the last call, without waiting. A `failure` of kind
-  /// lost: the server has hung up.
+  /// Returns the names of all channels that were notified since the last call, without waiting. A `failure`
+  /// of kind lost: the server has closed the connection.
   [[nodiscard]] virtual std::vector<std::string> take_notifications(Failure& failure) noexcept = 0;
 };
 
@@ -85,14 +86,14 @@ class Driver {
  public:
   virtual ~Driver() = default;
   [[nodiscard]] virtual const char* name() const noexcept = 0;
-  /// Opens a session. Null: `failure` tells. What parameters there are is the driver's business; see the
-  /// dialects. Waits for a server at most as long as `limit` says, in milliseconds.
+  /// Opens a session; null: see `failure`. The driver defines its parameters; see the dialects. Waits for a
+  /// server at most `limit` milliseconds.
   [[nodiscard]] virtual std::unique_ptr<Session> open(const std::map<std::string, std::string>& parameters,
                                                       std::int64_t limit,
                                                       Failure& failure) const noexcept = 0;
 };
 
-/// The module's one driver; null if it is not of that version.
+/// Returns the driver of the module; null if it has another version.
 using DriverEntry = const Driver* (*)(int version);
 
 }  // namespace ipcm::database

@@ -12,16 +12,17 @@
 
 namespace ipcm::database {
 
-// Where drivers are looked for, in this order: $IPCM_DRIVERS; `../drivers` from the folder of the executable
-// (a build tree); the folder that they are installed in. The file is ipcm-driver-NAME.so.
+// The library looks for drivers in this order: $IPCM_DRIVERS; `../drivers` from the folder of the
+// executable (a build tree); the folder of the installation. The file is ipcm-driver-NAME.so.
 
-/// Empty: the driver is there (only its file is looked at). Otherwise what is missing, and what to do.
+/// Returns what is missing and what to do about it; empty: the file of the driver exists.
 [[nodiscard]] std::string why_no_driver(const std::string& name) noexcept;
-/// Loads it, once in a process. Throws BusError that says what is missing.
+/// Loads a driver, once in a process. Throws BusError that names what is missing.
 [[nodiscard]] const Driver& load_driver(const std::string& name);
 
-/// A session that is inert in a forked child: there its socket or its file is closed, and it is never touched
-/// again. (The locks of a database file are the parent's; that the child closes it does not end them.)
+/// A session that is inert in a forked child: there its socket or file is closed, and the session is never
+/// used again. (The locks of a database file belong to the parent; closing the file in the child does not
+/// release them.)
 class OwnedSession {
  public:
   OwnedSession() = default;
@@ -33,8 +34,8 @@ class OwnedSession {
   ~OwnedSession() { close(); }
   void close() noexcept;
   [[nodiscard]] explicit operator bool() const noexcept { return session_ != nullptr && is_ours(); }
-  /// For one call: a database file at the limit of file sizes, or a server that has hung up, raises no
-  /// signal.
+  /// Access for one call, without signals if a database file reaches the file size limit, or a server has
+  /// closed the connection.
   class Use {
    public:
     explicit Use(Session* session) noexcept : session_(session) { quiet_writes_.note_unknown(); }
@@ -49,8 +50,7 @@ class OwnedSession {
 
  private:
   std::unique_ptr<Session> session_;
-  std::vector<os::UniqueFd>
-      opened_;  // by the session, and its own: noted here so that a forked child closes its copies
+  std::vector<os::UniqueFd> opened_;  // by the session; a forked child closes its copies
   std::uint32_t born_in_ = 0;
 };
 

@@ -10,19 +10,19 @@ namespace ipcm::database {
 
 using Parameters = std::map<std::string, std::string>;
 
-/// What a route to a server may look like: the reference's DBI names (`dbi:Pg:dbname=x;host=/dir`), or
-/// `key=value` pairs with blanks between them, values quoted as libpq does.
+/// The form of a route to a server: the DBI names of the reference (`dbi:Pg:dbname=x;host=/dir`), or
+/// `key=value` pairs separated by blanks, with values quoted as in libpq.
 struct RouteForm {
-  std::vector<std::string> dbi_names;        ///< lower case; what may stand after `dbi:`
-  std::map<std::string, std::string> names;  ///< of keys, as they may be given and as the driver knows them
+  std::vector<std::string> dbi_names;        ///< lower case; the names allowed after `dbi:`
+  std::map<std::string, std::string> names;  ///< the allowed keys, and the keys of the driver
   std::string database;                      ///< the driver's key for the database
 };
 
-/// The driver's parameters. Throws BusError for what can't be read, for unknown keys, and for a password: a
-/// route is seen by everybody who lists processes. The error does not repeat what may be one.
+/// Returns the parameters for the driver. Throws BusError for a malformed route, for unknown keys, and for
+/// a password: every user that lists processes sees a route. The error does not repeat a possible password.
 [[nodiscard]] Parameters read_route(const std::string& route, const RouteForm& form);
-/// User and password: of the bus's credentials, else $IPCM_DB_USER and $IPCM_DB_PASSWORD; else neither is
-/// set, and the client's own configuration tells.
+/// Adds user and password: from the credentials of the bus, else from $IPCM_DB_USER and $IPCM_DB_PASSWORD;
+/// else neither is set, and the configuration of the client library decides.
 void add_credentials(Parameters& parameters, const Credentials& credentials);
 
 }  // namespace ipcm::database

@@ -11,29 +11,33 @@
 
 namespace ipcm::database {
 
-/// The messages to one member: rows of ipcm_messages, of which it knows here only how far it has come.
+/// The messages to one member: rows of ipcm_messages. This object knows only how far the member has read
+/// them.
 ///
-/// A message is read, handed on, and its row deleted only when the reader comes back for more, or leaves: a
-/// crash in between delivers it again to whoever takes the name up with reconnect, and loses nothing. Throws
-/// StoreError.
+/// It reads a message, passes it on, and deletes its row only when the reader comes back for more, or
+/// leaves: after a crash in between, a successor that takes the name with reconnect gets the message again,
+/// and none is lost. Throws StoreError.
 class Inbox {
  public:
-  /// `id`: as the tables call us. All must outlive it.
+  /// `id`: the id of the member in the tables. All arguments must outlive the object.
   Inbox(Store& store, const transport::JoinRequest& request, const std::string& id,
         transport::Receiver& receiver)
       : store_(store), request_(request), id_(id), receiver_(receiver) {}
 
   void receive(bool on) { receiving_ = on; }
   [[nodiscard]] bool receives() const { return receiving_; }
-  /// Returns whether there was something. `everything`: until nothing is left, messages put back too.
+  /// Reads messages. Returns whether there were any. `everything`: until none is left, including those put
+  /// back.
   bool take_in(bool everything);
-  /// Dealt with, by the ids they were handed on under. Whether something is to be removed now.
+  /// Acknowledges messages by the ids that they were passed on with. Returns whether rows should be removed
+  /// now.
   [[nodiscard]] bool note_finished(const std::vector<std::string>& ids);
   void remove_finished();
-  /// They come again once offer_put_back() was called, here or to a successor.
+  /// Puts messages back. They come again after offer_put_back(), here or to a successor.
   void put_back(const std::vector<Message>& messages);
   void offer_put_back() { put_back_.clear(); }
-  /// Leaving is next: hands over what is there, and removes all but what was put back. How many nobody read.
+  /// Called before leaving: passes on the remaining messages, and removes all that were not put back.
+  /// Returns how many were not read.
   [[nodiscard]] std::int64_t empty();
 
  private:
@@ -45,10 +49,10 @@ class Inbox {
   const std::string& id_;
   transport::Receiver& receiver_;
   bool receiving_ = true;
-  std::map<std::string, std::string> delivered_;  // by the id as it was handed on; as the table has it
-  std::vector<std::string> finished_;             // dealt with, and still in the table, as that has them
-  std::set<std::string> put_back_;                // as the table has them
-  std::map<std::string, unsigned> forgone_;  // put back before they were acknowledged: those words are void
+  std::map<std::string, std::string> delivered_;  // the id in the table, by the id that was passed on
+  std::vector<std::string> finished_;             // acknowledged, not yet removed; ids in the table
+  std::set<std::string> put_back_;                // ids in the table
+  std::map<std::string, unsigned> forgone_;       // put back before their acknowledgement: ignore that one
 };
 
 }  // namespace ipcm::database

@@ -8,21 +8,21 @@
 
 namespace ipcm::database {
 
-/// A message as it becomes a row of ipcm_messages; borrowed for one call.
+/// A message in the form of a row of ipcm_messages; borrowed for one call.
 struct MessageRow {
   const std::string& id;
-  const std::string& from;  ///< a peer's real name
+  const std::string& from;  ///< the real name of the sender
   const std::string& to;    ///< the id of a row of ipcm_peers
   double stamp;
   bool broadcast;
   const std::string& payload;
 };
-/// false: nobody takes messages under that id, any more or yet. Throws StoreError.
+/// Inserts a row. false: no peer receives messages under that id now. Throws StoreError.
 [[nodiscard]] bool insert_message(Store& store, const MessageRow& message);
 [[nodiscard]] bool has_message(Store& store, const std::string& id);
-/// Those that are there. Throws StoreError.
+/// Removes the rows that exist. Throws StoreError.
 void remove_messages(Store& store, const std::vector<std::string>& ids);
-/// Whether a table whose ids are UUIDs can hold that one.
+/// Returns whether a table whose ids are UUIDs can contain that id.
 [[nodiscard]] bool is_uuid(const std::string& text);
 
 }  // namespace ipcm::database

@@ -13,11 +13,11 @@
 
 namespace ipcm::database {
 
-/// Kept for one receiver at most; more are refused.
+/// The limit of queued bytes for one receiver; beyond it messages are refused.
 inline constexpr std::int64_t kMostMessages = 100'000, kMostBytes = 128L * 1024 * 1024;
 
-/// What one member sends: rows for others, in order, which wait here while somebody else has the database
-/// locked.
+/// The messages that one member sends: rows for others, in order. They wait here while another process has
+/// the database locked.
 class Outbox {
  public:
   using Sent = transport::Transport::Sent;
@@ -27,9 +27,9 @@ class Outbox {
     bool broadcast;
   };
   struct Calls {
-    std::function<void()> watch_rows;                          ///< somebody is sent to: his leaving matters
-    std::function<void()> try_again_later;                     ///< flush() is to be called
-    std::function<void(const StoreError& error)> bus_is_gone;  ///< or only its connection
+    std::function<void()> watch_rows;       ///< this member now has a receiver: watch its row
+    std::function<void()> try_again_later;  ///< call flush() later
+    std::function<void(const StoreError& error)> bus_is_gone;  ///< the bus, or only the connection, is gone
   };
   /// All must outlive it.
   Outbox(Store& store, Registration& registration, PeerProcesses& peer_processes,
@@ -41,14 +41,14 @@ class Outbox {
         receiver_(receiver),
         calls_(std::move(calls)) {}
 
-  /// Throws ProtocolError for what is too large.
+  /// Sends a message. Throws ProtocolError if it is too large.
   [[nodiscard]] Outgoing prepare(const Message& message);
   [[nodiscard]] Sent send(Outgoing message, std::string& why);
-  /// Puts it into the queue, for flush().
+  /// Queues a message for flush().
   [[nodiscard]] Sent queue(Outgoing message, std::string& why);
-  /// Nothing that is queued will be sent any more.
+  /// Discards the queue: nothing in it can be sent any more.
   void give_up(const std::string& why);
-  /// Sends what waits, as far as that goes now.
+  /// Sends queued messages as far as that is possible now.
   void flush();
   [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const;
   [[nodiscard]] std::size_t queued_messages() const { return queue_.size(); }

@@ -9,15 +9,15 @@
 
 namespace ipcm::database {
 
-/// Those that a member has sent to, alive when it looked: their ends are told to it.
+/// The processes of the peers that a member has sent to, to report their end.
 class PeerProcesses {
  public:
-  /// `process`: a pidfd that is proven to be its process; may be empty.
+  /// `process`: a proven pidfd of the peer; may be empty.
   void open(const std::string& peer, const PeerRow& row, os::UniqueFd process);
   void close(const std::string& peer) { processes_.erase(peer); }
-  /// Its process was seen, and runs still; false where that can't be told.
+  /// Returns whether the process of a peer is known and still runs; false if that cannot be proven.
   [[nodiscard]] bool is_known_alive(const std::string& peer) const;
-  /// Closes those to whoever is not there any more, or is another process now; their names.
+  /// Removes the peers that are not in `there`, or have another process now. Returns their names.
   [[nodiscard]] std::vector<std::string> close_all_but(const std::map<std::string, Pid>& there);
   std::vector<std::string> close_all() { return close_all_but({}); }
 

@@ -11,27 +11,27 @@
 
 namespace ipcm::database {
 
-/// Who else is on the bus: the rows of ipcm_peers, and what tells that one changed, or that somebody died.
-/// Throws StoreError.
+/// The other peers on the bus: the rows of ipcm_peers, and the watches that report a changed row or a
+/// death. Throws StoreError.
 class Presence {
  public:
-  /// `id`: as the tables call us; `news` is called inside the loop, and is to call look_again(). All must
-  /// outlive it.
+  /// `id`: the id of the member in the tables. `news` is called inside the loop, and must call
+  /// look_again(). All arguments must outlive the object.
   Presence(Store& store, Loop& loop, transport::Receiver& receiver, PeerProcesses& peer_processes,
            const std::string& id, std::function<void()> news);
 
-  /// Sorted, ourselves among them; clears up after the dead.
+  /// Returns all peers, sorted, with this member. Removes the leftovers of dead ones.
   [[nodiscard]] std::vector<PeerRow> list();
   [[nodiscard]] transport::PeerFacts look(const std::string& peer);
   [[nodiscard]] transport::Transport::Identified identify(const std::string& peer);
-  /// Enough to learn that somebody we have sent to has left.
+  /// Watches the rows, to learn when a peer that this member has sent to leaves.
   void watch_rows();
-  /// All comings and goings, which the receiver is told of from now on.
+  /// Watches all peers, and reports those that join or leave to the receiver.
   void watch_all();
   [[nodiscard]] bool watches_all() const { return watches_all_; }
-  /// The next look_again() looks at everybody, and tells the receiver.
+  /// Makes the next look_again() look at all peers and notify the receiver.
   void look_at_all() { somebody_died_ = true; }
-  /// If something is watched: tells the receiver what has changed.
+  /// Reports changes to the receiver, if anything is watched.
   void look_again();
   void stop() { processes_.follow({}); }
 
@@ -48,7 +48,7 @@ class Presence {
   bool watches_all_ = false;
   bool watches_rows_ = false;
   bool somebody_died_ = false;
-  std::vector<PeerRow> known_;  // as last seen, while they are watched
+  std::vector<PeerRow> known_;  // at the last look, while peers are watched
   transport::ProcessWatch processes_;
 };
 

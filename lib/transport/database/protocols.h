@@ -9,7 +9,7 @@ namespace ipcm::database {
 
 /// Tables on a server; woken by its notifications.
 [[nodiscard]] const transport::Protocol& postgresql_protocol();
-/// Tables on a server; polls. The same under the names MariaDB and MySQL.
+/// Tables on a server; polls. One protocol under the names MariaDB and MySQL.
 [[nodiscard]] const transport::Protocol& mariadb_protocol();
 [[nodiscard]] const transport::Protocol& mysql_protocol();
 

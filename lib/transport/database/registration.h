@@ -9,28 +9,27 @@
 
 namespace ipcm::database {
 
-/// A member's row of ipcm_peers, and the lock of its name: how it joins, and how it leaves. Throws
-/// StoreError.
+/// The registration of a member: its row of ipcm_peers, and the lock of its name. Throws StoreError.
 class Registration {
  public:
   /// `request` and `store` must outlive it. Throws UsageError for a name that no peer can have.
   Registration(Store& store, const transport::JoinRequest& request);
 
-  /// As the tables call us.
+  /// Returns the id of the member in the tables.
   [[nodiscard]] const std::string& id() const { return id_; }
-  /// Throws NameTaken. What a predecessor had counted.
+  /// Takes the name. Returns the counts of a predecessor. Throws NameTaken.
   [[nodiscard]] Statistics claim();
-  /// After the connection was cut: the same place, as we have left it, or as somebody has cleared it away
-  /// because we seemed dead. Throws NameTaken if somebody else has it now, and StoreError (busy) as long as
-  /// the server has not noticed that our former connection has ended.
+  /// Takes the name again after the connection was cut, whether the row is unchanged, or another process
+  /// has removed it because this member seemed dead. Throws NameTaken if another peer has the name now, and
+  /// StoreError (busy) as long as the server has not noticed the end of the former connection.
   void take_again();
-  /// Makes a row of nobody who is there, for who only visits: tables that the reference made want one for
-  /// each sender.
+  /// Inserts an inactive peer row for a transient client: the tables of the reference need a row for each
+  /// sender.
   void let_exist();
   [[nodiscard]] bool exists() const { return exists_; }
-  /// What an anonymous member has counted; it has no other row.
+  /// Writes the counts of an anonymous member, which has no other row.
   void leave_counts(const Statistics& statistics);
-  /// `last` is called in the same transaction, before.
+  /// Calls `last` first, in the same transaction.
   void leave(const Statistics& statistics, const std::function<void()>& last);
   void suspend(const Statistics& statistics, std::optional<double> expires,
                const std::function<void()>& last);
@@ -47,7 +46,7 @@ class Registration {
   const transport::JoinRequest& request_;
   std::string id_;
   bool exists_ = false;
-  double since_ = 0;  // what our row has noted as the time that we joined
+  double since_ = 0;  // the time of joining in our row
 };
 
 }  // namespace ipcm::database

@@ -9,18 +9,18 @@
 
 namespace ipcm::database {
 
-// What buses on database servers share. Beside the reference's two tables stands one of ours, which peers of
-// the reference do not know:
+// The part that buses on database servers share. Beside the two tables of the reference stands one of ours,
+// which peers of the reference do not know:
 //
 //   ipcm_ours(id, name, note, pid, host, lock_key)
 //
-// It is the mark of a bus. A database without it is a bus only if it has the reference's two tables.
+// It is the mark of a bus. A database without it is a bus only if it has the two tables of the reference.
 //
-// one row for each of ours that has joined: its real name (where that is too long for the other tables), its
-// class, its process and machine, and the server's lock that its connection holds. The lock ends with the
-// connection, whatever kills the process, and can be seen from other machines. Rows whose id begins with `_`
-// are no peers: `_owner` (its note: when that process was started), `_made` if the bus has made the tables,
-// and `_bus`, whose note no other bus has.
+// It has one row for each member of ours: its real name (if that is too long for the other tables), its
+// class, its process and machine, and the lock of the server that its connection holds. The lock ends with
+// the connection, however the process dies, and other machines can see it. Rows whose id begins with `_`
+// are no peers: `_owner` (its note: the start time of that process), `_made` if the bus has made the
+// tables, and `_bus`, whose note is unique to this bus.
 
 class ServerStore : public Store {
  public:
@@ -34,16 +34,16 @@ class ServerStore : public Store {
   [[nodiscard]] bool holds_name() const final { return name_lock_.has_value(); }
   void while_nobody_has(const PeerRow& who, const std::function<bool()>& what) final;
   [[nodiscard]] os::UniqueFd process_of(const PeerRow& row) final;
-  [[nodiscard]] bool is_there() final { return true; }  // its statements tell
+  [[nodiscard]] bool is_there() final { return true; }  // its statements show it
   [[nodiscard]] transport::OwnerFacts owner() final;
 
-  /// Makes what is missing of the tables. Throws BusError where a bus is running already.
+  /// Makes the missing tables. Throws BusError if a bus is running already.
   void make_tables();
-  /// Throws BusError if there is no bus; adds ours to one of the reference.
+  /// Throws BusError if there is no bus; adds our table to a bus of the reference.
   void expect_bus();
-  /// Takes the tables away that the bus has made. Throws BusError if there is no bus.
+  /// Removes the tables that the bus has made. Throws BusError if there is no bus.
   void remove_tables();
-  /// Locks under a key of its own, and notes that as the owner's.
+  /// Takes a lock with a new key, and notes that key as the owner's.
   void own();
   void disown();
 
@@ -52,16 +52,17 @@ class ServerStore : public Store {
   void before_reopen() override { name_lock_.reset(); }
   void after_reopen() override;
 
-  /// The kind of lock key that the server wants, made of any text.
+  /// Returns a lock key in the form of the server, made of any text.
   [[nodiscard]] virtual Value lock_key(const std::string& text) = 0;
   [[nodiscard]] virtual bool lock(const Value& key, std::chrono::seconds patience) = 0;
   virtual void unlock(const Value& key) = 0;
-  /// The columns after those of ipcm_peers `p`: 1 if the lock of `o` is held. With what goes before SELECT.
+  /// Returns the columns after those of ipcm_peers `p`: 1 if the lock of `o` is held. held_prefix() stands
+  /// before SELECT.
   [[nodiscard]] virtual const char* held_expression() const = 0;
   [[nodiscard]] virtual const char* held_prefix() const { return ""; }
   [[nodiscard]] virtual std::vector<std::string> table_statements() = 0;
   [[nodiscard]] virtual std::string ours_statement() = 0;
-  virtual void add_notices() {}  ///< Triggers, where the server can tell.
+  virtual void add_notices() {}  ///< Triggers, if the server can notify.
   virtual void remove_notices() {}
   [[nodiscard]] bool has_table(const std::string& name);
 
@@ -71,7 +72,8 @@ class ServerStore : public Store {
   void note_bus();
   void expect_not_running();
   /// Runs `make` while no other process of ours makes tables here. Two that did so at once would collide in
-  /// the catalogue of the server, also with IF NOT EXISTS. Throws StoreError when the other one does not finish.
+  /// the catalogue of the server, also with IF NOT EXISTS. Throws StoreError when the other one does not
+  /// finish.
   void while_nobody_makes_tables(const std::function<void()>& make);
 
   std::string route_;
@@ -99,13 +101,14 @@ class ServerProtocol : public transport::Protocol {
   [[nodiscard]] virtual std::unique_ptr<ServerStore> connect(const BusInfo& info) const = 0;
 };
 
-/// Opens a session on the server of a route. Throws BusError that holds no password.
+/// Opens a session on the server of a route. Throws BusError, which contains no password.
 [[nodiscard]] OwnedSession connect_to_server(const char* driver, const BusInfo& info, const RouteForm& form,
                                              const Parameters& defaults);
-/// Foreign peers, and peers on other machines, can't tell of themselves: then one looks again this often.
+/// The interval at which a member looks at peers of the reference and on other machines, which give no
+/// notice.
 inline constexpr std::chrono::milliseconds kPollTime{200};
-/// How often a member looks whether the tables of its bus are still there, where nothing tells that they were
-/// dropped.
+/// The interval at which a member looks whether the tables of its bus still exist, if nothing reports their
+/// removal.
 inline constexpr std::chrono::seconds kBusTime{5};
 
 }  // namespace ipcm::database

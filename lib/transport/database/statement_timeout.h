@@ -6,12 +6,12 @@
 
 namespace ipcm::database {
 
-/// How long one statement may wait for somebody else's lock: where somebody waits for the answer; while
-/// sending, where a message can wait in our queue instead; inside the loop, where there is always another
-/// time. The limit of the caller (os::TimeLimit) may be shorter.
+/// The time that one statement may wait for a lock of another process: if a caller waits for the answer;
+/// while sending, since the message can wait in the queue instead; inside the loop, which can try again
+/// later. The limit of the caller (os::TimeLimit) may be shorter.
 inline constexpr std::chrono::milliseconds kPatient{10'000}, kSending{1'000}, kInLoop{0};
 
-/// While it lives, statements wait so long; after that, as before.
+/// Sets the timeout of statements while it lives; then restores the one before.
 class StatementTimeout {
  public:
   explicit StatementTimeout(Store& store, std::chrono::milliseconds limit = kPatient)
@@ -27,7 +27,7 @@ class StatementTimeout {
   os::Deadline before_;
 };
 
-/// The same for leaving, which is worth a moment also when the caller's time is up.
+/// As StatementTimeout, for leaving: allows a moment even if the time of the caller has run out.
 class LeavingTimeout {
  public:
   explicit LeavingTimeout(Store& store) : limit_(os::limited(kPatient, kLast)), timeout_(store) {}

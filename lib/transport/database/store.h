@@ -18,16 +18,16 @@
 
 namespace ipcm::database {
 
-/// The database refused, or can't be reached. `kind` tells callers what they can do about it.
+/// The database refused a statement, or cannot be reached. `kind` shows what callers can do.
 class StoreError : public BusError {
  public:
   StoreError(Failure::Kind kind, const std::string& what) : BusError(what), kind_(kind) {}
   [[nodiscard]] Failure::Kind kind() const noexcept { return kind_; }
-  /// Its tables are not there.
+  /// Returns whether the tables are missing.
   [[nodiscard]] bool bus_is_gone() const noexcept { return kind_ == Failure::Kind::missing; }
-  /// The connection has ended; a new one may find the bus as it was.
+  /// Returns whether the connection has ended; the bus may still exist.
   [[nodiscard]] bool is_cut() const noexcept { return kind_ == Failure::Kind::lost; }
-  /// It may work another time: somebody has locked what is needed, or the server is slow.
+  /// Returns whether another attempt may succeed: another process holds a lock, or the server is slow.
   [[nodiscard]] bool is_passing() const noexcept {
     return kind_ == Failure::Kind::busy || kind_ == Failure::Kind::late;
   }
@@ -36,81 +36,82 @@ class StoreError : public BusError {
   Failure::Kind kind_;
 };
 
-/// How a kind of database spells what the statements of this protocol need. Everything else is the same SQL.
+/// The parts of SQL in which the kinds of databases differ. Everything else is the same.
 struct Dialect {
   const char* id_as_text;         ///< ipcm_messages.id
   const char* broadcast_as_int;   ///< ipcm_messages.broadcast
-  const char* content_of_odd_id;  ///< 1 for rows whose id nobody can name; "0" where that can't be
+  const char* content_of_odd_id;  ///< 1 for rows whose id cannot be a parameter; "0" if there are none
   const char* id_parameter;
   const char* content_parameter;
   const char* broadcast_parameter;
   const char* stamp_parameter;
   const char* stats_parameter;
   bool id_is_uuid;  ///< other ids can't be stored
-  int attempts;     ///< at a transaction that the database may end for the sake of another
+  int attempts;     ///< at a transaction that the database may abort in favour of another
 };
 
-/// One row of ipcm_peers, and what is known of who stands behind it.
+/// One row of ipcm_peers, and the facts about its peer.
 struct PeerRow {
-  std::string id;    ///< as the tables have it
+  std::string id;    ///< as in the tables
   std::string name;  ///< real
   Pid pid = 0;       ///< 0: NULL
   double active = 0;
   bool is_active = false;  ///< `active` is not NULL
   std::optional<double> expires;
   std::optional<std::string> stats;
-  transport::PeerFacts facts;  ///< unless it was not asked for
-  bool is_held = false;        ///< it is one of ours on this machine, and its connection holds its lock
-  bool dies_unseen = false;    ///< no lock of its tells of its death: watch its process
+  transport::PeerFacts facts;  ///< only if it was requested
+  bool is_held = false;        ///< it is a peer of ours on this machine, and its connection holds its lock
+  bool dies_unseen = false;    ///< it has no lock to show its death: watch its process
 };
 
-/// Whether a peer in that state is one of the bus, and can be sent to.
+/// Returns whether a peer in that state can be sent to.
 [[nodiscard]] inline bool is_there(transport::PeerFacts::State state) {
   using State = transport::PeerFacts::State;
   return state == State::active || state == State::present || state == State::suspended;
 }
 
-/// One connection to the tables of a bus, and what there is beside them: who is alive, and how one is woken.
-/// Throws StoreError.
+/// One connection to the tables of a bus, and the further means of its kind of database: how to prove that
+/// peers live, and how to wake members. Throws StoreError.
 class Store {
  public:
   virtual ~Store() = default;
   [[nodiscard]] virtual const Dialect& dialect() const = 0;
-  /// For people; holds no password.
+  /// Returns the place of the bus, for people; contains no password.
   [[nodiscard]] virtual std::string where() const = 0;
 
   [[nodiscard]] std::vector<Values> query(const std::string& statement, const Values& given,
                                           const std::vector<Column>& columns);
   std::int64_t execute(const std::string& statement, const Values& given = {});
-  /// All of it, or nothing.
+  /// Runs `what` in one transaction.
   void in_transaction(const std::function<void()>& what);
-  /// Until when statements may wait for somebody else's lock, from now on; passed: they do not wait.
+  /// Sets the deadline until which statements may wait for locks of others, from now on; passed: they do
+  /// not wait.
   void be_patient(os::Deadline until) { patient_until_ = until; }
   [[nodiscard]] os::Deadline patience() const { return patient_until_; }
 
-  /// After the connection was cut: makes a new one, on which everything that was watched is watched again.
-  /// Throws StoreError; BusError where another bus stands there now.
+  /// Makes a new connection after a cut, and restores all watches on it. Throws StoreError; BusError if
+  /// another bus has its place now.
   void reopen();
-  /// Whether our name is locked still, so that take_name() is not needed again after reopen().
+  /// Returns whether the lock of our name still holds, so that take_name() is not needed after reopen().
   [[nodiscard]] virtual bool holds_name() const = 0;
   [[nodiscard]] bool is_ours() const { return session_.is_ours(); }
 
-  /// What the tables call a peer; the name itself wherever it fits.
+  /// Returns the id of a peer in the tables; the name itself if it fits.
   [[nodiscard]] virtual std::string id_of(const std::string& name) const { return name; }
-  /// All rows, or that of one id. Without `judged`, only what the table says.
+  /// Returns all rows, or that of one id. Without `judged`, only with the columns of the table.
   [[nodiscard]] virtual std::vector<PeerRow> rows(const std::string* id, bool judged = true) = 0;
   [[nodiscard]] std::optional<PeerRow> row(const std::string& id) {
     auto found = rows(&id);
     return found.empty() ? std::nullopt : std::optional<PeerRow>(std::move(found.front()));
   }
 
-  /// The lock that says that a peer lives. false: a live process has it.
+  /// Takes the lock that proves the presence of a peer. false: a living process has it.
   [[nodiscard]] virtual bool take_name(const PeerRow& who, const std::string& note,
                                        transport::HeldLock::Attempt& attempt) = 0;
-  /// Notes, in the transaction that makes its row, who holds it.
+  /// Notes the holder of the name, in the transaction that makes its row.
   virtual void introduce(const PeerRow& /*who*/, const std::string& /*note*/) {}
   virtual void drop_name() noexcept = 0;
-  /// Runs `what` while nobody can take that name. Does nothing if somebody has it.
+  /// Runs `what` while no peer can take that name. Does nothing if a peer has it.
   virtual void while_nobody_has(const PeerRow& who, const std::function<bool()>& what) = 0;
 
   /// Calls `news` whenever messages may have come for that id.
@@ -119,20 +120,20 @@ class Store {
   virtual void watch_peers(Loop& loop, std::function<void()> news) = 0;
   /// Calls `news` when a peer may have died, where that shows.
   virtual void watch_deaths(Loop& /*loop*/, std::function<void()> /*news*/) {}
-  /// After each look at the peers while they are watched.
+  /// Called each time the watched peers were read.
   virtual void looked_at(const std::vector<PeerRow>& /*rows*/) {}
-  /// After each look for messages; `some`: there were some.
+  /// Called after each query for messages; `some`: there were some.
   virtual void took_in(bool /*some*/) {}
-  /// After something was sent: an answer may come.
+  /// Called after a message was sent: an answer may come.
   virtual void sent() {}
-  /// Bytes of content that one message may have; `why` says whose limit it is.
+  /// Returns whether one message can have this content; otherwise `why` names the limit.
   [[nodiscard]] virtual bool can_hold(const std::string& /*content*/, std::string& /*why*/) const {
     return true;
   }
-  /// A pidfd of the process of an active peer, where it is proven to be that; empty: it can't be, from here.
+  /// Returns a proven pidfd of an active peer; empty: no proof is possible from here.
   [[nodiscard]] virtual os::UniqueFd process_of(const PeerRow& row) = 0;
-  /// Whether the process that wrote a row is proven to have ended; for the process that has just got the lock
-  /// of that name.
+  /// Returns whether the process that wrote a row is proven to have ended; for the process that has just
+  /// got the lock of that name.
   [[nodiscard]] virtual bool is_leftover(Pid noted, const transport::HeldLock::Attempt& attempt) const {
     return transport::Sidecar::is_leftover(noted, attempt);
   }
@@ -148,11 +149,11 @@ class Store {
   /// `connect` throws StoreError.
   explicit Store(Connect connect) : session_(connect()), connect_(std::move(connect)) {}
   [[noreturn]] void fail(const Failure& failure) const;
-  /// Called after each statement: what the server has told meanwhile must not be overlooked.
+  /// Called after each statement, to read notifications that came with the answer.
   virtual void after_statement() {}
-  /// The connection is about to be closed, because it was cut.
+  /// Called before a cut connection is closed.
   virtual void before_reopen() {}
-  /// There is a new one.
+  /// Called after a new connection was made.
   virtual void after_reopen() {}
 
   OwnedSession session_;
@@ -164,11 +165,11 @@ class Store {
 
   Connect connect_;
   os::Deadline patient_until_ = os::Deadline::passed();
-  bool is_late_ = false;  // the server: its answer to the last statement has not come yet
+  bool is_late_ = false;  // the answer of the server to the last statement is outstanding
   bool in_transaction_ = false;
 };
 
-/// Calls `what`. What failed only because the caller's time was up is a Timeout.
+/// Calls `what`. Turns a failure into a Timeout if its only reason is the time limit of the caller.
 template <class What>
 auto within_limit(What&& what) {
   try {
@@ -182,9 +183,9 @@ auto within_limit(What&& what) {
 [[nodiscard]] std::string text_of(const Value& value);
 [[nodiscard]] std::optional<std::int64_t> integer_of(const Value& value);
 [[nodiscard]] std::optional<double> real_of(const Value& value);
-/// A pid, or 0 for what can't be one.
+/// Returns a process id; 0 for an invalid one.
 [[nodiscard]] Pid pid_of(const Value& value);
-/// `:a, :b, …`, for a list of `count`.
+/// Returns `:a, :b, …` for a list of `count` values.
 [[nodiscard]] std::string placeholders(std::size_t count);
 
 }  // namespace ipcm::database

@@ -19,11 +19,11 @@
 
 namespace ipcm::transport {
 
-/// What all protocols share whose bus is a directory: presence, names, statistics, what was put back,
-/// leaving. A protocol adds its endpoint and how messages travel.
+/// The part that all protocols share whose bus is a directory: presence, names, statistics, messages that
+/// were put back, leaving. A protocol adds its endpoint and the transport of messages.
 ///
-/// A derived class calls claim() first in its constructor, makes the endpoint, then announce(); if making it
-/// fails, give_up_registration(). Its destructor calls leave_silently().
+/// A derived class calls claim() first in its constructor, makes the endpoint, then calls announce(); if
+/// making it fails, give_up_registration(). Its destructor calls leave_silently().
 class DirectoryTransport : public Transport {
  public:
   void requeue(const std::vector<Message>& messages) final;
@@ -48,20 +48,20 @@ class DirectoryTransport : public Transport {
                      Route route);
 
   void claim();     ///< Throws NameTaken. Does nothing for anonymous members.
-  void announce();  ///< From now on we can receive.
+  void announce();  ///< The member can receive from now on.
   void give_up_registration() noexcept;
   void leave_silently() noexcept;
-  /// Hands what was put back to the receiver; true if there was something.
+  /// Passes the messages that were put back to the receiver. Returns whether there were any.
   bool deliver_requeued();
 
-  /// Somebody came or went: whoever we have sent to may be another one now.
+  /// A peer joined or left: a name that this member has sent to may belong to another peer now.
   virtual void look_after_links() {}
-  /// Nobody is to find us from now on; called before the endpoint is removed.
+  /// Makes sure that no peer finds the member any more. Called before the endpoint is removed.
   virtual void stop_listening() = 0;
-  /// When we leave, with the statistics written and the endpoint still there: takes in what arrives up to its
-  /// end.
+  /// Receives everything up to the end of the endpoint. Called while the member leaves: the statistics are
+  /// written, and the endpoint still exists.
   virtual void close_endpoint() {}
-  /// Called after it was removed: lets go of everything.
+  /// Closes everything. Called after the endpoint was removed.
   virtual void close_links() = 0;
 
   JoinRequest request_;
@@ -79,11 +79,11 @@ class DirectoryTransport : public Transport {
 
   const Protocol& protocol_;
   bool has_requeued_ = false;
-  // Of what was put back: how much of the file was handed to the receiver, and what of that is to be
-  // acknowledged before it goes. Where messages are not kept it goes at once.
+  // How much of the file of messages put back the receiver has got, and the messages that it must
+  // acknowledge before the file is removed. A protocol that keeps no messages removes it at once.
   std::size_t requeued_read_ = 0;
   std::unordered_multiset<std::string> requeued_open_;
-  std::vector<Message> kept_;  // put back by an anonymous member, which has no file to put it in
+  std::vector<Message> kept_;  // put back by an anonymous member, which has no file
   std::unique_ptr<os::DirectoryWatch> directory_watch_;
   Watch watching_;
   ProcessWatch foreign_;
@@ -91,7 +91,7 @@ class DirectoryTransport : public Transport {
   std::optional<OwnPlace> own_place_;
 };
 
-/// The part of a Protocol that is the same for all directories.
+/// The part of a Protocol that all directories share.
 class DirectoryProtocol : public Protocol {
  public:
   [[nodiscard]] std::string why_not_viable() const noexcept override { return why_no_short_paths(); }
@@ -107,7 +107,7 @@ class DirectoryProtocol : public Protocol {
   [[nodiscard]] virtual const EndpointKinds& endpoints() const = 0;
 };
 
-/// All of it, for a Transport that is made of a JoinRequest, a Loop and a Receiver.
+/// A whole Protocol, for a Transport with a constructor from a JoinRequest, a Loop and a Receiver.
 template <class Member>
 class DirectoryProtocolOf final : public DirectoryProtocol {
  public:

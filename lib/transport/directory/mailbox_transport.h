@@ -16,31 +16,32 @@ class Channel {
  public:
   enum class Put {
     done,
-    later,  ///< not all of it went; to be called again with the same message once waits_for() tells
-    gone,   ///< nobody reads there any more
+    later,  ///< a part was sent; call again with the same message when waits_for() is ready
+    gone,   ///< no process reads there any more
   };
   virtual ~Channel() = default;
-  /// Throws ProtocolError for a message that this peer can't take.
+  /// Throws ProtocolError if the peer cannot take this message.
   virtual void expect_fits(const std::string& payload) = 0;
-  /// Throws SystemError; then that message is given up, and the next call may be with another one.
+  /// Sends a message. If it throws SystemError, that message is lost, and the next call may be for another
+  /// one.
   [[nodiscard]] virtual Put put(const std::string& payload) = 0;
   struct Wait {
     int fd;  ///< borrowed; stays open until the next put()
     std::uint32_t events;
   };
-  /// After `later`.
+  /// The event to wait for after `later`.
   [[nodiscard]] virtual Wait waits_for() const = 0;
 };
 
 // Protocols whose endpoint is a mailbox: a socket or a pipe that its owner only reads and all others only
-// write. Nothing comes back on it, and it is silent about those who leave: that shows when something is
-// sent, and in the directory.
+// write. Nothing comes back on it, and it does not show when its owner leaves: that shows at the next send,
+// and in the directory.
 //
-// What the kernel does not take is queued here, for each peer by itself, and goes out when there is room.
+// Messages that the kernel does not take are queued here for each peer, and sent when there is room.
 //
-// Before each send one looks which file stands under the peer's name: a successor is reached at once, even if
-// children of its predecessor still hold the old mailbox open. (Its number is not given away again as long as
-// it is open somewhere; when it is not, sending fails, and the name is looked up anew.)
+// Each send first looks which file has the name of the peer. So it reaches a successor at once, even if
+// children of the predecessor still hold the old mailbox open. (The kernel does not reuse the inode of a
+// file that is open; if it is not open, sending fails, and the name is looked up again.)
 
 class MailboxTransport : public DirectoryTransport {
  public:
@@ -53,23 +54,23 @@ class MailboxTransport : public DirectoryTransport {
   [[nodiscard]] bool keeps_links() const final { return false; }
 
  protected:
-  /// `endpoint`: what kind of file a mailbox is.
+  /// `endpoint`: the kind of file that a mailbox is.
   MailboxTransport(const JoinRequest& request, Loop& loop, Receiver& receiver, const Protocol& protocol,
                    Route route, os::FileKind endpoint);
 
   /// Joins: claims the name, makes the mailbox, announces it. Does nothing for anonymous members.
   void join();
   [[nodiscard]] virtual os::UniqueFd make_mailbox(const std::string& file) = 0;
-  /// nullptr: nobody reads there.
+  /// Opens the mailbox of a peer; nullptr: no process reads there.
   [[nodiscard]] virtual std::unique_ptr<Channel> open_channel(const std::string& peer,
                                                               const std::string& file) = 0;
-  /// Takes in what is in the mailbox; a fair share of it, or all.
+  /// Reads the mailbox: a fair share of it, or all.
   enum class Share { fair, all };
   virtual void take_in(Share share) = 0;
 
   [[nodiscard]] int mailbox() const { return mailbox_.get(); }
   [[nodiscard]] bool receiving() const { return receiving_; }
-  /// Reads a message and hands it on. `origin` tells where it came from, for people.
+  /// Reads a message and passes it on. `origin` names its source, for people.
   void take_payload(std::string_view payload, const std::string& origin);
   /// Called before the mailbox is closed.
   virtual void stop_reading() {}

@@ -10,8 +10,8 @@
 
 namespace ipcm::transport {
 
-/// What is in the file of a JSONFile bus, as far as one needs to understand it: values that others have
-/// written stay their text, keys that we do not know stay too.
+/// The contents of the file of a JSONFile bus. Values that others have written stay text, and unknown keys
+/// stay as they are.
 struct JsonDocument {
   /// Throws ProtocolError.
   [[nodiscard]] static JsonDocument parse(std::string_view text);
@@ -22,20 +22,20 @@ struct JsonDocument {
   std::map<std::string, std::string> stats;     ///< Objects.
   std::map<std::string, std::string> others;
 
-  /// Whether the text had each of the three keys, and no other.
+  /// The text had exactly the three keys.
   bool has_just_ours = false;
-  /// Whether it is the document of a bus, by what is in it.
+  /// Returns whether it is the document of a bus, by its contents.
   [[nodiscard]] bool is_that_of_a_bus() const;
 };
 
-/// A client's object: `{"pid":n}`, and what ours adds.
+/// The object of a client: `{"pid":n}`, and the fields that this library adds.
 struct JsonClient {
-  std::optional<Pid> pid;  ///< absent: one of ours has suspended
-  /// It has suspended, and is waited for until then. The reference leaves the pid as it was.
+  std::optional<Pid> pid;  ///< absent: a client of ours has suspended
+  /// The end of its suspension. The reference leaves the pid as it was.
   std::optional<double> suspend_expires_at;
-  std::optional<double> since;  ///< ours: when that process was started
+  std::optional<double> since;  ///< ours: the start time of that process
   [[nodiscard]] bool is_away() const { return !pid || suspend_expires_at; }
-  /// It is away, and the time that it is waited for has passed.
+  /// Returns whether its suspension has ended without its return.
   [[nodiscard]] bool has_expired(double now) const {
     return is_away() && suspend_expires_at.value_or(now) < now;
   }
@@ -43,12 +43,12 @@ struct JsonClient {
   [[nodiscard]] std::string text() const;
 };
 
-/// The elements of an array; nothing for what is none.
+/// Returns the elements of an array; none if it is no array.
 [[nodiscard]] std::vector<std::string_view> elements_of(std::string_view array);
 [[nodiscard]] std::string array_of(const std::vector<std::string_view>& elements);
-/// One element more, without reading the others.
+/// Appends an element without reading the others.
 void append_element(std::string& array, std::string_view element);
-/// What tells a message from others: its id, or, where its sender gave it none, its whole text.
+/// Returns the key of a message: its id, or its whole text if its sender gave it no id.
 [[nodiscard]] std::string key_of_message(std::string_view object);
 
 }  // namespace ipcm::transport

@@ -19,12 +19,13 @@
 
 namespace ipcm::transport {
 
-// A member of a bus that is one JSON document (document.h, store.h; docs/bus.md): when it is read and
-// changed, and how one joins and leaves. mailbox.h has the messages, presence.h the peers.
+// A member of a bus that is one JSON document (document.h, store.h; docs/bus.md): reading and changing the
+// document, joining and leaving. mailbox.h has the messages, presence.h the peers.
 
 class JsonFile final : public Transport {
  public:
-  /// Somebody who has the file locked longer than this has stopped. The caller's own limit may be shorter.
+  /// A process that has the file locked longer than this has stopped. The limit of the caller may be
+  /// shorter.
   static constexpr Duration kPatience = std::chrono::seconds(10);
 
   JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver, Duration patience = kPatience);
@@ -65,20 +66,20 @@ class JsonFile final : public Transport {
   void take_in(Hurry hurry);
   void take_in_for_loop();
   [[nodiscard]] os::Deadline limit() const { return os::limited(patience_); }
-  /// Writes queued messages and acknowledgements, which have found the document locked: as soon as it is
-  /// free, until the deadline at most.
+  /// Writes the messages and acknowledgements that are queued because the document was locked. Waits for
+  /// the lock, at most until the deadline.
   void write_waiting(os::Deadline deadline);
   void try_again_later();
-  /// false: the bus was taken down. Throws BusError where somebody else keeps the document locked; Timeout
-  /// where the caller's limit has passed over that.
+  /// Returns false if the bus was taken down. Throws BusError if another process keeps the document locked;
+  /// Timeout if the limit of the caller has passed while it was.
   bool read_if_there(const std::function<void(const JsonDocument&)>& look);
   bool change_if_there(const std::function<bool(JsonDocument&)>& change);
-  /// Throws BusError also where the bus was taken down.
+  /// As above, but throws BusError also if the bus was taken down.
   void read(const std::function<void(const JsonDocument&)>& look);
   void change(const std::function<bool(JsonDocument&)>& change);
   bool was_done(JsonStore::Result result) const;
   [[noreturn]] void fail_gone() const;
-  /// What is told of a document that cannot be had.
+  /// Returns the text of the error about a document that is locked.
   [[nodiscard]] std::string who_locks() const;
   void forget_place(JsonDocument& document) const;
 
@@ -96,13 +97,13 @@ class JsonFile final : public Transport {
   std::chrono::milliseconds retry_in_{1};
   bool joined_ = false;
   bool receiving_ = true;
-  bool stale_ = true;  // the document may have changed since we looked
+  bool stale_ = true;  // the document may have changed since it was read
   Statistics past_;
-  std::vector<Message> kept_;  // put back by an anonymous member
+  std::vector<Message> kept_;  // put back by an anonymous member, which has no place in the document
   JsonMailbox mailbox_;
   JsonPresence presence_;
   JsonOutbox outbox_;
-  JsonMailbox::Copies acknowledged_;  // and still in the document
+  JsonMailbox::Copies acknowledged_;  // not yet removed from the document
 };
 
 }  // namespace ipcm::transport

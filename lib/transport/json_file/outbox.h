@@ -10,25 +10,25 @@
 
 namespace ipcm::transport {
 
-/// What one member has to write into other members' mailboxes, in order. Messages wait here while somebody
-/// else has the document locked.
+/// The messages that one member has to write into mailboxes of others, in order. They wait here while
+/// another process has the document locked.
 class JsonOutbox {
  public:
   using Sent = Transport::Sent;
   JsonOutbox(const JsonPresence& presence, const std::string& route, Receiver& receiver)
       : presence_(presence), route_(route), receiver_(receiver) {}
 
-  /// Throws ProtocolError for a message that is too large.
+  /// Returns the text of a message. Throws ProtocolError if it is too large.
   [[nodiscard]] static std::string prepare(const Message& message);
-  /// Writes a message into the document. done: the document was changed; else `why` tells.
+  /// Writes a message into the document. done: the document was changed; otherwise sets `why`.
   [[nodiscard]] Sent put(JsonDocument& document, const std::string& to, const std::string& text,
                          std::string& why) const;
-  /// Whether so many bytes more for that receiver can be queued.
+  /// Returns whether the queue for that receiver has room.
   [[nodiscard]] bool has_room(const std::string& to, std::size_t size) const;
-  /// Queues it. full: too much waits already.
+  /// Queues a message. full: the queue has no room.
   [[nodiscard]] Sent queue(std::string to, std::string text, std::string& why);
-  /// Writes all that is queued; whether the document was changed. What can't be delivered is told to the
-  /// receiver by finish_flush(), once the document is let go.
+  /// Writes all queued messages. Returns whether the document was changed. Messages that cannot be
+  /// delivered are reported by finish_flush(), after the document was unlocked.
   [[nodiscard]] bool flush(JsonDocument& document);
   void finish_flush();
 
@@ -36,7 +36,7 @@ class JsonOutbox {
   [[nodiscard]] std::size_t size() const { return queue_.size(); }
   [[nodiscard]] std::size_t bytes_for(const std::string& peer) const;
   void abandon(const std::string& peer);
-  /// Nothing that is queued can be delivered any more; finish_flush() tells.
+  /// Marks all queued messages as undeliverable; finish_flush() reports them.
   void give_up(const std::string& why) {
     for (const Outgoing& one : queue_) failed_.push_back({one.to, why, Sent::gone});
   }

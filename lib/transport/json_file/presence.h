@@ -14,7 +14,8 @@
 
 namespace ipcm::transport {
 
-/// Who is on a JSONFile bus: the clients that the document lists, each judged by its lock or its process.
+/// The peers on a JSONFile bus: the clients that the document lists, each judged by its lock or its
+/// process.
 class JsonPresence {
  public:
   /// All must outlive it.
@@ -25,17 +26,17 @@ class JsonPresence {
                                 os::UniqueFd* process = nullptr) const;
   struct Listed {
     std::vector<std::string> names;  ///< sorted
-    std::vector<std::string> dead;   ///< to be cleared away
+    std::vector<std::string> dead;   ///< their leftovers have to be removed
   };
-  /// All but one.
+  /// Returns all clients but one.
   [[nodiscard]] Listed list(const JsonDocument& document, const std::string& but_for) const;
-  /// Clears away those that are dead still. Whether something was.
+  /// Removes those that are still dead. Returns whether there were any.
   [[nodiscard]] bool clear(JsonDocument& document, const std::vector<std::string>& dead) const;
 
-  /// Tells the receiver of deaths from now on, and of what note() finds.
+  /// Reports deaths to the receiver from now on, and changes that note() finds.
   void watch();
   [[nodiscard]] bool watches() const { return watches_; }
-  /// While it watches: the document may list others than last time.
+  /// Compares the clients of the document with those of the last call. Does nothing unless it watches.
   enum class Tell { nobody, receiver };
   void note(const JsonDocument& document, Tell tell);
 

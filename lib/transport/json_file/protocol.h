@@ -4,7 +4,7 @@
 
 namespace ipcm::transport {
 
-/// One JSON document for everything, rewritten with each message: simple and slow, easily looked into.
+/// One JSON document for everything, rewritten with each message: simple, slow, and easy to inspect.
 [[nodiscard]] const Protocol& json_file_protocol();
 
 }  // namespace ipcm::transport

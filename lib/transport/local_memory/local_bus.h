@@ -12,14 +12,15 @@
 
 namespace ipcm::transport {
 
-// The buses of this process, by their routes. Members belong to the threads of their loops, so everything
-// here is under the lock of its bus; who changes something for another member wakes its loop.
+// The buses of this process, by their routes. Members belong to the threads of their loops, so the lock of
+// a bus protects everything in it; a member that changes something for another member wakes the loop of
+// that one.
 //
-// A forked child has none of them: it starts with an empty list, without touching a lock that another thread
-// of its parent may have held.
+// A forked child has none of these buses: it starts with an empty list, and does not touch a lock that
+// another thread of its parent may have held.
 
 struct LocalBus {
-  /// One member's place.
+  /// One member.
   struct Registration {
     std::string name;  // empty: anonymous, not listed
     std::string class_name;
@@ -33,7 +34,7 @@ struct LocalBus {
   std::mutex mutex;
   std::vector<std::shared_ptr<Registration>> registrations;
   std::map<std::string, Statistics> statistics;
-  std::map<std::string, std::vector<Message>> put_back;  // for the next of that name
+  std::map<std::string, std::vector<Message>> put_back;  // for the next member of that name
   OwnerFacts owner;
   bool removed = false;
 
@@ -42,9 +43,9 @@ struct LocalBus {
   void tell_watchers() const;
 };
 
-/// Throws BusError for a route that is taken already.
+/// Adds a bus. Throws BusError if the route is taken.
 void add_local_bus(const std::string& route);
-/// Null: there is none.
+/// Returns the bus; null: there is none.
 [[nodiscard]] std::shared_ptr<LocalBus> find_local_bus(const std::string& route);
 void remove_local_bus(const std::string& route) noexcept;
 

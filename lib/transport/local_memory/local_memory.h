@@ -38,7 +38,7 @@ class LocalMemory final : public Transport {
  private:
   void on_wake();
   void take_in();
-  /// What is left in the registration comes with it.
+  /// Gives up the registration, and returns the messages that are left in it.
   std::deque<Message> give_up_registration(const Statistics* statistics) noexcept;
 
   JoinRequest request_;

@@ -16,14 +16,14 @@
 
 namespace ipcm::transport {
 
-/// A directory of message files, seen by its reader: which are there, which were handed out, which are done
-/// with.
+/// A directory of message files, for its reader: which files exist, which were handed out, which are
+/// acknowledged.
 ///
-/// Order: a listing of a directory that others write to may have a newer file and not an older one. So new
-/// files are listed twice: whatever was in the first listing, its predecessors are in the second. What only
-/// the second has is handed out as far as the first came, for each sender.
+/// Order: a listing of a directory that others write to may contain a newer file and miss an older one. So
+/// new files are listed twice: the second listing has all predecessors of the files in the first. Files
+/// that only the second one has are handed out for each sender up to the last file of the first one.
 ///
-/// Memory: at most kLargestBatch of content is handed out at once. More than that is read twice: for its
+/// Memory: at most kLargestBatch of content is handed out at once. A larger amount is read twice: for its
 /// stamps, then for its content in their order.
 class Mailbox {
  public:
@@ -31,12 +31,12 @@ class Mailbox {
 
   Mailbox(os::Directory directory, std::shared_ptr<const wire::Serializer> serializer, std::string reader);
 
-  /// Hands out what is there and was not yet, oldest first, up to one batch. true: there is more.
-  /// Files that are no messages are removed, and told of.
+  /// Hands out the messages that were not handed out before, oldest first, up to one batch. Returns whether
+  /// there are more. Removes files that are no messages, and reports them.
   bool take(Receiver& receiver);
-  /// Removes the file of a message that was handed out; false: it has none.
+  /// Removes the file of a message that was handed out; false: there is none.
   bool remove(const std::string& id);
-  /// Files that somebody is writing just now, or has not finished.
+  /// Returns the files that a sender is writing, or has not finished.
   [[nodiscard]] std::vector<std::string> pending() const;
   [[nodiscard]] const os::Directory& directory() const { return directory_; }
 

@@ -13,11 +13,12 @@
 
 namespace ipcm::transport {
 
-// Each member has a directory ROUTE/N, its mailbox. A message is a file in it: written as ID.pend, renamed to
-// ID.ready. The reader takes them in, and removes each once it was dealt with. See docs/bus.md.
+// Each member has a directory ROUTE/N, its mailbox. A message is a file in it: written as ID.pend, renamed
+// to ID.ready. The reader reads the files, and removes each after its message was acknowledged. See
+// docs/bus.md.
 //
-// Nothing is queued here: what was sent is in the file system. inotify tells of arrivals; it is set up before
-// we say that we can receive, and what came before it is looked for once.
+// Nothing is queued here: sent messages are in the file system. inotify reports arrivals; the watch begins
+// before the member announces that it can receive, and the mailbox is listed once for earlier files.
 
 class MessageFiles final : public DirectoryTransport {
  public:
@@ -49,7 +50,7 @@ class MessageFiles final : public DirectoryTransport {
   std::unique_ptr<os::DirectoryWatch> arrivals_;
   Watch arriving_;
   Recovery taking_in_;
-  Watch more_;  // a batch was cut short, or nothing has been looked for yet
+  Watch more_;  // a batch was cut short, or the mailbox has not been listed yet
   bool receiving_ = true;
   std::unordered_map<std::string, Outbox> outboxes_;  // by name on disk
 };

@@ -8,18 +8,18 @@
 
 namespace ipcm::transport {
 
-/// Whether there is room in somebody's mailbox, seen by one sender. Counting means to list the directory, so
-/// it is done once in a while: an unread mailbox may grow over a limit by that for each sender, not without
-/// end.
+/// Whether the mailbox of a peer has room, from the view of one sender. Counting means listing the
+/// directory, so it happens only now and then: an unread mailbox may exceed its limit by that much for each
+/// sender, but not without end.
 class Outbox {
  public:
-  /// Unread messages of one peer.
+  /// The limit of unread messages of one peer.
   static constexpr std::size_t kMostMessages = 100'000;
   static constexpr std::size_t kBetweenCounts = 1000;
   static constexpr std::uint64_t kMostBytes = 256UL * 1024 * 1024;
   static constexpr std::uint64_t kBytesBetweenCounts = 64UL * 1024 * 1024;
 
-  /// Called before each message, with its size. false: it is full.
+  /// Call before each message, with its size. Returns false if the mailbox is full.
   bool has_room(const os::Directory& mailbox, std::size_t size);
 
  private:

@@ -4,7 +4,7 @@
 
 namespace ipcm::transport {
 
-/// A file for each message, in a directory for each peer. Messages outlive their reader.
+/// One file for each message, in a directory for each peer. Messages outlive their reader.
 [[nodiscard]] const Protocol& message_files_protocol();
 
 }  // namespace ipcm::transport

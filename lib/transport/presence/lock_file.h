@@ -10,16 +10,16 @@
 
 namespace ipcm::transport {
 
-// A file in a bus's directory that a process holds a record lock on for as long as it lives: presence that
-// can't go stale. The lock ends with the process, even if its children inherited every descriptor; it is not
-// fooled by a recycled pid; it works across pid namespaces. And because the holder has the file open for
-// writing, its end shows as an inotify event of the directory (IN_CLOSE_WRITE): everybody learns of a death
-// without a descriptor for each peer.
+// A lock file: a file in the directory of a bus on which a process holds a record lock for as long as it
+// lives. The lock proves presence. It ends with the process, even if children inherited every descriptor; a
+// process id that was given to another process does not matter; it works across pid namespaces. The holder
+// has the file open for writing, so its end shows as an inotify event of the directory (IN_CLOSE_WRITE):
+// every process learns of a death without a descriptor for each peer.
 //
-// Record locks have two traps. They do not exclude the process that holds them, and closing any descriptor of
-// the file in that process drops the lock. So this process notes the files that it holds, by device and
-// inode, and never opens one of them a second time. One mutex covers looking at a lock, taking one and giving
-// one back, for all threads: none of them can open a file that another one is just locking.
+// Record locks have two traps. They do not exclude the process that holds them, and closing any descriptor
+// of the file in that process drops the lock. So this process keeps a list of the files that it holds, by
+// device and inode, and never opens one of them a second time. One mutex covers looking at, taking and
+// releasing a lock in all threads: no thread can open a file that another thread is about to lock.
 
 /// A lock that this process holds. Releasing it removes the file.
 class HeldLock {
@@ -29,32 +29,33 @@ class HeldLock {
   HeldLock& operator=(HeldLock&& other) noexcept;
   ~HeldLock();
 
-  /// What else an attempt tells.
+  /// The further results of an attempt.
   struct Attempt {
-    Pid holder = 0;     ///< Who has it, if we did not get it; 0: can't be told.
-    bool left = false;  ///< The file was there, and nobody held it: its writer died.
-    Pid left_by = 0;    ///< That writer; 0: it died before it had written its pid.
+    Pid holder = 0;     ///< The holder, if the attempt failed; 0: unknown.
+    bool left = false;  ///< The file existed without a holder: its writer died.
+    Pid left_by = 0;    ///< That writer; 0: it died before it wrote its process id.
   };
-  /// The note of who has a lock for a moment only, to clear up after one who died. He locks all but the first
-  /// byte, so that it shows from the first moment on what he is at: what stands in the file is the word of
-  /// the dead until he has written his own.
+  /// The note of a process that holds a lock only while it removes the leftovers of a dead peer. It locks
+  /// all but the first byte, so that its purpose shows at once: until it has written its own note, the file
+  /// still holds the note of the dead peer.
   static constexpr const char* kClearing = "(clearing up)";
   static constexpr Duration kPatience = std::chrono::milliseconds(100);
-  /// nullopt: a live process has it. `note` is for whoever looks at the lock. Who is clearing up is waited
-  /// for, so long at most, unless one wants to clear up oneself: its end shows in the directory. Throws
-  /// SystemError.
+  /// Takes the lock; nullopt: a living process has it. `note` is for other processes that look at the lock.
+  /// If another process holds it to remove leftovers, waits for that, at most for `patience`, unless `note`
+  /// is kClearing. Throws SystemError.
   [[nodiscard]] static std::optional<HeldLock> acquire(const os::Directory& directory,
                                                        const std::string& file, const std::string& note,
                                                        Attempt& attempt, Duration patience = kPatience);
-  /// Takes the place of whoever holds it or held it, without a moment in which nobody does. The one before
-  /// still has a lock, on a file that nobody sees any more.
+  /// Takes the lock from any present or former holder, with no moment in between in which the lock is free.
+  /// The former holder keeps a lock on a file that has no name any more.
   [[nodiscard]] static HeldLock replace(const os::Directory& directory, const std::string& file,
                                         const std::string& note);
   [[nodiscard]] explicit operator bool() const { return static_cast<bool>(fd_); }
-  /// Removes the file, then lets the lock go.
+  /// Removes the file, then releases the lock.
   void release(const os::Directory& directory) noexcept;
-  /// Lets the lock go and leaves the file, as the one who died has left it: for who could not clear up after
-  /// him. Without it others would have his pid alone, and his process may not quite have ended yet.
+  /// Releases the lock and leaves the file with the note of the dead peer, for a process that could not
+  /// remove the leftovers. Without the file, other processes would have the process id alone, and that
+  /// process may not have ended completely.
   void put_back(Pid left_by) noexcept;
 
  private:
@@ -66,27 +67,27 @@ class HeldLock {
   std::uint64_t device_ = 0, inode_ = 0;
 };
 
-/// What a lock file tells of its holder.
+/// The state of a lock file.
 struct LockFacts {
   bool exists = false;
   bool held = false;
   bool by_us = false;  ///< held by this process
-  /// If it is held: the holder, as the kernel tells; 0: a process that can't be seen from here, in another
-  /// pid namespace. If it is free: as `written_by`.
+  /// held: the holder, from the kernel; 0: a process in another pid namespace. Otherwise as `written_by`.
   Pid pid = 0;
-  Pid written_by = 0;  ///< As its writer numbers itself, which may be in another pid namespace; 0: not known.
+  Pid written_by = 0;  ///< The process id in the file, perhaps of another pid namespace; 0: unknown.
   std::string note;
   bool for_clearing = false;
-  /// Not by the peer of that name, which was found dead.
+  /// Returns whether another process holds it to remove the leftovers of the peer, which is dead.
   [[nodiscard]] bool is_held_for_clearing() const { return held && for_clearing; }
 };
-/// `process`, if given, is set to a pidfd of the holder, which is proven: the kernel names the same process
-/// before and after it was opened. Empty: nobody holds it, or this process, or one that can't be seen here.
+/// Looks at a lock file. Sets `process`, if given, to a pidfd of the holder. The pidfd is proven: the
+/// kernel names the same holder before and after it was opened. It is empty if the lock is free, or if the
+/// holder is this process or in another pid namespace.
 [[nodiscard]] LockFacts look_at_lock(const os::Directory& directory, const std::string& file,
                                      os::UniqueFd* process = nullptr);
 
-/// Returns why the directory of a bus cannot be reached through its descriptor, which makes the length of its
-/// path irrelevant; empty: it can.
+/// Returns why a directory cannot be reached through its descriptor, for which the length of its path does
+/// not matter; empty: it can.
 [[nodiscard]] std::string why_no_short_paths() noexcept;
 
 }  // namespace ipcm::transport

@@ -15,9 +15,9 @@ inline constexpr const char* kMarkFile = ".info";
 inline constexpr const char* kClosedMarkFile = ".info.closed";
 inline constexpr const char* kFoundFile = ".found";
 
-/// Whether it has the mark: one call. For who joins.
+/// Returns whether the directory has the mark; one system call, for joining.
 [[nodiscard]] bool has_mark(const os::Directory& directory);
-/// Removes the mark so that nobody joins any more, and puts it back.
+/// Renames the mark so that no peer joins any more, and back.
 void close_mark(const os::Directory& directory);
 void reopen_mark(const os::Directory& directory);
 

@@ -12,16 +12,16 @@
 
 namespace ipcm::transport {
 
-/// Watches the files that a member's place on a bus consists of: its endpoint, its lock, the directory. If
-/// somebody removes or replaces one of them, nobody finds the member any more.
+/// Watches the files by which peers find a member: its endpoint, its lock, the directory. If another
+/// process removes or replaces one of them, no peer finds the member any more.
 ///
-/// The watch begins a second after this object was made, and also reports a loss in that second. A service
-/// that ends before that has no watch to end, which would take longer than its whole start.
+/// The watch begins a second after construction, and also reports a loss in that second. For a service that
+/// ends before that, setting up and removing the watch would take longer than its whole start.
 class OwnPlace {
  public:
   using Say = std::function<void(const std::string& sentence)>;
-  /// Both are called inside the loop, with a sentence for people: `lost` once; `report` if the watch can't
-  /// begin yet for want of memory, descriptors or watches (it is tried again). Throws SystemError.
+  /// Calls both functions inside the loop, with a sentence for people: `lost` once; `report` if the watch
+  /// cannot begin yet for want of memory, descriptors or watches (it tries again). Throws SystemError.
   OwnPlace(Loop& loop, const os::Directory& directory, std::vector<std::string> files, Say lost, Say report);
 
  private:
@@ -33,7 +33,7 @@ class OwnPlace {
   os::RemovalWatch removal_;
   Say lost_;
   Recovery beginning_;
-  Watch watch_;  // last: it is to end first
+  Watch watch_;  // last: it must end first
 };
 
 }  // namespace ipcm::transport

@@ -10,8 +10,8 @@
 
 namespace ipcm::transport {
 
-/// Watches the processes of peers that hold no lock of ours: nothing else tells of their death. Their numbers
-/// are claims, so the end of such a process is only a reason to look again.
+/// Watches the processes of peers that hold no lock of ours, since nothing else shows their death. Their
+/// process ids are only notes, so the end of such a process is a reason to look again, and no proof.
 class ProcessWatch {
  public:
   struct Peer {
@@ -20,7 +20,7 @@ class ProcessWatch {
   };
   /// `died` is called inside the loop.
   ProcessWatch(Loop& loop, std::function<void()> died) : loop_(loop), died_(std::move(died)) {}
-  /// Those, and no others any more.
+  /// Watches exactly these peers from now on.
   void follow(const std::vector<Peer>& peers);
 
  private:

@@ -9,19 +9,19 @@
 
 namespace ipcm::transport {
 
-// A message that no datagram has room for, from one of ours to one of ours: a datagram with two descriptors.
+// A message that is too large for a datagram, between two peers of ours: a datagram with two descriptors.
 //   bytes        NUL "ipcm" 01, then the message's size in eight bytes, most significant first
 //   descriptors  a sealed memory file with the message; the write end of a pipe, the receipt
-// The receiver closes the receipt when it has the message, as the kernel does when nobody will ever read it:
+// The receiver closes the receipt when it has the message, and the kernel does when no process will read it:
 // so the sender learns when the next large one may go out, and no more than one waits in memory for each
 // reader. A sender that dies leaves nothing behind but a whole message.
 
 class LargeMessage {
  public:
   explicit LargeMessage(std::string_view payload);
-  /// The same content again and again, until it is done.
+  /// Sends the message. Call it again until it is done.
   [[nodiscard]] os::PutResult put(int socket);
-  /// After it is done: hangs up when the reader has the message. Reading finds the end.
+  /// Returns the receipt, after put() is done: its end of file means that the reader has the message.
   [[nodiscard]] os::UniqueFd take_receipt() { return std::move(receipt_); }
 
  private:
@@ -29,7 +29,7 @@ class LargeMessage {
   os::UniqueFd memory_, receipt_;
 };
 
-/// nullopt: that datagram is none. Throws ProtocolError for one that is broken.
+/// Returns the message; nullopt: the datagram is an ordinary one. Throws ProtocolError for a damaged one.
 [[nodiscard]] std::optional<std::string> read_large_message(const os::Datagram& datagram);
 
 }  // namespace ipcm::transport

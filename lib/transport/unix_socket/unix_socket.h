@@ -8,15 +8,15 @@
 
 namespace ipcm::transport {
 
-// Every member has a datagram socket at ROUTE/N, which it only reads; one datagram is one message. Senders
-// connect a socket without a name to it. Larger messages go to members of ours only: large_message.h.
+// Every member has a datagram socket at ROUTE/N, which only it reads; one datagram is one message. Senders
+// connect an unnamed socket to it. Larger messages go to members of ours only: large_message.h.
 
 class UnixSocket final : public MailboxTransport {
  public:
   UnixSocket(const JoinRequest& request, Loop& loop, Receiver& receiver);
   ~UnixSocket() override;
 
-  /// What readers of the reference have room for.
+  /// The largest datagram that readers of the reference accept.
   static constexpr std::size_t kLargestDatagram = 65536;
 
  private:
