@@ -10,7 +10,7 @@
 namespace ipcm::transport {
 namespace {
 
-/// Where the note about a route is; empty: nowhere.
+/// Returns the directory with the note about a route; empty: there is none.
 std::string place_of(const std::string& path) {
   if (!path.starts_with('/')) return {};
   switch (os::look_at(path).kind) {
@@ -34,7 +34,7 @@ void note_route_info(const BusInfo& info) {
   const std::string place = kind == os::FileKind::directory ? info.route : place_of(info.route);
   if (place.empty()) return;
   const os::Directory directory(place);
-  if (has_mark(directory)) return;  // of a bus that was given
+  if (has_mark(directory)) return;  // the user named an existing bus
   constexpr unsigned kPrivate = 0600;
   directory.write_file(kMarkFile, info.text(), kPrivate);
 }
@@ -49,7 +49,7 @@ void forget_route_info(const std::string& path) noexcept {
         (void)remove_known_entry(directory, name, {});
     if (place != path) (void)os::remove_empty_directory(place);
   } catch (const Error&) {
-    // They stay; `bus rm` and another attempt know them.
+    // The files stay; `bus rm` and the next attempt remove them.
   }
 }
 
@@ -58,7 +58,7 @@ namespace {
 /// A bus of the reference, which has no mark.
 std::optional<BusInfo> unmarked(const os::Directory& directory, const std::string& path) {
   (void)expect_bus(directory);
-  // One that is empty can be joined, if its info string is known; it is not found as a bus.
+  // An empty directory can be joined by its info string; it is not recognised as a bus.
   if (standing_of(directory).is != Standing::Is::reference) return std::nullopt;
   return BusInfo{likely_protocol(directory), "JSON", path, {}, {}};
 }
@@ -74,7 +74,7 @@ std::optional<BusInfo> read_route_info(const std::string& path) {
   if (!text) return place == path ? unmarked(directory, path) : std::nullopt;
   try {
     BusInfo info = BusInfo::parse(*text);
-    info.route = path;  // it may have been moved, or be seen from elsewhere
+    info.route = path;  // it may have been moved, or be mounted elsewhere
     return info;
   } catch (const ProtocolError&) {
     return place == path ? unmarked(directory, path) : std::nullopt;

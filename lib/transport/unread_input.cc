@@ -33,7 +33,7 @@ void UnreadInput::change(std::size_t bytes) noexcept {
 std::size_t UnreadInput::all() noexcept { return of_all.load(std::memory_order_relaxed); }
 
 std::size_t UnreadInput::limit() {
-  // Looked up once in each process: a forked service may have an environment of its own.
+  // Read once in each process: a forked service may have an environment of its own.
   constexpr unsigned kHalf = 32;
   static std::atomic<std::uint64_t> known{0};  // the limit and, above it, the generation that it is of
   const std::uint64_t now = known.load(std::memory_order_relaxed);

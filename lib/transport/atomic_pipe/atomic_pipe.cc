@@ -21,10 +21,10 @@
 namespace ipcm::transport {
 namespace {
 
-/// Read from the mailbox before others on the loop get their turn.
+/// The bytes that are read from the mailbox before other callbacks of the loop run.
 constexpr std::size_t kPipeBytesPerTurn = 4UL * 1024 * 1024;
 constexpr std::size_t kPiece = 64UL * 1024;
-/// The rest of a message may take so long to come if it can't be seen whether its writer lives.
+/// The time for the rest of a message if its writer cannot be seen here.
 constexpr auto kOutOfSight = std::chrono::seconds(60);
 
 /// A pipe of a peer, open to write to.
@@ -62,7 +62,7 @@ class PipeChannel final : public Channel {
         case os::PutResult::later:
           return Put::later;
         case os::PutResult::gone:
-          written_ = 0;  // together with its reader
+          written_ = 0;  // the chunks went with their reader
           return Put::gone;
       }
     }
@@ -76,22 +76,22 @@ class PipeChannel final : public Channel {
 
   os::UniqueFd pipe_;
   std::shared_ptr<WriterNumber> number_;
-  ChunkWriter writer_;       // of the message that is being written
-  std::size_t written_ = 0;  // parts of it
+  ChunkWriter writer_;       // of the present message
+  std::size_t written_ = 0;  // chunks of it
 };
 
 }  // namespace
 
 std::int32_t WriterNumber::get() {
   if (number_ >= 0) return number_;
-  // The count of this process in the lower half, which process it counts in the upper: a forked child begins
-  // anew, without a lock that its parent's threads could have held at the fork.
+  // The counter is in the lower half, the process that it counts for in the upper: a forked child starts a
+  // new counter, without a lock that a thread of its parent might have held at the fork.
   static std::atomic<std::uint64_t> given{0};
   constexpr unsigned kHalf = 32;
   std::uint64_t before = given.load(), after = 0;
   do {
     const std::uint64_t here = static_cast<std::uint64_t>(os::generation()) << kHalf;
-    // A random number to begin with: another process, in another pid namespace, may have our pid there.
+    // Starts at a random number: another process, in another pid namespace, may have our process id there.
     const std::uint64_t count =
         before >> kHalf == here >> kHalf ? before & 0xffffffffU : os::random_bits() & kLargestThread;
     number_ = static_cast<std::int32_t>(count);
@@ -125,7 +125,7 @@ void AtomicPipe::take_in(Share share) {
   watch_writers();
   const auto ended = ended_writers();
   if (ended.empty()) return;
-  // What they wrote before they ended, and after we had looked.
+  // The bytes that they wrote before they ended, and after the last read.
   (void)read_until_empty(Share::all);
   for (const Pid pid : ended) {
     writers_.erase(pid);
@@ -137,7 +137,7 @@ void AtomicPipe::take_in(Share share) {
 }
 
 bool AtomicPipe::read_until_empty(Share share) {
-  // "All" is what is there now, not what writers add meanwhile.
+  // "All" means the bytes that are there now, not those that writers add meanwhile.
   const std::size_t most = share == Share::all ? os::bytes_waiting(mailbox()) + 1 : kPipeBytesPerTurn;
   for (std::size_t total = 0; total < most && (receiving() || share == Share::all);) {
     const auto room = reader_.room(kPiece);
@@ -219,7 +219,7 @@ void AtomicPipe::watch_writers() {
     try {
       if (auto process = os::open_process(pid)) writer.process = std::move(*process);
     } catch (const Error&) {
-      // No descriptor left: then as with one that can't be seen.
+      // There is no free descriptor: treat it as a process that cannot be seen.
     }
     if (!writer.process) continue;
     writer.watch = loop_.watch(writer.process.get(), EPOLLIN, [this, pid](std::uint32_t) {
@@ -242,7 +242,7 @@ std::set<Pid> AtomicPipe::ended_writers() {
       ended.insert(pid);
       continue;
     }
-    // It may write from another pid namespace, where its number means another process than here.
+    // It may write from another pid namespace, where its process id names another process.
     writer.out_of_sight = loop_.at(os::Clock::now() + kOutOfSight, [this, pid] { give_up(pid); });
   }
   return ended;

@@ -19,7 +19,7 @@ static_assert(sizeof(ChunkHeader) == kChunkHeader);
 
 /// The kernel gives no higher pids (PID_MAX_LIMIT).
 constexpr std::int32_t kLargestPid = 4 * 1024 * 1024;
-/// 64 GiB in parts: more than anybody sends, and less than most garbage says.
+/// 64 GiB in chunks: more than any writer sends, and less than most garbage announces.
 constexpr std::uint32_t kLargestNumber = 1U << 24;
 
 bool makes_sense(const ChunkHeader& header) {
@@ -47,7 +47,7 @@ std::string_view write_chunk(std::span<char, kLargestChunk> into, ChunkWriter wr
 }
 
 std::span<char> ChunkReader::room(std::size_t least) {
-  // What is left is less than a part: moving it costs nothing.
+  // The rest is smaller than a chunk: moving it costs nothing.
   std::copy(buffer_.data() + at_, buffer_.data() + used_, buffer_.data());
   used_ -= at_;
   at_ = 0;
@@ -78,8 +78,8 @@ bool ChunkReader::take(ChunkWriter writer, std::uint32_t number, std::string_vie
   event.writer = writer;
   auto found = open_.find(writer);
   if (found != open_.end() && found->second.next != number) {
-    // It gave up what it was sending, or became another program. This part is the first of something new, and
-    // is looked at again as that.
+    // The writer gave up its message, or became another program. This chunk is the first of a new message,
+    // and is examined again as such.
     const Open before = std::move(found->second);
     unfinished_bytes_ -= before.data.size();
     open_.erase(found);
@@ -109,8 +109,8 @@ bool ChunkReader::take(ChunkWriter writer, std::uint32_t number, std::string_vie
   Open& open = found->second;
   open.touched = ++touches_;
   open.next = number == 0 ? 0 : number - 1;
-  // All but the last part are full, so the first tells how much there will be; who sends smaller ones is seen
-  // later.
+  // All chunks but the last are full, so the first one shows the size of the message; a writer with smaller
+  // chunks is recognised later.
   const bool too_large =
       !open.passed_over &&
       open.data.size() + data.size() + std::size_t{number == 0 ? 0 : number - 1} * kLargestChunkData >

@@ -1,4 +1,4 @@
-// ConnectionUnix's part of taking callers in, and of what they may take from others.
+// ConnectionUnix: accepts callers, and limits their use of memory and descriptors.
 
 #include <algorithm>
 
@@ -13,24 +13,24 @@
 namespace ipcm::transport {
 namespace {
 
-/// A caller that does not say who it is has this long.
+/// The time in which a caller must greet.
 constexpr auto kGreetingTime = std::chrono::seconds(10);
-/// So many of them at once; the oldest has to go for another one.
+/// The limit of callers that have not greeted; a further caller replaces the oldest.
 constexpr std::size_t kMostSilent = 256;
-/// Taken before others on the loop get their turn.
+/// The callers that are accepted before other callbacks of the loop run.
 constexpr int kAcceptsPerTurn = 64;
 
 }  // namespace
 
 void ConnectionUnix::accept(Callers callers) {
-  // "All" ends, too: it is for those that wait now, and a listener's queue is not longer.
+  // "All" ends too: it means the callers that wait now, and the queue of a listener is not longer.
   constexpr int kLongestQueue = 8192;
   for (int left = callers == Callers::all ? kLongestQueue : kAcceptsPerTurn; left > 0; --left) {
     os::Accepted accepted = os::accept_from(listener_.get(), reserve_);
     if (accepted.refused) {
       if (!std::exchange(refuses_, true))
         receiver_.dropped("callers are refused: no descriptors left (raise ulimit -n)");
-      // The next caller may take the place of one that has said nothing yet.
+      // The next caller may replace one that has not greeted yet.
       (void)drop_silent_caller("");
     } else if (accepted.error != 0) {
       listening_.want(0);
@@ -81,9 +81,9 @@ void ConnectionUnix::greeted(Id id, Connection& connection, wire::Hello hello) {
   connection.peer_understands = hello.version >= wire::kSharesMemory;
   connection.greeting_deadline.stop();
   silent_.erase(id);
-  // Messages of one sender to one receiver must not overtake each other, so a connection that we opened
-  // ourselves stays the one to send on; one that the peer opened earlier may be that of a predecessor under
-  // its name.
+  // Messages of one sender to one receiver must not overtake each other, so a connection that this member
+  // opened remains the one for sending; an earlier one that the peer opened may belong to a predecessor of
+  // that name.
   const Connection* before = route_to(connection.peer);
   if (before == nullptr || !before->opened_by_us) by_peer_[connection.peer] = id;
 }
@@ -91,7 +91,7 @@ void ConnectionUnix::greeted(Id id, Connection& connection, wire::Hello hello) {
 bool ConnectionUnix::drop_silent_caller(const std::string& why) {
   while (!silent_.empty()) {
     const Id oldest = *silent_.begin();
-    read(oldest, 0);  // its greeting may be there by now
+    read(oldest, 0);  // its greeting may have arrived
     if (silent_.contains(oldest)) {
       close(oldest, why);
       return true;

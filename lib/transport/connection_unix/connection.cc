@@ -39,7 +39,7 @@ bool Connection::tell(const MemoryFrame& frame, int descriptor) {
     }
   }
   if (sent == bytes.size()) return true;
-  if (sent == 0 && descriptor >= 0) return false;  // it would have to wait here, too
+  if (sent == 0 && descriptor >= 0) return false;  // the descriptor would have to wait too
   bytes.erase(0, sent);
   queued_bytes_ += bytes.size();
   queue_.push_back({std::move(bytes)});
@@ -121,7 +121,7 @@ Connection::Piece Connection::read_piece(std::size_t least, std::size_t& got) {
       break;
   }
   reader_.filled(got);
-  // A read ends with the bytes that a descriptor came with, whatever stands behind them.
+  // A read ends with the bytes that came with a descriptor, whatever follows them.
   const bool ended_early = passed.descriptor || passed.lost;
   return got < room.size() && !ended_early ? Piece::last : Piece::some;
 }

@@ -20,11 +20,11 @@
 namespace ipcm::transport {
 namespace {
 
-/// How long a connect waits for room in the queue of a listener, if the caller's limit allows that.
+/// The time that connect() waits for room in the queue of a listener, if the limit of the caller allows it.
 constexpr auto kConnectTime = std::chrono::seconds(5);
-/// Gathered for one peer, before that is sent.
+/// The size at which the batch for a peer is sent.
 constexpr std::size_t kLargestBatch = 64UL * 1024;
-/// Read from one connection before the others get their turn.
+/// The bytes that are read from one connection before other callbacks of the loop run.
 constexpr std::size_t kBytesPerTurn = 4UL * 1024 * 1024;
 
 std::string framed(const std::string& payload) {
@@ -93,7 +93,7 @@ Connection* ConnectionUnix::connect(const std::string& peer, std::string& why) {
     why = "its process is gone";
     return nullptr;
   }
-  // Whoever listens there could have taken the place of the peer.
+  // Another user's process may listen in the place of the peer.
   if (const auto identity = os::identity_of_peer(socket->get());
       !identity || !route_.directory().is_trusted_user(identity->user)) {
     why = "user " + (identity ? std::to_string(identity->user) : "?") + " listens in its place";
@@ -131,7 +131,8 @@ void ConnectionUnix::want_events(Connection& connection) {
   try {
     connection.watch.want(events);
   } catch (const SystemError& error) {
-    // Without events it would be forgotten. The caller is still using it.
+    // Without events the connection would never be served again. The caller still uses it, so it is closed
+    // later.
     const std::string why = "a connection of '" + connection.peer + "' was lost: " + error.what();
     connection.greeting_deadline =
         loop_.at(os::Clock::now(), [this, id = connection.id, why] { close(id, why); });
@@ -178,8 +179,8 @@ bool ConnectionUnix::has_room(const Connection& connection, std::size_t size, st
 template <class Put>
 Transport::Sent ConnectionUnix::put_on_route(const std::string& peer, std::size_t size, std::string& why,
                                              Put&& put) {
-  // A connection that was closed behind our back shows when we send: then a new one is tried, since the peer
-  // may have been replaced under its name.
+  // Only sending shows that the peer has closed a connection. Then a new one is tried, since the peer may
+  // have a successor of its name.
   for (bool fresh = false; !fresh;) {
     Connection* connection = route_to(peer);
     fresh = connection == nullptr;
@@ -201,14 +202,14 @@ std::optional<Transport::Sent> ConnectionUnix::put_on(Connection& connection, st
   try {
     flow = put(connection);
   } catch (const SystemError&) {
-    close(id, "");  // what it has sent of the message, or of its greeting, can't be told
+    close(id, "");  // it is unknown how much of the message, or the greeting, was sent
     throw;
   }
   if (flow == Connection::Flow::open) {
     if (!waited && connection.queued_bytes() > 0) want_events(connection);
     return connection.queued_bytes() > 0 ? Sent::queued : Sent::done;
   }
-  read(id, 0);  // what it said before it went
+  read(id, 0);  // the messages that it sent before it left
   close(id, "");
   return std::nullopt;
 }
@@ -217,7 +218,7 @@ Transport::Sent ConnectionUnix::gather(Message& message, const wire::ContentPiec
                                        std::string& why) {
   auto found = batches_.find(message.to);
   if (found == batches_.end()) {
-    // Who is not there, or does not read, is told of now, as without a batch.
+    // Report a peer that is absent, or does not read, now: as without a batch.
     const Connection* connection = route_to(message.to);
     if (connection == nullptr) connection = connect(message.to, why);
     if (connection == nullptr) return Sent::gone;
@@ -230,7 +231,7 @@ Transport::Sent ConnectionUnix::gather(Message& message, const wire::ContentPiec
   try {
     request_.serializer->append(batch.frames, message, content);
   } catch (...) {
-    batch.frames.resize(begin);  // a name that can't be written
+    batch.frames.resize(begin);  // a name in it cannot be written
     throw;
   }
   const auto header = wire::frame_header(batch.frames.size() - begin - wire::kFrameHeader);
@@ -250,7 +251,7 @@ Transport::Sent ConnectionUnix::send_gathered(const std::string& peer, std::stri
   auto taken = batches_.extract(peer);
   if (taken.empty()) return Sent::done;
   Batch& batch = taken.mapped();
-  // It had room when it was gathered.
+  // The queue had room when the batch was begun.
   const Sent sent = put_on_route(peer, 0, why, [&](Connection& connection) {
     return connection.send_frames(batch.frames, batch.messages);
   });
@@ -276,7 +277,7 @@ void ConnectionUnix::on_ready(Id id, std::uint32_t events) {
     }
     if (connection.queued_bytes() == 0) want_events(connection);
   }
-  // Another connection may have filled what there is room for, in this turn of the loop.
+  // Another connection may have used up the room in this turn of the loop.
   if (receiving_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(id, kBytesPerTurn);
 }
 
@@ -293,7 +294,7 @@ void ConnectionUnix::read(Id id, std::size_t most) {
     try {
       return take_frame(id, connection, payload);
     } catch (const std::bad_alloc&) {
-      no_memory = true;  // the message is lost, and its sender is to know
+      no_memory = true;  // the message is lost; closing the connection shows that to its sender
       return false;
     }
   };
@@ -323,7 +324,7 @@ void ConnectionUnix::read(Id id, std::size_t most) {
 }
 
 bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view payload) {
-  // Who has passed a file is told that it was mapped, also if nothing large has come the other way.
+  // A peer that has passed a file is told that it was mapped, even if no large message came from it before.
   if ((connection.told_that_we_do || connection.writer) && payload.starts_with(kMemoryMark)) {
     try {
       const auto frame = read_memory_frame(payload);
@@ -334,7 +335,7 @@ bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view 
     }
   }
   if (payload.size() >= kSmallestInMemory && connection.peer_understands && !connection.told_that_we_do) {
-    // From now on: nothing of it comes before the peer has heard of this.
+    // Only now: the peer sends no such frame before it has read this.
     connection.told_that_we_do = connection.tell({.kind = MemoryFrame::Kind::understood});
     want_events(connection);
   }
@@ -356,8 +357,8 @@ bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view 
     if (is_late_greeting(payload)) return true;
     receiver_.dropped("a message on the connection of '" + wire::printable_name(connection.peer) +
                       "' was dropped: " + error.what());
-    // Something that is no JSON comes from somebody who does not speak this protocol; an incomplete message
-    // from somebody who does.
+    // Bytes that are no JSON come from a peer that does not speak this protocol; an incomplete message
+    // comes from one that does.
     return request_.serializer->is_spoken(payload);
   }
 }

@@ -11,7 +11,7 @@ void append(std::string& into, Number number) {
     into.push_back(static_cast<char>(number >> (left * 8) & 0xffU));
 }
 
-/// Cuts it from the front.
+/// Reads a number, and removes it from the front.
 template <class Number>
 Number take(std::string_view& from) {
   if (from.size() < sizeof(Number)) throw ProtocolError("a frame about shared memory ends too early");

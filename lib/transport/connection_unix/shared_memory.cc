@@ -11,12 +11,12 @@
 namespace ipcm::transport {
 namespace {
 
-/// So that messages begin with a page, and none shares one with its neighbour.
+/// Rounds up to whole pages, so that no two messages share one.
 constexpr std::size_t kPage = 4096;
 
 std::size_t in_pages(std::size_t size) { return (size + kPage - 1) / kPage * kPage; }
 
-/// How many messages were taken.
+/// The counter of messages that the reader has taken.
 std::atomic_ref<std::uint64_t> count_in(const os::Mapping& mapping) {
   static_assert(std::atomic_ref<std::uint64_t>::is_always_lock_free, "it works between processes");
   return std::atomic_ref<std::uint64_t>(*reinterpret_cast<std::uint64_t*>(mapping.bytes().data()));
@@ -36,7 +36,8 @@ void MemoryWriter::forget_taken() noexcept {
 }
 
 std::optional<std::size_t> MemoryWriter::find_room(std::size_t size) const {
-  // From the front again as soon as all was read: there the pages, and the processor's cache, are warm.
+  // Starts at the front again when all messages were read: its pages, and the caches of the processor, are
+  // warm.
   if (unread_.empty()) return size <= kSharedMemory ? std::optional<std::size_t>(0) : std::nullopt;
   const std::size_t first = unread_.front().offset;
   const std::size_t end = unread_.back().offset + unread_.back().size;
@@ -54,7 +55,7 @@ std::optional<Place> MemoryWriter::put(std::string_view bytes) {
   const auto offset = find_room(size);
   if (!offset) return std::nullopt;
   if (*offset + size > reserved_) {
-    // First: a page that the system does not have when it is touched is a SIGBUS.
+    // Reserve first: touching a page that the system cannot provide raises SIGBUS.
     if (!os::reserve_memory(file_.get(), kSharedMemoryHead + reserved_, *offset + size - reserved_))
       return std::nullopt;
     reserved_ = *offset + size;

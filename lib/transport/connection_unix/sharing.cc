@@ -1,4 +1,4 @@
-// ConnectionUnix's part of what two of ours agree on about shared memory, and of the messages in it.
+// ConnectionUnix: agrees with a peer on shared memory, and sends and receives messages in it.
 
 #include <algorithm>
 #include <utility>
@@ -11,7 +11,7 @@
 namespace ipcm::transport {
 namespace {
 
-/// Shared memory that nothing large has gone through for that long is given back to the system.
+/// The time without a large message after which shared memory is given back to the system.
 constexpr auto kRest = std::chrono::seconds(1);
 constexpr auto kLongestRest = std::chrono::hours(1);
 
@@ -27,7 +27,7 @@ Connection::Flow ConnectionUnix::send_large(Connection& connection, const wire::
       MemoryWriter writer;
       if (connection.tell({.kind = MemoryFrame::Kind::file, .size = kSharedMemory}, writer.file()))
         connection.writer = std::move(writer);
-    } catch (const SystemError&) {  // no descriptor, or no memory, to be had: the socket does as well
+    } catch (const SystemError&) {  // no descriptor or memory is free: the socket does as well
     }
   }
   return connection.send(payload);
@@ -44,7 +44,7 @@ void ConnectionUnix::rest_after(Duration time) {
       used |= rest == MemoryWriter::Rest::used;
       unread |= rest == MemoryWriter::Rest::unread;
     }
-    // A reader that has stalled is looked after ever more rarely.
+    // Checks a stalled reader at growing intervals.
     if (used || unread) rest_after(used ? kRest : std::min<Duration>(2 * time, kLongestRest));
   });
 }
@@ -83,12 +83,13 @@ bool ConnectionUnix::take_memory_frame(Connection& connection, const MemoryFrame
 bool ConnectionUnix::map_memory(Connection& connection, std::uint64_t size) {
   if (connection.reader) throw ProtocolError("a second memory file");
   os::Passed passed = std::exchange(connection.passed, {});
-  if (passed.lost) return true;  // none left here: then it gets no answer, and goes on through the socket
+  if (passed.lost)
+    return true;  // no free descriptor here: the peer gets no answer, and goes on through the socket
   if (!passed.descriptor) throw ProtocolError("a memory file was announced, and none came");
   try {
     connection.reader.emplace(std::move(passed.descriptor), size);
   } catch (const SystemError&) {
-    return true;  // no room: likewise
+    return true;  // no room: as above
   }
   (void)connection.tell({.kind = MemoryFrame::Kind::mapped});
   want_events(connection);

@@ -9,7 +9,7 @@
 namespace ipcm::database {
 namespace {
 
-/// How long one attempt may hold up the loop.
+/// The time that one attempt may block the loop.
 constexpr std::chrono::milliseconds kAttempt{1000};
 constexpr std::chrono::milliseconds kFirstPause{20}, kLongestPause{1000};
 

@@ -15,9 +15,9 @@ using transport::PeerFacts;
 using Kind = Failure::Kind;
 
 constexpr std::chrono::milliseconds kLongestRetry{50};
-/// The same sentence is told once in this time.
+/// The interval in which a sentence is reported once.
 constexpr std::chrono::seconds kQuietTime{60};
-/// How long a call waits for a connection that was cut.
+/// The time that a call waits for a cut connection.
 constexpr std::chrono::milliseconds kConnectionTime{10'000}, kLeaveTime{1'000};
 
 }  // namespace
@@ -41,12 +41,12 @@ DatabaseTransport::DatabaseTransport(const transport::JoinRequest& request, Loop
                    .tell = [this](const std::string& sentence) { tell(sentence); },
                    .has_place = [this] { return joined_; }}) {
   const StatementTimeout timeout(*store_);
-  // What leads nowhere shows now, not with the first message.
+  // Fails now, not at the first message, if the tables are missing.
   (void)store_->row(registration_.id());
   if (request_.anonymous) return;
   store_->watch(loop_, registration_.id(), [this] { on_news(); });
-  soon_ = loop_.at(os::Clock::now(), [this] { on_news(); });  // what waits here already
-  // Last of all: the place would stay, with a message that waits for it, if something failed after this.
+  soon_ = loop_.at(os::Clock::now(), [this] { on_news(); });  // messages may wait already
+  // Last: if a later step failed, the registration would stay, and a message could wait for it.
   past_ = registration_.claim();
   joined_ = true;
 }
@@ -199,7 +199,7 @@ std::vector<std::string> DatabaseTransport::peers() {
       for (PeerRow& row : presence_.list())
         if (row.id != registration_.id() || !joined_) names.push_back(std::move(row.name));
     } catch (const StoreError& error) {
-      // Whoever follows the peers is told to look again, once it works.
+      // A member that watches the peers looks again when the database works again.
       presence_.look_at_all();
       (void)cope_with(error);
       throw;
@@ -249,7 +249,7 @@ std::map<std::string, Statistics> DatabaseTransport::all_statistics() {
       Statistics counted = transport::read_statistics(request_.serializer->read_value(*row.stats));
       if (!counted.sent.empty() || !counted.read.empty()) all[row.name] = std::move(counted);
     } catch (const ProtocolError&) {
-      continue;  // not a peer's
+      continue;  // not written by a peer
     }
   }
   return all;
@@ -284,12 +284,13 @@ void DatabaseTransport::leave(const Statistics& statistics) {
   if (request_.anonymous && counted && connection_.is_up() && store_->is_ours() && store_->is_there())
     leave_counts(statistics);
   if (!joined_ || !store_->is_ours()) return;
-  if (!connection_.is_up()) connection_.await_up(kLeaveTime);  // a row that stays would be taken for us
+  if (!connection_.is_up())
+    connection_.await_up(kLeaveTime);  // a remaining row would look like a living member
   joined_ = false;
   try {
     if (connection_.is_up() && store_->is_there()) leave_place(statistics);
   } catch (const StoreError& error) {
-    // The bus is being removed, or its server is gone: leaving matters more.
+    // The bus is being removed, or its server is gone: leaving goes on.
     (void)note_break(error);
   } catch (const Error&) {
   }
@@ -318,7 +319,7 @@ void DatabaseTransport::close() {
 }
 
 bool DatabaseTransport::is_orphaned() {
-  // Only what a connection that works tells counts: a bus that can't be reached is not orphaned.
+  // Only a working connection can prove it: an unreachable bus is not orphaned.
   try {
     if (!store_->is_there()) return true;
     if (!connection_.is_up()) return false;

@@ -26,7 +26,7 @@ std::vector<std::string> places() {
 
 std::string file_of(const std::string& name) { return "ipcm-driver-" + name + ".so"; }
 
-/// Empty: it is nowhere.
+/// Returns the path of a driver; empty: there is none.
 std::string path_of(const std::string& name) {
   for (const std::string& place : places()) {
     const std::string path = place + "/" + file_of(name);
@@ -87,12 +87,12 @@ OwnedSession::OwnedSession(const Driver& driver, const std::map<std::string, std
     try {
       return os::open_descriptors_of(os::look_at(file->second));
     } catch (const SystemError&) {
-      return {};  // no /proc: children keep what they inherit
+      return {};  // no /proc: children keep the descriptors that they inherit
     }
   };
   const std::vector<int> before = opened();
   {
-    // The client library's socket is not ours to number.
+    // The socket of the client library must keep its number.
     const os::StandardStreamsHeld held;
     os::QuietWrites quiet_writes;
     quiet_writes.note_unknown();
@@ -122,7 +122,7 @@ void OwnedSession::close() noexcept {
   if (is_ours())
     session_.reset();
   else
-    (void)session_.release();  // a goodbye from here would end the parent's connection
+    (void)session_.release();  // closing it here would end the connection of the parent
 }
 
 }  // namespace ipcm::database

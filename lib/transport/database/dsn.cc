@@ -19,8 +19,8 @@ std::string trimmed(const std::string& text) {
   return from == std::string::npos ? std::string() : text.substr(from, to - from + 1);
 }
 
-/// Does not repeat the route, of which any part may be a password: `key` is repeated only where it looks like
-/// one.
+/// Does not repeat the route, of which any part may be a password. Repeats `key` only if it looks like a
+/// key.
 [[noreturn]] void refuse(const std::string& why, const std::string& key = {}) {
   constexpr std::size_t kLongestKey = 32;
   const bool looks_like_a_key =
@@ -30,7 +30,7 @@ std::string trimmed(const std::string& text) {
                  "; it is dbi:NAME:key=value;… or key=value pairs, such as dbname=x host=/run/server");
 }
 
-/// The clients of the servers would read such a name as a route of their own, password included.
+/// The client libraries would read such a name as a route of their own, with a password in it.
 void expect_plain_name(const std::string& database) {
   if (database.find("//") != std::string::npos || database.find('=') != std::string::npos ||
       database.find('@') != std::string::npos)
@@ -51,7 +51,7 @@ void add(Parameters& into, const RouteForm& form, const std::string& given_key, 
   into[name->second] = value;
 }
 
-/// `key = 'value'`, blanks between; a backslash makes what follows it plain.
+/// `key = 'value'`, separated by blanks; a backslash escapes the next character.
 void read_pairs(Parameters& into, const RouteForm& form, const std::string& text) {
   std::size_t at = 0;
   const auto skip = [&] {

@@ -15,7 +15,7 @@
 namespace ipcm::database {
 namespace {
 
-/// Rows that are read at once, and the size of their contents.
+/// The rows that one query reads, and the total size of their contents.
 constexpr std::int64_t kSmallContent = 64L * 1024;
 constexpr std::size_t kFewRows = 32;
 constexpr std::size_t kRowsAtOnce = 200, kBytesAtOnce = 8UL * 1024 * 1024;
@@ -26,7 +26,7 @@ std::string upper_case(std::string text) {
   return text;
 }
 
-/// Of a value that is a blob; nothing else is one.
+/// Returns the bytes of a blob.
 std::string_view bytes_of(const Value& value) {
   const auto* blob = std::get_if<Blob>(&value);
   return blob != nullptr ? std::string_view(blob->bytes) : std::string_view();
@@ -42,7 +42,7 @@ bool Inbox::take_in(bool everything) {
   bool some = false;
   const bool was_receiving = receiving_;
   for (;;) {
-    // Small contents come along, unless that would bring many again that we have handed on already.
+    // The query includes small contents, unless that would read many again that were passed on already.
     const bool along = had.size() < kFewRows;
     const std::size_t limit = had.size() + kRowsAtOnce;
     const auto listed = store_.query(
@@ -54,7 +54,7 @@ bool Inbox::take_in(bool everything) {
               : Values{id_, static_cast<std::int64_t>(limit)},
         {Column::text, Column::text, Column::real, Column::blob, Column::integer, Column::integer,
          Column::integer});
-    // In order: what has not come along is fetched as soon as it is its turn.
+    // In order: a content that the query left out is read when its turn comes.
     Values wanted;
     std::vector<std::string> unwanted;
     std::size_t bytes = 0;
@@ -95,7 +95,7 @@ bool Inbox::take_in(bool everything) {
       receiver_.dropped(std::to_string(removed) + " messages whose ids are no text were dropped");
     }
     remove_messages(store_, unwanted);
-    // Whoever reads may have had enough meanwhile.
+    // The reader may have stopped receiving meanwhile.
     if (!everything || !more || (was_receiving && !receiving_)) {
       store_.took_in(some);
       return more;
@@ -125,7 +125,7 @@ void Inbox::take_row(const Values& row) {
     if (from.empty() || from == "0") throw ProtocolError("it does not say who sent it");
     message.from = from;
     if (store_.id_of(from) != from || transport::DiskNames::is_hashed(from)) {
-      // Stored under a hash.
+      // Its id in the table is a hash.
       if (const auto sender = store_.row(from)) message.from = sender->name;
     }
     message.content = request_.serializer->read_content(bytes_of(row[3]));
@@ -174,7 +174,8 @@ void Inbox::put_back(const std::vector<Message>& messages) {
 }
 
 std::int64_t Inbox::empty() {
-  // What came while we left is handed over with the rest; what was put back is for a successor.
+  // Messages that came during leaving are passed on with the rest; those that were put back are for a
+  // successor.
   take_in(true);
   Values keep = {id_};
   for (const std::string& id : put_back_) keep.emplace_back(id);

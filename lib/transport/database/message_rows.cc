@@ -8,13 +8,13 @@
 namespace ipcm::database {
 namespace {
 
-/// Rows that one statement names.
+/// The number of rows that one statement names.
 constexpr std::size_t kIdsPerStatement = 200;
 
 }  // namespace
 
 bool insert_message(Store& store, const MessageRow& message) {
-  // One statement, so that nobody can leave between our look and our message.
+  // One statement, so that the receiver cannot leave between the check and the insertion.
   const Dialect& sql = store.dialect();
   static thread_local std::string text;
   text.assign(R"(INSERT INTO ipcm_messages(id, "to", "from", stamp, content, broadcast) SELECT )")
@@ -43,8 +43,8 @@ bool insert_message(Store& store, const MessageRow& message) {
 bool has_message(Store& store, const std::string& id) {
   if (store.dialect().id_is_uuid && !is_uuid(id)) return false;
   return !store
-              .query(std::string("SELECT 1 FROM ipcm_messages WHERE id = ") + store.dialect().id_parameter, {id},
-                     {Column::integer})
+              .query(std::string("SELECT 1 FROM ipcm_messages WHERE id = ") + store.dialect().id_parameter,
+                     {id}, {Column::integer})
               .empty();
 }
 

@@ -17,7 +17,7 @@ using transport::PeerFacts;
 using State = PeerFacts::State;
 using Kind = Failure::Kind;
 
-/// Waiting for one peer in our own queue, at most.
+/// The limit of bytes in the queue for one peer.
 constexpr std::size_t kLargestQueue = wire::kLargestFrame;
 
 }  // namespace
@@ -31,7 +31,7 @@ Outbox::Outgoing Outbox::prepare(const Message& message) {
   if (std::string limit; !store_.can_hold(out.payload, limit))
     throw ProtocolError("a message of " + std::to_string(out.payload.size()) + " bytes to '" + message.to +
                         "' is larger than " + limit);
-  // There is no column for stamp_ord: so stamps rise by the least that a double can.
+  // There is no column for stamp_ord, so stamps grow by the smallest step of a double.
   out.stamp = last_stamp_ =
       std::max(message.stamp, std::nextafter(last_stamp_, std::numeric_limits<double>::infinity()));
   return out;
@@ -74,8 +74,8 @@ void Outbox::give_up(const std::string& why) {
 Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
   try {
     const std::string to = store_.id_of(message.to);
-    // Whoever leaves changes its row, which the statement itself looks at; so that only a death needs a look
-    // before, and not even that while its process is known to run.
+    // A peer that leaves changes its row, which the statement itself checks. So only a death needs a check
+    // before it, and not even that while the process is known to run.
     const bool known = peer_processes_.is_known_alive(message.to);
     if (!known) {
       const auto row = store_.row(to);
@@ -96,7 +96,7 @@ Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
       return Attempt::done;
     }
     peer_processes_.close(message.to);
-    if (known) return try_send(message, why);  // which looks, and so can tell
+    if (known) return try_send(message, why);  // which checks the row, and can report the reason
     why = "it has left the bus at " + store_.where();
     return Attempt::gone;
   } catch (const StoreError& error) {
@@ -109,7 +109,7 @@ Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
     if (!error.bus_is_gone() && !error.is_cut()) throw;
     calls_.bus_is_gone(error);
     why = error.what();
-    // A message waits for a new connection; it may be there already, and comes a second time then.
+    // The message waits for a new connection. If it is in the table already, it arrives a second time.
     return error.is_cut() ? Attempt::busy : Attempt::gone;
   }
 }
@@ -120,17 +120,17 @@ bool Outbox::insert(const Outgoing& message, const std::string& to) {
     return insert_message(store_, row);
   } catch (const StoreError& error) {
     if (error.kind() != Kind::conflict) throw;
-    // Its answer was late, or lost with the connection: it is there.
+    // The answer was late, or lost with the connection: the message is in the table.
     if (has_message(store_, message.id)) return true;
     if (registration_.exists()) throw;
-    // Tables that the reference made want a row for each sender, and we have none: we only visit.
+    // Tables of the reference need a row for each sender, and a transient client has none.
     registration_.let_exist();
     return insert_message(store_, row);
   }
 }
 
 bool Outbox::has_room(const std::string& id, std::size_t size, std::string& why) {
-  // Counting is worth a statement now and then only: half of the room that is left can be used without.
+  // Counts only now and then, since that costs a statement: half of the remaining room can be used without.
   if (const auto known = room_.find(id);
       known != room_.end() && known->second.messages > 0 && known->second.bytes >= size) {
     --known->second.messages;
@@ -143,7 +143,7 @@ bool Outbox::has_room(const std::string& id, std::size_t size, std::string& why)
       {id, kMostMessages}, {Column::integer, Column::integer});
   const std::int64_t messages = integer_of(rows.at(0).at(0)).value_or(0);
   const std::int64_t bytes = integer_of(rows.at(0).at(1)).value_or(0);
-  // The first one always goes, whatever its size.
+  // The first message always fits, whatever its size.
   if (messages >= kMostMessages || (messages > 0 && bytes + static_cast<std::int64_t>(size) > kMostBytes)) {
     room_.erase(id);
     why = "it does not read: " + std::to_string(messages) + " messages, " + std::to_string(bytes) +

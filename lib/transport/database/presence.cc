@@ -50,8 +50,8 @@ std::vector<PeerRow> Presence::list() {
 }
 
 void Presence::clear_dead(const PeerRow& row) {
-  // Messages are never thrown away unseen: with some waiting, the row stays as it is, for a successor. Its
-  // lock is not even touched: everybody would be told of that, look, and touch it again.
+  // Messages are never discarded unread: while some wait, the row stays for a successor. Its lock is not
+  // touched either: each touch would notify all members, which would look, and touch it again.
   try {
     if (!store_.query(R"(SELECT 1 FROM ipcm_messages WHERE "to" = :id LIMIT 1)", {row.id}, {Column::integer})
              .empty())
@@ -65,7 +65,7 @@ void Presence::clear_dead(const PeerRow& row) {
       return changed > 0;
     });
   } catch (const Error&) {
-    // Somebody else will.
+    // Another member will remove it.
   }
 }
 
@@ -99,8 +99,8 @@ void Presence::watch_all() {
 
 void Presence::look_again() {
   if (!watches_rows_) return;
-  // Whoever lives is a matter of locks, which cost a look each: so only if a row has changed, or somebody
-  // died.
+  // Presence is a matter of locks, and each costs a query: so look only if a row has changed, or a process
+  // has died.
   if (!somebody_died_) {
     const auto rows = store_.rows(nullptr, false);
     if (same_peers(rows, known_)) return;

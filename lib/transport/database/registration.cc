@@ -54,8 +54,8 @@ void Registration::write_row(const std::optional<PeerRow>& row, const transport:
     if (away && !expired && !request_.reconnect)
       throw NameTaken("the name '" + request_.name +
                       "' is that of a suspended peer; take it up with ipcm_reconnect");
-    // A program that became another one by exec goes on with what it was sent; who takes the name of a
-    // dead process does not get what that one was sent.
+    // A program that became another one by exec keeps its messages; a successor of a dead process does not
+    // get the messages of that one.
     constexpr double kTick = 0.02;
     const auto began = os::start_time(os::own_pid());
     const bool was_us = own_number && began && row->active >= *began - kTick;
@@ -65,7 +65,7 @@ void Registration::write_row(const std::optional<PeerRow>& row, const transport:
       try {
         past = transport::read_statistics(request_.serializer->read_value(*row->stats));
       } catch (const ProtocolError&) {
-        // Nobody's counts are worth more than joining.
+        // Joining matters more than the counts.
       }
     }
     store_.execute(
@@ -76,7 +76,7 @@ void Registration::write_row(const std::optional<PeerRow>& row, const transport:
 
 void Registration::expect_ours(const std::optional<PeerRow>& row) const {
   constexpr double kLeast = 1e-4;
-  if (!row || (row->pid == 0 && !row->is_active)) return;  // nobody's
+  if (!row || (row->pid == 0 && !row->is_active)) return;  // the row of no peer
   if (row->pid == os::own_pid() && std::abs(row->active - since_) < kLeast) return;
   throw NameTaken(request_.name, row->pid, store_.where());
 }
@@ -143,7 +143,8 @@ void Registration::suspend(const Statistics& statistics, std::optional<double> e
 
 void Registration::give_up(const char* columns, Values values, const Statistics& statistics,
                            const std::function<void()>& last) {
-  // Also where nothing was counted: the reference reads the counts of every row, and takes none for broken.
+  // Also if the counts are empty: the reference reads the counts of every row, and reports an empty field
+  // as damaged.
   values.emplace_back(stored(statistics));
   values.emplace_back(id_);
   store_.in_transaction([&] {

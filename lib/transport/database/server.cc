@@ -18,15 +18,15 @@ using State = transport::PeerFacts::State;
 
 /// The server notices the end of a connection a moment after the process has ended.
 constexpr std::chrono::seconds kDyingTime{5};
-/// Characters that the reference's columns take.
+/// The characters that columns of the reference can hold.
 constexpr std::size_t kLongestName = 512;
 const std::string kOwner = "_owner", kMade = "_made", kBus = "_bus", kMaking = "_making";
 constexpr std::chrono::seconds kConnectTime{10}, kRemoveTime{10}, kLeastTime{2}, kMakeTime{10};
-/// Steps of the kernel's clock in which it notes the start of a process.
+/// The clock tick with which the kernel notes the start of a process.
 constexpr double kTick = 0.02;
 
-/// Asks the kernel about a process. That it can't be asked for want of descriptors says nothing about the
-/// process: it is asked another time.
+/// Asks the kernel about a process. Failing for want of descriptors proves nothing about the process: the
+/// caller asks another time.
 template <class Question>
 auto ask_kernel(Question&& question) {
   try {
@@ -44,14 +44,14 @@ std::optional<double> start_time(Pid pid) {
   return ask_kernel([&] { return os::start_time(pid); });
 }
 
-/// Whether the process of that number runs, and did so at that time: a number that was given away since
+/// Returns whether the process with that id runs, and ran at that time: an id that was given away since
 /// names another process.
 bool has_run_since(Pid pid, double when) {
   const auto began = start_time(pid);
   return began && *began <= when + kTick && is_running(pid);
 }
 
-/// When this process was started, as its owner's row notes it.
+/// Returns the start time of a process, as in the row of the owner.
 std::string start_of(Pid pid) {
   constexpr double kHundredths = 100;
   const auto began = start_time(pid);
@@ -119,7 +119,7 @@ void ServerStore::note_bus() {
     execute("INSERT INTO ipcm_ours(id, name, note) VALUES (:id, '', :note)",
             {kBus, os::random_name(kLetters)});
   } catch (const StoreError& error) {
-    if (error.kind() != Kind::conflict) throw;  // somebody else was faster
+    if (error.kind() != Kind::conflict) throw;  // another process was faster
   }
   bus_ = read();
 }
@@ -183,7 +183,7 @@ void ServerStore::expect_bus() {
       add_notices();
     } catch (const StoreError& error) {
       if (error.is_cut()) throw;
-      // Tables of somebody else, who does not let us: then we have to look again and again.
+      // The tables belong to another user, who does not allow triggers: members poll.
     }
     note_bus();
   });
@@ -202,7 +202,7 @@ void ServerStore::after_reopen() {
 
 void ServerStore::remove_tables() {
   if (!has_table("ipcm_ours")) {
-    if (has_tables_of_the_reference()) return;  // nothing is ours
+    if (has_tables_of_the_reference()) return;  // there is nothing of ours
     throw BusError("there is no bus at '" + route_ + "': the database has no tables of one");
   }
   const bool made = !query("SELECT 1 FROM ipcm_ours WHERE id = :id", {kMade}, {Column::integer}).empty();
@@ -241,11 +241,12 @@ std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
       row.facts.state =
           row.expires && *row.expires < os::wall_clock_seconds() ? State::dead : State::suspended;
     } else if (judged && row.pid > 0) {
-      // A row of ours under a name that somebody foreign has taken since says nothing about that one.
+      // A row of ours under a name that a peer of the reference has taken since says nothing about that
+      // peer.
       const bool ours = pid_of(values[7]) == row.pid;
       const bool here = !ours || text_of(values[8]) == numbering_;
       const bool held = ours && integer_of(values[9]).value_or(0) != 0;
-      // The server may notice later than we that a process has ended.
+      // The server may notice the end of a process later than this member.
       if (ours) {
         const bool runs = !here           ? held
                           : row.is_active ? has_run_since(row.pid, row.active)
@@ -256,7 +257,7 @@ std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
         row.facts.is_us = runs && here && row.pid == os::own_pid();
         row.facts.class_name = text_of(values[6]);
         row.facts.surely_dead = !runs;
-        // A process that runs without its lock has lost its connection, and is about to come back.
+        // A process that runs without its lock has lost its connection, and is reconnecting.
         row.facts.state = !runs ? State::dead : held ? State::active : State::present;
       } else {
         ask_kernel([&] { transport::Sidecar::judge_by_number(row.pid, row.facts); });
@@ -272,8 +273,9 @@ os::UniqueFd ServerStore::process_of(const PeerRow& row) {
   if (!row.is_held) return {};
   auto process = ask_kernel([&] { return os::open_process(row.facts.pid); });
   if (!process) return {};
-  // The server may notice an end later than we. A process that began after its row was written only has the
-  // number; one whose row is still held after it was opened is the one that wrote it.
+  // The server may notice an end later than this member. A process that started after its row was written
+  // only has the same process id; one whose row is still held after the pidfd was opened is the writer of
+  // the row.
   constexpr double kTick = 0.02;
   const auto began = start_time(row.facts.pid);
   if (!began || *began > row.active + kTick) return {};
@@ -297,7 +299,7 @@ bool ServerStore::take_name(const PeerRow& who, const std::string& /*note*/,
   const bool other = here && before != os::own_pid();
   const auto since = known.empty() ? std::nullopt : real_of(known[0][2]);
   if (other && since && has_run_since(before, *since)) {
-    // It has the lock, or has lost its connection and will be back.
+    // It has the lock, or is reconnecting.
     attempt.holder = before;
     return false;
   }
@@ -333,7 +335,7 @@ void ServerStore::while_nobody_has(const PeerRow& who, const std::function<bool(
   const Value key = lock_key(who.id);
   if (!lock(key, std::chrono::seconds(0))) return;
   try {
-    // It may have been taken up while we looked at it.
+    // Another member may have taken the name meanwhile.
     const auto now = rows(&who.id, true);
     if (!now.empty() && now.front().pid == who.pid && now.front().active == who.active) (void)what();
   } catch (...) {
@@ -352,7 +354,7 @@ transport::OwnerFacts ServerStore::owner() {
   const bool here = text_of(found[0][1]) == numbering_;
   const std::string began = text_of(found[0][2]);
   const bool held = integer_of(found[0][3]).value_or(0) != 0;
-  // An owner that runs here without its lock has lost its connection, and owns the bus still.
+  // An owner that runs here without its lock has lost its connection, and still owns the bus.
   const bool runs = here && is_running(pid) && (held || (!began.empty() && began == start_of(pid)));
   return {true, here ? runs : held, here ? pid : 0};
 }
@@ -371,7 +373,7 @@ void ServerStore::own() {
 }
 
 void ServerStore::disown() {
-  // Unless somebody has taken our place.
+  // Only if the row is still ours.
   execute("DELETE FROM ipcm_ours WHERE id = :id AND pid = :pid AND host = :host",
           {kOwner, std::int64_t{os::own_pid()}, numbering_});
 }

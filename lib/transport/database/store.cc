@@ -6,8 +6,8 @@
 namespace ipcm::database {
 namespace {
 
-/// How long the server may take for an answer: inside the loop, which has other things to do; and at least,
-/// whatever the caller's limit is, or no statement could work close to it.
+/// The time that the server may take for an answer: inside the loop, which has other callbacks to run; and
+/// the minimum, whatever the limit of the caller, since no statement could work close to that limit.
 constexpr int kLoopAnswer = 1000, kShortestAnswer = 100;
 
 int milliseconds_until(os::Deadline deadline) {
@@ -34,7 +34,7 @@ void Store::reopen() {
 
 void Store::limit_next_statement() {
   const int locked = milliseconds_until(patient_until_);
-  // A server that was late for the last statement is not waited for in the loop: it is asked again and again.
+  // The loop does not wait for a server that was late at the last statement: it asks again and again.
   const bool waits = !is_late_ || locked > 0;
   const int answer = std::min(std::max(locked, kLoopAnswer), milliseconds_until(os::TimeLimit::current()));
   session_->be_patient(locked, waits ? std::max(answer, kShortestAnswer) : 0);
@@ -47,7 +47,8 @@ Result Store::run(const std::string& statement, const Values& given, const std::
     Result result = session_->run(statement, given, columns);
     after_statement();
     is_late_ = result.failure.kind == Failure::Kind::late;
-    // A server waits a moment only for somebody else's lock, so that we can give up when we want to.
+    // The server waits only a moment for a lock of another process, so that this member can stop when it
+    // wants to.
     if (result.failure.kind != Failure::Kind::busy || in_transaction_ || patient_until_.has_passed())
       return result;
   }
@@ -92,8 +93,7 @@ void Store::in_transaction(const std::function<void()>& what) {
       if (!failure) break;
       session_->rollback();
     }
-    if (failure.kind != Failure::Kind::busy ||
-        (attempt >= dialect().attempts && patient_until_.has_passed()))
+    if (failure.kind != Failure::Kind::busy || (attempt >= dialect().attempts && patient_until_.has_passed()))
       fail(failure);
   }
   after_statement();

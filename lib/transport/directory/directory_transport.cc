@@ -157,9 +157,9 @@ void DirectoryTransport::watch_own_place() {
 }
 
 void DirectoryTransport::watch_foreign_deaths() {
-  // A peer of ours shows in the directory when it dies; one that holds no lock is watched as a process.
-  // Who asked the dead something is to see that they are dead, not only gone: they are cleared away by who
-  // lists peers.
+  // The death of a peer of ours shows in the directory; one without a lock is watched as a process. A
+  // member that has asked a dead peer must see that it is dead, and not only absent: a process that lists
+  // the peers removes its leftovers.
   foreign_.follow(list_foreign());
 }
 
@@ -210,7 +210,7 @@ void DirectoryTransport::suspend(const Statistics& statistics, std::optional<dou
 
 namespace {
 
-/// Takes a directory that the caller has named: a bus of this protocol, or an empty one of his own.
+/// Prepares a directory that the caller has named: a bus of this protocol, or an empty directory.
 std::string take_route(const std::string& given, const std::string& protocol) {
   if (os::look_at(given).kind != os::FileKind::directory)
     throw BusError("the route '" + given + "' is no directory; make it first (mode 0700)");
@@ -238,7 +238,7 @@ std::string take_route(const std::string& given, const std::string& protocol) {
     case Standing::Is::reference:
     case Standing::Is::empty:
       directory.write_file(kFoundFile, "",
-                           0600);  // before the mark: it is never taken for a directory of ours
+                           0600);  // before the mark, so that it is never taken for one of ours
       break;
   }
   return given.starts_with('/') ? given : directory.real_path();

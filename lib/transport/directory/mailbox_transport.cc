@@ -11,8 +11,8 @@
 namespace ipcm::transport {
 namespace {
 
-/// Ways kept open to peers that we may have something to say to again. A service has many askers in its life,
-/// and nothing tells when they have gone.
+/// The channels that are kept open for further messages. A service has many requesters in its life, and
+/// nothing shows when they have left.
 constexpr std::size_t kMostIdle = 64;
 
 }  // namespace
@@ -83,7 +83,7 @@ MailboxTransport::Link* MailboxTransport::link_to(const std::string& peer, std::
 }
 
 void MailboxTransport::look_after_links() {
-  // A peer that left and joined again, in the same process, has another mailbox.
+  // A peer that left and joined again, in one process, has another mailbox.
   std::vector<std::string> replaced;
   for (const auto& [peer, link] : links_) {
     const os::FileFacts facts = route_.directory().look(route_.disk_name(peer));
@@ -107,8 +107,8 @@ Transport::Sent MailboxTransport::send(const Message& message, std::string& why)
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
-  // That a reader is gone shows when we send: then there is one more try with a new channel, since the peer
-  // may have been replaced under its name.
+  // Only sending shows that a reader is gone. Then one more channel is tried, since the peer may have a
+  // successor of its name.
   for (int attempt = 0; attempt < 2; ++attempt) {
     Link* link = link_to(message.to, why);
     if (link == nullptr) return Sent::gone;
@@ -128,7 +128,7 @@ Transport::Sent MailboxTransport::send(const Message& message, std::string& why)
       try {
         wait_for_room(message.to, *link);
       } catch (...) {
-        links_.erase(message.to);  // a part of it may be out
+        links_.erase(message.to);  // a part of the message may have been sent
         throw;
       }
       return Sent::queued;
@@ -148,7 +148,7 @@ void MailboxTransport::flush(const std::string& peer) {
   const auto found = links_.find(peer);
   if (found == links_.end()) return;
   Link& link = found->second;
-  link.watch.stop();  // what it waits on may be closed by put()
+  link.watch.stop();  // put() may close the descriptor that it waits on
   while (!link.queue.empty()) {
     auto put = Channel::Put::done;
     try {

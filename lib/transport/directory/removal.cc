@@ -23,7 +23,7 @@ Removal refused(std::string why) {
   return removal;
 }
 
-/// Open; nullopt: it is gone. Throws SystemError, BusError.
+/// Opens a bus; nullopt: it is gone. Throws SystemError, BusError.
 std::optional<os::Directory> open_bus(const std::string& path) {
   if (os::look_at(path).kind == os::FileKind::none) return std::nullopt;
   os::Directory directory(path);
@@ -31,7 +31,7 @@ std::optional<os::Directory> open_bus(const std::string& path) {
   return directory;
 }
 
-/// What stands in the way of removing it; empty: nothing does.
+/// Returns why the bus must not be removed; empty: it may be.
 std::string why_not_removed(const Standing& standing, const BusInfo& info) {
   switch (standing.is) {
     case Is::no_bus:

@@ -17,7 +17,7 @@
 namespace ipcm::transport {
 namespace {
 
-/// Opens, and looks at what is open; at the name only where that fails, for the reason.
+/// Opens the directory and checks the open directory; checks the path only for the reason of a failure.
 os::Directory open_route(const std::string& path, bool& is_marked) {
   try {
     os::Directory route(path);
@@ -59,7 +59,7 @@ std::optional<Pid> Route::noted_pid(const std::string& disk_name) const {
 
 namespace {
 
-/// Of a peer that lives: it holds its lock.
+/// Returns the facts of a living peer, which holds its lock.
 PeerFacts facts_of_holder(const LockFacts& lock, bool receives) {
   PeerFacts facts;
   facts.pid = lock.pid;
@@ -78,14 +78,14 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock, os::Uniqu
   if (!is_endpoint(directory_.look(disk_name))) return facts;
   LockFacts lock = look_at_lock(directory_, lock_file_of(disk_name), process);
   if (lock.held && !lock.is_held_for_clearing()) {
-    // Nearly always so. The kernel tells the pid: what the peer has noted need not be read.
+    // The usual case. The kernel names the process id, so the pid file need not be read.
     if (has_lock != nullptr) *has_lock = true;
     return facts_of_holder(lock, directory_.look(disk_name + ".pid").kind == os::FileKind::regular);
   }
-  // The note first: of a peer that comes meanwhile, the lock is seen.
+  // Read the pid file first: if a peer joins meanwhile, its lock is seen.
   const auto pid = noted_pid(disk_name);
   lock = look_at_lock(directory_, lock_file_of(disk_name), process);
-  // A lock file that another pid wrote is a leftover under a name that a foreign peer has taken since.
+  // A lock file of another process id is a leftover, under a name that a foreign peer has taken since.
   const bool ours = lock.held || (lock.exists && (!pid || *pid == lock.written_by));
   if (has_lock != nullptr) *has_lock = ours;
   if (lock.is_held_for_clearing()) {
@@ -100,7 +100,7 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock, os::Uniqu
     facts.surely_dead = true;
     facts.state = PeerFacts::State::dead;
   } else if (!pid && traits_.keeps_messages) {
-    // Suspended; or somebody foreign who is just coming: for who sends to it that is the same.
+    // Suspended, or a foreign peer that is joining: for a sender both are equal.
     facts.expires = suspended_until(disk_name);
     facts.surely_dead = facts.expires && *facts.expires < os::wall_clock_seconds();
     facts.state = facts.surely_dead ? PeerFacts::State::dead : PeerFacts::State::suspended;
@@ -108,8 +108,8 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock, os::Uniqu
     facts.state = PeerFacts::State::present;
   } else {
     const Foreign foreign = judge_foreign(disk_name, *pid);
-    // It has no lock, or has just been cleared up after: a killed process loses its lock first, and may still
-    // be ending when all else of it is gone. The lock goes last, so the pid tells now.
+    // It has no lock, or its leftovers have just been removed: a killed process loses its lock first, and
+    // may still be ending when its files are gone. The lock goes last, so the pid file decides now.
     if (noted_pid(disk_name) != pid) return look_at(disk_name, has_lock, process);
     facts.elsewhere = foreign == Foreign::elsewhere;
     (facts.elsewhere ? facts.noted : facts.pid) = *pid;
@@ -123,13 +123,14 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock, os::Uniqu
 Route::Foreign Route::judge_foreign(const std::string& disk_name, Pid noted) const {
   if (noted != os::own_pid() && os::is_running(noted) && !was_given_away(disk_name, noted))
     return Foreign::alive;
-  // No process here wrote that number. The endpoint tells more than the number can.
+  // No process here wrote that process id. The endpoint shows more than the number can.
   if (traits_.ask_endpoint) {
     const os::Endpoint endpoint = traits_.ask_endpoint(directory_, disk_name);
     if (endpoint == os::Endpoint::dead) return Foreign::dead;
     if (endpoint == os::Endpoint::read) return Foreign::elsewhere;
   }
-  if (noted == os::own_pid()) return Foreign::alive;  // perhaps a member of this process that is not ours
+  if (noted == os::own_pid())
+    return Foreign::alive;  // perhaps a member that another library has in this process
   switch (os::look_for_process(noted)) {
     case os::Seen::runs:
       return Foreign::alive;
@@ -144,7 +145,7 @@ Route::Foreign Route::judge_foreign(const std::string& disk_name, Pid noted) con
 }
 
 bool Route::was_given_away(const std::string& disk_name, Pid noted) const {
-  // A hint, not a proof: clocks are set. The endpoint has the last word.
+  // A hint and no proof, since clocks can be set. The endpoint decides.
   constexpr double kTick = 0.02;
   const auto began = os::start_time(noted);
   return began && *began > directory_.look(disk_name + ".pid").modified + kTick;
@@ -159,8 +160,8 @@ Transport::Identified Route::identify(const std::string& peer) const {
 bool Route::is_ours(const std::string& peer) const {
   const std::string file = names_.of(peer);
   const LockFacts lock = look_at_lock(directory_, lock_file_of(file));
-  // The pid has to be the same: the lock of a foreign peer's name is taken for a moment by one of ours that
-  // tries to have that name.
+  // The process ids must be equal: a peer of ours that tries to get the name of a foreign peer takes that
+  // lock for a moment.
   return lock.held && lock.written_by > 0 && noted_pid(file) == lock.written_by;
 }
 
@@ -172,7 +173,7 @@ std::vector<Route::Listed> Route::list(Leftovers leftovers) {
     one.facts = look_at(file, &one.has_lock);
     if (one.facts.state == PeerFacts::State::absent) continue;
     if (one.facts.state == PeerFacts::State::dead) {
-      // Messages are never thrown away unseen: they wait for a successor, or for the end of the bus.
+      // Messages are never discarded unread: they wait for a successor, or for the end of the bus.
       if (leftovers == Leftovers::clear && one.facts.surely_dead &&
           (!traits_.has_unread || !traits_.has_unread(directory_, file)))
         clear_leftovers(file);
@@ -220,18 +221,19 @@ std::map<std::string, Statistics> Route::all_statistics(const wire::Serializer& 
 
 bool Route::is_leftover(const std::string& disk_name, const HeldLock::Attempt& attempt) const {
   const auto pid = noted_pid(disk_name);
-  // Whose lock was free is dead, even if its number runs again; unless somebody foreign has taken the name
-  // since.
+  // A peer whose lock was free is dead, even if its process id runs again; unless a foreign peer has taken
+  // the name since.
   if (attempt.left && (!pid || *pid == attempt.left_by)) return true;
-  if (!pid) return false;  // somebody foreign who is just coming
+  if (!pid) return false;  // a foreign peer that is joining
   const Foreign foreign = judge_foreign(disk_name, *pid);
-  // With our own number the caller knows better: this process is what another program has become by exec.
+  // Our own process id: this process was another program before exec, and the caller knows that the member
+  // of that program is gone.
   return foreign == Foreign::dead || (foreign == Foreign::alive && *pid == os::own_pid() &&
                                       os::look_for_process(*pid) == os::Seen::ended);
 }
 
 bool Route::remove_all_of(const std::string& disk_name, bool put_back_too) const noexcept {
-  // Without its other files an endpoint that stays would look like that of a peer that is starting.
+  // An endpoint that stays without its other files would look like a peer that is starting.
   if (!remove_known(disk_name)) return false;
   for (const char* suffix : {".pid", ".name", ".suspend", ".stats"}) (void)remove_known(disk_name + suffix);
   if (put_back_too) (void)remove_known(disk_name + ".resume");
@@ -247,8 +249,8 @@ bool Route::remove_known(const std::string& file) const noexcept {
 }
 
 void Route::clear_leftovers(const std::string& disk_name) const {
-  // Who clears holds the lock meanwhile, so that nobody takes the name in between; who does not get it leaves
-  // it alone.
+  // Hold the lock meanwhile, so that no peer takes the name in between; without the lock, leave the files
+  // alone.
   HeldLock::Attempt attempt;
   auto lock = HeldLock::acquire(directory_, lock_file_of(disk_name), HeldLock::kClearing, attempt);
   if (!lock) return;
@@ -272,12 +274,13 @@ Route::Registration Route::claim(const std::string& name, const std::string& not
   if (!lock) throw NameTaken(name, attempt.holder, directory_.path());
   registration.lock = std::move(*lock);
   try {
-    // Whoever removes the bus closes its mark before it looks for locks.
+    // A process that removes the bus closes its mark before it looks for locks.
     if (is_marked_ && !has_mark(directory_))
       throw BusError("there is no bus at '" + directory_.path() + "': it is being taken down");
     make_room(registration, attempt, reconnect);
   } catch (...) {
-    // Left behind, the lock would say of who is away that it is dead; one that said so before goes on to.
+    // A lock file that is left behind would mark a suspended peer as dead; one that existed before goes
+    // back as it was.
     if (attempt.left)
       registration.lock.put_back(attempt.left_by);
     else
@@ -302,7 +305,7 @@ void Route::make_room(Registration& registration, const HeldLock::Attempt& attem
       throw NameTaken(registration.name, pid.value_or(0), directory_.path());
     }
     if (!reconnect || expired || !traits_.keeps_messages) {
-      // A program that became another one by exec gets what it had put back for that.
+      // A program that became another one by exec gets the messages that it put back for that.
       const bool was_us = pid && *pid == os::own_pid() && is_younger_than_us(registration.disk_name);
       (void)remove_all_of(registration.disk_name, !was_us);
     }
@@ -311,7 +314,7 @@ void Route::make_room(Registration& registration, const HeldLock::Attempt& attem
 }
 
 bool Route::is_younger_than_us(const std::string& disk_name) const {
-  // A clock tick more or less: the kernel tells the start of a process in those.
+  // Within a clock tick, the unit in which the kernel gives the start of a process.
   constexpr double kTick = 0.02;
   const auto began = os::start_time(os::own_pid());
   return began && directory_.look(disk_name + ".pid").modified >= *began - kTick;
@@ -328,14 +331,14 @@ void Route::vacate(Registration& registration, const std::string& statistics,
   try {
     if (!statistics.empty()) directory_.write_file(registration.disk_name + ".stats", statistics);
   } catch (const Error&) {
-    // The route is being removed, or the disk is full: leaving matters more.
+    // The route is being removed, or the disk is full: leaving goes on.
   }
   try {
     if (closing) closing();
   } catch (const Error&) {
-    // The same.
+    // As above.
   }
-  // The endpoint after them: once it is gone, others may read the statistics, or remove the directory.
+  // The endpoint goes after them: once it is gone, others may read the statistics, or remove the directory.
   if (!remove_known(registration.disk_name)) {
     // The pid file and the lock file stay as after a death: the next process that lists the bus removes all
     // three.
@@ -347,7 +350,7 @@ void Route::vacate(Registration& registration, const std::string& statistics,
     if (statistics.empty() && directory_.look(registration.disk_name + ".resume").kind == os::FileKind::none)
       directory_.remove_file(registration.disk_name + ".name");
   } catch (const Error&) {
-    // It tells a name that nobody has.
+    // The name file stays; no peer has that name.
   }
   registration.lock.release(directory_);
 }

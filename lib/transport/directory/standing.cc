@@ -29,7 +29,7 @@ bool is_there(const os::Directory& directory, const std::string& name) {
   return directory.look(name).kind == FileKind::regular;
 }
 
-/// Files that only a peer's coming and going puts side by side.
+/// Returns whether there are files side by side that only joining and leaving peers make.
 bool shows_a_peer(const os::Directory& directory, const std::string& endpoint) {
   const bool stands = directory.look(endpoint).kind != FileKind::none;
   const bool has_pid = is_there(directory, endpoint + ".pid");
@@ -37,10 +37,10 @@ bool shows_a_peer(const os::Directory& directory, const std::string& endpoint) {
          (has_pid && is_there(directory, endpoint + ".stats"));
 }
 
-/// The name of the peer that a file stands beside.
+/// Returns the name of the endpoint that a file stands beside.
 std::string peer_of(const std::string& name) { return name.substr(0, name.rfind('.')); }
 
-/// What stands in a directory, with nothing said about a mark.
+/// The contents of a directory, without regard to a mark.
 struct Contents {
   std::string stranger;  ///< an entry that no bus has put there
   bool has_visible = false, has_marks = false, has_peer = false;
@@ -68,11 +68,12 @@ std::optional<BusInfo> read_mark(const os::Directory& directory, const char* fil
   try {
     return BusInfo::parse(*text);
   } catch (const ProtocolError&) {
-    return std::nullopt;  // somebody's own file of that name
+    return std::nullopt;  // a file of the user with that name
   }
 }
 
-/// A mark may have been copied with other files, or the bus moved, or be seen from another container.
+/// A mark may have been copied with other files, the bus moved, or its directory mounted in another
+/// container.
 Standing of_marked(const os::Directory& directory, BusInfo info, Is is) {
   Standing standing{is, {}, std::move(info), is_there(directory, kFoundFile), false};
   const os::FileFacts here = directory.facts(), named = os::look_at(standing.info->route);

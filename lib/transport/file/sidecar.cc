@@ -29,14 +29,14 @@ ParentAndFile split_path(const std::string& route) {
 
 std::string sidecar_of(const std::string& file) { return "." + file + ".ipcm"; }
 
-/// Left by a process that was killed: nobody holds its lock.
+/// Returns whether a file is a pin that a killed process left: no process holds its lock.
 bool is_pin_of_the_dead(const os::Directory& directory, const std::string& file) {
   if (!file.ends_with(kPin) || !file.starts_with('.')) return false;
   const LockFacts lock = look_at_lock(directory, file);
   return lock.exists && !lock.held;
 }
 
-/// Throws BusError unless a plain file stands there that may be the route of a bus of ours.
+/// Throws BusError unless the route is a plain file that can be a bus of ours.
 os::FileFacts expect_file(const std::string& route) {
   const ParentAndFile path = split_path(route);
   os::FileFacts bus;
@@ -59,8 +59,9 @@ os::FileFacts expect_file(const std::string& route) {
   return bus;
 }
 
-/// In a directory that others may write to, anybody could have put one there. It has to belong to the user
-/// of the bus, who is us, or any user if we are root; nobody else may write to it.
+/// Throws BusError for a sidecar that another user may have made, if others can write to the parent
+/// directory. A sidecar must belong to the user of the bus (this user, or any user if we are root), and no
+/// other user may write to it.
 void expect_sidecar(const std::string& route, const os::FileFacts& bus, const os::FileFacts& sidecar) {
   constexpr unsigned kOthersWrite = 022;
   const bool is_theirs = sidecar.owner == bus.owner || (sidecar.owner == 0 && os::own_user() == 0);
@@ -69,14 +70,14 @@ void expect_sidecar(const std::string& route, const os::FileFacts& bus, const os
                  std::to_string(sidecar.owner) + ", or others may write to it; remove it");
 }
 
-/// nullopt: somebody has just removed it, empty as it was.
+/// Opens or makes the sidecar; nullopt: another process has just removed it, since it was empty.
 std::optional<os::Directory> open_sidecar(const std::string& route) {
   try {
     const os::FileFacts bus = expect_file(route);
     const ParentAndFile path = split_path(route);
     const os::Directory parent(path.parent);
     const std::string name = sidecar_of(path.file);
-    // Root makes none in the place of another user, whose own peers could not use it.
+    // Root makes none for the bus of another user, whose own peers could not use it.
     if (bus.owner == os::own_user()) {
       try {
         parent.make_directory(name, 0700, true);
@@ -98,7 +99,7 @@ std::optional<os::Directory> open_sidecar(const std::string& route) {
   }
 }
 
-/// Opened, and with a file in it that keeps others from removing it: .info, or else a pin.
+/// Opens the sidecar, with a file in it that keeps others from removing it: .info, or else a pin.
 os::Directory pin_sidecar(const std::string& route, std::string& pin, HeldLock& lock) {
   constexpr int kTries = 100;
   for (int tried = 0; tried < kTries; ++tried) {
@@ -130,13 +131,13 @@ Sidecar::Sidecar(const std::string& route)
       born_in_(os::generation()) {}
 
 Sidecar::~Sidecar() {
-  if (!is_pinned_ || born_in_ != os::generation()) return;  // or our parent's
+  if (!is_pinned_ || born_in_ != os::generation()) return;  // or it belongs to the parent
   (void)drop_pin({});
   try {
     const ParentAndFile path = split_path(route_);
     (void)os::Directory(path.parent).remove_empty_directory(sidecar_of(path.file));
   } catch (const Error&) {
-    // Nobody can reach it any more.
+    // The parent directory is gone, or cannot be reached.
   }
 }
 
@@ -186,7 +187,7 @@ PeerFacts Sidecar::judge(const std::string& peer, std::optional<Pid> noted, std:
   PeerFacts facts;
   const LockFacts lock = look_at_lock(directory_, lock_of(peer), process);
   if (lock.is_held_for_clearing()) {
-    if (process != nullptr) process->reset();  // of the one that clears up
+    if (process != nullptr) process->reset();  // of the process that removes the leftovers
     facts.pid = noted.value_or(0);
     facts.state = PeerFacts::State::dead;
   } else if (lock.held) {
@@ -203,7 +204,7 @@ PeerFacts Sidecar::judge(const std::string& peer, std::optional<Pid> noted, std:
   } else if (lock.exists && lock.written_by == *noted) {
     facts.pid = *noted;
     facts.surely_dead = true;
-    facts.state = PeerFacts::State::dead;  // its number may run again, its lock does not
+    facts.state = PeerFacts::State::dead;  // a new process may have its process id, but not its lock
   } else {
     judge_by_number(*noted, facts);
   }
@@ -211,7 +212,7 @@ PeerFacts Sidecar::judge(const std::string& peer, std::optional<Pid> noted, std:
 }
 
 void Sidecar::judge_by_number(Pid noted, PeerFacts& facts) {
-  // Our own number: perhaps a member of this process that is not ours.
+  // Our own process id: perhaps a member that another library has in this process.
   const os::Seen seen = noted == os::own_pid() ? os::Seen::runs : os::look_for_process(noted);
   facts.elsewhere = seen == os::Seen::elsewhere;
   (facts.elsewhere ? facts.noted : facts.pid) = noted;
@@ -252,8 +253,8 @@ bool Sidecar::drop_pin(const std::string& but_for) {
 
 void Sidecar::release(HeldLock& lock) const noexcept {
   lock.release(directory_);
-  // Whoever leaves at the same time has released its lock before it looks here, too: the last one finds
-  // nobody.
+  // A peer that leaves at the same time releases its lock before it looks here too: so the last one finds
+  // no holder.
   try {
     if (os::look_at(route_).kind != os::FileKind::none) return;
     for (const std::string& file : directory_.names())
@@ -305,7 +306,7 @@ std::string FileProtocol::take_route(const std::string& route) const {
                    "; give an empty file of mode 0600, or none");
   if (!Sidecar::has_mark(route)) {
     const Sidecar sidecar(route);
-    // Before the mark: it is never taken for a file of ours.
+    // Before the mark, so that the file is never taken for one of ours.
     sidecar.directory().write_file(kFoundFile, facts.size == 0 ? "empty" : "used", 0600);
   }
   prepare(route);
@@ -342,7 +343,7 @@ Removal FileProtocol::remove_route(const BusInfo& info, Living living) const noe
     }
     if (found) {
       empty_route(info.route, *found);
-    } else if (!os::remove_file(info.route)) {  // first: nobody joins any more
+    } else if (!os::remove_file(info.route)) {  // first, so that no peer joins any more
       throw BusError("the file can't be removed");
     }
     if (!found) remove_beside(info.route);

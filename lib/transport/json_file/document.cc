@@ -90,7 +90,7 @@ JsonClient JsonClient::parse(std::string_view object) {
           return true;
         });
   } catch (const ProtocolError&) {
-    return {};  // somebody's mistake; as one who is away
+    return {};  // malformed: treated as absent
   }
   if (client.pid && *client.pid <= 0) client.pid.reset();
   return client;
@@ -98,7 +98,8 @@ JsonClient JsonClient::parse(std::string_view object) {
 
 std::string JsonClient::text() const {
   std::string text = R"({"pid":)" + (pid ? std::to_string(*pid) : "null");
-  if (suspend_expires_at) text.append(R"(,"suspend_expires_at":)").append(wire::fixed_number(*suspend_expires_at));
+  if (suspend_expires_at)
+    text.append(R"(,"suspend_expires_at":)").append(wire::fixed_number(*suspend_expires_at));
   if (since) text.append(R"(,"since":)").append(wire::fixed_number(*since));
   return text + "}";
 }

@@ -18,12 +18,12 @@
 namespace ipcm::transport {
 namespace {
 
-/// Leaving may take this long at least, and without a word not longer.
+/// The time that leaving may take at least, and the limit for leaving without a call of leave().
 constexpr auto kSilentTime = std::chrono::seconds(1);
-/// Inside the loop nobody waits for the lock; the kernel tells nobody when it is free, so it is tried again
-/// after this, and then ever later.
+/// The loop does not wait for the lock, and the kernel does not report its release. So the loop tries again
+/// after this time, then at growing intervals.
 constexpr std::chrono::milliseconds kFirstRetry{1}, kLongestRetry{50};
-/// How long sending waits for the lock, before the message waits in our queue instead.
+/// The time that sending waits for the lock, before the message waits in the queue.
 constexpr std::chrono::milliseconds kSending{100};
 
 }  // namespace
@@ -47,7 +47,7 @@ JsonFile::JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver, D
   if (!lock) throw NameTaken(request_.name, attempt.holder, request_.info.route);
   lock_ = std::move(*lock);
   try {
-    watch_file();  // before we are listed: no first message can be missed
+    watch_file();  // before the member is listed, so that no first message is missed
     change([&](JsonDocument& document) {
       claim(document, attempt);
       return true;
@@ -64,7 +64,7 @@ void JsonFile::claim(JsonDocument& document, const HeldLock::Attempt& attempt) {
   if (found != document.clients.end()) {
     const JsonClient before = JsonClient::parse(found->second);
     const auto began = os::start_time(os::own_pid());
-    // A program that became another one by exec gets what it had put back for that.
+    // A program that became another one by exec gets the messages that it put back for that.
     const bool was_us =
         before.pid == os::own_pid() && began && before.since && std::abs(*began - *before.since) < 0.02;
     const bool expired = before.has_expired(os::wall_clock_seconds());
@@ -96,7 +96,7 @@ JsonFile::~JsonFile() {
         },
         os::Deadline::after(kSilentTime));
   } catch (const Error&) {
-    // Silent; whoever looks finds us dead.
+    // The destructor reports nothing; other processes find the member dead.
   }
   store_.sidecar().release(lock_);
 }
@@ -138,7 +138,7 @@ void JsonFile::fail_gone() const {
 
 std::string JsonFile::who_locks() const {
   const std::string bus = "the bus at '" + request_.info.route + "' is locked by ";
-  // A lock may outlast who took it, in a child that has inherited the open file.
+  // A lock may outlive the process that took it, in a child that inherited the open file.
   const auto holder = os::file_lock_holder(request_.info.route);
   if (holder && os::is_running(*holder))
     return bus + "process " + std::to_string(*holder) + ", which does not let it go: let it go on, or end it";
@@ -213,7 +213,7 @@ void JsonFile::take_in(Hurry hurry) {
         return;
     }
   } catch (const ProtocolError& error) {
-    // Half of a text in the same file can still be repaired; another file never becomes the bus.
+    // An incomplete text in the same file can still be repaired; another file never becomes the bus.
     if (joined_ && store_.was_replaced())
       lose_place(std::string("another file stands there, which can't be read: ") + error.what());
     else
@@ -226,7 +226,7 @@ void JsonFile::take_in(Hurry hurry) {
 Transport::Sent JsonFile::send(const Message& message, std::string& why) {
   std::string text = JsonOutbox::prepare(message);
   const auto patience = [this] { return os::limited(std::min<Duration>(patience_, kSending)); };
-  // A sender that gives the loop no turn would fill the queue, although the file has been free since.
+  // A sender that does not run the loop would fill the queue, although the file has been free since.
   if (!outbox_.empty())
     write_waiting(outbox_.has_room(message.to, text.size()) ? os::Deadline::passed() : patience());
   if (outbox_.empty()) {
@@ -323,7 +323,7 @@ std::vector<std::string> JsonFile::peers() {
   JsonPresence::Listed listed;
   const std::string us = joined_ ? request_.name : std::string();
   (void)read_if_there([&](const JsonDocument& document) { listed = presence_.list(document, us); });
-  // If somebody keeps the document locked now, the dead stay for another time.
+  // If another process keeps the document locked now, the leftovers stay for another time.
   if (!listed.dead.empty())
     (void)store_.change([&](JsonDocument& document) { return presence_.clear(document, listed.dead); },
                         limit());

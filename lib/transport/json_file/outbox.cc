@@ -9,7 +9,8 @@
 namespace ipcm::transport {
 namespace {
 
-/// Unread by one receiver. Less than elsewhere: each message costs writing all that is there.
+/// The limit of unread messages of one receiver. Lower than in other protocols, since each message rewrites
+/// the whole document.
 constexpr std::size_t kLargestMailbox = 16UL * 1024 * 1024;
 
 }  // namespace

@@ -34,7 +34,7 @@ JsonPresence::Listed JsonPresence::list(const JsonDocument& document, const std:
       continue;
     else if (const auto unread = document.messages.find(name);
              unread == document.messages.end() || elements_of(unread->second).empty())
-      listed.dead.push_back(name);  // messages are never thrown away unseen: they wait for a successor
+      listed.dead.push_back(name);  // messages are never discarded unread: they wait for a successor
   }
   return listed;
 }
@@ -42,7 +42,7 @@ JsonPresence::Listed JsonPresence::list(const JsonDocument& document, const std:
 bool JsonPresence::clear(JsonDocument& document, const std::vector<std::string>& dead) const {
   bool changed = false;
   for (const std::string& name : dead) {
-    // Who clears holds the lock meanwhile, so that nobody takes the name in between.
+    // Hold the lock meanwhile, so that no peer takes the name in between.
     HeldLock::Attempt attempt;
     auto lock = sidecar_.take(name, HeldLock::kClearing, attempt);
     if (!lock) continue;

@@ -19,21 +19,21 @@ JsonStore::JsonStore(const std::string& route) : route_(route), sidecar_(route) 
 JsonStore::~JsonStore() {
   constexpr std::chrono::milliseconds kPatience{100};
   try {
-    // Whoever opens the journal holds the lock of the file; with the file gone nobody needs it. Of two who
-    // leave at once the second finds nobody.
+    // A process that opens the journal holds the lock of the file; if the file is gone, no process needs
+    // the journal. If two members leave at once, the second finds no journal.
     const os::UniqueFd file = os::open_file(route_, os::Access::write);
     if (file && !os::lock_whole_file(file.get(), os::LockKind::exclusive, os::Deadline::after(kPatience)))
       return;
     if (!sidecar_.drop_pin(kJournal)) return;
     if (!file || sidecar_.directory().look(kJournal).size == 0) sidecar_.directory().remove_file(kJournal);
   } catch (const Error&) {
-    // It stays, for who comes next.
+    // The journal stays for the next member.
   }
 }
 
 void JsonStore::open_journal() {
-  // Held open from then on: making and removing it each time would look like coming and going to who watches
-  // the directory.
+  // Stays open from then on: making and removing it each time would look like joining and leaving to
+  // processes that watch the directory.
   bool made = false;
   if (!journal_) journal_ = sidecar_.directory().open_or_create(kJournal, 0600, &made);
 }
@@ -69,7 +69,7 @@ void JsonStore::empty(const std::string& route) {
   os::truncate(open_locked(route, os::Access::write, os::LockKind::exclusive).get());
 }
 
-/// The text that was to be written; empty: none, or not all of it got here.
+/// Returns the text in the journal; empty: there is none, or it is incomplete.
 std::string JsonStore::journalled() {
   open_journal();
   if (os::facts_of(journal_.get()).size == 0) return {};
@@ -102,7 +102,7 @@ JsonDocument JsonStore::parse(int file) {
     if (journalled().empty()) throw;
   }
   const std::string kept = journalled();
-  return JsonDocument::parse(kept);  // of an empty file without a journal: an empty bus
+  return JsonDocument::parse(kept);  // an empty file without a journal is an empty bus
 }
 
 void JsonStore::write(int file, const std::string& text) {
@@ -115,8 +115,8 @@ void JsonStore::write(int file, const std::string& text) {
 
 JsonStore::Result JsonStore::read(const std::function<void(const JsonDocument&)>& look,
                                   os::Deadline deadline) {
-  // Opened each time, as the reference does: closing what was open for writing is what wakes others, and what
-  // lets the lock go.
+  // Opens the file each time, as the reference does: closing a file that was open for writing wakes the
+  // others, and releases the lock.
   const os::UniqueFd file = os::open_file(route_, os::Access::read);
   if (!file) return Result::gone;
   if (!os::lock_whole_file(file.get(), os::LockKind::shared, deadline)) return Result::busy;
@@ -127,8 +127,8 @@ JsonStore::Result JsonStore::read(const std::function<void(const JsonDocument&)>
 }
 
 JsonStore::Result JsonStore::change(const std::function<bool(JsonDocument&)>& change, os::Deadline deadline) {
-  // Locked through a descriptor that can only read: closing it wakes nobody. A try that finds the file locked
-  // would otherwise make all readers read it again, and they would lock it against the next try.
+  // Locks through a read-only descriptor: closing it wakes no process. Otherwise an attempt that finds the
+  // file locked would make all readers read it again, and they would lock it against the next attempt.
   const os::UniqueFd locked = os::open_file(route_, os::Access::read);
   if (!locked) return Result::gone;
   if (!os::lock_whole_file(locked.get(), os::LockKind::exclusive, deadline)) return Result::busy;

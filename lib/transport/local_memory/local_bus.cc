@@ -22,7 +22,7 @@ Buses& buses() {
   if (current->generation == os::generation()) return *current;
   auto fresh = std::make_unique<Buses>();
   fresh->of_parent = current;
-  // Two threads of the child may come here first at once.
+  // Two threads of the child may be the first here at once.
   if (all.compare_exchange_strong(current, fresh.get())) return *fresh.release();
   return *current;
 }

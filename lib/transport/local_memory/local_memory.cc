@@ -70,7 +70,7 @@ std::deque<Message> LocalMemory::give_up_registration(const Statistics* statisti
 }
 
 Transport::Sent LocalMemory::send(const Message& message, std::string& why) {
-  // As on any bus with that serializer, though nothing is written here.
+  // Fails as on any bus with that serializer, though nothing is written here.
   if (message.content.is_bytes() && !request_.serializer->carries_bytes()) wire::refuse_bytes();
   if (message.content.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(message.content.size()) + " bytes to '" +
@@ -173,7 +173,7 @@ std::map<std::string, Statistics> LocalMemory::all_statistics() {
 }
 
 void LocalMemory::leave(const Statistics& statistics) {
-  // What came up to now is still read; who sends from now on is told.
+  // Messages that have arrived are still read; later senders get an error.
   for (Message& message : give_up_registration(&statistics)) receiver_.received(std::move(message));
 }
 

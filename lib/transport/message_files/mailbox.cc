@@ -15,7 +15,7 @@ std::vector<std::string> Mailbox::unknown_files() const {
   std::vector<std::string> files;
   for (std::string& name : directory_.names())
     if (name.ends_with(kReady) && !known_.contains(name)) files.push_back(std::move(name));
-  // Identifiers begin with the time in general: what is read first is then needed first.
+  // Identifiers usually begin with the time: the files are read in the order in which they are needed.
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -30,15 +30,15 @@ std::optional<Message> Mailbox::read(const std::string& file, Receiver& receiver
   std::string why;
   try {
     const auto text = directory_.read_file(file, wire::kLargestFrame);
-    if (!text) return std::nullopt;  // whoever put it there has taken it away
+    if (!text) return std::nullopt;  // its sender has removed it
     return serializer_->read(*text, reader_);
   } catch (const SystemError& error) {
-    if (os::is_shortage(error.code())) throw;  // it may be read another time
+    if (os::is_shortage(error.code())) throw;  // try again later
     why = error.what();
   } catch (const ProtocolError& error) {
     why = error.what();
   }
-  // A directory stays, unless it is empty: nobody knows what is in it.
+  // A directory stays unless it is empty: its contents are unknown.
   directory_.remove_file(file);
   (void)directory_.remove_empty_directory(file);
   receiver.dropped("the file '" + file + "' in the mailbox of '" + reader_ + "' is no message and was " +
@@ -87,7 +87,7 @@ bool Mailbox::take(Receiver& receiver) {
     Known& known = known_.at(file);
     const auto limit = reached.find(known.from);
     if (limit == reached.end() || limit->second < known.stamp) {
-      ++next;  // the event of its arrival is still to come
+      ++next;  // the event of its arrival will come
       continue;
     }
     std::optional<Message> message;
@@ -106,7 +106,7 @@ bool Mailbox::take(Receiver& receiver) {
       continue;
     }
     bytes += message->content.size();
-    message->id = known.id;  // one that was made up is made up once
+    message->id = known.id;  // an id that we gave it stays the same
     known.handed_out = true;
     handed_out_.emplace(known.id, file);
     receiver.received(std::move(*message));

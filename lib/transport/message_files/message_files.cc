@@ -21,9 +21,10 @@ const EndpointKinds& mailboxes() {
   static const EndpointKinds kinds = {os::FileKind::directory};
   return kinds;
 }
-/// Who is writing to us while we leave has this long to finish; it takes microseconds, unless it was killed.
+/// The time in which a sender must finish a message while this member leaves; it takes microseconds, unless
+/// the sender was killed.
 constexpr auto kWritingTime = std::chrono::milliseconds(100);
-/// How many peers' mailboxes we remember.
+/// The number of mailboxes of peers that are remembered.
 constexpr std::size_t kMostOutboxes = 10'000;
 
 bool has_unread(const os::Directory& route, const std::string& disk_name) {
@@ -39,7 +40,7 @@ Route open_route(const std::string& path) {
                       .has_unread = has_unread});
 }
 
-/// The id, unless a caller has chosen one that can't be a file's name.
+/// Returns the id, unless a caller has chosen one that cannot be a file name.
 std::string file_name_for(const std::string& id) {
   const bool safe = !id.empty() && id.size() <= kLongestName && id.front() != '.' &&
                     id.find('/') == std::string::npos && id.find('\0') == std::string::npos;
@@ -61,7 +62,7 @@ MessageFiles::MessageFiles(const JoinRequest& request, Loop& loop, Receiver& rec
   const os::Directory& route = route_.directory();
   bool made = false;
   try {
-    remove_closed_mailbox();  // of one that was killed while it left
+    remove_closed_mailbox();  // of a member that was killed while it left
     made = route.look(registration_.disk_name).kind == os::FileKind::none;
     route.make_directory(registration_.disk_name, 0700, request.reconnect);
     auto directory = os::Directory::below(route, registration_.disk_name);
@@ -70,11 +71,11 @@ MessageFiles::MessageFiles(const JoinRequest& request, Loop& loop, Receiver& rec
     arrivals_ = std::make_unique<os::DirectoryWatch>(mailbox_->directory().short_path("."),
                                                      os::DirectoryWatch::Of::arrivals);
     arriving_ = loop_.watch(arrivals_->fd(), EPOLLIN, [this](std::uint32_t) { on_arrival(); });
-    // What came before the watch did: nothing else tells of it.
+    // Messages from before the watch: no event reports them.
     if (mailbox_->directory().count_names(Mailbox::kReady) > 0) look_soon();
     announce();
   } catch (...) {
-    // What was kept for us stays for the next attempt; what somebody else has just made is his.
+    // A mailbox with messages stays for the next attempt; only a new one is removed.
     if (made && mailbox_)
       give_up_registration();
     else
@@ -91,8 +92,8 @@ Transport::Sent MessageFiles::send(const Message& message, std::string& why) {
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
   const std::string disk_name = route_.disk_name(message.to);
-  // Held open: if its owner closes it meanwhile, he still finds what we write, or we are told that he did
-  // not.
+  // Holds the mailbox open: if its owner closes it meanwhile, either the owner still finds the message, or
+  // the send fails.
   const auto mailbox = os::Directory::below(route_.directory(), disk_name);
   const PeerFacts::State state = mailbox ? look(message.to).state : PeerFacts::State::absent;
   if (state == PeerFacts::State::absent) {
@@ -135,7 +136,7 @@ void MessageFiles::on_arrival() {
   bool ready = false;
   arrivals_->read([&](std::string_view name) { ready = ready || !name.ends_with(Mailbox::kPending); });
   if (!receiving_)
-    arriving_.want(0);  // receive(true) looks for all that came
+    arriving_.want(0);  // receive(true) lists the mailbox
   else if (ready)
     take_in_for_loop();
 }
@@ -185,9 +186,9 @@ void MessageFiles::stop_listening() {
 
 void MessageFiles::close_endpoint() {
   if (!mailbox_) return;
-  route_.directory().rename(registration_.disk_name, closed_name());  // nobody finds it from now on
+  route_.directory().rename(registration_.disk_name, closed_name());  // no peer finds it from now on
   await_pending();
-  // From here on, who still has a message half written is told that we are gone.
+  // From here on, a sender with an unfinished message gets an error.
   for (const std::string& file : mailbox_->pending()) mailbox_->directory().remove_file(file);
   if (mailbox_->take(receiver_))
     receiver_.dropped("more than " + std::to_string(Mailbox::kLargestBatch) + " bytes of messages to '" +

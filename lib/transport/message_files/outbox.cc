@@ -8,8 +8,8 @@
 namespace ipcm::transport {
 namespace {
 
-/// A directory that needs less than this can't hold so many names that a first message needs to count them:
-/// whoever sends one only should not have to.
+/// A directory of this size cannot contain so many names that a first message needs a count: a sender of a
+/// single message should not have to count.
 constexpr std::size_t kSmallDirectory = 12 * Outbox::kMostMessages;
 
 }  // namespace
@@ -26,7 +26,7 @@ bool Outbox::has_room_for_bytes(const os::Directory& mailbox) {
   for (const std::string& name : mailbox.names()) bytes += mailbox.look(name).size;
   if (bytes >= kMostBytes) {
     full_at_ = changed;
-    unchecked_ = 0;  // to be asked again before the next one
+    unchecked_ = 0;  // count again before the next message
     return false;
   }
   uncounted_bytes_ = 0;
@@ -39,7 +39,7 @@ bool Outbox::has_room_for_one(const os::Directory& mailbox) {
     return true;
   }
   const os::FileFacts facts = mailbox.facts();
-  if (facts.modified == full_at_) return false;  // nobody has taken anything
+  if (facts.modified == full_at_) return false;  // nothing was removed since
   if (!std::exchange(known_, true) && facts.size < kSmallDirectory) {
     unchecked_ = kBetweenCounts - 1;
     return true;

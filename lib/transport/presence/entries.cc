@@ -15,9 +15,9 @@ struct Pattern {
   EntryRole role;
 };
 
-/// N stands between prefix and suffix. The first line that fits counts.
+/// N stands between prefix and suffix. The first matching line counts.
 constexpr std::array<Pattern, 28> kPatterns{{
-    // The bus itself: its mark (standing.h), its owner, what they are written as, and where they come from.
+    // The bus itself: its mark (mark_file.h), its owner, and the temporary files of both.
     {".info", "", EntryRole::mark},
     {".info.closed", "", EntryRole::mark},
     {".found", "", EntryRole::mark},
@@ -25,7 +25,7 @@ constexpr std::array<Pattern, 28> kPatterns{{
     {"..found.pend", "", EntryRole::mark},
     {".owner", "", EntryRole::mark},
     {".owner.", "*", EntryRole::mark},
-    // A peer of ours: its lock, and what its launcher keeps about it.
+    // A peer of ours: its lock, and the files of its launcher.
     {".", ".lock", EntryRole::hidden},
     {".", ".lock.*", EntryRole::hidden},
     {".", ".log", EntryRole::hidden},
@@ -33,11 +33,11 @@ constexpr std::array<Pattern, 28> kPatterns{{
     {".", ".params", EntryRole::hidden},
     {".", ".obituary", EntryRole::hidden},
     {".", ".pend", EntryRole::hidden},
-    // In a sidecar: its pins, the journal of a JSONFile, what is noted of a database that was given.
+    // In a sidecar: its pins, the journal of a JSONFile, the note about a database that the user named.
     {".", ".pin", EntryRole::hidden},
     {".journal", "", EntryRole::hidden},
     {".given", "", EntryRole::hidden},
-    // A peer, as the reference has it; it writes some of them under a name with .pend first.
+    // A peer, as in the reference, which first writes some files under a name with .pend.
     {"", ".pid", EntryRole::beside},
     {"", ".name", EntryRole::beside},
     {"", ".resume", EntryRole::beside},
@@ -85,7 +85,7 @@ bool is_mailbox(const os::Directory& directory, const std::string& name) {
                      [&](const std::string& file) { return is_message_file(*mailbox, file); });
 }
 
-/// A mailbox with something else in it stays, with that.
+/// Removes a mailbox. One with unknown files in it stays, with those files.
 bool remove_mailbox(const os::Directory& directory, const std::string& name) {
   if (const auto mailbox = os::Directory::below(directory, name))
     for (const std::string& file : mailbox->names())
@@ -95,7 +95,7 @@ bool remove_mailbox(const os::Directory& directory, const std::string& name) {
 
 enum class Kept { nothing, file, mailbox };
 
-/// What of it may be removed, by its name, kind and owner.
+/// Returns which part of an entry may be removed, by its name, kind and owner.
 Kept knows(const os::Directory& directory, const std::string& name, const os::FileFacts& facts,
            const EndpointKinds& endpoints) {
   if (!directory.is_trusted(facts)) return Kept::nothing;
@@ -118,7 +118,7 @@ EntryRole role_of_entry(std::string_view name) {
 
 bool is_known_entry(const os::Directory& directory, const std::string& name, const EndpointKinds& endpoints) {
   const os::FileFacts facts = directory.look(name);
-  if (facts.kind == FileKind::none) return true;  // it went just now
+  if (facts.kind == FileKind::none) return true;  // it was removed just now
   switch (knows(directory, name, facts, endpoints)) {
     case Kept::file:
       return true;
@@ -148,8 +148,7 @@ bool remove_known_entry(const os::Directory& directory, const std::string& name,
 std::vector<std::string> remove_known_entries(const os::Directory& directory, const EndpointKinds& endpoints,
                                               std::vector<std::string> names) {
   std::vector<std::string> stays, marks;
-  // Peers that leave may write a last file while we remove theirs: a round that finds nothing to remove is
-  // the last one.
+  // Leaving peers may write a last file meanwhile: the last round is one that removes nothing.
   constexpr int kRounds = 100;
   bool removed = true;
   for (int round = 0; removed && round < kRounds; ++round) {

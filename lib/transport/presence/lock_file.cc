@@ -23,8 +23,8 @@ namespace {
 
 using FileId = std::pair<std::uint64_t, std::uint64_t>;
 
-/// The lock files that this process holds, and for what. A forked child starts with none, and with a mutex
-/// that nobody holds.
+/// The lock files that this process holds, and the purpose of each. A forked child starts with none, and
+/// with an unlocked mutex.
 struct HeldFiles {
   std::uint32_t generation = os::generation();
   HeldFiles* of_parent = nullptr;  // before a fork: never touched again, and not destroyed
@@ -38,7 +38,7 @@ HeldFiles& held_files() {
   if (current->generation == os::generation()) return *current;
   auto fresh = std::make_unique<HeldFiles>();
   fresh->of_parent = current;
-  // Two threads of the child may come here first at once.
+  // Two threads of the child may be the first here at once.
   if (all.compare_exchange_strong(current, fresh.get())) return *fresh.release();
   return *current;
 }
@@ -47,7 +47,7 @@ using Exclusive = std::lock_guard<std::mutex>;
 
 FileId id_of(const os::FileFacts& facts) { return {facts.device, facts.inode}; }
 
-/// What the holder wrote, at the position of the descriptor.
+/// Reads the note of the holder, from the position of the descriptor.
 void read_note(int fd, LockFacts& facts) {
   constexpr std::size_t kLongest = 4096;
   try {
@@ -65,7 +65,7 @@ void read_note(int fd, LockFacts& facts) {
     facts.pid = facts.written_by = pid;
     facts.note = std::move(note);
   } catch (const Error&) {
-    // Being written just now, or not ours: the lock itself still tells.
+    // The note is incomplete, or not ours: the lock itself still counts.
   }
 }
 
@@ -75,8 +75,8 @@ void write_note(int fd, const std::string& note) {
                 "lock file");
 }
 
-/// A number alone may have been given away again by the time it is opened. One that holds the lock then is
-/// the one that held it before.
+/// A process id may belong to another process by the time it is opened. A process that holds the lock after
+/// that is the one that held it before.
 os::UniqueFd prove_holder(int lock_file, Pid holder) {
   auto process = os::open_process(holder);
   if (!process) return {};
@@ -92,7 +92,7 @@ Outlook outlook_of(const os::Directory& directory, const std::string& file) {
   return facts.is_held_for_clearing() ? Outlook::soon_free : Outlook::taken;
 }
 
-/// false: the deadline came first.
+/// Returns false if the deadline came first.
 bool await_change_of(const std::string& file, os::DirectoryWatch& watch, os::Deadline deadline) {
   for (bool changed = false; !changed;) {
     if (!watch.await(deadline)) return false;
@@ -132,13 +132,13 @@ std::optional<HeldLock> HeldLock::acquire(const os::Directory& directory, const 
   const auto is_decided = [&] { return lock || outlook_of(directory, file) == Outlook::taken; };
   if (note == kClearing || is_decided()) return lock;
   const auto deadline = os::Deadline::after(patience);
-  // Before the next look: whatever happens after that look is told.
+  // Before the next look, so that every later change is reported.
   os::DirectoryWatch watch(directory.short_path("."), os::DirectoryWatch::Of::contents);
   do {
-    // Only looking, and not trying: a try that fails closes the file after writing, which is told to
-    // everybody who waits, and to us.
+    // Only look, do not try: a failed attempt closes the file after writing, which notifies all waiting
+    // processes, and this one.
     while (outlook_of(directory, file) == Outlook::soon_free) {
-      // Is it told at all? Not if the holder's child has inherited the open file; so a last try.
+      // The release may go unreported, if a child of the holder inherited the open file; so try once more.
       if (!await_change_of(file, watch, deadline)) return try_to_acquire(directory, file, note, attempt);
     }
     lock = try_to_acquire(directory, file, note, attempt);
@@ -152,8 +152,8 @@ std::optional<HeldLock> HeldLock::try_to_acquire(const os::Directory& directory,
     attempt = {};
     HeldFiles& here = held_files();
     const Exclusive exclusive(here.mutex);
-    // A record lock does not keep out its own process; one that holds none (a service that starts) need not
-    // look.
+    // A record lock does not exclude its own process; a process without locks (a service that starts) need
+    // not look.
     const os::FileFacts there = here.files.empty() ? os::FileFacts{} : directory.look(file);
     if (there.kind != os::FileKind::none && here.files.contains(id_of(there))) {
       attempt.holder = os::own_pid();
@@ -167,8 +167,8 @@ std::optional<HeldLock> HeldLock::try_to_acquire(const os::Directory& directory,
       attempt.holder = os::lock_holder(fd.get()).value_or(os::LockHolder{}).pid;
       return std::nullopt;
     }
-    // The one before us may have removed it between our open and our lock: then we hold a file that nobody
-    // sees.
+    // The previous holder may have removed the file between our open and our lock: then we hold a file
+    // without a name.
     const os::FileFacts now = directory.look(file), held = os::facts_of(fd.get());
     if (now.kind == os::FileKind::none || id_of(now) != id_of(held)) continue;
     if (!fresh) {
@@ -196,7 +196,7 @@ HeldLock HeldLock::replace(const os::Directory& directory, const std::string& fi
   auto lock = acquire(directory, hidden, note, attempt);
   if (!lock) throw SystemError(EAGAIN, "lock '" + directory.path() + "/" + hidden + "'");
   {
-    const Exclusive exclusive(held_files().mutex);  // nobody here may have looked, and be about to open it
+    const Exclusive exclusive(held_files().mutex);  // no thread may be about to open the file
     directory.rename(hidden, file);
   }
   lock->file_ = file;
@@ -205,11 +205,11 @@ HeldLock HeldLock::replace(const os::Directory& directory, const std::string& fi
 
 void HeldLock::release(const os::Directory& directory) noexcept {
   if (!fd_) return;
-  // Unless somebody has taken our place: then what stands there is theirs.
+  // Not if another process has taken the lock: then the file is its file.
   try {
     if (id_of(directory.look(file_)) == FileId{device_, inode_}) directory.remove_file(file_);
   } catch (const Error&) {
-    // It stays, held by nobody.
+    // The file stays without a holder.
   }
   let_go();
 }
@@ -220,7 +220,7 @@ void HeldLock::put_back(Pid left_by) noexcept {
     os::truncate(fd_.get());
     os::write_all(fd_.get(), R"({"pid":)" + std::to_string(left_by) + R"(,"note":""})", "lock file");
   } catch (const Error&) {
-    // An empty one says as much as none.
+    // An empty file means the same as none.
   }
   let_go();
 }

@@ -8,8 +8,8 @@ namespace ipcm::transport {
 
 // The files that mark a bus of ours: in its directory, or in the sidecar of its file.
 //   .info          the info string of the bus, from its creation on
-//   .info.closed   the same file while the bus is removed: nobody joins any more, and an interrupted removal
-//   can go on .found         the directory or the file existed before the bus: a removal leaves it
+//   .info.closed   the same file while the bus is removed, so that no peer joins
+//   .found         the directory or the file existed before the bus: a removal leaves it
 
 inline constexpr const char* kMarkFile = ".info";
 inline constexpr const char* kClosedMarkFile = ".info.closed";

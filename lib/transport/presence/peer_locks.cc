@@ -28,7 +28,7 @@ std::optional<std::string> holder_of_a_lock(const os::Directory& directory) {
   return std::nullopt;
 }
 
-/// How long a peer may take that is leaving, or that finds that it can't join any more: a few system calls.
+/// The time for a peer that is leaving, or finds that it cannot join any more: a few system calls.
 constexpr std::chrono::seconds kLeavingTime{2};
 
 }  // namespace

@@ -21,12 +21,12 @@ void ProcessWatch::follow(const std::vector<Peer>& peers) {
     try {
       process = os::open_process(peer.pid);
     } catch (const Error&) {
-      // No descriptor left: its death shows when somebody looks.
+      // There is no free descriptor: its death shows at the next look.
     }
     if (!process) continue;
     Followed one{peer.pid, std::move(*process), {}};
     one.watch = loop_.watch(one.process.get(), EPOLLIN, [this, name = peer.name](std::uint32_t) {
-      const std::string gone = name;  // erasing ends this callback's own copy
+      const std::string gone = name;  // erasing destroys the copy in this callback
       ProcessWatch* self = this;
       self->followed_.erase(gone);
       self->died_();

@@ -31,7 +31,7 @@ Statistics read_statistics(std::string_view text) {
   try {
     return Content::json(text).as<Document>("statistics").value;
   } catch (const Error&) {
-    return {};  // being written just now, or not a peer's
+    return {};  // incomplete, or not written by a peer
   }
 }
 

@@ -26,7 +26,7 @@ LargeMessage::LargeMessage(std::string_view payload)
     : note_(note_of(payload.size())), memory_(os::make_sealed_memory_file("ipcm message", payload)) {}
 
 os::PutResult LargeMessage::put(int socket) {
-  os::Pipe pipe = os::make_pipe();  // its write end is to live nowhere but in the datagram
+  os::Pipe pipe = os::make_pipe();  // only the datagram must keep its write end
   const std::array<int, 2> descriptors{memory_.get(), pipe.write_end.get()};
   const auto result = os::put_datagram(socket, note_, descriptors);
   if (result == os::PutResult::done) receipt_ = std::move(pipe.read_end);

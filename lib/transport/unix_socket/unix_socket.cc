@@ -15,9 +15,9 @@
 namespace ipcm::transport {
 namespace {
 
-/// Read from the mailbox before others on the loop get their turn.
+/// The datagrams that are read before other callbacks of the loop run.
 constexpr int kDatagramsPerTurn = 256;
-/// More than the kernel lets wait in a socket (net.unix.max_dgram_qlen).
+/// More than the kernel queues in a socket (net.unix.max_dgram_qlen).
 constexpr int kLongestQueue = 8192;
 
 /// A socket connected to that of a peer.
@@ -44,7 +44,7 @@ class SocketChannel final : public Channel {
       return Put::later;
     }
     receipt_.reset();
-    // Kept while it waits for room; not beyond a failure, after which another message may come.
+    // Kept while it waits for room, but not after a failure: then another message may come.
     std::optional<LargeMessage> large = std::exchange(large_, std::nullopt);
     if (!large) large.emplace(payload);
     const auto result = large->put(socket_.get());
@@ -75,8 +75,8 @@ class SocketChannel final : public Channel {
   os::UniqueFd socket_;
   std::size_t largest_;
   std::optional<LargeMessage> large_;  // waits for room
-  os::UniqueFd receipt_;               // of the last one that was sent
-  bool waits_for_reader_ = false;      // to take that one, before the next goes
+  os::UniqueFd receipt_;               // of the last large message
+  bool waits_for_reader_ = false;      // which must read that one before the next
 };
 
 }  // namespace
@@ -103,7 +103,8 @@ std::unique_ptr<Channel> UnixSocket::open_channel(const std::string& peer, const
 }
 
 void UnixSocket::take_in(Share share) {
-  // "All" is what waits now, not what senders add meanwhile; and no more than there is room for.
+  // "All" means the datagrams that wait now, not those that senders add meanwhile; at most a full
+  // socket queue.
   const int most = share == Share::all ? kLongestQueue : kDatagramsPerTurn;
   for (int taken = 0; receiving() && taken < most; ++taken) {
     const auto datagram = os::take_datagram(mailbox(), buffer_.from(0));

@@ -10,8 +10,8 @@
 namespace ipcm::database {
 namespace {
 
-// The server has no way to tell of a change, so that readers have to look: every 5 ms as long as something
-// comes, then ever more rarely, down to every 200 ms. It is the one protocol that does.
+// The server cannot notify of a change, so readers must poll: every 5 ms while messages come, then at
+// growing intervals up to 200 ms. No other protocol polls.
 
 constexpr std::chrono::milliseconds kOften{5};
 
@@ -38,8 +38,8 @@ class MariadbStore final : public ServerStore {
     set_up();
     ServerStore::after_reopen();
   }
-  /// A statement waits a moment only for somebody else's lock, and is repeated then as long as its caller has
-  /// time.
+  /// A statement waits only a moment for a lock of another process, and is repeated as long as its caller
+  /// has time.
   void set_up() {
     const StatementTimeout timeout(*this);
     for (const char* setting :
@@ -57,7 +57,7 @@ class MariadbStore final : public ServerStore {
   }
   [[nodiscard]] const Dialect& dialect() const override { return kMariadbDialect; }
   [[nodiscard]] bool can_hold(const std::string& content, std::string& why) const override {
-    constexpr std::size_t kRest = 8192;  // of the statement
+    constexpr std::size_t kRest = 8192;  // for the rest of the statement
     const auto escaped = std::count_if(content.begin(), content.end(), [](char c) {
       return c == '"' || c == '\'' || c == '\\' || c == '\n' || c == '\r' || c == '\0' || c == 0x1a;
     });
@@ -91,7 +91,7 @@ class MariadbStore final : public ServerStore {
  private:
   void arm() {
     poll_ = loop_->at(os::Clock::now() + pause_, [this] {
-      pause_ = std::min(pause_ + pause_ / 2, kPollTime);  // unless something comes
+      pause_ = std::min(pause_ + pause_ / 2, kPollTime);  // until a message comes
       arm();
       if (elsewhere_ && deaths_ && os::Clock::now() - last_deaths_ >= kPollTime) {
         last_deaths_ = os::Clock::now();
@@ -103,11 +103,11 @@ class MariadbStore final : public ServerStore {
   }
 
   [[nodiscard]] Value lock_key(const std::string& text) override {
-    // Locks belong to the whole server.
+    // The names of locks are common to the whole server.
     return "ipcm:" + transport::DiskNames(0).of(database_ + "/" + text);
   }
   [[nodiscard]] bool lock(const Value& key, std::chrono::seconds patience) override {
-    // The same connection would get it twice; ours never asks twice.
+    // A connection that asks twice would get the lock twice; ours never asks twice.
     const auto got =
         query("SELECT GET_LOCK(:key, :patience)", {key, std::int64_t{patience.count()}}, {Column::integer});
     return integer_of(got.at(0).at(0)).value_or(0) == 1;
@@ -120,7 +120,7 @@ class MariadbStore final : public ServerStore {
   }
 
   [[nodiscard]] std::string like_this() const {
-    // Names are compared byte by byte, blanks at their ends included.
+    // Compare names byte by byte, with trailing blanks.
     return std::string(" ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE ") +
            (is_mysql_ ? "utf8mb4_0900_bin" : "utf8mb4_nopad_bin");
   }

@@ -13,8 +13,8 @@
 namespace ipcm::database {
 namespace {
 
-// Readers are told by the server: triggers on the two tables notify a channel for each receiver, and one for
-// the peers, in the transaction that changes them; so peers of the reference wake us, too.
+// The server notifies readers: triggers on the two tables notify a channel for each receiver, and one for
+// all peers, in the transaction that changes the tables; so peers of the reference wake us too.
 
 constexpr Dialect kPostgresqlDialect = {
     .id_as_text = "CAST(id AS TEXT)",
@@ -29,8 +29,8 @@ constexpr Dialect kPostgresqlDialect = {
     .attempts = 5,
 };
 
-/// How a receiver is called as a channel: names can be longer than channels, and mean something else in
-/// another schema.
+/// Returns the channel of a receiver: names can be longer than channels, and mean other peers in another
+/// schema.
 constexpr const char* kChannel =
     "'ipcm_' || substr(encode(sha256(convert_to(%SCHEMA% || '/' || %NAME%, 'UTF8')), 'hex'), 1, 40)";
 
@@ -60,7 +60,7 @@ class PostgresqlStore final : public ServerStore {
   }
   void watch_deaths(Loop& /*loop*/, std::function<void()> news) override { deaths_ = std::move(news); }
   void looked_at(const std::vector<PeerRow>& rows) override {
-    // Who died on another machine leaves no trace but a lock that is free.
+    // A peer that died on another machine shows only by its free lock.
     poll_deaths_ = false;
     for (const PeerRow& row : rows)
       if (row.facts.state == transport::PeerFacts::State::active && row.facts.pid == 0) poll_deaths_ = true;
@@ -78,7 +78,7 @@ class PostgresqlStore final : public ServerStore {
   }
   void watch_socket() {
     if (!watching_) {
-      // Where the tables are somebody else's, who did not let us add triggers, nobody tells.
+      // If the tables belong to another user, who did not allow triggers, the server does not notify.
       const auto told = query(
           "SELECT COUNT(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON "
           "n.oid = "
@@ -102,10 +102,10 @@ class PostgresqlStore final : public ServerStore {
   void hear(bool tell_loss) {
     Failure failure;
     const bool some = !session_->take_notifications(failure).empty();
-    if (failure) watching_.want(0);  // it would be readable for ever
+    if (failure) watching_.want(0);  // it would stay readable for ever
     if (some || (failure && tell_loss)) news_();
   }
-  /// What came along with a statement's answer is not in the socket any more.
+  /// Notifications that came with an answer are no longer in the socket.
   void after_statement() override {
     if (!watching_) return;
     Failure failure;
@@ -253,8 +253,8 @@ class PostgresqlProtocol final : public ServerProtocol {
     return names;
   }
   [[nodiscard]] std::unique_ptr<ServerStore> connect(const BusInfo& info) const override {
-    // With the connection, so that they cost no statements. A statement waits a moment only for somebody
-    // else's lock, and is repeated then as long as its caller has time.
+    // Parameters of the connection, so that they cost no statements. A statement waits only a moment for a
+    // lock of another process, and is repeated as long as its caller has time.
     static const std::string settings =
         "-c client_min_messages=error -c bytea_output=hex -c statement_timeout=60s -c lock_timeout=200ms -c "
         "default_transaction_isolation=read\\ committed";

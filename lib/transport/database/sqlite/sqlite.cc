@@ -20,7 +20,8 @@ namespace {
 using transport::HeldLock;
 using transport::Sidecar;
 
-// The tables are exactly those of the reference. The index is ours; nobody who does not ask for it sees it.
+// The tables are exactly those of the reference. The index is ours; a peer that does not ask for it does
+// not see it.
 constexpr const char* kPeers = R"(CREATE TABLE IF NOT EXISTS ipcm_peers(
   id VARCHAR(512) NOT NULL PRIMARY KEY,
   pid INTEGER DEFAULT NULL,
@@ -49,12 +50,12 @@ constexpr Dialect kSqliteDialect = {
     .attempts = 1,
 };
 
-/// In the sidecar of a file that was not ours to begin with: `made`, if its tables were.
+/// The file in the sidecar of a database that the user named: `made`, if the bus made its tables.
 constexpr const char* kGivenFile = ".given";
 
 OwnedSession open_session(const std::string& route) {
-  // A bus lives as long as its machine runs at most, so that nobody has to wait for the disk: a killed
-  // process does not harm the file, only a power failure could.
+  // A bus does not outlive a reboot of its machine, so no write has to wait for the disk: a killed process
+  // does not harm the file, only a power failure could.
   Failure failure;
   OwnedSession session(load_driver("sqlite"), {{"file", route}, {"synchronous", "OFF"}},
                        os::limited(kPatient), failure);
@@ -62,8 +63,8 @@ OwnedSession open_session(const std::string& route) {
   return session;
 }
 
-/// Opens a database that is there, and has the two tables of a bus. Nothing is made or changed in or beside
-/// the file of another one. Throws BusError.
+/// Opens an existing database with the two tables of a bus. Makes and changes nothing in or beside other
+/// files. Throws BusError.
 OwnedSession open_bus(const std::string& route) {
   const auto refuse = [&](const std::string& why) {
     throw BusError("there is no bus at '" + route + "': " + why);
@@ -112,8 +113,8 @@ class SqliteStore final : public Store {
             sidecar_.judge(row.name, row.pid > 0 ? std::optional<Pid>(row.pid) : std::nullopt, row.expires);
         row.dies_unseen =
             row.facts.state == transport::PeerFacts::State::active && !sidecar_.holds_lock(row.name);
-        // It has no lock, or was cleared up after since its row was read: a killed process loses its lock
-        // first, and may still be ending when all else of it is gone. The lock goes last, so the row tells
+        // It has no lock, or its leftovers were removed since its row was read: a killed process loses its
+        // lock first, and may still be ending when its row is gone. The lock goes last, so the row decides
         // now.
         if (row.dies_unseen && !still_stands(row)) {
           for (PeerRow& now : this->rows(&row.id, true)) rows.push_back(std::move(now));
@@ -148,14 +149,14 @@ class SqliteStore final : public Store {
       sidecar_.release(*lock);
       throw;
     }
-    // What is left of it is all that tells of its death.
+    // Its leftovers are the only trace of its death.
     if (!cleared && attempt.left) lock->put_back(attempt.left_by);
     sidecar_.release(*lock);
   }
 
   void watch(Loop& loop, const std::string& /*id*/, std::function<void()> news) override {
-    // A writer changes the file before it lets its lock go. Who looks too early finds it locked, and looks
-    // again a moment later.
+    // A writer changes the file before it releases its lock. A reader that comes too early finds it locked,
+    // and looks again a moment later.
     if (watching_) return;
     changes_ = std::make_unique<os::FileWatch>(route_, os::FileWatch::Of::writing);
     watching_ = loop.watch(changes_->fd(), EPOLLIN, [this, tell = std::move(news)](std::uint32_t) {
@@ -175,7 +176,7 @@ class SqliteStore final : public Store {
   [[nodiscard]] os::UniqueFd process_of(const PeerRow& row) override { return sidecar_.process_of(row.name); }
 
   [[nodiscard]] bool is_there() override {
-    // A file that was removed can still be written to by who has it open: nobody would read that.
+    // A process that has a removed file open can still write to it, but no peer would read that.
     const os::FileFacts now = os::look_at(route_);
     return now.kind == os::FileKind::regular && now.inode == file_.inode && now.device == file_.device;
   }
@@ -241,7 +242,7 @@ class SqliteProtocol final : public transport::FileProtocol {
     const bool were_there = integer_of(tables.rows.at(0).at(0)).value_or(0) > 0;
     if (were_there) expect_not_running(route);
     for (const char* statement : {kPeers, kMessages, kIndex}) check(session->run(statement, {}, {}).failure);
-    const Sidecar sidecar(route);  // the place of what is noted about the bus
+    const Sidecar sidecar(route);  // for the note about the bus
     if (given) sidecar.directory().write_file(kGivenFile, were_there ? "kept" : "made", 0600);
   }
   void remove_beside(const std::string& route) const noexcept override {
@@ -255,7 +256,7 @@ class SqliteProtocol final : public transport::FileProtocol {
         {Column::integer});
     return !tables.failure && integer_of(tables.rows.at(0).at(0)) == 2;
   }
-  /// Any database will do: what is in it stays.
+  /// Any database can be used: its contents stay.
   [[nodiscard]] std::string why_not_given(const std::string& route) const override {
     return is_database(route) ? std::string() : "it is no SQLite database";
   }
