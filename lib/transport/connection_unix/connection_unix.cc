@@ -20,17 +20,8 @@
 namespace ipcm::transport {
 namespace {
 
-/// The time that connect() waits for room in the queue of a listener, if the limit of the caller allows it.
-constexpr auto kConnectTime = std::chrono::seconds(5);
-/// The size at which the batch for a peer is sent.
-constexpr std::size_t kLargestBatch = 64UL * 1024;
 /// The bytes that are read from one connection before other callbacks of the loop run.
 constexpr std::size_t kBytesPerTurn = 4UL * 1024 * 1024;
-
-std::string framed(const std::string& payload) {
-  const auto head = wire::frame_header(payload.size());
-  return std::string(head.data(), head.size()) + payload;
-}
 
 }  // namespace
 
@@ -76,54 +67,6 @@ Connection& ConnectionUnix::adopt(std::unique_ptr<Connection> connection) {
   return kept;
 }
 
-Connection* ConnectionUnix::connect(const std::string& peer, std::string& why) {
-  const std::string file = route_.disk_name(peer);
-  switch (route_.directory().look(file).kind) {
-    case os::FileKind::socket:
-      break;
-    case os::FileKind::none:
-      why = "no such peer on the bus " + route_.directory().path();
-      return nullptr;
-    default:
-      why = "it does not listen, and has no connection open to us";
-      return nullptr;
-  }
-  auto socket = os::connect_to(route_.directory(), file, os::limited(kConnectTime));
-  if (!socket) {
-    why = "its process is gone";
-    return nullptr;
-  }
-  // Another user's process may listen in the place of the peer.
-  if (const auto identity = os::identity_of_peer(socket->get());
-      !identity || !route_.directory().is_trusted_user(identity->user)) {
-    why = "user " + (identity ? std::to_string(identity->user) : "?") + " listens in its place";
-    return nullptr;
-  }
-  auto connection = std::make_unique<Connection>(
-      std::move(*socket), framed(request_.serializer->write_value(wire::write_hello(request_.name))));
-  connection->peer = peer;
-  connection->opened_by_us = true;
-  connection->told_that_we_do = true;  // in the greeting
-  return &adopt(std::move(connection));
-}
-
-Transport::Identified ConnectionUnix::identify_surely(const std::string& peer) {
-  Identified found = identify(peer);
-  if (found.process || found.facts.is_us || found.facts.state != PeerFacts::State::active) return found;
-  // A peer of the reference: it has no lock, but the kernel knows which process listens.
-  Connection* connection = route_to(peer);
-  std::string why;
-  if (connection == nullptr || !connection->opened_by_us) connection = connect(peer, why);
-  if (connection == nullptr) return found;
-  found.process = os::process_of_listener(connection->fd(), route_.directory().look(route_.disk_name(peer)));
-  if (!found.process) return found;
-  found.facts.pid = os::pid_of(found.process.get()).value_or(0);
-  found.facts.elsewhere = false;
-  found.facts.is_us = found.facts.pid == os::own_pid();
-  if (found.facts.is_us) found.process.reset();
-  return found;
-}
-
 void ConnectionUnix::want_events(Connection& connection) {
   std::uint32_t events = 0;
   if (receiving_) events |= EPOLLIN;
@@ -137,127 +80,6 @@ void ConnectionUnix::want_events(Connection& connection) {
     connection.greeting_deadline =
         loop_.at(os::Clock::now(), [this, id = connection.id, why] { close(id, why); });
   }
-}
-
-Transport::Sent ConnectionUnix::send(const Message& message, std::string& why) {
-  return send_written(
-      message, request_.serializer->write_in_pieces(message, wire::ContentPieces::of(message.content)), why);
-}
-
-Transport::Sent ConnectionUnix::send_in_pieces(Message& message, const wire::ContentPieces& content,
-                                               std::string& why) {
-  return send_written(message, request_.serializer->write_in_pieces(message, content), why);
-}
-
-Transport::Sent ConnectionUnix::reply(Message& message, const wire::ContentPieces& content, std::string& why,
-                                      std::uint64_t connection) {
-  return send_written(message, request_.serializer->write_in_pieces(message, content), why, connection);
-}
-
-Transport::Sent ConnectionUnix::send_written(const Message& message, const wire::Written& payload,
-                                             std::string& why, Id answers) {
-  if (payload.size() > wire::kLargestFrame)
-    throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
-                        "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
-  const bool is_large = Connection::large_part(payload).size() >= kSmallestInMemory;
-  const auto put = [&](Connection& connection) {
-    return is_large ? send_large(connection, payload) : connection.send(payload);
-  };
-  if (const auto asked_on = answers == 0 ? connections_.end() : connections_.find(answers);
-      asked_on != connections_.end())
-    if (const auto sent = put_on(*asked_on->second, payload.size(), why, put)) return *sent;
-  return put_on_route(message.to, payload.size(), why, put);
-}
-
-bool ConnectionUnix::has_room(const Connection& connection, std::size_t size, std::string& why) {
-  if (connection.queued_bytes() == 0 || connection.queued_bytes() + size <= kLargestQueue) return true;
-  why = "it does not read: " + std::to_string(connection.queued_messages()) + " messages, " +
-        std::to_string(connection.queued_bytes()) + " bytes wait for it already";
-  return false;
-}
-
-template <class Put>
-Transport::Sent ConnectionUnix::put_on_route(const std::string& peer, std::size_t size, std::string& why,
-                                             Put&& put) {
-  // Only sending shows that the peer has closed a connection. Then a new one is tried, since the peer may
-  // have a successor of its name.
-  for (bool fresh = false; !fresh;) {
-    Connection* connection = route_to(peer);
-    fresh = connection == nullptr;
-    if (fresh) connection = connect(peer, why);
-    if (connection == nullptr) return Sent::gone;
-    if (const auto sent = put_on(*connection, size, why, put)) return *sent;
-  }
-  why = "it closes every connection";
-  return Sent::gone;
-}
-
-template <class Put>
-std::optional<Transport::Sent> ConnectionUnix::put_on(Connection& connection, std::size_t size,
-                                                      std::string& why, Put&& put) {
-  if (!has_room(connection, size, why)) return Sent::full;
-  const bool waited = connection.queued_bytes() > 0;
-  const Id id = last_link_ = connection.id;
-  auto flow = Connection::Flow::closed;
-  try {
-    flow = put(connection);
-  } catch (const SystemError&) {
-    close(id, "");  // it is unknown how much of the message, or the greeting, was sent
-    throw;
-  }
-  if (flow == Connection::Flow::open) {
-    if (!waited && connection.queued_bytes() > 0) want_events(connection);
-    return connection.queued_bytes() > 0 ? Sent::queued : Sent::done;
-  }
-  read(id, 0);  // the messages that it sent before it left
-  close(id, "");
-  return std::nullopt;
-}
-
-Transport::Sent ConnectionUnix::gather(Message& message, const wire::ContentPieces& content,
-                                       std::string& why) {
-  auto found = batches_.find(message.to);
-  if (found == batches_.end()) {
-    // Report a peer that is absent, or does not read, now: as without a batch.
-    const Connection* connection = route_to(message.to);
-    if (connection == nullptr) connection = connect(message.to, why);
-    if (connection == nullptr) return Sent::gone;
-    if (!has_room(*connection, kLargestBatch, why)) return Sent::full;
-    found = batches_.emplace(message.to, Batch{std::exchange(spare_, {}), 0}).first;
-  }
-  Batch& batch = found->second;
-  const std::size_t begin = batch.frames.size();
-  batch.frames.append(wire::kFrameHeader, '\0');
-  try {
-    request_.serializer->append(batch.frames, message, content);
-  } catch (...) {
-    batch.frames.resize(begin);  // a name in it cannot be written
-    throw;
-  }
-  const auto header = wire::frame_header(batch.frames.size() - begin - wire::kFrameHeader);
-  std::copy(header.begin(), header.end(), batch.frames.begin() + static_cast<std::ptrdiff_t>(begin));
-  ++batch.messages;
-  return batch.frames.size() < kLargestBatch ? Sent::gathered : Sent::ripe;
-}
-
-std::vector<Transport::Gathered> ConnectionUnix::gathered() const {
-  std::vector<Gathered> all;
-  for (const auto& [peer, batch] : batches_)
-    if (batch.messages > 0) all.push_back({peer, batch.messages});
-  return all;
-}
-
-Transport::Sent ConnectionUnix::send_gathered(const std::string& peer, std::string& why) {
-  auto taken = batches_.extract(peer);
-  if (taken.empty()) return Sent::done;
-  Batch& batch = taken.mapped();
-  // The queue had room when the batch was begun.
-  const Sent sent = put_on_route(peer, 0, why, [&](Connection& connection) {
-    return connection.send_frames(batch.frames, batch.messages);
-  });
-  batch.frames.clear();
-  spare_ = std::move(batch.frames);
-  return sent;
 }
 
 void ConnectionUnix::on_ready(Id id, std::uint32_t events) {
@@ -381,29 +203,6 @@ void ConnectionUnix::close(Id id, const std::string& why) {
       if (open->peer == connection->peer) by_peer_[connection->peer] = other;
   }
   receiver_.connection_lost(connection->peer, id);
-}
-
-std::size_t ConnectionUnix::queued_bytes(const std::string& peer) const {
-  const Connection* connection = route_to(peer);
-  return connection == nullptr ? 0 : connection->queued_bytes();
-}
-
-std::size_t ConnectionUnix::queued_messages() const {
-  std::size_t all = 0;
-  for (const auto& [id, connection] : connections_) all += connection->queued_messages();
-  return all;
-}
-
-void ConnectionUnix::abandon(const std::string& peer) {
-  const auto id = by_peer_.find(peer);
-  if (id != by_peer_.end()) close(id->second, "");
-}
-
-void ConnectionUnix::abandon_asker(const std::string& peer, std::uint64_t connection) {
-  if (connections_.contains(connection))
-    close(connection, "");
-  else
-    abandon(peer);
 }
 
 void ConnectionUnix::drain() {

@@ -7,7 +7,7 @@
 #include "os/clock.h"
 #include "os/process.h"
 #include "os/random.h"
-#include "transport/database/statement_timeout.h"
+#include "transport/database/server_ids.h"
 #include "transport/presence/disk_name.h"
 
 namespace ipcm::database {
@@ -20,8 +20,6 @@ using State = transport::PeerFacts::State;
 constexpr std::chrono::seconds kDyingTime{5};
 /// The characters that columns of the reference can hold.
 constexpr std::size_t kLongestName = 512;
-const std::string kOwner = "_owner", kMade = "_made", kBus = "_bus", kMaking = "_making";
-constexpr std::chrono::seconds kConnectTime{10}, kRemoveTime{10}, kLeastTime{2}, kMakeTime{10};
 /// The clock tick with which the kernel notes the start of a process.
 constexpr double kTick = 0.02;
 
@@ -60,25 +58,6 @@ std::string start_of(Pid pid) {
 
 }  // namespace
 
-OwnedSession connect_to_server(const char* driver, const BusInfo& info, const RouteForm& form,
-                               const Parameters& defaults) {
-  Parameters parameters = read_route(info.route, form);
-  add_credentials(parameters, info.credentials);
-  for (const auto& [key, value] : defaults) {
-    std::string& given = parameters[key];
-    if (given.empty())
-      given = value;
-    else if (key == "options")
-      given += " " + value;
-  }
-  Failure failure;
-  OwnedSession session(load_driver(driver), parameters, os::limited(kConnectTime), failure);
-  if (!session)
-    throw StoreError(failure.kind,
-                     "the server of the bus '" + info.route + "' can't be reached: " + failure.text);
-  return session;
-}
-
 ServerStore::ServerStore(Connect connect, std::string route)
     : Store(std::move(connect)), route_(std::move(route)), numbering_(os::process_numbering()) {}
 
@@ -90,129 +69,15 @@ std::string ServerStore::id_of(const std::string& name) const {
   return fits ? name : transport::DiskNames(0).of(name);
 }
 
-bool ServerStore::has_columns(const std::string& table, const std::string& columns) {
-  try {
-    (void)query("SELECT " + columns + " FROM " + table + " WHERE 1 = 0", {}, {});
-    return true;
-  } catch (const StoreError& error) {
-    if (error.kind() == Kind::missing) return false;
-    throw;
-  }
-}
-
-bool ServerStore::has_table(const std::string& name) { return has_columns(name, "1"); }
-
-bool ServerStore::has_tables_of_the_reference() {
-  return has_columns("ipcm_peers", "id, pid, active, stats, suspend_expires") &&
-         has_columns("ipcm_messages", R"(id, "to", "from", stamp, content, broadcast)");
-}
-
-void ServerStore::note_bus() {
-  constexpr std::size_t kLetters = 22;
-  const auto read = [&] {
-    const auto found = query("SELECT note FROM ipcm_ours WHERE id = :id", {kBus}, {Column::text});
-    return found.empty() ? std::string() : text_of(found[0][0]);
-  };
-  bus_ = read();
-  if (!bus_.empty()) return;
-  try {
-    execute("INSERT INTO ipcm_ours(id, name, note) VALUES (:id, '', :note)",
-            {kBus, os::random_name(kLetters)});
-  } catch (const StoreError& error) {
-    if (error.kind() != Kind::conflict) throw;  // another process was faster
-  }
-  bus_ = read();
-}
-
-void ServerStore::expect_not_running() {
-  const auto refuse = [&](const std::string& by) {
-    throw BusError("there is a bus at '" + route_ + "' already: " + by +
-                   "; one database, or schema, is one bus. Join that one, or end it (ipcm bus rm) first");
-  };
-  if (!has_table("ipcm_peers")) return;
-  if (!has_tables_of_the_reference())
-    throw BusError("the database of '" + route_ + "' has a table ipcm_peers that is not that of a bus");
-  if (!has_table("ipcm_ours")) execute(ours_statement());
-  if (const transport::OwnerFacts now = owner(); now.held)
-    refuse("its owner is " + (now.pid > 0 ? "process " + std::to_string(now.pid) : "on another machine"));
-  for (const PeerRow& row : rows(nullptr, true))
-    if (row.facts.state == State::active || row.facts.state == State::present)
-      refuse("the peer '" + row.name + "' is on it");
-}
-
-void ServerStore::while_nobody_makes_tables(const std::function<void()>& make) {
-  const Value key = lock_key(kMaking);
-  if (!lock(key, kMakeTime))
-    throw StoreError(Kind::busy, "the tables of the bus at '" + route_ +
-                                     "' can't be made: another process makes them, and does not finish");
-  try {
-    make();
-  } catch (const StoreError& error) {
-    if (!error.is_cut()) unlock(key);
-    throw;
-  } catch (...) {
-    unlock(key);
-    throw;
-  }
-  unlock(key);
-}
-
-void ServerStore::make_tables() {
-  while_nobody_makes_tables([&] {
-    const bool were_there = has_table("ipcm_peers");
-    if (were_there) expect_not_running();
-    for (const std::string& statement : table_statements()) execute(statement);
-    execute(ours_statement());
-    add_notices();
-    if (!were_there) execute("INSERT INTO ipcm_ours(id, name) VALUES (:id, '')", {kMade});
-    note_bus();
-  });
-}
-
-void ServerStore::expect_bus() {
-  if (has_table("ipcm_ours")) {
-    note_bus();
-    return;
-  }
-  if (!has_tables_of_the_reference())
-    throw BusError("there is no bus at '" + route_ +
-                   "': the database has no tables of one; its owner may have taken it down");
-  while_nobody_makes_tables([&] {
-    execute(ours_statement());
-    try {
-      add_notices();
-    } catch (const StoreError& error) {
-      if (error.is_cut()) throw;
-      // The tables belong to another user, who does not allow triggers: members poll.
-    }
-    note_bus();
-  });
-}
-
 void ServerStore::after_reopen() {
   const std::string before = bus_;
   try {
-    const auto found = query("SELECT note FROM ipcm_ours WHERE id = :id", {kBus}, {Column::text});
+    const auto found = query("SELECT note FROM ipcm_ours WHERE id = :id", {kBusId}, {Column::text});
     if (!found.empty() && text_of(found[0][0]) == before) return;
   } catch (const StoreError& error) {
     if (error.kind() != Kind::missing) throw;
   }
   throw BusError("the bus at '" + route_ + "' was taken down while the connection to its server was cut");
-}
-
-void ServerStore::remove_tables() {
-  if (!has_table("ipcm_ours")) {
-    if (has_tables_of_the_reference()) return;  // there is nothing of ours
-    throw BusError("there is no bus at '" + route_ + "': the database has no tables of one");
-  }
-  const bool made = !query("SELECT 1 FROM ipcm_ours WHERE id = :id", {kMade}, {Column::integer}).empty();
-  if (!made) remove_notices();
-  if (made) {
-    execute("DROP TABLE IF EXISTS ipcm_messages");
-    execute("DROP TABLE IF EXISTS ipcm_peers");
-    remove_notices();
-  }
-  execute("DROP TABLE IF EXISTS ipcm_ours");
 }
 
 std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
@@ -348,7 +213,7 @@ void ServerStore::while_nobody_has(const PeerRow& who, const std::function<bool(
 transport::OwnerFacts ServerStore::owner() {
   const auto found = query(std::string(held_prefix()) + "SELECT o.pid, o.host, o.note, " + held_expression() +
                                " FROM ipcm_ours o WHERE o.id = :id",
-                           {kOwner}, {Column::integer, Column::text, Column::text, Column::integer});
+                           {kOwnerId}, {Column::integer, Column::text, Column::text, Column::integer});
   if (found.empty()) return {};
   const Pid pid = pid_of(found[0][0]);
   const bool here = text_of(found[0][1]) == numbering_;
@@ -361,108 +226,21 @@ transport::OwnerFacts ServerStore::owner() {
 
 void ServerStore::own() {
   constexpr std::size_t kLetters = 16;
-  const Value key = lock_key(kOwner + os::random_name(kLetters));
+  const Value key = lock_key(kOwnerId + os::random_name(kLetters));
   if (!lock(key, std::chrono::seconds(0))) throw BusError("the bus at " + where() + " can't be owned");
   in_transaction([&] {
-    execute("DELETE FROM ipcm_ours WHERE id = :id", {kOwner});
+    execute("DELETE FROM ipcm_ours WHERE id = :id", {kOwnerId});
     execute(
         "INSERT INTO ipcm_ours(id, name, note, pid, host, lock_key) VALUES (:id, '', :note, :pid, :host, "
         ":key)",
-        {kOwner, start_of(os::own_pid()), std::int64_t{os::own_pid()}, numbering_, key});
+        {kOwnerId, start_of(os::own_pid()), std::int64_t{os::own_pid()}, numbering_, key});
   });
 }
 
 void ServerStore::disown() {
   // Only if the row is still ours.
   execute("DELETE FROM ipcm_ours WHERE id = :id AND pid = :pid AND host = :host",
-          {kOwner, std::int64_t{os::own_pid()}, numbering_});
-}
-
-// ---- the protocol's side
-
-namespace {
-
-class ServerOwnership final : public transport::Ownership {
- public:
-  explicit ServerOwnership(std::unique_ptr<ServerStore> store) : store_(std::move(store)) {}
-  void release() noexcept override {
-    if (!store_->is_ours()) return;
-    try {
-      const LeavingTimeout timeout(*store_);
-      store_->disown();
-    } catch (const std::exception&) {
-      // The bus is gone.
-    }
-    store_.reset();
-  }
-
- private:
-  std::unique_ptr<ServerStore> store_;
-};
-
-}  // namespace
-
-std::string ServerProtocol::make_route(const SpawnOptions& options) const {
-  if (options.route.empty())
-    throw BusError(std::string("protocol ") + name() +
-                   " needs a database that is there already: name it as the route" +
-                   (options.parent_directory.empty() ? "" : " (not in " + options.parent_directory + ")") +
-                   ", such as dbname=x host=/run/server");
-  within_limit([&] {
-    const auto store = connect({name(), "", options.route, {}, options.credentials});
-    const StatementTimeout timeout(*store);
-    store->make_tables();
-  });
-  return options.route;
-}
-
-transport::Removal ServerProtocol::remove_route(const BusInfo& info,
-                                                transport::Living /*living*/) const noexcept {
-  try {
-    const os::TimeLimit limit(os::limited(kRemoveTime, kLeastTime));
-    const auto store = connect(info);
-    const StatementTimeout timeout(*store);
-    store->remove_tables();
-    return true;
-  } catch (const std::exception&) {
-    return false;
-  }
-}
-
-std::unique_ptr<transport::Ownership> ServerProtocol::own(const BusInfo& info) const {
-  return within_limit([&] {
-    auto store = connect(info);
-    {
-      const StatementTimeout timeout(*store);
-      store->own();
-    }
-    return std::make_unique<ServerOwnership>(std::move(store));
-  });
-}
-
-transport::OwnerFacts ServerProtocol::owner(const BusInfo& info) const {
-  return within_limit([&]() -> transport::OwnerFacts {
-    const auto store = connect(info);
-    const StatementTimeout timeout(*store);
-    try {
-      return store->owner();
-    } catch (const StoreError& error) {
-      if (error.kind() == Kind::missing) return {};
-      throw;
-    }
-  });
-}
-
-std::unique_ptr<transport::Transport> ServerProtocol::join(const transport::JoinRequest& request, Loop& loop,
-                                                           transport::Receiver& receiver) const {
-  return within_limit([&] {
-    auto store = connect(request.info);
-    {
-      const StatementTimeout timeout(*store);
-      store->expect_bus();
-    }
-    return std::make_unique<DatabaseTransport>(request, loop, receiver, std::move(store));
-  });
+          {kOwnerId, std::int64_t{os::own_pid()}, numbering_});
 }
 
 }  // namespace ipcm::database

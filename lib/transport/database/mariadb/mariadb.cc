@@ -3,7 +3,7 @@
 #include "ipcm/error.h"
 #include "os/clock.h"
 #include "transport/database/protocols.h"
-#include "transport/database/server.h"
+#include "transport/database/server_protocol.h"
 #include "transport/database/statement_timeout.h"
 #include "transport/presence/disk_name.h"
 
