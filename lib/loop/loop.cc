@@ -32,16 +32,17 @@ struct Watch::State {
   std::vector<Entries::node_type> ended;
   unsigned running = 0;
   std::multimap<os::Clock::time_point, std::uint64_t> timers;
-  // Only for a loop that somebody else waits for: with the first timer, since a loop without one has nothing
-  // that could wake it. A loop that waits by itself is told the time of the next timer, and saves the calls
-  // that arm and disarm a descriptor.
+  // For a loop whose descriptor somebody else waits for, or that takes many turns while a timer is pending. A
+  // loop with few turns passes the time of its next timer to the kernel with each wait: that costs less than
+  // to make, arm and disarm a timer descriptor.
   std::optional<os::TimerFd> timer;
-  bool is_exported = false;
+  bool wants_timer_fd = false;
+  unsigned waits_by_the_clock = 0;
   std::uint64_t last_id = kTimerId;
   std::uint64_t turns = 0;
 
   void arm() {
-    if (!is_exported) return;
+    if (!wants_timer_fd) return;
     if (timer && timer->fd() < 0) return;  // of the process that we were forked from
     if (timers.empty()) {
       if (timer) timer->disarm();
@@ -60,6 +61,10 @@ struct Watch::State {
   }
 
   [[nodiscard]] bool has_only_the_clock() const { return !timers.empty() && !timer; }
+
+  void use_timer_fd() {
+    if (!std::exchange(wants_timer_fd, true)) arm();
+  }
 
   void remove(std::uint64_t id) {
     const auto found = entries.find(id);
@@ -177,6 +182,8 @@ bool Loop::turn(os::Deadline deadline) {
   constexpr std::size_t kAtOnce = 64;
   std::array<epoll_event, kAtOnce> ready;  // NOLINT: the kernel fills what is counted
   std::size_t count = 0;
+  constexpr unsigned kFewWaits = 16;
+  if (state_->has_only_the_clock() && ++state_->waits_by_the_clock > kFewWaits) state_->use_timer_fd();
   if (state_->has_only_the_clock())
     deadline = std::min(deadline, os::Deadline::at(state_->timers.begin()->first));
   if (spin_ > Duration::zero() && found_) count = look_again(ready, deadline);
@@ -224,7 +231,7 @@ void Loop::nudge() {
 }
 
 int Loop::fd() const {
-  if (!std::exchange(state_->is_exported, true)) state_->arm();
+  state_->use_timer_fd();
   return state_->events.fd();
 }
 std::uint64_t Loop::turns() const { return state_->turns; }

@@ -11,8 +11,7 @@
 namespace ipcm::os {
 
 RemovalWatch::RemovalWatch(const Directory& directory, std::vector<std::string> names)
-    : real_path_(directory.real_path()),
-      fd_(sys("watch", directory.path(), [] { return ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK); })) {
+    : real_path_(directory.real_path()) {
   for (std::string& name : names) {
     const FileFacts facts = directory.look(name);
     files_.push_back({std::move(name), facts.device, facts.inode});
@@ -20,9 +19,10 @@ RemovalWatch::RemovalWatch(const Directory& directory, std::vector<std::string> 
 }
 
 void RemovalWatch::begin(const Directory& directory) {
+  UniqueFd fd(sys("watch", directory.path(), [] { return ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }));
   const auto path_of = [&](const std::string& name) { return directory.path() + "/" + name; };
   const auto add = [&](const std::string& name, std::uint32_t events) {
-    return ::inotify_add_watch(fd_.get(), directory.short_path(name).c_str(), events);
+    return ::inotify_add_watch(fd.get(), directory.short_path(name).c_str(), events);
   };
   directory_watch_ =
       sys("watch", directory.path(), [&] { return add(".", IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR); });
@@ -33,11 +33,13 @@ void RemovalWatch::begin(const Directory& directory) {
       throw SystemError(errno, "watch '" + path_of(file.name) + "'");
   }
   moved_ = directory.real_path() != real_path_;
+  fd_ = std::move(fd);
 }
 
 std::string RemovalWatch::removed(const Directory& directory) {
+  if (!fd_) moved_ = directory.real_path() != real_path_;
   alignas(inotify_event) std::array<char, 4096> buffer{};
-  for (;;) {
+  while (fd_) {
     const ssize_t got = quiet([&] { return ::read(fd_.get(), buffer.data(), buffer.size()); });
     if (got <= 0) break;
     for (std::size_t at = 0; at < static_cast<std::size_t>(got);) {

@@ -14,14 +14,15 @@ namespace ipcm::os {
 /// not report a directory's own removal while a descriptor of it is open, so name a file in it, too.
 class RemovalWatch {
  public:
-  /// Notes where the names lead, and opens the descriptor. Throws SystemError.
+  /// Notes where the names lead. Throws SystemError.
   RemovalWatch(const Directory& directory, std::vector<std::string> names);
   /// Lets the kernel watch: from now on fd() becomes readable. It can be called again after it has thrown
-  /// SystemError. After this, closing the descriptor takes the kernel ten milliseconds and more (it waits for
-  /// all processors), so a short-lived program is better off without it.
+  /// SystemError. It has a price: a user has few such watches (128 by default), and to end one takes the
+  /// kernel ten milliseconds and more, longer than a short life.
   void begin(const Directory& directory);
-  /// The first of the names that is gone or leads elsewhere ("." for the directory); empty: all is as it was.
-  /// Call it once after begin(), and whenever fd() became readable.
+  /// Returns the first of the names that is gone or leads elsewhere ("." for the directory), or an empty text
+  /// if all is as it was. Call it once after begin(), and whenever fd() became readable; without begin(), at
+  /// any time.
   [[nodiscard]] std::string removed(const Directory& directory);
   [[nodiscard]] int fd() const { return fd_.get(); }
 

@@ -209,10 +209,32 @@ void Core::end_with_bus() {
   terminate(static_cast<int>(Exit::bus_unavailable));
 }
 
+void Core::look_after_own_place() {
+  // A service on its own lets the kernel watch, or it would stay on a removed bus for ever. One that ends
+  // with another process does not: the watches of a user are few, and to end one can take longer than a short
+  // life. It looks by itself, at most once a second and only when an event has woken it.
+  constexpr std::chrono::seconds kPause{1};
+  if (place_ == Place::watched || place_recovery_.is_waiting()) return;
+  transport::Transport& transport = client_->member().transport();
+  if (place_ == Place::unknown && place_recovery_.attempt([&] { transport.note_own_place(); })) {
+    place_ = Place::noted;
+    next_look_ = os::Clock::now() + kPause;
+  }
+  if (place_ != Place::noted) return;
+  if (watched_.empty()) {
+    if (place_recovery_.attempt([&] { transport.watch_own_place(); }))
+      place_ = Place::watched;
+    else  // too few watches: it looks whenever it tries again
+      transport.look_at_own_place();
+  } else if (const auto now = os::Clock::now(); now >= next_look_) {
+    next_look_ = now + kPause;
+    (void)place_recovery_.attempt([&] { transport.look_at_own_place(); });
+  }
+}
+
 void Core::turn() {
   end_with_bus();
-  if (!watches_place_ && !place_recovery_.is_waiting())
-    watches_place_ = place_recovery_.attempt([this] { client_->member().transport().watch_own_place(); });
+  look_after_own_place();
   for (const auto& [signal, list] : callbacks.on_sig)
     signals_->add(signal);  // those that were added meanwhile
   guarded("a response callback", [&] { requests_->settle(); });

@@ -68,6 +68,7 @@ class Core {
   void arm_interval();
   void arm_watchdog(ready::Announcer& announcer);
   void look_after_log();
+  void look_after_own_place();
   void turn();
   void end_with_bus();
   bool beat_if_due();  ///< Runs on_interval if its time has come.
@@ -100,7 +101,9 @@ class Core {
   std::vector<std::unique_ptr<Watched>> watched_;
   Watch interval_watch_, watchdog_watch_;
   Recovery loop_recovery_, peers_recovery_, place_recovery_;
-  bool watches_place_ = false;
+  enum class Place { unknown, noted, watched };
+  Place place_ = Place::unknown;  // ours on the bus
+  os::Clock::time_point next_look_{};
   int failed_turns_ = 0;
   os::RollingLog log_;
   os::Clock::time_point next_log_look_{};

@@ -181,8 +181,14 @@ class Transport {
   [[nodiscard]] virtual Identified identify_surely(const std::string& peer) { return identify(peer); }
   /// Reports joining and leaving peers to the Receiver from now on.
   virtual void watch_peers() = 0;
-  /// Calls Receiver::bus_ended() when another process removes the files that identify this member. For
-  /// services, which would otherwise wait for ever.
+  /// Notes which files this member is found by, for the next two. Throws SystemError.
+  virtual void note_own_place() {}
+  /// Calls Receiver::bus_ended() if another process has taken away one of those files since then. Throws
+  /// SystemError.
+  virtual void look_at_own_place() {}
+  /// Calls Receiver::bus_ended() if another process takes away one of those files, or has done so since
+  /// note_own_place(). For services, which would wait on a removed bus for ever. Throws SystemError; it can
+  /// be called again then.
   virtual void watch_own_place() {}
   /// Returns whether link_lost() comes for every peer that this member has sent to, so that no one needs to
   /// watch for their leaving.

@@ -40,6 +40,7 @@ TEST_CASE_FIXTURE(Tidy, "G6: a service whose route, endpoint or lock is removed 
         const StderrInto file(words);
         ServiceOptions options = exec_echo();
         options.ipcm_info = bus.info();
+        options.detached = true;
         Handle handle = ipcm_service("e", options);
         const Pid pid = handle.service_pid().value();
         await_idle(pid);
@@ -53,6 +54,35 @@ TEST_CASE_FIXTURE(Tidy, "G6: a service whose route, endpoint or lock is removed 
       std::filesystem::remove_all(place);
       std::filesystem::remove(words);
     }
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "G6: a service that ends with its owner finds out with a later request, or ends with it") {
+  const Guard bus = ipcm_spawn();
+  const std::string place = places(bus.info()).front();
+  const std::string words = directory() + "/words";
+  Pid pid = 0;
+  {
+    const StderrInto file(words);
+    ServiceOptions options = exec_echo();
+    options.ipcm_info = bus.info();
+    Handle handle = ipcm_service("e", options);
+    pid = handle.service_pid().value();
+    CHECK(handle.sync_request<int>(1, kHang) == 1);
+    std::filesystem::rename(place, directory() + "/aside");
+    const auto deadline = os::Deadline::after(kHang);
+    CHECK_THROWS_AS(([&] {
+                      while (!deadline.has_passed()) (void)handle.sync_request<int>(1, kHang);
+                    }()),
+                    PeerGone);
+    // A client in a database looks at the file itself, so that no request reaches the service.
+    if (bus.info().protocol != "SQLite") await_end(pid);
+  }
+  await_end(pid);
+  if (bus.info().protocol != "SQLite") CHECK(contains(read_file(words), "it ends: "));
+  std::filesystem::remove_all(directory() + "/aside");
+  std::filesystem::remove_all(place);
+  std::filesystem::remove(words);
 }
 
 TEST_CASE_FIXTURE(Tidy, "G6: files of others that come and go on a bus end no service") {

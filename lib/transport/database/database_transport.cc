@@ -158,11 +158,17 @@ void DatabaseTransport::drain() {
   }
 }
 
-void DatabaseTransport::watch_own_place() {
+void DatabaseTransport::note_own_place() {
   if (joined_)
-    store_->watch_own_place(
-        loop_, request_.name, [this](const std::string& why) { connection_.end(why); },
-        [this](const std::string& sentence) { receiver_.dropped(sentence); });
+    store_->note_own_place(loop_, request_.name, [this](const std::string& why) { connection_.end(why); });
+}
+
+void DatabaseTransport::look_at_own_place() {
+  if (joined_) store_->look_at_own_place();
+}
+
+void DatabaseTransport::watch_own_place() {
+  if (joined_) store_->watch_own_place();
 }
 
 void DatabaseTransport::receive(bool on) {

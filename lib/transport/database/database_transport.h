@@ -35,6 +35,8 @@ class DatabaseTransport final : public transport::Transport {
   void abandon(const std::string& peer) override { outbox_.abandon(peer); }
   void drain() override;
   void receive(bool on) override;
+  void note_own_place() override;
+  void look_at_own_place() override;
   void watch_own_place() override;
   void requeue(const std::vector<Message>& messages) override;
   void keep_requeued() override { keeps_put_back_ = true; }

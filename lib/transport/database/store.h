@@ -138,10 +138,12 @@ class Store {
     return transport::Sidecar::is_leftover(noted, attempt);
   }
   [[nodiscard]] virtual bool is_there() = 0;
-  /// Calls `lost`, inside the loop, when a file that the member of that name depends on is removed or
-  /// replaced; `report`: see OwnPlace.
-  virtual void watch_own_place(Loop& /*loop*/, const std::string& /*name*/, transport::OwnPlace::Say /*lost*/,
-                               transport::OwnPlace::Say /*report*/) {}
+  /// Notes the files that the member of that name depends on; watch_own_place() calls `lost`, inside the
+  /// loop, when one of them is removed or replaced.
+  virtual void note_own_place(Loop& /*loop*/, const std::string& /*name*/,
+                              transport::OwnPlace::Lost /*lost*/) {}
+  virtual void look_at_own_place() {}
+  virtual void watch_own_place() {}
   [[nodiscard]] virtual transport::OwnerFacts owner() = 0;
 
  protected:

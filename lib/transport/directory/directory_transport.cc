@@ -147,13 +147,19 @@ void DirectoryTransport::follow_peers() {
   });
 }
 
-void DirectoryTransport::watch_own_place() {
+void DirectoryTransport::note_own_place() {
   if (!joined_ || own_place_) return;
-  own_place_.emplace(
-      loop_, route_.directory(),
-      std::vector<std::string>{lock_file_of(registration_.disk_name), registration_.disk_name},
-      [this](const std::string& why) { receiver_.bus_ended(why); },
-      [this](const std::string& sentence) { receiver_.dropped(sentence); });
+  own_place_.emplace(loop_, route_.directory(),
+                     std::vector<std::string>{lock_file_of(registration_.disk_name), registration_.disk_name},
+                     [this](const std::string& why) { receiver_.bus_ended(why); });
+}
+
+void DirectoryTransport::look_at_own_place() {
+  if (own_place_) own_place_->look();
+}
+
+void DirectoryTransport::watch_own_place() {
+  if (own_place_) own_place_->watch();
 }
 
 void DirectoryTransport::watch_foreign_deaths() {

@@ -33,6 +33,8 @@ class DirectoryTransport : public Transport {
   PeerFacts look(const std::string& peer) final;
   Identified identify(const std::string& peer) final { return route_.identify(peer); }
   void watch_peers() final;
+  void note_own_place() final;
+  void look_at_own_place() final;
   void watch_own_place() final;
   [[nodiscard]] Statistics past() const final {
     return request_.anonymous ? Statistics{}

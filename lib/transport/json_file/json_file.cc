@@ -161,16 +161,27 @@ void JsonFile::take_in_for_loop() {
   if (!done) stale_ = true;
 }
 
-void JsonFile::watch_own_place() {
+void JsonFile::note_own_place() {
   if (!joined_ || own_place_) return;
   const Sidecar& sidecar = store_.sidecar();
   const std::filesystem::path path = request_.info.route;
   place_of_file_.emplace(path.parent_path().string());
   const auto lost = [this](const std::string& why) { receiver_.bus_ended(why); };
-  const auto report = [this](const std::string& sentence) { receiver_.dropped(sentence); };
-  own_file_.emplace(loop_, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost, report);
+  own_file_.emplace(loop_, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost);
   own_place_.emplace(loop_, sidecar.directory(), std::vector<std::string>{sidecar.lock_of(request_.name)},
-                     lost, report);
+                     lost);
+}
+
+void JsonFile::look_at_own_place() {
+  if (!own_place_) return;
+  own_file_->look();
+  own_place_->look();
+}
+
+void JsonFile::watch_own_place() {
+  if (!own_place_) return;
+  own_file_->watch();
+  own_place_->watch();
 }
 
 void JsonFile::lose_place(const std::string& why) {

@@ -48,6 +48,8 @@ class JsonFile final : public Transport {
   PeerFacts look(const std::string& peer) override { return identify(peer).facts; }
   Identified identify(const std::string& peer) override;
   void watch_peers() override;
+  void note_own_place() override;
+  void look_at_own_place() override;
   void watch_own_place() override;
   [[nodiscard]] bool keeps_links() const override { return false; }
   [[nodiscard]] Statistics past() const override { return past_; }

@@ -180,14 +180,20 @@ class SqliteStore final : public Store {
     const os::FileFacts now = os::look_at(route_);
     return now.kind == os::FileKind::regular && now.inode == file_.inode && now.device == file_.device;
   }
-  void watch_own_place(Loop& loop, const std::string& name, transport::OwnPlace::Say lost,
-                       transport::OwnPlace::Say report) override {
+  void note_own_place(Loop& loop, const std::string& name, transport::OwnPlace::Lost lost) override {
     const std::filesystem::path path = route_;
     place_of_file_.emplace(path.parent_path().string());
-    own_file_.emplace(loop, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost,
-                      report);
+    own_file_.emplace(loop, *place_of_file_, std::vector<std::string>{path.filename().string()}, lost);
     own_lock_.emplace(loop, sidecar_.directory(), std::vector<std::string>{sidecar_.lock_of(name)},
-                      std::move(lost), std::move(report));
+                      std::move(lost));
+  }
+  void look_at_own_place() override {
+    if (own_file_) own_file_->look();
+    if (own_lock_) own_lock_->look();
+  }
+  void watch_own_place() override {
+    if (own_file_) own_file_->watch();
+    if (own_lock_) own_lock_->watch();
   }
   [[nodiscard]] transport::OwnerFacts owner() override { return Sidecar::owner(route_); }
 
