@@ -107,6 +107,15 @@ Duration read_time_limit(const std::string& option, const std::string& text) {
   return std::max(std::chrono::duration_cast<Duration>(seconds), Duration(1));
 }
 
+std::size_t read_count(const std::string& option, const std::string& text) {
+  std::size_t count = 0;
+  const char* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, count);
+  if (read.ec != std::errc() || read.ptr != end)
+    throw CLI::ValidationError(option, "wants a whole number such as 20; found " + quoted(text));
+  return count;
+}
+
 void refuse_empty_values(const CLI::App& app) {
   for (const CLI::App* at = &innermost(app); at != nullptr; at = at->get_parent())
     for (const CLI::Option* option : at->get_options()) {

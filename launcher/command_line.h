@@ -21,6 +21,8 @@ class HelpFormatter : public CLI::Formatter {
 
 /// "5", "0.5", "5s", "500ms", "2m", "1h"; 0: no limit. Throws CLI::ValidationError.
 [[nodiscard]] Duration read_time_limit(const std::string& option, const std::string& text);
+/// Throws CLI::ValidationError for what is no number of things.
+[[nodiscard]] std::size_t read_count(const std::string& option, const std::string& text);
 
 /// No option and no word of the verb may be empty, where it would count as not given: in a script, that is a
 /// variable that is not set. Throws CLI::ValidationError.

@@ -42,23 +42,28 @@ void LineReader::fill() {
 }
 
 LineReader::Next LineReader::next(std::string& line) {
-  for (;;) {
+  constexpr int kPieces = 16;
+  for (int pieces = 0;;) {
     const auto newline = buffer_.find('\n', looked_);
-    const bool is_last = newline == std::string::npos && ended_ && (at_ < buffer_.size() || passing_over_);
+    const bool is_last = newline == std::string::npos && ended_ && at_ < buffer_.size();
     if (newline != std::string::npos || is_last) {
       const std::size_t end = std::min(newline, buffer_.size());
-      const bool too_long = std::exchange(passing_over_, false) || end - at_ > kLongestLine;
-      line = too_long ? std::string() : buffer_.substr(at_, end - at_);
+      const std::size_t begin = at_;
       at_ = looked_ = std::min(end + 1, buffer_.size());
-      return too_long ? Next::too_long : Next::line;
+      if (std::exchange(passing_over_, false)) continue;
+      if (end - begin > kLongestLine) return Next::too_long;
+      line = buffer_.substr(begin, end - begin);
+      return Next::line;
     }
     looked_ = buffer_.size();
-    if (looked_ - at_ > kLongestLine || passing_over_) {
+    const bool is_too_long = !passing_over_ && looked_ - at_ > kLongestLine;
+    if (is_too_long || passing_over_) {
       passing_over_ = true;
       buffer_.clear();
       at_ = looked_ = 0;
     }
-    if (ended_ || (can_wait_ && !there_)) return Next::none;
+    if (is_too_long) return Next::too_long;
+    if (ended_ || (can_wait_ && !there_) || pieces++ == kPieces) return Next::none;
     fill();
   }
 }

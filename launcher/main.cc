@@ -38,8 +38,8 @@ int main(int argc, char** argv) {
   try {
     // `run` and `session` do many things one after the other, each with the limit; the others do one.
     const bool lasts = options->command == "run" || options->command == "session";
-    const ipcm::os::TimeLimit limit(ipcm::os::Deadline::limit(lasts ? ipcm::kNoLimit
-                                                                    : options->limit(ipcm::kNoLimit)));
+    const ipcm::os::TimeLimit limit(
+        ipcm::os::Deadline::limit(lasts ? ipcm::kNoLimit : options->limit(ipcm::kNoLimit)));
     for (const auto& [name, command] : kCommands)
       if (options->command == name) status = command(*options);
     ipcm::launcher::flush_output();

@@ -253,7 +253,9 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
            "  ipcm logs e1 -n 20\n  ipcm logs e1 -f");
   logs->add_option("NAME", options.name, "whose")->required();
   logs->add_flag("-f,--follow", options.follow, "go on as it grows, until the bus is removed");
-  logs->add_option("-n,--lines", options.lines, "so many lines, the last [all that is kept: 1 to 2 MiB]")
+  logs->add_option_function<std::string>(
+          "-n,--lines", [&options](const std::string& text) { options.lines = read_count("--lines", text); },
+          "print only the last N lines [default: all that is kept, 1 to 2 MiB]")
       ->type_name("N");
 
   verb(app, options, "ps", "ps", "who is on a bus", "  ipcm ps\n  ipcm ps --json");

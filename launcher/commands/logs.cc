@@ -62,6 +62,7 @@ class Lines {
 
 /// The last lines of a text.
 std::string last_lines(std::string text, std::size_t count) {
+  if (count == 0) return {};
   std::size_t at = text.size();
   if (text.ends_with('\n')) --at;
   for (std::size_t found = 0; found < count; ++found) {
@@ -91,9 +92,11 @@ void follow(os::LogReader& log, Lines& lines) {
 
 int logs(const Options& options) {
   const BusInfo info = options.bus_info();
+  const bool is_on_server = !info.route.starts_with('/');  // its logs can be read without it
+  if (!is_on_server) (void)visit(options);                 // throws if there is no bus
   os::LogReader log(bus::log_path(info, options.name));
   if (!log.open()) {
-    (void)visit(options);  // throws where there is no bus
+    if (is_on_server) (void)visit(options);
     throw PeerGone(options.name,
                    "there is no log of '" + options.name + "' on the bus " + info.route +
                        ": services that `ipcm start` has started have one, unless both of their "

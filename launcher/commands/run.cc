@@ -93,7 +93,9 @@ class Run {
       if (print_ready() && !over_) continue;  // there is room again, and lines may be here already
       if (over_ || (slots_.empty() && requests_.empty() && (!lines_ || lines_->at_end()))) break;
       const os::Deadline deadline = slots_.empty() ? os::Deadline::never() : slots_.front()->deadline;
-      if (!loop_.turn(deadline) && deadline.has_passed() && !slots_.front()->is_over())
+      const bool reads_on = lines_ && lines_->is_ready() && has_room();
+      if (!loop_.turn(reads_on ? os::Deadline::passed() : deadline) && deadline.has_passed() &&
+          !slots_.front()->is_over())
         slots_.front()->failed =
             std::make_exception_ptr(Timeout(naming(*slots_.front()) + ": '" + options_.class_name +
                                             "' has not answered within the time given by --timeout"));
@@ -107,8 +109,10 @@ class Run {
                        : "request " + std::to_string(slot.number);
   }
 
+  [[nodiscard]] bool has_room() const { return slots_.size() < kWindow && bytes_ < kWindowBytes; }
+
   void send_more() {
-    while (slots_.size() < kWindow && bytes_ < kWindowBytes) {
+    while (has_room()) {
       if (!requests_.empty()) {
         const Content request = std::move(requests_.front());
         requests_.pop_front();

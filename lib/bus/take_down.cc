@@ -226,7 +226,9 @@ std::vector<Stayed> stop_peers(const BusInfo& info, const std::vector<std::strin
                                std::vector<Forced>* forced) {
   SpawnOptions options;
   options.patience = patience;
-  options.term_time = kNamedTermTime;
+  // A half of the caller's limit is for the word, a quarter for SIGTERM, the rest for SIGKILL.
+  options.term_time =
+      patience == kNoLimit ? Duration(kNamedTermTime) : std::min<Duration>(kNamedTermTime, patience / 4);
   TakeDown down(info, options, names);
   auto stayed = down.run();
   if (forced != nullptr) *forced = down.forced();

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "os/process.h"
+#include "os/time_limit.h"
 #include "service/requests.h"
 
 namespace ipcm::service {
@@ -150,7 +151,7 @@ void Requests::look_after(const std::string& peer) {
   if (asks(peer)) {
     // Its lock and its sockets go a moment before its process does; how that ended is part of the story.
     const bool dying = !ended && is_proven && facts.state == State::dead;
-    if (dying) ended = os::await_end(watched->second.process.get(), os::Deadline::after(kDyingTime));
+    if (dying) ended = os::await_end(watched->second.process.get(), os::limited(kDyingTime));
     std::optional<ExitStatus> status;
     if (child_status && (ended || facts.state == State::dead)) status = child_status(peer, asked);
     if (!status && ended) status = os::peek_exit_status(watched->second.process.get());

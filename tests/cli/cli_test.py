@@ -619,8 +619,25 @@ class ServicesTest(TidyTest):
             self.assertEqual(self.ipcm("logs", "echo", "-n", "1", env=env).lines, self.ipcm("logs", "echo", env=env).lines[-1:])
             self.assertEqual(self.ipcm("logs", "echo", "-n", "0", env=env).out, "")
             self.assertEqual(len(self.ipcm("--json", "logs", "echo", env=env).answers), 2)
+            with open(env["ROUTE"] + "/.echo.log", "ab") as log:
+                log.write(b"no newline")
+            self.assertEqual(self.ipcm("logs", "echo", "-n", "0", env=env).out, "")
+            self.assertEqual(self.ipcm("logs", "echo", "-n", "1", env=env).lines, ["no newline"])
+            for wrong in ("-5", "x", "1e3", "99999999999999999999"):
+                self.assert_told(self.ipcm("logs", "echo", "-n", wrong, env=env, status=USAGE), "--lines", "whole number")
             self.assert_told(self.ipcm("logs", "nobody", env=env, status=GONE), "nobody", "no log")
         self.assert_told(self.ipcm("logs", "echo", env=env, status=GONE), "bus")
+
+    def test_a_log_in_what_is_no_bus_is_not_shown(self):
+        plain = os.path.join(self.work, "plain")
+        os.mkdir(plain, 0o700)
+        for name in (".e.log", "file"):
+            with open(os.path.join(plain, name), "w", encoding="ascii") as file:
+                file.write("secret\n")
+        info = json.dumps(["ConnectionUnix", "JSON", plain])
+        result = self.ipcm("--bus", info, "logs", "e", status=GONE)
+        self.assert_told(result, "no bus")
+        self.assertEqual(result.out, "")
 
     def test_a_log_is_followed_until_its_bus_is_removed(self):
         boot = self.script(f'#!/bin/sh\nexec "{sys.executable}" -E -S "{HERE}/fake_boot.py" talks "$@"\n')
@@ -812,6 +829,14 @@ class ServicesTest(TidyTest):
         with self.bus() as env:
             self.ipcm("stop", env=env, status=USAGE)
             self.ipcm("stop", "--all", "echo", env=env, status=USAGE)
+
+    def test_the_limit_of_stop_holds_also_where_force_is_needed(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", env=env)
+            os.kill(self.peers(env)["echo"]["pid"], signal.SIGSTOP)
+            result = self.ipcm("stop", "echo", "--timeout", "1", env=env)
+            self.assertIn("SIGKILL ended it", result.err)
+            self.assertLess(result.seconds, 5)  # that of a stop without a limit
 
     def test_a_stopped_process_and_a_deaf_one_are_ended_by_force(self):
         with self.bus() as env:

@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import select
+import shutil
 import signal
 import sys
 import unittest
@@ -18,7 +19,7 @@ sys.path.insert(0, HERE)
 from support import BOOT, HANG, IPCM, Process, TidyTest, refuse  # noqa: E402
 
 PROTOCOLS = ("ConnectionUnix", "UnixSocket", "AtomicPipe", "MessageFiles", "JSONFile", "SQLite")
-CLOSE_RANGE, PIDFD_OPEN, MEMFD_CREATE, PIDFD_SEND_SIGNAL = 436, 434, 319, 424
+CLOSE_RANGE, PIDFD_OPEN, MEMFD_CREATE, PIDFD_SEND_SIGNAL, INOTIFY_INIT1 = 436, 434, 319, 424, 294
 PIDFD_GET_INFO = (16, 0xc040ff0b)  # an ioctl, since Linux 6.13
 x86_64 = unittest.skipUnless(platform.machine() == "x86_64", "the filter knows the numbers of x86-64")
 
@@ -277,6 +278,13 @@ class SandboxTest(TidyTest):
         result = self.ipcm("run", "echo", "1", status=None, preexec_fn=self.refused(errno.EPERM, PIDFD_OPEN))
         if result.status != 0:
             self.assertIn("pidfd_open", result.err)
+
+    def test_a_service_without_a_watch_of_its_place_looks_by_itself(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", env=env, preexec_fn=self.refused(errno.EMFILE, INOTIFY_INIT1))
+            with Process(self.peers(env)["echo"]["pid"]) as service:
+                shutil.rmtree(env["ROUTE"])
+                self.assertTrue(service.wait_for_end(), "it stays")
 
     def test_pidfd_send_signal(self):
         result = self.ipcm("run", "echo", "1", preexec_fn=self.refused(errno.EPERM, PIDFD_SEND_SIGNAL))

@@ -36,6 +36,20 @@ class LineForLineTest(TidyTest):
             self.assertIn(f"line {number} of stdin", one)
             self.assertLess(len(one), 500)
 
+    def test_G9_a_line_without_end_is_told_at_once_and_does_not_keep_a_signal_out(self):
+        with open("/dev/zero", "rb") as endless:
+            running = self.start(IPCM, "run", "echo", stdin=endless)
+        self.assertEqual(running.read_line(), "")
+        running.process.signal(signal.SIGTERM)
+        result = running.finish()
+        self.assertEqual(result.status, 128 + signal.SIGTERM, result)
+        self.assertIn("line 1 of stdin is longer than 64 MiB", result.err)
+
+    def test_G5_the_lines_after_one_that_is_too_long_are_answered(self):
+        result = self.ipcm("run", "echo", input="1\n" + "2" * (65 << 20) + "\n3\n", status=USAGE)
+        self.assertEqual(result.lines, ["1", "", "3"])
+        self.assertIn("line 2 of stdin is longer than 64 MiB", result.err)
+
     def test_G5_with_json_the_error_is_an_object_in_its_place(self):
         result = self.ipcm("--json", "run", "echo", input="1\nnope\n3\n", status=USAGE)
         self.assertEqual(result.err, "")

@@ -21,6 +21,11 @@ std::vector<std::string> places(const BusInfo& bus) {
   return {route, route / ".e.lock", route / "e"};
 }
 
+bool is_protocol(std::string_view name) {
+  const char* protocol = std::getenv("IPCM_PROTOCOL");
+  return protocol != nullptr && protocol == name;
+}
+
 std::size_t count_of_places() {
   const Guard bus = ipcm_spawn();
   return places(bus.info()).size();
@@ -56,18 +61,18 @@ TEST_CASE_FIXTURE(Tidy, "G6: a service whose route, endpoint or lock is removed 
     }
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "G6: a service that ends with its owner finds out with a later request, or ends with it") {
+// A client in a database looks at the file itself, so that no request would reach the service.
+TEST_CASE_FIXTURE(Tidy, "G6: a service that ends with its owner finds out with a later request" *
+                            doctest::skip(is_protocol("SQLite"))) {
   const Guard bus = ipcm_spawn();
   const std::string place = places(bus.info()).front();
   const std::string words = directory() + "/words";
-  Pid pid = 0;
   {
     const StderrInto file(words);
     ServiceOptions options = exec_echo();
     options.ipcm_info = bus.info();
     Handle handle = ipcm_service("e", options);
-    pid = handle.service_pid().value();
+    const Pid pid = handle.service_pid().value();
     CHECK(handle.sync_request<int>(1, kHang) == 1);
     std::filesystem::rename(place, directory() + "/aside");
     const auto deadline = os::Deadline::after(kHang);
@@ -75,11 +80,9 @@ TEST_CASE_FIXTURE(Tidy,
                       while (!deadline.has_passed()) (void)handle.sync_request<int>(1, kHang);
                     }()),
                     PeerGone);
-    // A client in a database looks at the file itself, so that no request reaches the service.
-    if (bus.info().protocol != "SQLite") await_end(pid);
+    await_end(pid);
   }
-  await_end(pid);
-  if (bus.info().protocol != "SQLite") CHECK(contains(read_file(words), "it ends: "));
+  CHECK(contains(read_file(words), "it ends: "));
   std::filesystem::remove_all(directory() + "/aside");
   std::filesystem::remove_all(place);
   std::filesystem::remove(words);
