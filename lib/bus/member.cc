@@ -99,10 +99,9 @@ void Member::transmit(Message& message, std::chrono::system_clock::time_point no
   os::keep_heap();  // not at the start: a service that is asked nothing needs none
   if (batches_ > 0 && when == When::now) send_batch_to(message.to);
   stamp(message, now);
-  std::string why;
-  const Sent sent = when != When::now ? transport_->gather(message, content, why)
-                    : connection != 0 ? transport_->reply(message, content, why, connection)
-                                      : transport_->send_in_pieces(message, content, why);
+  const auto [sent, why] = when != When::now ? transport_->gather(message, content)
+                           : connection != 0 ? transport_->reply(message, content, connection)
+                                             : transport_->send_in_pieces(message, content);
   sent_at_ = losses_;
   settle(message.to, sent, why, 1);
   ++statistics_.sent[message.to];
@@ -167,7 +166,9 @@ void Member::await_taken(const std::string& to, std::size_t messages) {
 Member::HandedOver Member::hand_over(const transport::Transport::Gathered& batch) {
   HandedOver handed{batch, transport::Transport::Sent::full, {}};
   try {
-    handed.sent = transport_->send_gathered(batch.peer, handed.why);
+    auto [sent, why] = transport_->send_gathered(batch.peer);
+    handed.sent = sent;
+    handed.why = std::move(why);
   } catch (const Error& error) {
     handed.why = error.what();
   }
@@ -431,7 +432,8 @@ void Member::dropped(const std::string& sentence) {
     throw;
   }
   --telling_;
-  // The transport is still at work: it ends in a later turn of the loop, unless a call of the client holds it.
+  // The transport is still at work: it ends in a later turn of the loop, unless a call of the client holds
+  // it.
   if (kept && kept.use_count() == 1) end_ = loop_->at(os::Clock::now(), [kept] {});
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ipcm/bus.h"
@@ -113,27 +114,31 @@ class Transport {
     gone,      ///< no such peer, or it died
     full,      ///< the queue for that peer is at its limit
   };
+  struct SendResult {
+    SendResult(Sent how) : sent(how) {}  // NOLINT: most results need no reason
+    SendResult(Sent how, std::string reason) : sent(how), why(std::move(reason)) {}
+    Sent sent;
+    std::string why;  ///< gone, full: the reason, for people
+  };
 
   virtual ~Transport() = default;
-  /// Sends a message. Sets `why` if it returns gone or full.
-  [[nodiscard]] virtual Sent send(const Message& message, std::string& why) = 0;
+  [[nodiscard]] virtual SendResult send(const Message& message) = 0;
   /// Sends a message whose content stands beside it, for media that do not need it in one piece; others
   /// first put it into the message.
-  [[nodiscard]] virtual Sent send_in_pieces(Message& message, const wire::ContentPieces& content,
-                                            std::string& why) {
+  [[nodiscard]] virtual SendResult send_in_pieces(Message& message, const wire::ContentPieces& content) {
     message.content = content.content();
-    return send(message, why);
+    return send(message);
   }
   /// Sends an answer: on the connection of its request (wire::Heard) while that is open, and otherwise to
   /// the present owner of the name. So two peers that greet under one name each get their own answers.
-  [[nodiscard]] virtual Sent reply(Message& message, const wire::ContentPieces& content, std::string& why,
-                                   std::uint64_t /*connection*/) {
-    return send_in_pieces(message, content, why);
+  [[nodiscard]] virtual SendResult reply(Message& message, const wire::ContentPieces& content,
+                                         std::uint64_t /*connection*/) {
+    return send_in_pieces(message, content);
   }
   /// Adds a message to the batch for its peer. Call send_gathered() before anything else is sent to that
   /// peer. Media that gain nothing by batches send the message at once.
-  [[nodiscard]] virtual Sent gather(Message& message, const wire::ContentPieces& content, std::string& why) {
-    return send_in_pieces(message, content, why);
+  [[nodiscard]] virtual SendResult gather(Message& message, const wire::ContentPieces& content) {
+    return send_in_pieces(message, content);
   }
   /// The batch of one peer; never empty.
   struct Gathered {
@@ -142,9 +147,7 @@ class Transport {
   };
   [[nodiscard]] virtual std::vector<Gathered> gathered() const { return {}; }
   /// Sends the batch for a peer; gone: nothing of it was sent. In both cases the batch is empty afterwards.
-  [[nodiscard]] virtual Sent send_gathered(const std::string& /*peer*/, std::string& /*why*/) {
-    return Sent::done;
-  }
+  [[nodiscard]] virtual SendResult send_gathered(const std::string& /*peer*/) { return Sent::done; }
   /// The bytes that wait to be sent to one peer, and the messages that wait to be sent to all peers.
   [[nodiscard]] virtual std::size_t queued_bytes(const std::string& peer) const = 0;
   [[nodiscard]] virtual std::size_t queued_messages() const = 0;

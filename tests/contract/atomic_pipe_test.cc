@@ -229,14 +229,15 @@ TEST_CASE_FIXTURE(
     request.serializer = wire::make_serializer(request.info);
     const auto member = transport::find_protocol(protocol()).join(request, loop, deaf);
     Message message{"id", "a", "perl", 1, 0, false, Content(std::string(3 * kMiB, 'x'))};
-    std::string why;
-    test.say(member->send(message, why) == transport::Transport::Sent::queued ? "queued" : why);
+    auto result = member->send(message);
+    test.say(result.sent == transport::Transport::Sent::queued ? "queued" : result.why);
     test.hear();
     member->abandon("perl");
     test.say(deaf.told);
     message.content = Content("after it");
     test.hear();
-    test.say(member->send(message, why) == transport::Transport::Sent::done ? "done" : why);
+    result = member->send(message);
+    test.say(result.sent == transport::Transport::Sent::done ? "done" : result.why);
     member->leave({});
     return 0;
   });

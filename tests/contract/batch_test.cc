@@ -403,8 +403,7 @@ namespace {
 /// Fills the way to a peer that does not read: what is sent to it next has to wait.
 void fill_way(const Client& client, const std::string& peer) {
   const Message message{"filler", client.id(), peer, 1, 0, false, Content(std::string(10'000, 'x'))};
-  std::string why;
-  while (client.member().transport().send(message, why) == transport::Transport::Sent::done) {
+  while (client.member().transport().send(message).sent == transport::Transport::Sent::done) {
   }
 }
 

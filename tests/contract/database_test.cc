@@ -182,9 +182,8 @@ TEST_CASE_FIXTURE(Tidy, "SQLite: while somebody else holds its lock, a message w
   const auto b = member(guard.info(), "b");
   Foreign perl(guard.info().route);
   perl.run("BEGIN EXCLUSIVE");
-  std::string why;
   Message message{"01A2050B-EF33-7769-9AB2-B6C36F6D7024", "b", "a", 1795380997, 0, false, Content("later")};
-  CHECK(b->transport().send(message, why) == transport::Transport::Sent::queued);
+  CHECK(b->transport().send(message).sent == transport::Transport::Sent::queued);
   CHECK(b->transport().queued_messages() == 1);
   perl.run("COMMIT");
   CHECK(

@@ -33,13 +33,12 @@ class ConnectionUnix final : public DirectoryTransport {
   ConnectionUnix(const JoinRequest& request, Loop& loop, Receiver& receiver);
   ~ConnectionUnix() override;
 
-  Sent send(const Message& message, std::string& why) override;
-  Sent send_in_pieces(Message& message, const wire::ContentPieces& content, std::string& why) override;
-  Sent reply(Message& message, const wire::ContentPieces& content, std::string& why,
-             std::uint64_t connection) override;
-  Sent gather(Message& message, const wire::ContentPieces& content, std::string& why) override;
+  SendResult send(const Message& message) override;
+  SendResult send_in_pieces(Message& message, const wire::ContentPieces& content) override;
+  SendResult reply(Message& message, const wire::ContentPieces& content, std::uint64_t connection) override;
+  SendResult gather(Message& message, const wire::ContentPieces& content) override;
   [[nodiscard]] std::vector<Gathered> gathered() const override;
-  Sent send_gathered(const std::string& peer, std::string& why) override;
+  SendResult send_gathered(const std::string& peer) override;
   [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const override;
   [[nodiscard]] std::size_t queued_messages() const override;
   void abandon(const std::string& peer) override;
@@ -58,20 +57,25 @@ class ConnectionUnix final : public DirectoryTransport {
   void close_links() override;
   using Id = std::uint64_t;
 
-  Sent send_written(const Message& message, const wire::Written& payload, std::string& why, Id answers = 0);
+  SendResult send_written(const Message& message, const wire::Written& payload, Id answers = 0);
   /// Calls `put(connection)` on the connection to a peer, or on a new one if that has ended.
   template <class Put>
-  Sent put_on_route(const std::string& peer, std::size_t size, std::string& why, Put&& put);
+  SendResult put_on_route(const std::string& peer, std::size_t size, Put&& put);
   /// Calls `put(connection)`; nullopt: the connection had ended.
   template <class Put>
-  std::optional<Sent> put_on(Connection& connection, std::size_t size, std::string& why, Put&& put);
-  [[nodiscard]] static bool has_room(const Connection& connection, std::size_t size, std::string& why);
+  std::optional<SendResult> put_on(Connection& connection, std::size_t size, Put&& put);
+  /// Returns why a connection has no room for so many bytes; empty: it has.
+  [[nodiscard]] static std::string why_full(const Connection& connection, std::size_t size);
   enum class Callers { some, all };
   void accept(Callers callers);
   void take_caller(os::UniqueFd socket);
   /// Closes a caller that has not greeted, for the sake of others; false: there is none.
   bool drop_silent_caller(const std::string& why);
-  Connection* connect(const std::string& peer, std::string& why);
+  struct Connected {
+    Connection* connection = nullptr;
+    std::string why = {};  // null: the reason
+  };
+  [[nodiscard]] Connected connect(const std::string& peer);
   Connection& adopt(std::unique_ptr<Connection> connection);
   void on_ready(Id id, std::uint32_t events);
   void read(Id id, std::size_t most);

@@ -26,35 +26,29 @@ std::string framed(const std::string& payload) {
 
 }  // namespace
 
-Connection* ConnectionUnix::connect(const std::string& peer, std::string& why) {
+ConnectionUnix::Connected ConnectionUnix::connect(const std::string& peer) {
   const std::string file = route_.disk_name(peer);
   switch (route_.directory().look(file).kind) {
     case os::FileKind::socket:
       break;
     case os::FileKind::none:
-      why = "no such peer on the bus " + route_.directory().path();
-      return nullptr;
+      return {nullptr, "no such peer on the bus " + route_.directory().path()};
     default:
-      why = "it does not listen, and has no connection open to us";
-      return nullptr;
+      return {nullptr, "it does not listen, and has no connection open to us"};
   }
   auto socket = os::connect_to(route_.directory(), file, os::limited(kConnectTime));
-  if (!socket) {
-    why = "its process is gone";
-    return nullptr;
-  }
+  if (!socket) return {nullptr, "its process is gone"};
   // Another user's process may listen in the place of the peer.
   if (const auto identity = os::identity_of_peer(socket->get());
       !identity || !route_.directory().is_trusted_user(identity->user)) {
-    why = "user " + (identity ? std::to_string(identity->user) : "?") + " listens in its place";
-    return nullptr;
+    return {nullptr, "user " + (identity ? std::to_string(identity->user) : "?") + " listens in its place"};
   }
   auto connection = std::make_unique<Connection>(
       std::move(*socket), framed(request_.serializer->write_value(wire::write_hello(request_.name))));
   connection->peer = peer;
   connection->opened_by_us = true;
   connection->told_that_we_do = true;  // in the greeting
-  return &adopt(std::move(connection));
+  return {&adopt(std::move(connection))};
 }
 
 Transport::Identified ConnectionUnix::identify_surely(const std::string& peer) {
@@ -62,8 +56,7 @@ Transport::Identified ConnectionUnix::identify_surely(const std::string& peer) {
   if (found.process || found.facts.is_us || found.facts.state != PeerFacts::State::active) return found;
   // A peer of the reference: it has no lock, but the kernel knows which process listens.
   Connection* connection = route_to(peer);
-  std::string why;
-  if (connection == nullptr || !connection->opened_by_us) connection = connect(peer, why);
+  if (connection == nullptr || !connection->opened_by_us) connection = connect(peer).connection;
   if (connection == nullptr) return found;
   found.process = os::process_of_listener(connection->fd(), route_.directory().look(route_.disk_name(peer)));
   if (!found.process) return found;
@@ -74,23 +67,22 @@ Transport::Identified ConnectionUnix::identify_surely(const std::string& peer) {
   return found;
 }
 
-Transport::Sent ConnectionUnix::send(const Message& message, std::string& why) {
+Transport::SendResult ConnectionUnix::send(const Message& message) {
   return send_written(
-      message, request_.serializer->write_in_pieces(message, wire::ContentPieces::of(message.content)), why);
+      message, request_.serializer->write_in_pieces(message, wire::ContentPieces::of(message.content)));
 }
 
-Transport::Sent ConnectionUnix::send_in_pieces(Message& message, const wire::ContentPieces& content,
-                                               std::string& why) {
-  return send_written(message, request_.serializer->write_in_pieces(message, content), why);
+Transport::SendResult ConnectionUnix::send_in_pieces(Message& message, const wire::ContentPieces& content) {
+  return send_written(message, request_.serializer->write_in_pieces(message, content));
 }
 
-Transport::Sent ConnectionUnix::reply(Message& message, const wire::ContentPieces& content, std::string& why,
-                                      std::uint64_t connection) {
-  return send_written(message, request_.serializer->write_in_pieces(message, content), why, connection);
+Transport::SendResult ConnectionUnix::reply(Message& message, const wire::ContentPieces& content,
+                                            std::uint64_t connection) {
+  return send_written(message, request_.serializer->write_in_pieces(message, content), connection);
 }
 
-Transport::Sent ConnectionUnix::send_written(const Message& message, const wire::Written& payload,
-                                             std::string& why, Id answers) {
+Transport::SendResult ConnectionUnix::send_written(const Message& message, const wire::Written& payload,
+                                                   Id answers) {
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
@@ -100,37 +92,35 @@ Transport::Sent ConnectionUnix::send_written(const Message& message, const wire:
   };
   if (const auto asked_on = answers == 0 ? connections_.end() : connections_.find(answers);
       asked_on != connections_.end())
-    if (const auto sent = put_on(*asked_on->second, payload.size(), why, put)) return *sent;
-  return put_on_route(message.to, payload.size(), why, put);
+    if (auto result = put_on(*asked_on->second, payload.size(), put)) return std::move(*result);
+  return put_on_route(message.to, payload.size(), put);
 }
 
-bool ConnectionUnix::has_room(const Connection& connection, std::size_t size, std::string& why) {
-  if (connection.queued_bytes() == 0 || connection.queued_bytes() + size <= kLargestQueue) return true;
-  why = "it does not read: " + std::to_string(connection.queued_messages()) + " messages, " +
-        std::to_string(connection.queued_bytes()) + " bytes wait for it already";
-  return false;
+std::string ConnectionUnix::why_full(const Connection& connection, std::size_t size) {
+  if (connection.queued_bytes() == 0 || connection.queued_bytes() + size <= kLargestQueue) return {};
+  return "it does not read: " + std::to_string(connection.queued_messages()) + " messages, " +
+         std::to_string(connection.queued_bytes()) + " bytes wait for it already";
 }
 
 template <class Put>
-Transport::Sent ConnectionUnix::put_on_route(const std::string& peer, std::size_t size, std::string& why,
-                                             Put&& put) {
+Transport::SendResult ConnectionUnix::put_on_route(const std::string& peer, std::size_t size, Put&& put) {
   // Only sending shows that the peer has closed a connection. Then a new one is tried, since the peer may
   // have a successor of its name.
   for (bool fresh = false; !fresh;) {
-    Connection* connection = route_to(peer);
-    fresh = connection == nullptr;
-    if (fresh) connection = connect(peer, why);
-    if (connection == nullptr) return Sent::gone;
-    if (const auto sent = put_on(*connection, size, why, put)) return *sent;
+    Connected to{route_to(peer)};
+    fresh = to.connection == nullptr;
+    if (fresh) to = connect(peer);
+    if (to.connection == nullptr) return {Sent::gone, std::move(to.why)};
+    if (auto result = put_on(*to.connection, size, put)) return std::move(*result);
   }
-  why = "it closes every connection";
-  return Sent::gone;
+  return {Sent::gone, "it closes every connection"};
 }
 
 template <class Put>
-std::optional<Transport::Sent> ConnectionUnix::put_on(Connection& connection, std::size_t size,
-                                                      std::string& why, Put&& put) {
-  if (!has_room(connection, size, why)) return Sent::full;
+std::optional<Transport::SendResult> ConnectionUnix::put_on(Connection& connection, std::size_t size,
+                                                            Put&& put) {
+  if (std::string why = why_full(connection, size); !why.empty())
+    return SendResult{Sent::full, std::move(why)};
   const bool waited = connection.queued_bytes() > 0;
   const Id id = last_link_ = connection.id;
   auto flow = Connection::Flow::closed;
@@ -142,22 +132,22 @@ std::optional<Transport::Sent> ConnectionUnix::put_on(Connection& connection, st
   }
   if (flow == Connection::Flow::open) {
     if (!waited && connection.queued_bytes() > 0) want_events(connection);
-    return connection.queued_bytes() > 0 ? Sent::queued : Sent::done;
+    return SendResult{connection.queued_bytes() > 0 ? Sent::queued : Sent::done};
   }
   read(id, 0);  // the messages that it sent before it left
   close(id, "");
   return std::nullopt;
 }
 
-Transport::Sent ConnectionUnix::gather(Message& message, const wire::ContentPieces& content,
-                                       std::string& why) {
+Transport::SendResult ConnectionUnix::gather(Message& message, const wire::ContentPieces& content) {
   auto found = batches_.find(message.to);
   if (found == batches_.end()) {
     // Report a peer that is absent, or does not read, now: as without a batch.
-    const Connection* connection = route_to(message.to);
-    if (connection == nullptr) connection = connect(message.to, why);
-    if (connection == nullptr) return Sent::gone;
-    if (!has_room(*connection, kLargestBatch, why)) return Sent::full;
+    Connected to{route_to(message.to)};
+    if (to.connection == nullptr) to = connect(message.to);
+    if (to.connection == nullptr) return {Sent::gone, std::move(to.why)};
+    if (std::string why = why_full(*to.connection, kLargestBatch); !why.empty())
+      return {Sent::full, std::move(why)};
     found = batches_.emplace(message.to, Batch{std::exchange(spare_, {}), 0}).first;
   }
   Batch& batch = found->second;
@@ -182,17 +172,16 @@ std::vector<Transport::Gathered> ConnectionUnix::gathered() const {
   return all;
 }
 
-Transport::Sent ConnectionUnix::send_gathered(const std::string& peer, std::string& why) {
+Transport::SendResult ConnectionUnix::send_gathered(const std::string& peer) {
   auto taken = batches_.extract(peer);
   if (taken.empty()) return Sent::done;
   Batch& batch = taken.mapped();
   // The queue had room when the batch was begun.
-  const Sent sent = put_on_route(peer, 0, why, [&](Connection& connection) {
-    return connection.send_frames(batch.frames, batch.messages);
-  });
+  SendResult result = put_on_route(
+      peer, 0, [&](Connection& connection) { return connection.send_frames(batch.frames, batch.messages); });
   batch.frames.clear();
   spare_ = std::move(batch.frames);
-  return sent;
+  return result;
 }
 
 std::size_t ConnectionUnix::queued_bytes(const std::string& peer) const {

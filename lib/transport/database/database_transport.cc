@@ -131,14 +131,14 @@ void DatabaseTransport::tell(const std::string& sentence) {
 
 // ---- messages
 
-transport::Transport::Sent DatabaseTransport::send(const Message& message, std::string& why) {
+transport::Transport::SendResult DatabaseTransport::send(const Message& message) {
   auto out = outbox_.prepare(message);
   if (connection_.has_ended() || !store_->is_there()) {
-    why = connection_.has_ended() ? connection_.why() : "the bus at " + store_->where() + " is gone";
-    return Sent::gone;
+    return {Sent::gone,
+            connection_.has_ended() ? connection_.why() : "the bus at " + store_->where() + " is gone"};
   }
-  if (!connection_.is_up()) return outbox_.queue(std::move(out), why);  // come_back() sends it
-  return outbox_.send(std::move(out), why);
+  if (!connection_.is_up()) return outbox_.queue(std::move(out));  // come_back() sends it
+  return outbox_.send(std::move(out));
 }
 
 void DatabaseTransport::drain() {

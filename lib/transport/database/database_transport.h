@@ -27,7 +27,7 @@ class DatabaseTransport final : public transport::Transport {
                     std::unique_ptr<Store> store);
   ~DatabaseTransport() override;
 
-  Sent send(const Message& message, std::string& why) override;
+  SendResult send(const Message& message) override;
   [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const override {
     return outbox_.queued_bytes(peer);
   }

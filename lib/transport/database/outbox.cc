@@ -28,7 +28,7 @@ Outbox::Outgoing Outbox::prepare(const Message& message) {
   if (out.payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(out.payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
-  if (std::string limit; !store_.can_hold(out.payload, limit))
+  if (const std::string limit = store_.exceeded_limit(out.payload); !limit.empty())
     throw ProtocolError("a message of " + std::to_string(out.payload.size()) + " bytes to '" + message.to +
                         "' is larger than " + limit);
   // There is no column for stamp_ord, so stamps grow by the smallest step of a double.
@@ -37,31 +37,31 @@ Outbox::Outgoing Outbox::prepare(const Message& message) {
   return out;
 }
 
-Outbox::Sent Outbox::send(Outgoing message, std::string& why) {
+Outbox::SendResult Outbox::send(Outgoing message) {
   if (queue_.empty()) {
     const StatementTimeout timeout(store_, kSending);
-    switch (try_send(message, why)) {
+    Tried tried = try_send(message);
+    switch (tried.how) {
       case Attempt::done:
         return Sent::done;
       case Attempt::gone:
-        return Sent::gone;
+        return {Sent::gone, std::move(tried.why)};
       case Attempt::full:
-        return Sent::full;
+        return {Sent::full, std::move(tried.why)};
       case Attempt::busy:
         break;
     }
   }
-  const Sent queued = queue(std::move(message), why);
-  if (queued == Sent::queued) calls_.try_again_later();
+  SendResult queued = queue(std::move(message));
+  if (queued.sent == Sent::queued) calls_.try_again_later();
   return queued;
 }
 
-Outbox::Sent Outbox::queue(Outgoing message, std::string& why) {
+Outbox::SendResult Outbox::queue(Outgoing message) {
   const std::size_t waiting = queued_bytes(message.to);
   if (waiting > 0 && waiting + message.payload.size() > kLargestQueue) {
-    why = "the database is locked by somebody else, or can't be reached, and " +
-          std::to_string(queue_.size()) + " messages wait for that already";
-    return Sent::full;
+    return {Sent::full, "the database is locked by somebody else, or can't be reached, and " +
+                            std::to_string(queue_.size()) + " messages wait for that already"};
   }
   queue_.push_back(std::move(message));
   return Sent::queued;
@@ -71,7 +71,7 @@ void Outbox::give_up(const std::string& why) {
   for (const Outgoing& one : std::exchange(queue_, {})) receiver_.undelivered(one.to, 1, why);
 }
 
-Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
+Outbox::Tried Outbox::try_send(const Outgoing& message) {
   try {
     const std::string to = store_.id_of(message.to);
     // A peer that leaves changes its row, which the statement itself checks. So only a death needs a check
@@ -81,26 +81,25 @@ Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
       const auto row = store_.row(to);
       const PeerFacts facts = row ? row->facts : PeerFacts{};
       if (!is_there(facts.state)) {
-        why = facts.state == State::dead ? "its process is gone"
-              : row                      ? "it has left the bus at " + store_.where()
-                                         : "no such peer on the bus at " + store_.where();
-        return Attempt::gone;
+        return {Attempt::gone, facts.state == State::dead ? "its process is gone"
+                               : row                      ? "it has left the bus at " + store_.where()
+                                                          : "no such peer on the bus at " + store_.where()};
       }
       calls_.watch_rows();
       const bool is_active = row->facts.state == transport::PeerFacts::State::active;
       peer_processes_.open(message.to, *row, is_active ? store_.process_of(*row) : os::UniqueFd());
     }
-    if (!has_room(to, message.payload.size(), why)) return Attempt::full;
+    if (std::string why = why_full(to, message.payload.size()); !why.empty())
+      return {Attempt::full, std::move(why)};
     if (insert(message, to)) {
       store_.sent();
-      return Attempt::done;
+      return {Attempt::done};
     }
     peer_processes_.close(message.to);
-    if (known) return try_send(message, why);  // which checks the row, and can report the reason
-    why = "it has left the bus at " + store_.where();
-    return Attempt::gone;
+    if (known) return try_send(message);  // which checks the row, and can report the reason
+    return {Attempt::gone, "it has left the bus at " + store_.where()};
   } catch (const StoreError& error) {
-    if (error.is_passing()) return Attempt::busy;
+    if (error.is_passing()) return {Attempt::busy};
     if (error.kind() == Kind::too_long)
       throw ProtocolError("a message of " + std::to_string(message.payload.size()) + " bytes to '" +
                           message.to + "' is longer than the tables of the bus at " + store_.where() +
@@ -108,9 +107,8 @@ Outbox::Attempt Outbox::try_send(const Outgoing& message, std::string& why) {
                           "); those that IPC::Manager makes on MariaDB hold 65535");
     if (!error.bus_is_gone() && !error.is_cut()) throw;
     calls_.bus_is_gone(error);
-    why = error.what();
     // The message waits for a new connection. If it is in the table already, it arrives a second time.
-    return error.is_cut() ? Attempt::busy : Attempt::gone;
+    return {error.is_cut() ? Attempt::busy : Attempt::gone, error.what()};
   }
 }
 
@@ -129,13 +127,13 @@ bool Outbox::insert(const Outgoing& message, const std::string& to) {
   }
 }
 
-bool Outbox::has_room(const std::string& id, std::size_t size, std::string& why) {
+std::string Outbox::why_full(const std::string& id, std::size_t size) {
   // Counts only now and then, since that costs a statement: half of the remaining room can be used without.
   if (const auto known = room_.find(id);
       known != room_.end() && known->second.messages > 0 && known->second.bytes >= size) {
     --known->second.messages;
     known->second.bytes -= size;
-    return true;
+    return {};
   }
   const auto rows = store_.query(
       R"(SELECT COUNT(*), COALESCE(SUM(size), 0) FROM (SELECT LENGTH(content) AS size FROM ipcm_messages )"
@@ -146,13 +144,12 @@ bool Outbox::has_room(const std::string& id, std::size_t size, std::string& why)
   // The first message always fits, whatever its size.
   if (messages >= kMostMessages || (messages > 0 && bytes + static_cast<std::int64_t>(size) > kMostBytes)) {
     room_.erase(id);
-    why = "it does not read: " + std::to_string(messages) + " messages, " + std::to_string(bytes) +
-          " bytes, or more wait for it already";
-    return false;
+    return "it does not read: " + std::to_string(messages) + " messages, " + std::to_string(bytes) +
+           " bytes, or more wait for it already";
   }
   room_[id] = {static_cast<std::size_t>((kMostMessages - messages) / 2),
                static_cast<std::size_t>(std::max<std::int64_t>(kMostBytes - bytes, 0) / 2)};
-  return true;
+  return {};
 }
 
 std::size_t Outbox::queued_bytes(const std::string& peer) const {
@@ -168,21 +165,21 @@ void Outbox::abandon(const std::string& peer) {
 
 void Outbox::flush() {
   while (!queue_.empty()) {
-    std::string why;
-    Attempt attempt = Attempt::full;
+    Tried tried{Attempt::full};
     try {
-      attempt = try_send(queue_.front(), why);
+      tried = try_send(queue_.front());
     } catch (const ProtocolError& error) {
-      why = error.what();
+      tried.why = error.what();
     }
-    if (attempt == Attempt::busy) {
+    if (tried.how == Attempt::busy) {
       calls_.try_again_later();
       return;
     }
     const std::string to = queue_.front().to;
     queue_.pop_front();
-    if (attempt == Attempt::gone) receiver_.undelivered(to, 1, why);
-    if (attempt == Attempt::full) receiver_.dropped("a message to '" + to + "' was not delivered: " + why);
+    if (tried.how == Attempt::gone) receiver_.undelivered(to, 1, tried.why);
+    if (tried.how == Attempt::full)
+      receiver_.dropped("a message to '" + to + "' was not delivered: " + tried.why);
   }
 }
 

@@ -21,6 +21,7 @@ inline constexpr std::int64_t kMostMessages = 100'000, kMostBytes = 128L * 1024 
 class Outbox {
  public:
   using Sent = transport::Transport::Sent;
+  using SendResult = transport::Transport::SendResult;
   struct Outgoing {
     std::string id, to, payload;
     double stamp;
@@ -43,9 +44,9 @@ class Outbox {
 
   /// Sends a message. Throws ProtocolError if it is too large.
   [[nodiscard]] Outgoing prepare(const Message& message);
-  [[nodiscard]] Sent send(Outgoing message, std::string& why);
+  [[nodiscard]] SendResult send(Outgoing message);
   /// Queues a message for flush().
-  [[nodiscard]] Sent queue(Outgoing message, std::string& why);
+  [[nodiscard]] SendResult queue(Outgoing message);
   /// Discards the queue: nothing in it can be sent any more.
   void give_up(const std::string& why);
   /// Sends queued messages as far as that is possible now.
@@ -56,9 +57,14 @@ class Outbox {
 
  private:
   enum class Attempt { done, gone, full, busy };
-  [[nodiscard]] Attempt try_send(const Outgoing& message, std::string& why);
+  struct Tried {
+    Attempt how;
+    std::string why = {};  // the reason, unless done
+  };
+  [[nodiscard]] Tried try_send(const Outgoing& message);
   [[nodiscard]] bool insert(const Outgoing& message, const std::string& to);
-  [[nodiscard]] bool has_room(const std::string& id, std::size_t size, std::string& why);
+  /// Returns why the receiver has no room for so many bytes; empty: it has.
+  [[nodiscard]] std::string why_full(const std::string& id, std::size_t size);
 
   Store& store_;
   Registration& registration_;

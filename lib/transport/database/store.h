@@ -126,10 +126,8 @@ class Store {
   virtual void took_in(bool /*some*/) {}
   /// Called after a message was sent: an answer may come.
   virtual void sent() {}
-  /// Returns whether one message can have this content; otherwise `why` names the limit.
-  [[nodiscard]] virtual bool can_hold(const std::string& /*content*/, std::string& /*why*/) const {
-    return true;
-  }
+  /// Returns the limit of the server that this content exceeds, for people; empty: none.
+  [[nodiscard]] virtual std::string exceeded_limit(const std::string& /*content*/) const { return {}; }
   /// Returns a proven pidfd of an active peer; empty: no proof is possible from here.
   [[nodiscard]] virtual os::UniqueFd process_of(const PeerRow& row) = 0;
   /// Returns whether the process that wrote a row is proven to have ended; for the process that has just

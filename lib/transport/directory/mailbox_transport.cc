@@ -47,7 +47,7 @@ void MailboxTransport::join() {
 
 // ---- sending
 
-MailboxTransport::Link* MailboxTransport::link_to(const std::string& peer, std::string& why) {
+MailboxTransport::Linked MailboxTransport::link_to(const std::string& peer) {
   const std::string file = route_.disk_name(peer);
   const os::FileFacts facts = route_.directory().look(file);
   if (const auto found = links_.find(peer); found != links_.end()) {
@@ -55,22 +55,19 @@ MailboxTransport::Link* MailboxTransport::link_to(const std::string& peer, std::
     if (link.device == facts.device && link.inode == facts.inode) {
       link.used = ++uses_;
       last_link_ = link.id;
-      return &link;
+      return {&link};
     }
     lose(peer, "it has left the bus");
   }
   if (facts.kind == os::FileKind::none) {
-    why = "no such peer on the bus " + route_.directory().path();
-    return nullptr;
+    return {nullptr, "no such peer on the bus " + route_.directory().path()};
   }
   if (facts.kind != endpoint_ || !route_.directory().is_trusted(facts)) {
-    why = "what stands under its name is no endpoint of this protocol, or of another user";
-    return nullptr;
+    return {nullptr, "what stands under its name is no endpoint of this protocol, or of another user"};
   }
   auto channel = open_channel(peer, file);
   if (!channel) {
-    why = "its process is gone";
-    return nullptr;
+    return {nullptr, "its process is gone"};
   }
   close_one_idle();
   Link& link = links_[peer];
@@ -79,7 +76,7 @@ MailboxTransport::Link* MailboxTransport::link_to(const std::string& peer, std::
   link.inode = facts.inode;
   link.used = ++uses_;
   last_link_ = link.id = ++last_id_;
-  return &link;
+  return {&link};
 }
 
 void MailboxTransport::look_after_links() {
@@ -102,7 +99,7 @@ void MailboxTransport::close_one_idle() {
   if (oldest != links_.end()) links_.erase(oldest);
 }
 
-Transport::Sent MailboxTransport::send(const Message& message, std::string& why) {
+Transport::SendResult MailboxTransport::send(const Message& message) {
   std::string payload = request_.serializer->write(message);
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
@@ -110,13 +107,12 @@ Transport::Sent MailboxTransport::send(const Message& message, std::string& why)
   // Only sending shows that a reader is gone. Then one more channel is tried, since the peer may have a
   // successor of its name.
   for (int attempt = 0; attempt < 2; ++attempt) {
-    Link* link = link_to(message.to, why);
-    if (link == nullptr) return Sent::gone;
+    auto [link, why] = link_to(message.to);
+    if (link == nullptr) return {Sent::gone, std::move(why)};
     link->channel->expect_fits(payload);
     if (!link->queue.empty() && link->queued_bytes + payload.size() > kLargestQueue) {
-      why = "it does not read: " + std::to_string(link->queue.size()) + " messages, " +
-            std::to_string(link->queued_bytes) + " bytes wait for it already";
-      return Sent::full;
+      return {Sent::full, "it does not read: " + std::to_string(link->queue.size()) + " messages, " +
+                              std::to_string(link->queued_bytes) + " bytes wait for it already"};
     }
     const auto put = link->queue.empty() ? link->channel->put(payload) : Channel::Put::later;
     if (put == Channel::Put::done) return Sent::done;
@@ -135,8 +131,7 @@ Transport::Sent MailboxTransport::send(const Message& message, std::string& why)
     }
     links_.erase(message.to);
   }
-  why = "its process is gone";
-  return Sent::gone;
+  return {Sent::gone, "its process is gone"};
 }
 
 void MailboxTransport::wait_for_room(const std::string& peer, Link& link) {

@@ -45,7 +45,7 @@ class Channel {
 
 class MailboxTransport : public DirectoryTransport {
  public:
-  Sent send(const Message& message, std::string& why) final;
+  SendResult send(const Message& message) final;
   [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const final;
   [[nodiscard]] std::size_t queued_messages() const final;
   void abandon(const std::string& peer) final;
@@ -87,7 +87,11 @@ class MailboxTransport : public DirectoryTransport {
   };
   void stop_listening() final;
   void close_links() final;
-  Link* link_to(const std::string& peer, std::string& why);
+  struct Linked {
+    Link* link = nullptr;
+    std::string why = {};  // null: the reason
+  };
+  [[nodiscard]] Linked link_to(const std::string& peer);
   void close_one_idle();
   void wait_for_room(const std::string& peer, Link& link);
   void flush(const std::string& peer);

@@ -234,31 +234,30 @@ void JsonFile::take_in(Hurry hurry) {
 
 // ---- messages
 
-Transport::Sent JsonFile::send(const Message& message, std::string& why) {
+Transport::SendResult JsonFile::send(const Message& message) {
   std::string text = JsonOutbox::prepare(message);
   const auto patience = [this] { return os::limited(std::min<Duration>(patience_, kSending)); };
   // A sender that does not run the loop would fill the queue, although the file has been free since.
   if (!outbox_.empty())
     write_waiting(outbox_.has_room(message.to, text.size()) ? os::Deadline::passed() : patience());
   if (outbox_.empty()) {
-    Sent sent = Sent::gone;
+    SendResult result = Sent::gone;
     const auto put = [&](JsonDocument& document) {
-      sent = outbox_.put(document, message.to, text, why);
-      return sent == Sent::done;
+      result = outbox_.put(document, message.to, text);
+      return result.sent == Sent::done;
     };
     switch (store_.change(put, patience())) {
       case JsonStore::Result::done:
-        return sent;
+        return result;
       case JsonStore::Result::gone:
-        why = "the bus was taken down";
-        return Sent::gone;
+        return {Sent::gone, "the bus was taken down"};
       case JsonStore::Result::busy:
         break;
     }
   }
-  const Sent sent = outbox_.queue(message.to, std::move(text), why);
-  if (sent == Sent::queued) try_again_later();
-  return sent;
+  SendResult result = outbox_.queue(message.to, std::move(text));
+  if (result.sent == Sent::queued) try_again_later();
+  return result;
 }
 
 void JsonFile::try_again_later() {

@@ -33,7 +33,7 @@ class JsonFile final : public Transport {
   JsonFile(const JsonFile&) = delete;
   JsonFile& operator=(const JsonFile&) = delete;
 
-  Sent send(const Message& message, std::string& why) override;
+  SendResult send(const Message& message) override;
   [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const override {
     return outbox_.bytes_for(peer);
   }

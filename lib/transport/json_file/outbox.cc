@@ -23,18 +23,18 @@ std::string JsonOutbox::prepare(const Message& message) {
   return text;
 }
 
-JsonOutbox::Sent JsonOutbox::put(JsonDocument& document, const std::string& to, const std::string& text,
-                                 std::string& why) const {
+JsonOutbox::SendResult JsonOutbox::put(JsonDocument& document, const std::string& to,
+                                       const std::string& text) const {
   const PeerFacts::State state = presence_.judge(document, to).state;
   if (state == PeerFacts::State::absent || state == PeerFacts::State::dead) {
-    why = state == PeerFacts::State::dead ? "its process is gone" : "no such peer on the bus " + route_;
-    return Sent::gone;
+    return {Sent::gone,
+            state == PeerFacts::State::dead ? "its process is gone" : "no such peer on the bus " + route_};
   }
   std::string& mailbox = document.messages.try_emplace(to, "[]").first->second;
   constexpr std::size_t kEmpty = 4;
   if (mailbox.size() > kEmpty && mailbox.size() + text.size() > kLargestMailbox) {
-    why = "it does not read: " + std::to_string(mailbox.size()) + " bytes of messages wait for it already";
-    return Sent::full;
+    return {Sent::full,
+            "it does not read: " + std::to_string(mailbox.size()) + " bytes of messages wait for it already"};
   }
   append_element(mailbox, text);
   return Sent::done;
@@ -45,12 +45,11 @@ bool JsonOutbox::has_room(const std::string& to, std::size_t size) const {
   return waiting == 0 || waiting + size <= kLargestMailbox;
 }
 
-JsonOutbox::Sent JsonOutbox::queue(std::string to, std::string text, std::string& why) {
+JsonOutbox::SendResult JsonOutbox::queue(std::string to, std::string text) {
   if (!has_room(to, text.size())) {
     const std::size_t waiting = bytes_for(to);
-    why = "the bus at " + route_ + " is locked by somebody else, and " + std::to_string(waiting) +
-          " bytes wait for that already";
-    return Sent::full;
+    return {Sent::full, "the bus at " + route_ + " is locked by somebody else, and " +
+                            std::to_string(waiting) + " bytes wait for that already"};
   }
   queue_.push_back({std::move(to), std::move(text)});
   return Sent::queued;
@@ -59,8 +58,7 @@ JsonOutbox::Sent JsonOutbox::queue(std::string to, std::string text, std::string
 bool JsonOutbox::flush(JsonDocument& document) {
   bool changed = false;
   for (const Outgoing& one : queue_) {
-    std::string why;
-    const Sent sent = put(document, one.to, one.text, why);
+    auto [sent, why] = put(document, one.to, one.text);
     changed = changed || sent == Sent::done;
     if (sent != Sent::done) failed_.push_back({one.to, std::move(why), sent});
   }

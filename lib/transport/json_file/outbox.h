@@ -15,18 +15,18 @@ namespace ipcm::transport {
 class JsonOutbox {
  public:
   using Sent = Transport::Sent;
+  using SendResult = Transport::SendResult;
   JsonOutbox(const JsonPresence& presence, const std::string& route, Receiver& receiver)
       : presence_(presence), route_(route), receiver_(receiver) {}
 
   /// Returns the text of a message. Throws ProtocolError if it is too large.
   [[nodiscard]] static std::string prepare(const Message& message);
-  /// Writes a message into the document. done: the document was changed; otherwise sets `why`.
-  [[nodiscard]] Sent put(JsonDocument& document, const std::string& to, const std::string& text,
-                         std::string& why) const;
+  /// Writes a message into the document. done: the document was changed.
+  [[nodiscard]] SendResult put(JsonDocument& document, const std::string& to, const std::string& text) const;
   /// Returns whether the queue for that receiver has room.
   [[nodiscard]] bool has_room(const std::string& to, std::size_t size) const;
   /// Queues a message. full: the queue has no room.
-  [[nodiscard]] Sent queue(std::string to, std::string text, std::string& why);
+  [[nodiscard]] SendResult queue(std::string to, std::string text);
   /// Writes all queued messages. Returns whether the document was changed. Messages that cannot be
   /// delivered are reported by finish_flush(), after the document was unlocked.
   [[nodiscard]] bool flush(JsonDocument& document);

@@ -69,7 +69,7 @@ std::deque<Message> LocalMemory::give_up_registration(const Statistics* statisti
   return left;
 }
 
-Transport::Sent LocalMemory::send(const Message& message, std::string& why) {
+Transport::SendResult LocalMemory::send(const Message& message) {
   // Fails as on any bus with that serializer, though nothing is written here.
   if (message.content.is_bytes() && !request_.serializer->carries_bytes()) wire::refuse_bytes();
   if (message.content.size() > wire::kLargestFrame)
@@ -78,13 +78,12 @@ Transport::Sent LocalMemory::send(const Message& message, std::string& why) {
   const std::lock_guard<std::mutex> guard(bus_->mutex);
   LocalBus::Registration* to = bus_->removed ? nullptr : bus_->find(message.to);
   if (to == nullptr) {
-    why = bus_->removed ? "the bus was taken down" : "no such peer on the bus " + request_.info.route;
-    return Sent::gone;
+    return {Sent::gone,
+            bus_->removed ? "the bus was taken down" : "no such peer on the bus " + request_.info.route};
   }
   if (to->bytes > 0 && to->bytes + size_of(message) > kLargestQueue) {
-    why = "it does not read: " + std::to_string(to->arrived.size()) + " messages, " +
-          std::to_string(to->bytes) + " bytes wait for it already";
-    return Sent::full;
+    return {Sent::full, "it does not read: " + std::to_string(to->arrived.size()) + " messages, " +
+                            std::to_string(to->bytes) + " bytes wait for it already"};
   }
   to->bytes += size_of(message);
   to->arrived.push_back(message);

@@ -17,7 +17,7 @@ class LocalMemory final : public Transport {
   LocalMemory(const LocalMemory&) = delete;
   LocalMemory& operator=(const LocalMemory&) = delete;
 
-  Sent send(const Message& message, std::string& why) override;
+  SendResult send(const Message& message) override;
   [[nodiscard]] std::size_t queued_bytes(const std::string&) const override { return 0; }
   [[nodiscard]] std::size_t queued_messages() const override { return 0; }
   void abandon(const std::string&) override {}

@@ -86,7 +86,7 @@ MessageFiles::MessageFiles(const JoinRequest& request, Loop& loop, Receiver& rec
 
 MessageFiles::~MessageFiles() { leave_silently(); }
 
-Transport::Sent MessageFiles::send(const Message& message, std::string& why) {
+Transport::SendResult MessageFiles::send(const Message& message) {
   const std::string payload = request_.serializer->write(message);
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
@@ -97,18 +97,16 @@ Transport::Sent MessageFiles::send(const Message& message, std::string& why) {
   const auto mailbox = os::Directory::below(route_.directory(), disk_name);
   const PeerFacts::State state = mailbox ? look(message.to).state : PeerFacts::State::absent;
   if (state == PeerFacts::State::absent) {
-    why = "no such peer on the bus " + route_.directory().path();
-    return Sent::gone;
+    return {Sent::gone, "no such peer on the bus " + route_.directory().path()};
   }
   if (state == PeerFacts::State::dead) {
-    why = "its process is gone";
-    return Sent::gone;
+    return {Sent::gone, "its process is gone"};
   }
   if (outboxes_.size() > kMostOutboxes) outboxes_.clear();
   if (!outboxes_[disk_name].has_room(*mailbox, payload.size())) {
-    why = "it does not read: " + std::to_string(Outbox::kMostMessages) + " messages, or " +
-          std::to_string(Outbox::kMostBytes) + " bytes, or more wait in its mailbox already";
-    return Sent::full;
+    return {Sent::full, "it does not read: " + std::to_string(Outbox::kMostMessages) + " messages, or " +
+                            std::to_string(Outbox::kMostBytes) +
+                            " bytes, or more wait in its mailbox already"};
   }
   const std::string file = file_name_for(message.id);
   const std::string pending = file + std::string(Mailbox::kPending);
@@ -118,14 +116,12 @@ Transport::Sent MessageFiles::send(const Message& message, std::string& why) {
     return Sent::done;
   } catch (const SystemError& error) {
     mailbox->remove_file(pending);
-    why = error.what();
     switch (error.code()) {
       case ENOENT:
-        why = "it has left just now";
-        return Sent::gone;
+        return {Sent::gone, "it has left just now"};
       case ENOSPC:
       case EDQUOT:
-        return Sent::full;
+        return {Sent::full, error.what()};
       default:
         throw;
     }

@@ -25,7 +25,7 @@ class MessageFiles final : public DirectoryTransport {
   MessageFiles(const JoinRequest& request, Loop& loop, Receiver& receiver);
   ~MessageFiles() override;
 
-  Sent send(const Message& message, std::string& why) override;
+  SendResult send(const Message& message) override;
   [[nodiscard]] std::size_t queued_bytes(const std::string&) const override { return 0; }
   [[nodiscard]] std::size_t queued_messages() const override { return 0; }
   void abandon(const std::string&) override {}

@@ -56,14 +56,13 @@ class MariadbStore final : public ServerStore {
     database_ = text_of(facts[0][2]);
   }
   [[nodiscard]] const Dialect& dialect() const override { return kMariadbDialect; }
-  [[nodiscard]] bool can_hold(const std::string& content, std::string& why) const override {
+  [[nodiscard]] std::string exceeded_limit(const std::string& content) const override {
     constexpr std::size_t kRest = 8192;  // for the rest of the statement
     const auto escaped = std::count_if(content.begin(), content.end(), [](char c) {
       return c == '"' || c == '\'' || c == '\\' || c == '\n' || c == '\r' || c == '\0' || c == 0x1a;
     });
-    if (content.size() + static_cast<std::size_t>(escaped) + kRest <= largest_packet_) return true;
-    why = "the server takes (max_allowed_packet = " + std::to_string(largest_packet_) + ")";
-    return false;
+    if (content.size() + static_cast<std::size_t>(escaped) + kRest <= largest_packet_) return {};
+    return "the server takes (max_allowed_packet = " + std::to_string(largest_packet_) + ")";
   }
 
   void watch(Loop& loop, const std::string& /*id*/, std::function<void()> news) override {
