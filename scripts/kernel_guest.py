@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,7 +89,13 @@ def cases(count, folder, only, env):
     if not os.path.isdir(folder):
         return
     for name in sorted(os.listdir(folder)):
-        if name.endswith('.sh') and wanted('case ' + name, only):
+        if not name.endswith('.sh') or not wanted('case ' + name, only):
+            continue
+        with open(os.path.join(folder, name), encoding='utf-8') as file:
+            needs_compiler = re.search(r'^\s*g\+\+ ', file.read(), re.MULTILINE)
+        if needs_compiler and not shutil.which('g++'):
+            count.add('case ' + name.removesuffix('.sh'), 77, 'it needs a compiler', 0)
+        else:
             count.add('case ' + name.removesuffix('.sh'), *finish(['/bin/bash', os.path.join(folder, name)], 300, cwd='/tmp', env=env))
 
 
@@ -101,6 +108,9 @@ def main():
         order = json.load(file)
     build, only = order['build'], order['only']
     print('kernel:', os.uname().release, flush=True)
+    # A shell that starts a program in the background lets it ignore these; the tests send them.
+    for one in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(one, signal.SIG_DFL)
     base = {key: os.environ[key] for key in ('PATH', 'HOME', 'LANG')}
     base['IPCM_TEST_PATIENCE'] = str(order['patience'])
     count = Count()
