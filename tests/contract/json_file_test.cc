@@ -290,7 +290,7 @@ TEST_CASE_FIXTURE(Tidy,
                                  (void)visitor.peers();
                              }).what();
     CHECK(contains(told, route));
-    CHECK(contains(told, "process " + std::to_string(other.pid()) + ", which does not let it go"));
+    CHECK(contains(told, "process " + std::to_string(other.pid()) + ", which does not release it"));
   }
   other.say("let go");
   CHECK(other.wait() == ExitStatus::exited(0));

@@ -72,7 +72,7 @@ class Connection {
         if (next == wire::FrameReader::Next::more) break;
         if (!frame(payload)) return Flow::garbage;
       }
-      if (told_that_we_do && !reader_.in_mid_frame()) passed = {};  // nobody has asked for it
+      if (told_that_we_do && !reader_.in_mid_frame()) passed = {};  // no frame refers to it
       if (result == Piece::last) return Flow::open;
     }
     return Flow::open;

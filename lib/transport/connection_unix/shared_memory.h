@@ -24,7 +24,7 @@ namespace ipcm::transport {
 //
 // The place of a message in the file goes through the socket, in order with all other frames. The reader
 // takes the messages in that order, and counts them in the first bytes: that needs no system call, and
-// nobody waits for it. If there is no room, the message goes through the socket.
+// neither side waits for the other. If there is no room, the message goes through the socket.
 //
 // Neither side trusts the other. The reader copies a message before it looks at it, since the writer may
 // change the original meanwhile. The writer keeps its own list of places; a wrong count only makes it

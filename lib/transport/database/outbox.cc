@@ -60,7 +60,7 @@ Outbox::SendResult Outbox::send(Outgoing message) {
 Outbox::SendResult Outbox::queue(Outgoing message) {
   const std::size_t waiting = queued_bytes(message.to);
   if (waiting > 0 && waiting + message.payload.size() > kLargestQueue) {
-    return {Sent::full, "the database is locked by somebody else, or can't be reached, and " +
+    return {Sent::full, "the database is locked by another process, or can't be reached, and " +
                             std::to_string(queue_.size()) + " messages wait for that already"};
   }
   queue_.push_back(std::move(message));

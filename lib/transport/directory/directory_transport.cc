@@ -203,7 +203,7 @@ void DirectoryTransport::leave(const Statistics& statistics) {
 void DirectoryTransport::suspend(const Statistics& statistics, std::optional<double> expires) {
   if (!protocol_.keeps_messages())
     throw BusError("'" + request_.name + "' can't suspend: protocol " + protocol_.name() +
-                   " keeps no messages for somebody who is away; disconnect and join again");
+                   " keeps no messages for an absent member; disconnect and join again");
   if (!joined_) throw UsageError("'" + request_.name + "' can't suspend: it has no place on the bus");
   joined_ = false;
   own_place_.reset();
@@ -239,7 +239,7 @@ std::string take_route(const std::string& given, const std::string& protocol) {
       break;
     case Standing::Is::unfinished:
       if (owner_by_lock(given, kOwnerFile).held)
-        throw BusError(refused + "somebody makes a bus of it just now");
+        throw BusError(refused + "another process is making a bus of it");
       [[fallthrough]];
     case Standing::Is::reference:
     case Standing::Is::empty:

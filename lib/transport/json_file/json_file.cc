@@ -141,8 +141,9 @@ std::string JsonFile::who_locks() const {
   // A lock may outlive the process that took it, in a child that inherited the open file.
   const auto holder = os::file_lock_holder(request_.info.route);
   if (holder && os::is_running(*holder))
-    return bus + "process " + std::to_string(*holder) + ", which does not let it go: let it go on, or end it";
-  return bus + "somebody who does not let it go; /proc/locks tells who";
+    return bus + "process " + std::to_string(*holder) +
+           ", which does not release it: resume or end that process";
+  return bus + "a process that does not release it; /proc/locks names it";
 }
 
 void JsonFile::watch_file() {

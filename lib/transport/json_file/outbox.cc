@@ -48,7 +48,7 @@ bool JsonOutbox::has_room(const std::string& to, std::size_t size) const {
 JsonOutbox::SendResult JsonOutbox::queue(std::string to, std::string text) {
   if (!has_room(to, text.size())) {
     const std::size_t waiting = bytes_for(to);
-    return {Sent::full, "the bus at " + route_ + " is locked by somebody else, and " +
+    return {Sent::full, "the bus at " + route_ + " is locked by another process, and " +
                             std::to_string(waiting) + " bytes wait for that already"};
   }
   queue_.push_back({std::move(to), std::move(text)});

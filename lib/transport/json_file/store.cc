@@ -45,7 +45,7 @@ os::UniqueFd open_locked(const std::string& route, os::Access access, os::LockKi
   os::UniqueFd file = os::open_file(route, access);
   if (!file) throw BusError("there is no file '" + route + "'");
   if (!os::lock_whole_file(file.get(), kind, os::limited(std::chrono::seconds(10))))
-    throw BusError("the file '" + route + "' is locked by somebody who does not let it go");
+    throw BusError("the file '" + route + "' is locked by a process that does not release it");
   return file;
 }
 

@@ -177,10 +177,9 @@ void LocalMemory::leave(const Statistics& statistics) {
 }
 
 void LocalMemory::suspend(const Statistics&, std::optional<double>) {
-  throw BusError(
-      "'" + request_.name +
-      "' can't suspend: protocol LocalMemory keeps no messages for somebody who is away; disconnect "
-      "and join again");
+  throw BusError("'" + request_.name +
+                 "' can't suspend: protocol LocalMemory keeps no messages for an absent member; disconnect "
+                 "and join again");
 }
 
 bool LocalMemory::is_orphaned() {

@@ -213,7 +213,7 @@ void MessageFiles::close_links() {
 const Protocol& message_files_protocol() {
   static const DirectoryProtocolOf<MessageFiles> protocol(
       {.name = "MessageFiles",
-       .summary = "a file for each message; they wait for who is away",
+       .summary = "a file for each message; keeps messages for absent members",
        .keeps_messages = true,
        .endpoints = mailboxes()});
   return protocol;

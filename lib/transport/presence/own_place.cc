@@ -24,7 +24,7 @@ void OwnPlace::look() {
   const std::string path = file == "." ? directory_.path() : directory_.path() + "/" + file;
   const Lost lost = std::exchange(lost_, {});
   lost("its place on the bus is gone: '" + path +
-       "' was removed, moved or replaced by somebody else; start it again on a bus that is there");
+       "' was removed, moved or replaced by another process; start it again on a bus that is there");
 }
 
 }  // namespace ipcm::transport

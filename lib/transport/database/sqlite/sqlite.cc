@@ -219,7 +219,7 @@ class SqliteProtocol final : public transport::FileProtocol {
  public:
   [[nodiscard]] const char* name() const override { return "SQLite"; }
   [[nodiscard]] const char* summary() const override {
-    return "a database file; keeps messages for who is away";
+    return "a database file; keeps messages for absent members";
   }
   [[nodiscard]] const char* driver() const override { return "sqlite"; }
   [[nodiscard]] std::string why_not_viable() const noexcept override { return why_no_driver(driver()); }
