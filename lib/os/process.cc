@@ -4,6 +4,7 @@
 #include <linux/types.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -210,7 +211,8 @@ std::string process_numbering() {
   std::string text;
   const UniqueFd file(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
   if (!file && errno != ENOENT && errno != EACCES)
-    throw SystemError(errno, "open '/proc/sys/kernel/random/boot_id'");  // half of it would name another machine
+    throw SystemError(errno,
+                      "open '/proc/sys/kernel/random/boot_id'");  // half of it would name another machine
   if (file) text = read_all(file.get(), kLongest, "boot id");
   while (text.ends_with('\n')) text.pop_back();
   std::array<char, kLongest> space{};
@@ -310,8 +312,8 @@ class OwnedChildren {
   std::uint32_t generation_ = 0;
 };
 
-/// Pidfds of those that nobody owns any more. A pidfd, since a host may reap a child of ours by itself, and
-/// its number may be that of another child of the host's then.
+/// The children that nobody owns any more, by pidfd: a host may reap a child of ours by itself, and its
+/// number may then be that of another child of the host.
 class ReleasedChildren {
  public:
   static ReleasedChildren& instance() {
@@ -321,29 +323,60 @@ class ReleasedChildren {
   void add(UniqueFd pidfd) noexcept {
     const std::lock_guard<std::mutex> guard(mutex_);
     try {
-      children_.push_back(std::move(pidfd));
+      const int fd = pidfd.get();
+      children_.insert_or_assign(fd, std::move(pidfd));
       count_ = children_.size();
+      watch(fd);
     } catch (const std::bad_alloc&) {  // then it stays a zombie until this process ends
     }
   }
+  /// Asks one set of descriptors for the ended ones: a program may have released thousands, and calls this
+  /// with each start.
   void reap() noexcept {
     if (count_ == 0) return;
     const std::unique_lock<std::mutex> guard(mutex_, std::try_to_lock);
     if (!guard) return;  // another thread is at it, or was when we were forked from it
-    std::erase_if(children_, [](const UniqueFd& pidfd) {
-      if (!pidfd) return true;  // a child of the process that we were forked from
-      siginfo_t info{};
-      const int result =
-          quiet([&] { return ::waitid(P_PIDFD, static_cast<id_t>(pidfd.get()), &info, WEXITED | WNOHANG); });
-      return result != 0 || info.si_pid != 0;  // ECHILD: the host has reaped it
-    });
+    if (!ended_ || !watches_all_) {
+      std::erase_if(children_, [](const auto& child) { return has_gone(child.second); });
+    } else {
+      std::array<epoll_event, 64> events{};
+      for (int count = 1; count > 0;) {
+        count = ::epoll_wait(ended_.get(), events.data(), static_cast<int>(events.size()), 0);
+        for (int i = 0; i < count; ++i)
+          if (const auto child = children_.find(events.at(static_cast<std::size_t>(i)).data.fd);
+              child != children_.end() && has_gone(child->second))
+            children_.erase(child);
+      }
+    }
     count_ = children_.size();
+    if (children_.empty()) ended_.reset();
   }
 
  private:
+  /// Reaps it, if it has ended and the host has not reaped it.
+  static bool has_gone(const UniqueFd& pidfd) noexcept {
+    if (!pidfd) return true;  // a child of the process that we were forked from
+    siginfo_t info{};
+    const int result =
+        quiet([&] { return ::waitid(P_PIDFD, static_cast<id_t>(pidfd.get()), &info, WEXITED | WNOHANG); });
+    return result != 0 || info.si_pid != 0;  // ECHILD: the host has reaped it
+  }
+  void watch(int pidfd) noexcept {
+    if (!ended_) {  // the first, or we were forked from the process that had it
+      ended_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+      watches_all_ = ended_ && children_.size() == 1;
+    }
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = pidfd;
+    if (ended_ && ::epoll_ctl(ended_.get(), EPOLL_CTL_ADD, pidfd, &event) != 0) watches_all_ = false;
+  }
+
   std::mutex mutex_;
   std::atomic<std::size_t> count_ = 0;
-  std::vector<UniqueFd> children_;
+  std::map<int, UniqueFd> children_;
+  UniqueFd ended_;  // a set of their descriptors
+  bool watches_all_ = false;
 };
 
 }  // namespace
