@@ -85,7 +85,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: garbage to a service is dropped, it goes on answeri
   Handle handle = start("target", echoing());
   const Pid pid = handle.service_pid().value();
   CHECK(handle.sync_request("first", kHang).ok());
-  const auto descriptors = descriptors_of(pid).size();
+  const auto descriptors = count_descriptors(pid);
   for (const Garbage& garbage : all_garbage()) {
     CAPTURE(garbage.what);
     Raw raw(handle.info(), "target");
@@ -94,7 +94,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: garbage to a service is dropped, it goes on answeri
     CHECK(handle.sync_request(garbage.what, kHang).as<std::string>() == garbage.what);
     await_idle(pid);
   }
-  CHECK(descriptors_of(pid).size() == descriptors);
+  CHECK(count_descriptors(pid) == descriptors);
 }
 
 TEST_CASE_FIXTURE(Tidy, "F4: garbage without end empties the pipe again and again, and the reader lives") {

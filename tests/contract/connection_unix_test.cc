@@ -148,9 +148,9 @@ TEST_CASE_FIXTURE(Tidy, "F4: garbage to a service is dropped, it goes on answeri
     open.clear();
     CHECK(handle.sync_request("all hung up", kHang).ok());
     await_idle(pid);
-    if (round == 0) descriptors = descriptors_of(pid).size();
+    if (round == 0) descriptors = count_descriptors(pid);
   }
-  CHECK(descriptors_of(pid).size() == descriptors);
+  CHECK(count_descriptors(pid) == descriptors);
 }
 
 TEST_CASE_FIXTURE(

@@ -393,7 +393,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: what no honest peer would share costs its conne
   Handle handle = start("target", echoing());
   const Pid pid = handle.service_pid().value();
   CHECK(handle.sync_request(0, kHang).ok());
-  const auto descriptors = descriptors_of(pid).size();
+  const auto descriptors = count_descriptors(pid);
   const auto maps = maps_of(std::to_string(pid));
   for (const Lie& lie : all_lies()) {
     CAPTURE(lie.what);
@@ -404,7 +404,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: what no honest peer would share costs its conne
     CHECK(raw.hung_up());
     CHECK(handle.sync_request(lie.what, kHang).as<std::string>() == lie.what);
     await_idle(pid);
-    CHECK(descriptors_of(pid).size() == descriptors);
+    CHECK(count_descriptors(pid) == descriptors);
     CHECK(maps_of(std::to_string(pid)) == maps);
   }
 }

@@ -168,6 +168,13 @@ std::vector<std::string> descriptors_of(Pid pid) {
   return all;
 }
 
+std::size_t count_descriptors(Pid pid) {
+  const auto all = descriptors_of(pid);
+  return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [](const std::string& one) {
+    return one.find("timerfd") == std::string::npos;
+  }));
+}
+
 void with_thread(const std::function<void()>& work) {
   std::promise<void> over;
   std::thread second([&] { over.get_future().wait(); });

@@ -68,6 +68,9 @@ void await_idle(Pid pid);
 [[nodiscard]] std::string command_line(Pid pid);
 /// Where the descriptors of a process lead.
 [[nodiscard]] std::vector<std::string> descriptors_of(Pid pid);
+/// How many descriptors another process has open, but for timers: an event loop makes its own when it has
+/// waited for a while.
+std::size_t count_descriptors(Pid pid);
 
 /// Does `work` while this process has a second thread.
 void with_thread(const std::function<void()>& work);
