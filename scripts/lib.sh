@@ -5,6 +5,9 @@ heading() { printf '\n== %s\n' "$*"; }
 # What only the tests and the buses in databases need: doctest, clients and private servers, peers in plain Perl.
 test_packages='doctest-dev libsoci-dev libsqlite3-dev libpq-dev libmariadb-dev postgresql mariadb-server perl'
 
+# What scripts/lint and scripts/nightly need beside that.
+lint_packages='git clang clang-format clang-tidy'
+
 # install_packages [PACKAGE…]: on Debian, whatever is missing of what the build needs, and of these. Elsewhere the build says what it
 # lacks.
 install_packages() {
@@ -23,6 +26,19 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive $root apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $missing >/dev/null
 }
 
+# configure DIRECTORY [OPTION…]: once; later calls keep the options of the first.
+configure() {
+  [ ! -f "$1/build.ninja" ] || return 0
+  heading "configuring $1"
+  meson setup "$@" >"$1.log" 2>&1 || { cat "$1.log" >&2; return 1; }
+  rm -f "$1.log"
+}
+
+# configure_lint: build-lint, of which clang-tidy reads compile_commands.json. A unity build lists no files of the tree.
+configure_lint() {
+  CC=clang CXX=clang++ configure build-lint -Dbench=disabled
+}
+
 # build_in DIRECTORY TARGETS [OPTION…]: one source file for each module and each test program (meson's unity builds), which costs a fifth of
 # the time. The size is out of reach: where it divides a module's number of files, Meson 1.0 looks for one object too many.
 # Warnings are errors in our own builds, not in those of users. Those that only an optimiser gives are shown and no errors: GCC 12 has
@@ -33,11 +49,7 @@ build_in() {
   directory=$1
   targets=$2
   shift 2
-  if [ ! -f "$directory/build.ninja" ]; then
-    heading "configuring $directory"
-    meson setup "$directory" -Dwerror=true -Dunity=on -Dunity_size=10000 "$@" >"$directory.log" 2>&1 || { cat "$directory.log" >&2; return 1; }
-    rm -f "$directory.log"
-  fi
+  configure "$directory" -Dwerror=true -Dunity=on -Dunity_size=10000 "$@"
   heading "building $directory"
   ninja -C "$directory" $targets
 }

@@ -13,6 +13,7 @@ constexpr auto kFlushTime = std::chrono::seconds(5);
 
 std::vector<Content> contents_of(const std::vector<std::string>& words, const char* what) {
   std::vector<Content> all;
+  all.reserve(words.size());
   for (const std::string& word : words) all.push_back(json_from(word, what));
   return all;
 }
