@@ -10,6 +10,8 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tests'))
+import readme_test
 LIMIT = 900  # seconds, of one program
 
 
@@ -46,43 +48,13 @@ class Count:
         self.log.append({'name': name, 'result': 'OK' if status == 0 else 'SKIP' if status == 77 else 'FAIL', 'stdout': output})
 
 
-def readme_examples(text):
-    """(command, lines that it prints according to the text) of each `$ ` line below "From the shell"."""
-    part = text.split('## From the shell', 1)[1].split('\n## ', 1)[0]
-    examples = []
-    for line in part.splitlines():
-        if line.startswith('    $ '):
-            examples.append((line[6:].split('   #')[0].rstrip(), []))
-        elif line.startswith('    ') and examples:
-            examples[-1][1].append(line[4:])
-    return examples
-
-
-def same(told, found):
-    """But for times, and what is not shown of a long line."""
-    def plain(line):
-        return re.sub(r'[\d.]+ ?m?s\b', 'N s', line)
-    return [plain(line) for line in told] == [plain(line) for line in found]
-
-
 def readme(count, top, env):
     with open(os.path.join(top, 'README.md'), encoding='utf-8') as file:
-        examples = readme_examples(file.read())
-    for command, told in examples:
-        with tempfile.TemporaryDirectory() as place:
-            with open(place + '/requests.jsonl', 'w', encoding='ascii') as file:
-                file.write('1\n{"two":2}\n')
-            with open(place + '/mine', 'w', encoding='ascii') as file:
-                file.write('#!/bin/sh\necho no database here >&2\nexit 3\n')
-            os.chmod(place + '/mine', 0o755)
-            os.mkdir(place + '/run', 0o700)
-            own = {**env, 'XDG_RUNTIME_DIR': place + '/run', 'XDG_STATE_HOME': place + '/run', 'TMPDIR': place + '/run'}
-            status, output, seconds = finish(['/bin/sh', '-c', command], cwd=place, env=own)
-            if told and not same(told, output.splitlines()):
-                status = 'another output'
-            elif told and told[0].startswith('ipcm: '):
-                status = 0 if status != 0 else 'no failure'
-            count.add('README: ' + command, status, output, seconds)
+        examples = readme_test.shell_examples(file.read())
+    for command, expected in examples:
+        began = time.monotonic()
+        why, output = readme_test.run_shell_example(command, expected, env, LIMIT)
+        count.add('README: ' + command, why or 0, output, time.monotonic() - began)
 
 
 def cases(count, folder, only, env):
