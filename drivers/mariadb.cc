@@ -42,7 +42,8 @@ int from_poll(int events) {
 struct EndConnection {
   void operator()(MYSQL* connection) const {
     // Or the goodbye of a connection that is stuck would wait for the server.
-    if (const auto fd = static_cast<int>(mysql_get_socket(connection)); fd >= 0) (void)::shutdown(fd, SHUT_RDWR);
+    if (const auto fd = static_cast<int>(mysql_get_socket(connection)); fd >= 0)
+      (void)::shutdown(fd, SHUT_RDWR);
     mysql_close(connection);
   }
 };
@@ -56,7 +57,8 @@ bool finish(MYSQL* connection, int& wanted, Clock::time_point deadline, Continue
     auto until = deadline;
     const bool has_own = (wanted & MYSQL_WAIT_TIMEOUT) != 0;
     if (has_own)
-      until = std::min(until, Clock::now() + std::chrono::milliseconds(mysql_get_timeout_value_ms(connection)));
+      until =
+          std::min(until, Clock::now() + std::chrono::milliseconds(mysql_get_timeout_value_ms(connection)));
     const int events = wait_for_socket(static_cast<int>(mysql_get_socket(connection)),
                                        static_cast<short>(to_poll(wanted)), until);
     if (events == 0 && Clock::now() >= deadline) return false;
@@ -248,7 +250,8 @@ class Opening {
       return nullptr;
     }
     mysql_options(connection.get(), MYSQL_OPT_NONBLOCK, nullptr);
-    if (const char* charset = text("charset")) mysql_options(connection.get(), MYSQL_SET_CHARSET_NAME, charset);
+    if (const char* charset = text("charset"))
+      mysql_options(connection.get(), MYSQL_SET_CHARSET_NAME, charset);
     if (text("sslca") != nullptr)
       mysql_ssl_set(connection.get(), text("sslkey"), text("sslcert"), text("sslca"), nullptr, nullptr);
     unsigned port = 0;
@@ -257,11 +260,11 @@ class Opening {
       std::from_chars(digits.data(), digits.data() + digits.size(), port);
     }
     MYSQL* done = nullptr;
-    int wanted = mysql_real_connect_start(&done, connection.get(), text("host"), text("user"), text("password"),
-                                          text("dbname"), port, text("unix_socket"), CLIENT_FOUND_ROWS);
-    if (!finish(connection.get(), wanted, deadline, [&](int events) {
-          return mysql_real_connect_cont(&done, connection.get(), events);
-        })) {
+    int wanted =
+        mysql_real_connect_start(&done, connection.get(), text("host"), text("user"), text("password"),
+                                 text("dbname"), port, text("unix_socket"), CLIENT_FOUND_ROWS);
+    if (!finish(connection.get(), wanted, deadline,
+                [&](int events) { return mysql_real_connect_cont(&done, connection.get(), events); })) {
       failure = {Failure::Kind::late, "the server has not answered in time"};
       return nullptr;
     }

@@ -76,8 +76,8 @@ class PostgresqlSession final : public ServerSession {
         values[i] = nullptr;
       }
     }
-    const int sent = PQsendQueryParams(connection_.get(), text.c_str(), static_cast<int>(given.size()), nullptr,
-                                       values.data(), lengths.data(), formats.data(), 0);
+    const int sent = PQsendQueryParams(connection_.get(), text.c_str(), static_cast<int>(given.size()),
+                                       nullptr, values.data(), lengths.data(), formats.data(), 0);
     return sent == 1 ? Failure{} : said();
   }
 
@@ -92,8 +92,8 @@ class PostgresqlSession final : public ServerSession {
         if (!answer_ || PQresultStatus(answer_.get()) != PGRES_FATAL_ERROR) answer_ = std::move(answer);
         if (is_cut()) return Step::done;
       }
-      const int ready = wait_for_socket(PQsocket(connection),
-                                        static_cast<short>(unsent == 1 ? POLLIN | POLLOUT : POLLIN), deadline);
+      const int ready = wait_for_socket(
+          PQsocket(connection), static_cast<short>(unsent == 1 ? POLLIN | POLLOUT : POLLIN), deadline);
       if (ready == 0) return Step::late;
       if (ready < 0 || (PQconsumeInput(connection) == 0 && is_cut())) return Step::done;
     }
@@ -185,8 +185,9 @@ Connection connect(const std::map<std::string, std::string>& parameters, Clock::
   }
   if (PQstatus(connection.get()) == CONNECTION_OK) return connection;
   const auto password = parameters.find("password");
-  failure = {Failure::Kind::lost, in_one_line(PQerrorMessage(connection.get()),
-                                              password == parameters.end() ? std::string() : password->second)};
+  failure = {Failure::Kind::lost,
+             in_one_line(PQerrorMessage(connection.get()),
+                         password == parameters.end() ? std::string() : password->second)};
   return nullptr;
 }
 

@@ -3,10 +3,10 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <exception>
-#include <array>
 #include <utility>
 
 namespace ipcm::drivers {
@@ -64,7 +64,8 @@ Result ServerSession::run(const std::string& statement, const Values& given,
                           const std::vector<Column>& columns) noexcept {
   try {
     for (const Value& value : given)
-      if (const auto* text = std::get_if<std::string>(&value); text != nullptr && text->find('\0') != text->npos)
+      if (const auto* text = std::get_if<std::string>(&value);
+          text != nullptr && text->find('\0') != text->npos)
         return {{Failure::Kind::other, "a text with a NUL in it was refused"}, {}, 0};
     Result result = attempt(statement, given, columns);
     if (result.failure) result.rows.clear();
@@ -131,7 +132,8 @@ std::string text_of(std::int64_t number) { return std::to_string(number); }
 
 std::string text_of(double number) {
   std::array<char, 40> text{};
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), number, std::chars_format::scientific);
+  const auto end =
+      std::to_chars(text.data(), text.data() + text.size(), number, std::chars_format::scientific);
   return {text.data(), end.ptr};
 }
 

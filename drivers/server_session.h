@@ -52,9 +52,9 @@ class ServerSession : public database::Session {
   [[nodiscard]] Failure note_late();
 
   std::chrono::milliseconds answer_{database::kLongestSilence};
-  bool waits_ = false;           // for the answer to an earlier statement, which nobody wants any more
+  bool waits_ = false;  // for the answer to an earlier statement, which nobody wants any more
   bool in_transaction_ = false;
-  Clock::time_point asked_{};    // when the statement that it waits for was sent
+  Clock::time_point asked_{};  // when the statement that it waits for was sent
 };
 
 /// Waits until a socket has one of these poll() events. 0: the deadline came first; -1: it can't be waited

@@ -104,7 +104,8 @@ int bus_new(const Options& options) {
       print_json(R"({"info":)" + guard.info().text() + R"(,"route":)" +
                  wire::json_string(guard.info().route) + "}");
     else
-      print_json("IPCM_INFO=" + shell_quoted(guard.info().text()) + "; export IPCM_INFO");  // the text is JSON
+      print_json("IPCM_INFO=" + shell_quoted(guard.info().text()) +
+                 "; export IPCM_INFO");  // the text is JSON
     flush_output();
   } catch (const OutputLost&) {
     // Nobody knows of it. Nobody else can be on it either.

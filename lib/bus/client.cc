@@ -109,8 +109,8 @@ std::vector<Message> Client::wait_for_messages(Duration limit) {
   call->finish_taken();
   call->drain();  // what was put back wakes nobody
   if (!call->has_messages()) {
-    call->loop().run_until([&] { return call->has_messages() || !call->ended().empty() || call->is_to_leave(); },
-                              deadline);
+    call->loop().run_until(
+        [&] { return call->has_messages() || !call->ended().empty() || call->is_to_leave(); }, deadline);
     if (call->is_to_leave()) return {};
     call->drain();
     if (!call->has_messages()) call->expect_bus();

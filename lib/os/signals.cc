@@ -119,7 +119,8 @@ QuietWrites::~QuietWrites() {
 }
 
 void ignore_polite_signals() noexcept {
-  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGXFSZ}) (void)::signal(signal, SIG_IGN);
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGXFSZ})
+    (void)::signal(signal, SIG_IGN);
 }
 
 SignalReader::SignalReader(const std::vector<int>& signals) {

@@ -219,7 +219,7 @@ std::optional<ExitStatus> Handle::end_service() {
   os::Child& child = self->launch->child();
   const auto wait = [&](Duration span) {
     return self->loop->run_until([&] { return child.try_reap() || child.reaped(); },
-                                   os::Deadline::after(span));
+                                 os::Deadline::after(span));
   };
   (void)self->client->try_message(self->name, wire::terminate_content());
   if (wait(SpawnOptions{}.polite_time)) return child.status();

@@ -156,7 +156,8 @@ TEST_CASE_FIXTURE(Tidy, "F4: what a writer left unfinished goes with it; what it
     writer.say("end");
     CHECK(writer.wait() == ExitStatus::exited(0));
     if (os::look_for_process(writer.pid()) != os::Seen::ended) {
-      MESSAGE("not in the first pid namespace: nothing proves the death of a writer, which has a minute then");
+      MESSAGE(
+          "not in the first pid namespace: nothing proves the death of a writer, which has a minute then");
       return;
     }
     if (dead_before) CHECK(collect(target, 1)[0].content.as<std::string>() == "whole");

@@ -35,9 +35,10 @@ class Administrator {
           "datname = current_database()");
       return;
     }
-    for (const Values& row : run("SELECT id FROM information_schema.processlist WHERE user = 'tester' AND id <> "
-                                 "CONNECTION_ID()",
-                                 {Column::text}))
+    for (const Values& row :
+         run("SELECT id FROM information_schema.processlist WHERE user = 'tester' AND id <> "
+             "CONNECTION_ID()",
+             {Column::text}))
       (void)session_->run("KILL " + std::get<std::string>(row[0]), {}, {});
   }
   void lock_messages() {
@@ -51,22 +52,20 @@ class Administrator {
   void unlock() { run(is_postgresql() ? "ROLLBACK" : "UNLOCK TABLES"); }
   std::vector<std::string> tables() {
     std::vector<std::string> names;
-    for (const Values& row : run("SELECT table_name FROM information_schema.tables WHERE table_schema = " +
-                                     std::string(is_postgresql() ? "current_schema()" : "DATABASE()") +
-                                     " ORDER BY table_name",
-                                 {Column::text}))
+    for (const Values& row :
+         run("SELECT table_name FROM information_schema.tables WHERE table_schema = " +
+                 std::string(is_postgresql() ? "current_schema()" : "DATABASE()") + " ORDER BY table_name",
+             {Column::text}))
       names.push_back(std::get<std::string>(row[0]));
     return names;
   }
 
  private:
   static database::OwnedSession open(database::Failure& failure) {
-    const database::RouteForm form = {{"pg", "mariadb", "mysql"},
-                                      {{"dbname", "dbname"},
-                                       {"database", "dbname"},
-                                       {"host", "host"},
-                                       {"mariadb_socket", "unix_socket"}},
-                                      "dbname"};
+    const database::RouteForm form = {
+        {"pg", "mariadb", "mysql"},
+        {{"dbname", "dbname"}, {"database", "dbname"}, {"host", "host"}, {"mariadb_socket", "unix_socket"}},
+        "dbname"};
     auto parameters = database::read_route(bus_options().route, form);
     database::add_credentials(parameters, {});
     return {database::load_driver(is_postgresql() ? "postgresql" : "mariadb"), parameters,
@@ -92,7 +91,8 @@ ServiceOptions echo_options() {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "server: A10, G4: whoever is cut off is there again, under its name, with its messages") {
+TEST_CASE_FIXTURE(Tidy,
+                  "server: A10, G4: whoever is cut off is there again, under its name, with its messages") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Client b = ipcm_connect("b", guard.info());
@@ -112,7 +112,8 @@ TEST_CASE_FIXTURE(Tidy, "server: A10, G4: whoever is cut off is there again, und
   CHECK_THROWS_AS((void)ipcm_connect("a", guard.info()), NameTaken);
 }
 
-TEST_CASE_FIXTURE(Tidy, "server: G4: a service answers after its connection was cut, and its requester's was") {
+TEST_CASE_FIXTURE(Tidy,
+                  "server: G4: a service answers after its connection was cut, and its requester's was") {
   const Guard guard = spawn_bus();
   Handle echo = start_on(guard.info(), "e", echo_options());
   CHECK(echo.sync_request("e", 1, kHang).as<int>() == 1);
@@ -123,7 +124,8 @@ TEST_CASE_FIXTURE(Tidy, "server: G4: a service answers after its connection was 
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "server: G4: a reader that waits without a limit goes on after its connection was cut") {
+TEST_CASE_FIXTURE(Tidy,
+                  "server: G4: a reader that waits without a limit goes on after its connection was cut") {
   const Guard guard = spawn_bus();
   Forked reader([info = guard.info().text()](Lines& test) {
     Client client = ipcm_connect("reader", info);
@@ -150,8 +152,7 @@ TEST_CASE_FIXTURE(Tidy, "server: G1: a service that was cut off and ends takes n
   ::kill(*first.child_pid(), SIGTERM);
   Client other = ipcm_connect("other", guard.info());
   CHECK(second.sync_request("second", "still here", kHang).as<std::string>() == "still here");
-  CHECK(administrator.tables() ==
-        std::vector<std::string>{"ipcm_messages", "ipcm_ours", "ipcm_peers"});
+  CHECK(administrator.tables() == std::vector<std::string>{"ipcm_messages", "ipcm_ours", "ipcm_peers"});
 }
 
 TEST_CASE_FIXTURE(Tidy, "server: G3: a second owner of a running bus is refused, and harms nothing") {
@@ -242,7 +243,8 @@ TEST_CASE_FIXTURE(Tidy, "server: G6: a service whose table was dropped or altere
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "server: G8: a limit holds while the tables are locked, and what was sent goes out later") {
+TEST_CASE_FIXTURE(Tidy,
+                  "server: G8: a limit holds while the tables are locked, and what was sent goes out later") {
   const Guard guard = spawn_bus();
   Handle echo = start_on(guard.info(), "e", echo_options());
   CHECK(echo.sync_request("e", 1, kHang).as<int>() == 1);
@@ -277,7 +279,8 @@ TEST_CASE_FIXTURE(Tidy, "server: a message that the tables of the reference can'
   CHECK(collect(b, 1)[0].content == Content("short"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "server: a URL as a route is refused before anything is started, and never repeated") {
+TEST_CASE_FIXTURE(Tidy,
+                  "server: a URL as a route is refused before anything is started, and never repeated") {
   const std::string password = "not-the-pa55word";
   BusInfo info{protocol(), "JSON", "postgresql://tester:" + password + "@somewhere/ipcm", {}, {}};
   CHECK_FALSE(contains(thrown_by<BusError>([&] { (void)ipcm_connect("a", info); }).what(), password));
@@ -290,7 +293,8 @@ TEST_CASE_FIXTURE(Tidy, "server: a URL as a route is refused before anything is 
   CHECK_FALSE(contains(thrown_by<Error>([&] { (void)ipcm_service("e", options); }).what(), password));
 }
 
-TEST_CASE_FIXTURE(Tidy, "server: only a service whose bus needs the password gets it, and keeps it to itself") {
+TEST_CASE_FIXTURE(Tidy,
+                  "server: only a service whose bus needs the password gets it, and keeps it to itself") {
   const std::string password = std::getenv("IPCM_DB_PASSWORD");
   REQUIRE(password.size() > 8);
   const Guard guard = spawn_bus();

@@ -181,8 +181,8 @@ TEST_CASE_FIXTURE(Tidy, "envelope: what is no object is refused") {
     CHECK(contains(envelope_refusal(text), "a message"));
   }
   CHECK(contains(envelope_refusal(std::string(1'000'000, '[')), "a message is not JSON"));
-  CHECK(
-      contains(envelope_refusal(R"({"from":"a","content":)" + std::string(1'000'000, '[')), "nested deeper than 504"));
+  CHECK(contains(envelope_refusal(R"({"from":"a","content":)" + std::string(1'000'000, '[')),
+                 "nested deeper than 504"));
 }
 
 TEST_CASE_FIXTURE(Tidy,

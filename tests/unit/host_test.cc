@@ -33,11 +33,11 @@
 using namespace ipcm;
 using namespace ipcm::os;
 using ipcm::test::contains;
-using ipcm::test::shell;
 using ipcm::test::error_of;
 using ipcm::test::in_child;
 using ipcm::test::kHang;
 using ipcm::test::refuse;
+using ipcm::test::shell;
 using ipcm::test::Tidy;
 
 namespace {

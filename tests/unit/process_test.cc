@@ -28,11 +28,11 @@
 using namespace ipcm;
 using namespace ipcm::os;
 using ipcm::test::contains;
-using ipcm::test::shell;
 using ipcm::test::error_of;
 using ipcm::test::HeldChild;
 using ipcm::test::in_child;
 using ipcm::test::kHang;
+using ipcm::test::shell;
 using ipcm::test::Tidy;
 
 namespace {
@@ -488,7 +488,8 @@ TEST_CASE_FIXTURE(Tidy, "child: in a forked child it is inert") {
   CHECK(child->reap(Deadline::after(kHang)) == ExitStatus::exited(3));
 }
 
-TEST_CASE_FIXTURE(Tidy, "child: its status is known though the host took it with waitpid(-1), where the kernel tells") {
+TEST_CASE_FIXTURE(
+    Tidy, "child: its status is known though the host took it with waitpid(-1), where the kernel tells") {
   for (const auto& [script, expected] : std::vector<std::pair<std::string, ExitStatus>>{
            {"exit 5", ExitStatus::exited(5)}, {"kill -TERM $$", ExitStatus::signalled(SIGTERM)}}) {
     Child child = spawned(shell(script));
@@ -503,11 +504,13 @@ TEST_CASE_FIXTURE(Tidy, "child: its status is known though the host took it with
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "child: its status is known though the host ignores SIGCHLD, where the kernel tells") {
+TEST_CASE_FIXTURE(Tidy,
+                  "child: its status is known though the host ignores SIGCHLD, where the kernel tells") {
   const auto before = ::signal(SIGCHLD, SIG_IGN);
   {
     Child child = spawned(shell("exit 6"));
-    const auto known = kernel_tells_of_reaped() ? std::optional<ExitStatus>(ExitStatus::exited(6)) : std::nullopt;
+    const auto known =
+        kernel_tells_of_reaped() ? std::optional<ExitStatus>(ExitStatus::exited(6)) : std::nullopt;
     CHECK(child.reap(Deadline::after(kHang)) == known);
     CHECK(child.reaped());
     (void)failed(program("/no/such/program"));

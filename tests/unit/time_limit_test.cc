@@ -1,6 +1,5 @@
 #include "os/time_limit.h"
 
-
 #include <sys/wait.h>
 #include <unistd.h>
 

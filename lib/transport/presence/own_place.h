@@ -29,7 +29,7 @@ class OwnPlace {
   Loop& loop_;
   const os::Directory& directory_;
   os::RemovalWatch removal_;
-  Lost lost_;  // null: it was called
+  Lost lost_;    // null: it was called
   Watch watch_;  // last: it is to end first
 };
 
