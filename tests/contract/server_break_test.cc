@@ -262,7 +262,8 @@ TEST_CASE_FIXTURE(Tidy,
     CHECK(joined < kHang / 2);
   }
   administrator.unlock();
-  CHECK(echo.sync_request("e", 3, kHang).as<int>() == 3);
+  // On a loaded machine MariaDB lets both sides wait for its own lock timeouts, several times in a row.
+  CHECK(echo.sync_request("e", 3, 3 * kHang).as<int>() == 3);
 }
 
 TEST_CASE_FIXTURE(Tidy, "server: a message that the tables of the reference can't hold is a clear error") {
