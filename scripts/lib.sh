@@ -5,7 +5,7 @@ heading() { printf '\n== %s\n' "$*"; }
 # What only the tests and the buses in databases need: doctest, clients and private servers, peers in plain Perl.
 test_packages='doctest-dev libsoci-dev libsqlite3-dev libpq-dev libmariadb-dev postgresql mariadb-server perl'
 
-# What scripts/lint and scripts/nightly need beside that.
+# What scripts/lint needs beside that.
 lint_packages='git clang clang-format clang-tidy'
 
 # install_packages [PACKAGE…]: on Debian, whatever is missing of what the build needs, and of these. Elsewhere the build says what it
