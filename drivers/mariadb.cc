@@ -166,8 +166,9 @@ class MariadbSession final : public ServerSession {
                        kStopped = 1317;
     switch (error) {
       case kLockWait:
-      case kDeadlock:
         return Failure::Kind::busy;
+      case kDeadlock:
+        return Failure::Kind::aborted;
       case kDuplicate:
       case kNoParent:
       case kNull:

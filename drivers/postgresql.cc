@@ -135,9 +135,10 @@ class PostgresqlSession final : public ServerSession {
   }
   [[nodiscard]] Failure::Kind kind_of(std::string_view state) const {
     if (is_cut()) return Failure::Kind::lost;
-    // A lock that was not free in time, a deadlock, a statement that took too long.
-    if (state == "40001" || state == "40P01" || state == "55P03" || state == "57014")
-      return Failure::Kind::busy;
+    // A transaction that could not be serialised, a deadlock.
+    if (state == "40001" || state == "40P01") return Failure::Kind::aborted;
+    // A lock that was not free in time, a statement that took too long.
+    if (state == "55P03" || state == "57014") return Failure::Kind::busy;
     if (state.starts_with("23")) return Failure::Kind::conflict;
     if (state == "42P01" || state == "3F000" || state == "42703") return Failure::Kind::missing;
     if (state == "22001") return Failure::Kind::too_long;

@@ -24,19 +24,23 @@ Failure lost(const char* why) { return {Failure::Kind::lost, why}; }
 }  // namespace
 
 Failure ServerSession::note_late() {
-  waits_ = true;
+  is_late_ = true;
   if (!in_transaction_ && Clock::now() - asked_ < kSilence)
     return {Failure::Kind::late, "the server has not answered in time"};
   cut();
   return lost("the server does not answer; the connection was given up");
 }
 
-Failure ServerSession::finish_earlier(Clock::time_point deadline) {
-  if (!waits_) return {};
-  if (await(deadline) == Step::late) return note_late();
-  waits_ = false;
-  (void)take({});
-  return {};
+Result ServerSession::finish_late(std::int64_t limit) noexcept {
+  try {
+    if (!is_late_) return {};
+    if (is_cut()) return {lost("the connection to the server has ended"), {}, 0};
+    if (await(Clock::now() + std::chrono::milliseconds(limit)) == Step::late) return {note_late(), {}, 0};
+    is_late_ = false;
+    return take(late_columns_);
+  } catch (const std::exception& error) {
+    return {{Failure::Kind::other, error.what()}, {}, 0};
+  }
 }
 
 Result ServerSession::attempt(const std::string& statement, const Values& given,
@@ -46,14 +50,16 @@ Result ServerSession::attempt(const std::string& statement, const Values& given,
     result.failure = lost("the connection to the server has ended");
     return result;
   }
+  if (is_late_) {
+    result.failure = {Failure::Kind::busy, "the server has not answered the statement before"};
+    return result;
+  }
   const auto answer = in_transaction_ ? std::max(answer_, kShortestInTransaction) : answer_;
-  const auto deadline = Clock::now() + answer;
-  result.failure = finish_earlier(deadline);
-  if (result.failure) return result;
   asked_ = Clock::now();
   result.failure = send(statement, given);
   if (result.failure) return result;
-  if (await(deadline) == Step::late) {
+  if (await(asked_ + answer) == Step::late) {
+    late_columns_ = columns;
     result.failure = note_late();
     return result;
   }

@@ -19,9 +19,9 @@ using database::Values;
 
 using Clock = std::chrono::steady_clock;
 
-/// What sessions on servers share: each statement has a time limit, and an answer that comes too late is
-/// waited for by the next call. (SOCI waits for an answer without a limit, so these drivers use the
-/// servers' own client libraries.)
+/// What sessions on servers share: each statement has a time limit, and finish_late() reads an answer that
+/// comes later. (SOCI waits for an answer without a limit, so these drivers use the servers' own client
+/// libraries.)
 class ServerSession : public database::Session {
  public:
   Result run(const std::string& statement, const Values& given,
@@ -32,6 +32,7 @@ class ServerSession : public database::Session {
   void be_patient(std::int64_t /*locked*/, std::int64_t answer) noexcept final {
     answer_ = std::chrono::milliseconds(answer);
   }
+  Result finish_late(std::int64_t limit) noexcept final;
 
  protected:
   enum class Step { done, late };
@@ -39,7 +40,7 @@ class ServerSession : public database::Session {
   virtual Failure send(const std::string& statement, const Values& given) = 0;
   /// Waits for the whole answer to what was sent last. After late it is called again.
   virtual Step await(Clock::time_point deadline) = 0;
-  /// Reads the answer that await() has got, and drops it.
+  /// Returns the answer that await() has received.
   virtual Result take(const std::vector<Column>& columns) = 0;
   /// Whether the client library knows that the connection has ended.
   [[nodiscard]] virtual bool is_cut() const = 0;
@@ -48,13 +49,13 @@ class ServerSession : public database::Session {
 
  private:
   Result attempt(const std::string& statement, const Values& given, const std::vector<Column>& columns);
-  [[nodiscard]] Failure finish_earlier(Clock::time_point deadline);
   [[nodiscard]] Failure note_late();
 
   std::chrono::milliseconds answer_{database::kLongestSilence};
-  bool waits_ = false;  // for the answer to an earlier statement, which nobody wants any more
+  bool is_late_ = false;              // the answer to the last statement is outstanding
+  std::vector<Column> late_columns_;  // of that answer
   bool in_transaction_ = false;
-  Clock::time_point asked_{};  // when the statement that it waits for was sent
+  Clock::time_point asked_{};  // when the last statement was sent
 };
 
 /// Waits until a socket has one of these poll() events. 0: the deadline came first; -1: it can't be waited

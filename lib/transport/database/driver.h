@@ -17,7 +17,7 @@
 namespace ipcm::database {
 
 /// The version of this header. Modules of other versions are not used.
-inline constexpr int kDriverVersion = 2;
+inline constexpr int kDriverVersion = 3;
 inline constexpr const char* kDriverEntry = "ipcm_database_driver";
 /// In milliseconds.
 inline constexpr std::int64_t kLongestSilence = 10'000;
@@ -37,6 +37,7 @@ struct Failure {
   enum class Kind {
     none,
     busy,      ///< another process holds the lock: try again
+    aborted,   ///< a deadlock: the database undid this transaction for the sake of another; repeat it
     late,      ///< the server has not answered in time; it may still execute the statement
     conflict,  ///< a constraint forbids it
     missing,   ///< no such table, or no such column in it
@@ -70,10 +71,14 @@ class Session {
   virtual void rollback() noexcept = 0;
   /// Sets how long one statement may take from now on, in milliseconds: `locked`, waiting for a lock of
   /// another process, if the client waits for that; `answer`, waiting for the server. If the server has not
-  /// answered by then, run() fails as `late`. The statement is not cancelled: the next call first waits for
-  /// its answer, and drops it. A connection is `lost` when the server has not answered for kLongestSilence,
-  /// or when it is late inside a transaction, since nothing else undoes half a transaction.
+  /// answered by then, run() fails as `late`. The statement is not cancelled: until finish_late() has
+  /// returned its result, run() fails as `busy` and sends nothing. A connection is `lost` when the server
+  /// has not answered for kLongestSilence, or when it is late inside a transaction, since nothing else
+  /// undoes half a transaction.
   virtual void be_patient(std::int64_t locked, std::int64_t answer) noexcept = 0;
+  /// Waits at most `limit` milliseconds for the answer to the statement that was late, and returns its
+  /// result. The failure `late`: there is no answer yet. If no statement was late, the result is empty.
+  [[nodiscard]] virtual Result finish_late(std::int64_t /*limit*/) noexcept { return {}; }
   /// Returns the socket of the connection, borrowed: readable when the server has sent something. -1: there
   /// is none.
   [[nodiscard]] virtual int socket() const noexcept = 0;

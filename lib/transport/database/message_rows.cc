@@ -1,6 +1,7 @@
 #include "transport/database/message_rows.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "os/clock.h"
 #include "os/random.h"
@@ -13,7 +14,7 @@ constexpr std::size_t kIdsPerStatement = 200;
 
 }  // namespace
 
-bool insert_message(Store& store, const MessageRow& message) {
+bool insert_message(Store& store, const MessageRow& message, Store::LateResult late) {
   // One statement, so that the receiver cannot leave between the check and the insertion.
   const Dialect& sql = store.dialect();
   static thread_local std::string text;
@@ -37,7 +38,7 @@ bool insert_message(Store& store, const MessageRow& message) {
   values.emplace_back(std::int64_t{message.broadcast ? 1 : 0});
   values.emplace_back(message.to);
   values.emplace_back(os::wall_clock_seconds());
-  return store.execute(text, values) > 0;
+  return store.execute(text, values, std::move(late)) > 0;
 }
 
 bool has_message(Store& store, const std::string& id) {

@@ -17,8 +17,9 @@ struct MessageRow {
   bool broadcast;
   const std::string& payload;
 };
-/// Inserts a row. false: no peer receives messages under that id now. Throws StoreError.
-[[nodiscard]] bool insert_message(Store& store, const MessageRow& message);
+/// Inserts a row. false: no peer receives messages under that id now. Throws StoreError; after one of kind
+/// late, `late` gets the result.
+[[nodiscard]] bool insert_message(Store& store, const MessageRow& message, Store::LateResult late = {});
 [[nodiscard]] bool has_message(Store& store, const std::string& id);
 /// Removes the rows that exist. Throws StoreError.
 void remove_messages(Store& store, const std::vector<std::string>& ids);

@@ -73,6 +73,10 @@ void Outbox::give_up(const std::string& why) {
 
 Outbox::Tried Outbox::try_send(const Outgoing& message) {
   try {
+    if (was_stored(message)) {
+      store_.sent();
+      return {Attempt::done};
+    }
     const std::string to = store_.id_of(message.to);
     // A peer that leaves changes its row, which the statement itself checks. So only a death needs a check
     // before it, and not even that while the process is known to run.
@@ -114,17 +118,27 @@ Outbox::Tried Outbox::try_send(const Outgoing& message) {
 
 bool Outbox::insert(const Outgoing& message, const std::string& to) {
   const MessageRow row{message.id, request_.name, to, message.stamp, message.broadcast, message.payload};
+  const auto late = [this, id = message.id](const Result& result) {
+    if (late_.id == id) late_.stored = !result.failure && result.affected > 0;
+  };
+  late_ = {message.id};
   try {
-    return insert_message(store_, row);
+    return insert_message(store_, row, late);
   } catch (const StoreError& error) {
     if (error.kind() != Kind::conflict) throw;
-    // The answer was late, or lost with the connection: the message is in the table.
+    // The answer was lost with the connection: the message is in the table.
     if (has_message(store_, message.id)) return true;
     if (registration_.exists()) throw;
     // Tables of the reference need a row for each sender, and a transient client has none.
     registration_.let_exist();
-    return insert_message(store_, row);
+    return insert_message(store_, row, late);
   }
+}
+
+bool Outbox::was_stored(const Outgoing& message) {
+  if (late_.id != message.id) return false;
+  store_.finish_late();
+  return late_.stored;
 }
 
 std::string Outbox::why_full(const std::string& id, std::size_t size) {

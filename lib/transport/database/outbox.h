@@ -63,6 +63,9 @@ class Outbox {
   };
   [[nodiscard]] Tried try_send(const Outgoing& message);
   [[nodiscard]] bool insert(const Outgoing& message, const std::string& to);
+  /// Returns whether the server has stored a message although it answered late. Throws StoreError of kind
+  /// busy if it has still not answered.
+  [[nodiscard]] bool was_stored(const Outgoing& message);
   /// Returns why the receiver has no room for so many bytes; empty: it has.
   [[nodiscard]] std::string why_full(const std::string& id, std::size_t size);
 
@@ -74,6 +77,13 @@ class Outbox {
   Calls calls_;
   double last_stamp_ = 0;
   std::deque<Outgoing> queue_;
+  /// The message whose insertion was late last. Without this a repeated insertion would deliver the message
+  /// twice: its receiver may have removed the first row by then.
+  struct LateInsertion {
+    std::string id;
+    bool stored = false;
+  };
+  LateInsertion late_;
   struct Room {
     std::size_t messages = 0, bytes = 0;
   };

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace ipcm::database {
 namespace {
 
 /// The time that the server may take for an answer: inside the loop, which has other callbacks to run; and
-/// the minimum, whatever the limit of the caller, since no statement could work close to that limit.
+/// the minimum, whatever the limit of the caller, since no statement could work close to that limit. The
+/// minimum also holds inside the loop after a statement that had to wait.
 constexpr int kLoopAnswer = 1000, kShortestAnswer = 100;
 
 int milliseconds_until(os::Deadline deadline) {
@@ -27,30 +29,76 @@ void Store::fail(const Failure& failure) const {
 void Store::reopen() {
   before_reopen();
   session_.close();
+  if (const auto late = std::exchange(late_, std::nullopt); late && late->result)
+    late->result({{Failure::Kind::lost, "the connection was cut before the server answered"}, {}, 0});
+  is_slow_ = false;
   session_ = connect_();
-  is_late_ = false;
   after_reopen();
 }
 
+int Store::answer_limit() const {
+  const int longest = std::max(milliseconds_until(patient_until_), is_slow_ ? kShortestAnswer : kLoopAnswer);
+  return std::max(std::min(longest, milliseconds_until(os::TimeLimit::current())), kShortestAnswer);
+}
+
 void Store::limit_next_statement() {
-  const int locked = milliseconds_until(patient_until_);
-  // The loop does not wait for a server that was late at the last statement: it asks again and again.
-  const bool waits = !is_late_ || locked > 0;
-  const int answer = std::min(std::max(locked, kLoopAnswer), milliseconds_until(os::TimeLimit::current()));
-  session_->be_patient(locked, waits ? std::max(answer, kShortestAnswer) : 0);
+  session_->be_patient(milliseconds_until(patient_until_), answer_limit());
+}
+
+void Store::note(const Failure& failure) {
+  is_slow_ = failure.kind == Failure::Kind::late || failure.kind == Failure::Kind::busy;
+}
+
+Result Store::read_late() {
+  // The loop does not wait for an answer that was late: it asks for it again and again.
+  Result result = session_->finish_late(patient_until_.has_passed() ? 0 : answer_limit());
+  after_statement();
+  if (result.failure.kind == Failure::Kind::late) {
+    result.failure.kind = Failure::Kind::busy;
+    return result;
+  }
+  note(result.failure);
+  if (const LateStatement answered = *std::exchange(late_, std::nullopt); answered.result)
+    answered.result(result);
+  return result;
+}
+
+bool Store::repeats(Failure::Kind kind, int attempt) const {
+  // An aborted transaction has lost no time: it is worth another attempt even without patience.
+  if (kind == Failure::Kind::aborted && attempt < dialect().attempts) return true;
+  return (kind == Failure::Kind::busy || kind == Failure::Kind::aborted) && !patient_until_.has_passed();
+}
+
+void Store::finish_late() {
+  if (!session_) fail({Failure::Kind::lost, "there is no connection"});
+  if (!late_) return;
+  const Result result = read_late();
+  if (late_ || result.failure.kind == Failure::Kind::lost) fail(result.failure);
+}
+
+Result Store::attempt(const std::string& statement, const Values& given, const std::vector<Column>& columns) {
+  if (late_) {
+    // A caller that repeats the very query gets the answer to it. Otherwise a member would never read
+    // anything from a server that needs longer than the limit for each answer.
+    const bool same = !columns.empty() && late_->text == statement && late_->given == given;
+    Result result = read_late();
+    if (late_ || same || result.failure.kind == Failure::Kind::lost) return result;
+  }
+  limit_next_statement();
+  Result result = session_->run(statement, given, columns);
+  after_statement();
+  note(result.failure);
+  if (result.failure.kind == Failure::Kind::late) late_ = {statement, columns.empty() ? Values{} : given, {}};
+  return result;
 }
 
 Result Store::run(const std::string& statement, const Values& given, const std::vector<Column>& columns) {
-  for (;;) {
+  for (int count = 1;; ++count) {
     if (!session_) fail({Failure::Kind::lost, "there is no connection"});
-    limit_next_statement();
-    Result result = session_->run(statement, given, columns);
-    after_statement();
-    is_late_ = result.failure.kind == Failure::Kind::late;
+    Result result = attempt(statement, given, columns);
     // The server waits only a moment for a lock of another process, so that this member can stop when it
     // wants to.
-    if (result.failure.kind != Failure::Kind::busy || in_transaction_ || patient_until_.has_passed())
-      return result;
+    if (in_transaction_ || !repeats(result.failure.kind, count)) return result;
   }
 }
 
@@ -61,8 +109,9 @@ std::vector<Values> Store::query(const std::string& statement, const Values& giv
   return std::move(result.rows);
 }
 
-std::int64_t Store::execute(const std::string& statement, const Values& given) {
+std::int64_t Store::execute(const std::string& statement, const Values& given, LateResult late) {
   const Result result = run(statement, given, {});
+  if (late_ && result.failure.kind == Failure::Kind::late) late_->result = std::move(late);
   if (result.failure) fail(result.failure);
   return result.affected;
 }
@@ -70,8 +119,11 @@ std::int64_t Store::execute(const std::string& statement, const Values& given) {
 void Store::in_transaction(const std::function<void()>& what) {
   for (int attempt = 1;; ++attempt) {
     if (!session_) fail({Failure::Kind::lost, "there is no connection"});
-    limit_next_statement();
-    Failure failure = session_->begin();
+    Failure failure = late_ ? read_late().failure : Failure{};
+    if (!late_ && failure.kind != Failure::Kind::lost) {
+      limit_next_statement();
+      failure = session_->begin();
+    }
     if (!failure) {
       in_transaction_ = true;
       try {
@@ -80,9 +132,7 @@ void Store::in_transaction(const std::function<void()>& what) {
       } catch (const StoreError& error) {
         in_transaction_ = false;
         session_->rollback();
-        if (error.kind() != Failure::Kind::busy ||
-            (attempt >= dialect().attempts && patient_until_.has_passed()))
-          throw;
+        if (!repeats(error.kind(), attempt)) throw;
         continue;
       } catch (...) {
         in_transaction_ = false;
@@ -93,8 +143,7 @@ void Store::in_transaction(const std::function<void()>& what) {
       if (!failure) break;
       session_->rollback();
     }
-    if (failure.kind != Failure::Kind::busy || (attempt >= dialect().attempts && patient_until_.has_passed()))
-      fail(failure);
+    if (!repeats(failure.kind, attempt)) fail(failure);
   }
   after_statement();
 }

@@ -29,7 +29,7 @@ class StoreError : public BusError {
   [[nodiscard]] bool is_cut() const noexcept { return kind_ == Failure::Kind::lost; }
   /// Returns whether another attempt may succeed: another process holds a lock, or the server is slow.
   [[nodiscard]] bool is_passing() const noexcept {
-    return kind_ == Failure::Kind::busy || kind_ == Failure::Kind::late;
+    return kind_ == Failure::Kind::busy || kind_ == Failure::Kind::late || kind_ == Failure::Kind::aborted;
   }
 
  private:
@@ -47,7 +47,7 @@ struct Dialect {
   const char* stamp_parameter;
   const char* stats_parameter;
   bool id_is_uuid;  ///< other ids can't be stored
-  int attempts;     ///< at a transaction that the database may abort in favour of another
+  int attempts;     ///< the number of attempts at a transaction that the database aborts
 };
 
 /// One row of ipcm_peers, and the facts about its peer.
@@ -81,7 +81,14 @@ class Store {
 
   [[nodiscard]] std::vector<Values> query(const std::string& statement, const Values& given,
                                           const std::vector<Column>& columns);
-  std::int64_t execute(const std::string& statement, const Values& given = {});
+  /// Called once, with the result of a statement that was late: its number of changed rows, or its failure.
+  using LateResult = std::function<void(const Result& result)>;
+  /// Returns the number of rows that it has changed. If it throws StoreError of kind late, the server may
+  /// still execute the statement: `late` is called inside the call that reads the answer.
+  std::int64_t execute(const std::string& statement, const Values& given = {}, LateResult late = {});
+  /// Reads the answer to a statement that was late, if there was one. Throws StoreError of kind busy if the
+  /// server has not sent it in time.
+  void finish_late();
   /// Runs `what` in one transaction.
   void in_transaction(const std::function<void()>& what);
   /// Sets the deadline until which statements may wait for locks of others, from now on; passed: they do
@@ -159,13 +166,28 @@ class Store {
   OwnedSession session_;
 
  private:
+  /// A statement that was late.
+  struct LateStatement {
+    std::string text;
+    Values given;  // only of a query
+    LateResult result;
+  };
   [[nodiscard]] Result run(const std::string& statement, const Values& given,
                            const std::vector<Column>& columns);
+  [[nodiscard]] Result attempt(const std::string& statement, const Values& given,
+                               const std::vector<Column>& columns);
+  [[nodiscard]] int answer_limit() const;
   void limit_next_statement();
+  /// Returns the result of the statement that was late; failure of kind busy: there is none yet.
+  [[nodiscard]] Result read_late();
+  void note(const Failure& failure);
+  /// Returns whether a statement or transaction that failed is repeated.
+  [[nodiscard]] bool repeats(Failure::Kind kind, int attempt) const;
 
   Connect connect_;
   os::Deadline patient_until_ = os::Deadline::passed();
-  bool is_late_ = false;  // the answer of the server to the last statement is outstanding
+  std::optional<LateStatement> late_;  // the server has not answered it yet
+  bool is_slow_ = false;               // the last statement had to wait, for the server or for a lock
   bool in_transaction_ = false;
 };
 

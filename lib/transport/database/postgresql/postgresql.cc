@@ -146,7 +146,7 @@ class PostgresqlStore final : public ServerStore {
                   {Column::integer});
       return true;
     } catch (const StoreError& error) {
-      if (error.kind() != Failure::Kind::busy) throw;
+      if (error.kind() != Failure::Kind::busy && error.kind() != Failure::Kind::aborted) throw;
       return false;
     }
   }
