@@ -29,7 +29,7 @@ int request(const Options& options) {
     member = visit(options, Visit::with_mailbox);
   }
   bus::Member& here = *member;
-  service::Requests requests(std::move(member));
+  service::Requests requests(std::move(member), service::Requests::IncomingRequests::whole);
   auto deadline = os::TimeLimit::current();  // joining has used some of the first one's time
   try {
     for (const Content& content : contents) {

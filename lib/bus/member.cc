@@ -17,11 +17,11 @@ namespace {
 
 /// A guest that sends to somebody who does not read gives up after this.
 constexpr auto kSendTime = std::chrono::seconds(60);
-/// Taken in for somebody who does not take it from us, before those who send have to wait.
+/// The size at which the inbox is full, and senders have to wait.
 constexpr std::size_t kLargestInbox = 64UL * 1024 * 1024;
-/// Messages that room is kept for.
+/// The capacity, in messages, that an empty vector keeps.
 constexpr std::size_t kLargestKeptInbox = 4096;
-/// A message counts for more than its text.
+/// Counts for each message beside its content.
 constexpr std::size_t kMessageOverhead = 256;
 /// What is larger gains nothing by going out with others, and would be copied for that.
 constexpr std::size_t kLargestGathered = 8UL * 1024;
@@ -268,6 +268,30 @@ void Member::take_each(std::vector<wire::Heard>& into) {
   inbox_.swap(into);
 }
 
+void Member::on_answer(OnAnswer answered, IncomingRequests requests) {
+  on_answer_ = std::move(answered);
+  incoming_requests_ = requests;
+  if (!on_answer_) return;
+  std::erase_if(inbox_, [this](wire::Heard& message) { return !classify(message); });
+  inbox_bytes_ = 0;
+  for (const wire::Heard& message : inbox_) inbox_bytes_ += size_of(message);
+}
+
+bool Member::classify(wire::Heard& message) {
+  if (!message.said)
+    message.said = wire::take_apart(message.message.content, incoming_requests_ == IncomingRequests::parsed);
+  if (message.said->meaning != wire::Meaning::response) return true;
+  if (keeps_messages_) finished_answers_.push_back(message.message.id);
+  ++statistics_.read[message.message.from];
+  const OnAnswer answered = on_answer_;  // the call may replace it
+  answered(message.message.from, *message.said);
+  return false;
+}
+
+void Member::finish_answers() {
+  if (!finished_answers_.empty()) finish(std::exchange(finished_answers_, {}));
+}
+
 void Member::prepare_inbox() {
   inbox_bytes_ = 0;
   if (std::exchange(paused_, false) && !left_) transport_->receive(true);
@@ -321,7 +345,8 @@ const Statistics& Member::statistics() {
 
 std::size_t Member::unread() const {
   return static_cast<std::size_t>(std::count_if(inbox_.begin(), inbox_.end(), [](const wire::Heard& heard) {
-    return heard.said || wire::understand(heard.message.content).meaning != wire::Meaning::terminate;
+    const auto meaning = heard.said ? heard.said->meaning : wire::understand(heard.message.content).meaning;
+    return meaning != wire::Meaning::terminate;
   }));
 }
 
@@ -369,6 +394,7 @@ void Member::leave(os::Deadline flush) {
   if (batches_ > 0) send_all_gathered([this](const std::exception& error) { dropped(error.what()); });
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
   finish_taken();
+  finish_answers();
   left_ = true;
   transport_->leave(keeps_statistics_ ? statistics() : Statistics{});
 }
@@ -378,12 +404,15 @@ void Member::suspend(std::optional<double> expires, os::Deadline flush) {
   send_batch();
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
   finish_taken();
+  finish_answers();
   transport_->suspend(keeps_statistics_ ? statistics() : Statistics{}, expires);
   left_ = true;
 }
 
 void Member::heard(wire::Heard message) {
   os::keep_heap();
+  ++incoming_;
+  if (on_answer_ && !classify(message)) return;
   inbox_bytes_ += size_of(message);
   inbox_.push_back(std::move(message));
   if (paused_ || inbox_bytes_ < kLargestInbox || !transport_) return;

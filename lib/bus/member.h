@@ -17,11 +17,15 @@
 
 namespace ipcm::bus {
 
-/// These are dealt with; the next ones come to their room, unless they were a flood.
+/// Empties a vector of messages and keeps its capacity for the next ones, unless that is very large.
 void clear_for_more(std::vector<wire::Heard>& messages);
 
-/// What stands behind a Client, a Handle and a Service: a transport, what it has brought and not been asked
-/// for yet, and the counts. Runs on a loop that it may share.
+/// The part of a Client, a Handle and a Service that is on the bus: a transport, the inbox, and the counts.
+/// Runs on a loop that it may share.
+///
+/// An incoming message is classified when the transport hands it over: an answer goes to its request (see
+/// on_answer()), everything else into the inbox, until the owner takes it. A full inbox stops the transport
+/// from reading, so that the senders have to wait.
 class Member final : private transport::Receiver, public std::enable_shared_from_this<Member> {
  public:
   /// How it behaves when a receiver is slow.
@@ -59,22 +63,38 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   /// Throws what send() does, naming the first peer that it failed for, when those for all others are out.
   void send_batch();
 
+  /// Gets each answer, inside the loop. It may end the object that it belongs to.
+  using OnAnswer = std::function<void(const std::string& from, wire::Conversation& answer)>;
+  /// Requests in the inbox: parsed, for a service that answers them, or whole.
+  enum class IncomingRequests { parsed, whole };
+  /// From now on answers do not go into the inbox but to `answered`; those that are there already go there
+  /// at once. An empty function: answers go into the inbox again.
+  void on_answer(OnAnswer answered, IncomingRequests requests);
+  /// Acknowledges the answers that were handed over, where the bus keeps messages.
+  void finish_answers();
+  /// The number of messages that the transport has handed over so far, answers included.
+  [[nodiscard]] std::uint64_t incoming_count() const { return incoming_; }
+
   [[nodiscard]] bool has_messages() const { return !inbox_.empty(); }
-  /// All that has been taken in, in order; does not look for more. Who takes tells when it is dealt with:
-  /// finish_taken() when he comes back for more; leave() does it for him.
+  [[nodiscard]] std::size_t inbox_messages() const { return inbox_.size(); }
+  /// Nothing more comes, not even an answer, until the inbox is taken.
+  [[nodiscard]] bool is_inbox_full() const { return paused_; }
+  /// Returns the content of the inbox, in order; does not read more. finish_taken() acknowledges the
+  /// messages once the caller has processed them; leave() calls it.
   [[nodiscard]] std::vector<Message> take();
-  /// Gives back what take() gave, for the next reader of this name.
+  /// Gives back messages that take() returned, for the next reader of this name.
   void requeue(const std::vector<Message>& messages);
   void finish_taken();
-  /// The same for who deals with each by itself, and tells so by its id. `into` is empty; its room is used.
+  /// Moves the content of the inbox into `into`, which must be empty; its capacity is reused. The caller
+  /// acknowledges the messages with finish().
   void take_each(std::vector<wire::Heard>& into);
   void finish(const std::vector<std::string>& ids);
-  /// Whether the medium keeps messages until they were finished; elsewhere nobody needs to tell.
+  /// Returns whether the bus keeps messages until they are acknowledged; on others finish() does nothing.
   [[nodiscard]] bool keeps_messages() const { return keeps_messages_; }
-  /// How many of them are more than a word to end.
+  /// Returns the number of messages in the inbox, without those that only ask to terminate.
   [[nodiscard]] std::size_t unread() const;
-  /// Takes in what has arrived, without waiting; if the medium keeps messages, not more than a reader should
-  /// have at once: what is left comes when that was taken.
+  /// Reads what has arrived, without waiting. If the bus keeps messages, it reads no more than a reader
+  /// should have at once: the rest comes after that was taken.
   void drain();
   [[nodiscard]] transport::Transport& transport() { return *transport_; }
   [[nodiscard]] const transport::Transport& transport() const { return *transport_; }
@@ -131,7 +151,9 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   void dropped(const std::string& sentence) override;
   void undelivered(const std::string& peer, std::size_t messages, const std::string& why) override;
   void stamp(Message& message, std::chrono::system_clock::time_point now);
-  /// What is in the inbox is about to be taken: in order, and counted.
+  /// Hands an answer over, or parses another message. Returns whether the message belongs in the inbox.
+  bool classify(wire::Heard& message);
+  /// Sorts and counts the messages of the inbox, which are about to be taken.
   void prepare_inbox();
   enum class When { now, with_others };
   void transmit(Message& message, std::chrono::system_clock::time_point now,
@@ -176,9 +198,13 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   bool keeps_messages_ = false;
   std::uint64_t losses_ = 0, sent_at_ = 0;
   std::string ended_;
-  bool paused_ = false;  // what the medium keeps may wait there until this was taken
+  bool paused_ = false;  // the inbox is full: the transport reads nothing until it is taken
   std::size_t inbox_bytes_ = 0;
   std::vector<wire::Heard> inbox_;
+  std::uint64_t incoming_ = 0;
+  OnAnswer on_answer_;
+  IncomingRequests incoming_requests_ = IncomingRequests::whole;
+  std::vector<std::string> finished_answers_;  // ids of their messages
   std::uint64_t peer_changes_ = 0;
   std::vector<std::string> unfinished_;  // ids of what take() gave out last
   Statistics statistics_;

@@ -90,7 +90,7 @@ transport::PeerFacts::State Requests::watch(const std::string& peer) {
     one.process = std::move(process);
     one.watch = member_.loop().watch(one.process.get(), EPOLLIN, [this, peer](std::uint32_t) {
       lost_.insert(peer);
-      watched_.at(peer).watch.want(0);  // once is enough; settle() does the rest
+      watched_.at(peer).watch.want(0);  // once is enough; process() does the rest
     });
   }
   watched_.emplace(peer, std::move(one));
@@ -144,9 +144,11 @@ void Requests::look_after(const std::string& peer) {
     // accepted.
     const auto until =
         os::Deadline::after(member_.protocol().keeps_messages() ? kLongLastWordsTime : kLastWordsTime);
+    std::uint64_t before = 0;
     do {
+      before = member_.incoming_count();
       member_.drain();
-    } while (sort_inbox() && asks(peer) && !until.has_passed());
+    } while (member_.incoming_count() != before && asks(peer) && !until.has_passed());
   }
   if (asks(peer)) {
     // Its lock and its sockets go a moment before its process does; how that ended is part of the story.
@@ -205,7 +207,6 @@ void Requests::fail_on_closed(const std::string& peer) {
   };
   if (closed_links_.empty() || !has_some()) return;
   member_.drain();  // an answer may have come another way
-  (void)sort_inbox();
   std::vector<std::string> ids;
   for (const auto& [id, open] : open_)
     if (is_closed(open)) ids.push_back(id);

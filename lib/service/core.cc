@@ -83,8 +83,7 @@ void Core::join() {
   request.class_name = setup_->class_name.empty() ? "-" : setup_->class_name;
   client_.emplace(std::make_unique<bus::Member>(request, loop_, bus::Member::Sending::queues));
   client_->on_diagnostic([this](const std::string& sentence) { complain(setup_->name, sentence); });
-  requests_ = std::make_shared<Requests>(client_->shared_member());
-  requests_->takes_requests = true;
+  requests_ = std::make_shared<Requests>(client_->shared_member(), Requests::IncomingRequests::parsed);
   requests_->follow_starts = [this] { follow_launches(); };
   requests_->child_status = [this](const std::string& peer, Pid pid) -> std::optional<ExitStatus> {
     launch::Launch* launch = launched(peer);
@@ -237,13 +236,13 @@ void Core::turn() {
   look_after_own_place();
   for (const auto& [signal, list] : callbacks.on_sig)
     signals_->add(signal);  // those that were added meanwhile
-  guarded("a response callback", [&] { requests_->settle(); });
+  guarded("a response callback", [&] { requests_->process(); });
   note_ended_launches();
   forget_ended_workers();
   if (watches_peers_ && client_->member().peer_changes() != seen_changes_)
     (void)peers_recovery_.attempt([this] { note_peers(); });
 
-  requests_->take_others(messages_);
+  client_->member().take_each(messages_);
   // A mailbox may have been looked at after the loop was: a signal that was sent before a message comes
   // first.
   if (!messages_.empty() &&
@@ -281,8 +280,16 @@ void Core::turn() {
   guarded("should_end", [&] {
     if (self_.should_end()) terminate(0);
   });
+  finish_messages();
+}
+
+void Core::finish_messages() {
+  if (client_->member().keeps_messages() && !messages_.empty()) {
+    std::vector<std::string> ids;
+    for (const wire::Heard& heard : messages_) ids.push_back(heard.message.id);
+    client_->member().finish(ids);
+  }
   bus::clear_for_more(messages_);
-  requests_->finish_others();
 }
 
 bool Core::beat_if_due() {

@@ -71,6 +71,7 @@ class Core {
   void look_after_own_place();
   void turn();
   void end_with_bus();
+  void finish_messages();
   bool beat_if_due();  ///< Runs on_interval if its time has come.
   void deliver(wire::Heard& heard, Activity& activity);
   void answer(Request request);

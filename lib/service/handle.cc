@@ -74,7 +74,8 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
     }
     launch->look_again();
     loop->spin(options.spin);
-    requests = std::make_shared<service::Requests>(client->shared_member());
+    requests = std::make_shared<service::Requests>(client->shared_member(),
+                                                   service::Requests::IncomingRequests::whole);
     // A callback may end the handle while its requests are still being dealt with.
     requests->follow_starts = [weak = weak_from_this()] {
       if (const auto self = weak.lock(); self && !self->over) self->let_go();
@@ -235,7 +236,7 @@ void Handle::dispatch() {
   const auto self = state().shared_from_this();  // a callback may destroy this handle
   const auto open = self->requests;
   self->loop->drain();
-  if (open) open->settle();
+  if (open) open->process();
 }
 
 // ---- starting from outside

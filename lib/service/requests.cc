@@ -1,7 +1,6 @@
 #include "service/requests.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "os/process.h"
 #include "os/random.h"
@@ -13,22 +12,24 @@ namespace ipcm::service {
 namespace {
 
 constexpr std::size_t kRemembered = 256;
-/// Put aside while somebody waits for an answer, before the wait ends with an error.
-constexpr std::size_t kLargestAside = 64UL * 1024 * 1024;
-constexpr std::size_t kMessageOverhead = 256;
 
 }  // namespace
 
-Requests::Requests(std::shared_ptr<bus::Member> member)
+Requests::Requests(std::shared_ptr<bus::Member> member, IncomingRequests incoming)
     : shared_member_(std::move(member)),
       member_(*shared_member_),
       looking_(
           member_.loop(),
           [this](const std::string& why) { member_.note_dropped("requests have to wait: " + why); }, [] {}) {
   member_.on_link_lost([this](const std::string& peer, std::uint64_t link) { note_lost(peer, link); });
+  member_.on_answer(
+      [this](const std::string& from, wire::Conversation& answer) { take_answer(from, answer); }, incoming);
 }
 
-Requests::~Requests() { member_.on_link_lost({}); }
+Requests::~Requests() {
+  member_.on_link_lost({});
+  member_.on_answer({}, IncomingRequests::whole);
+}
 
 void Requests::remember(std::string id, const char* what) {
   recent_.emplace_back(std::move(id), what);
@@ -144,43 +145,13 @@ bool Requests::asks(const std::string& peer) const {
   });
 }
 
-bool Requests::sort_inbox() {
-  // What nobody takes is left where it is, and its senders have to wait. A service takes all in each turn.
-  if (others_bytes_ > kLargestAside && !takes_requests) return false;
-  std::vector<std::string> finished;  // an answer ends with its request, in this process
-  auto arrived = std::exchange(room_, {});
-  member_.take_each(arrived);
-  const bool found_some = !arrived.empty();
-  auto rest = arrived.begin();
-  for (wire::Heard& heard : arrived) {
-    const std::size_t size = heard.size() + kMessageOverhead;
-    if (!heard.said) heard.said = wire::take_apart(heard.message.content, takes_requests);
-    if (heard.said->meaning == wire::Meaning::response) {
-      if (member_.keeps_messages()) finished.push_back(heard.message.id);
-      take_answer(heard.message.from, *heard.said);
-      continue;
-    }
-    others_bytes_ += size;
-    if (&*rest != &heard) *rest = std::move(heard);
-    ++rest;
-  }
-  arrived.erase(rest, arrived.end());
-  if (others_.empty())
-    others_.swap(arrived);
-  else
-    std::move(arrived.begin(), arrived.end(), std::back_inserter(others_));
-  member_.finish(finished);
-  bus::clear_for_more(arrived);
-  room_ = std::move(arrived);
-  return found_some;
-}
-
 void Requests::take_answer(const std::string& from, wire::Conversation& said) {
   const auto found = open_.find(said.id);
   if (found == open_.end() || found->second.response) {
     const auto known = std::find_if(recent_.begin(), recent_.end(),
                                     [&](const auto& entry) { return entry.first == said.id; });
     const bool second = found != open_.end();
+    // Last: a diagnostic callback may destroy this object.
     member_.note_dropped("an answer from '" + wire::printable_name(from) + "' was dropped: its request " +
                          wire::printable_name(said.id) + " " +
                          (second                   ? "was answered already"
@@ -205,11 +176,11 @@ void Requests::fail_ended() {
   }
 }
 
-void Requests::settle() {
+void Requests::process() {
   if (closed_) return;
   if (follow_starts) follow_starts();
-  (void)sort_inbox();
   if (must_look() || !lost_.empty()) (void)looking_.attempt([this] { look_after_lost(); });
+  member_.finish_answers();
   fail_ended();
   run_due();
 }
@@ -222,25 +193,12 @@ void Requests::run_due() {
   }
 }
 
-void Requests::finish_others() { member_.finish(std::exchange(unfinished_, {})); }
-
-void Requests::take_others(std::vector<wire::Heard>& into) {
-  finish_others();
-  others_.swap(into);
-  others_bytes_ = 0;
-  if (member_.keeps_messages())
-    for (const wire::Heard& heard : into) unfinished_.push_back(heard.message.id);
-}
-
 std::vector<Message> Requests::messages() {
   member_.expect_usable();
+  member_.finish_taken();
   member_.drain();
-  settle();
-  std::vector<Message> taken;
-  std::vector<wire::Heard> others;
-  take_others(others);
-  for (wire::Heard& heard : others) taken.push_back(std::move(heard).whole());
-  return taken;
+  process();
+  return member_.take();
 }
 
 Requests::OpenRequests::iterator Requests::open(const std::string& id) {
@@ -259,7 +217,7 @@ std::optional<Response> Requests::get(const std::string& id) {
   auto found = open(id);
   if (!found->second.response) {
     member_.drain();
-    settle();
+    process();
     expect_open();
     found = open_.find(id);
   }
@@ -281,10 +239,10 @@ bool Requests::wait(Done&& done, os::Deadline deadline) {
   member_.send_batch();  // it may be what is waited for
   const bool reached = member_.loop().run_until(
       [&] {
-        settle();
+        process();
         if (closed_ || done()) return true;
-        if (others_bytes_ <= kLargestAside) return false;
-        throw Error("waiting for an answer was given up: " + std::to_string(others_.size()) +
+        if (!member_.is_inbox_full()) return false;
+        throw Error("waiting for an answer was given up: " + std::to_string(member_.inbox_messages()) +
                     " other messages came meanwhile, more than 64 MiB; take them with messages(), then go on "
                     "waiting");
       },

@@ -24,10 +24,11 @@ namespace ipcm::service {
 /// A request is bound to the process that got it. When the way to a peer ends or its process does, what it
 /// has sent is taken in to the last byte; then its open requests fail. Where the bus keeps messages, a
 /// request outlives that process: it waits for a peer that suspended, and for one that came back as another
-/// process. Callbacks run from settle(), never inside the loop.
+/// process. Callbacks run from process(), never inside the loop.
 class Requests : public std::enable_shared_from_this<Requests> {
  public:
-  explicit Requests(std::shared_ptr<bus::Member> member);
+  using IncomingRequests = bus::Member::IncomingRequests;
+  Requests(std::shared_ptr<bus::Member> member, IncomingRequests incoming);
   ~Requests();
   Requests(const Requests&) = delete;
   Requests& operator=(const Requests&) = delete;
@@ -46,18 +47,14 @@ class Requests : public std::enable_shared_from_this<Requests> {
   void await_all(os::Deadline deadline);
   [[nodiscard]] bool have_pending() const;
 
-  /// Sorts what has arrived: answers to their requests, the rest aside. Runs callbacks that are due.
-  void settle();
-  /// Whether settle() or take_others() would find something.
+  /// Fails the requests to peers that have gone, and runs the callbacks of requests that have their answer.
+  void process();
+  /// Whether process() would find something to do, or the inbox holds messages.
   [[nodiscard]] bool has_work() const {
-    return member_.has_messages() || !others_.empty() || !due_.empty() ||
+    return member_.has_messages() || !due_.empty() ||
            ((!lost_.empty() || must_look()) && !looking_.is_waiting());
   }
-  /// What was put aside, to what is empty and has room. Who takes it tells when it is dealt with, at the
-  /// latest by taking again.
-  void take_others(std::vector<wire::Heard>& into);
-  void finish_others();
-  /// The same, for who runs no loop: looks for more first.
+  /// Reads what has arrived, and returns the messages that are no answers.
   [[nodiscard]] std::vector<Message> messages();
 
   /// Requests to a peer that is being started wait here, until it is ready or has failed.
@@ -65,9 +62,7 @@ class Requests : public std::enable_shared_from_this<Requests> {
   void let_go(const std::string& peer);
   void fail_held(const std::string& peer, const std::exception_ptr& why);
 
-  /// Whether requests that come here are taken apart, for somebody who answers them, or stay as they are.
-  bool takes_requests = false;
-  /// Called before anything is sorted: where those who are being started are let go, or failed.
+  /// Called before anything else in process(): where those who are being started are let go, or failed.
   std::function<void()> follow_starts;
   /// How that process of a peer (0: not known which) ended, if it was a child of ours; waits a moment for one
   /// that is just ending.
@@ -115,7 +110,6 @@ class Requests : public std::enable_shared_from_this<Requests> {
   void note_lost(const std::string& peer, std::uint64_t link);
   /// A peer that lives has closed a connection: what it was asked over that one fails.
   void fail_on_closed(const std::string& peer);
-  bool sort_inbox();  ///< true: there was something
   void look_after(const std::string& peer);
   void take_answer(const std::string& from, wire::Conversation& said);
   void answer(const std::string& id, Response response);
@@ -140,12 +134,8 @@ class Requests : public std::enable_shared_from_this<Requests> {
   OpenRequests open_;
   std::uint64_t changes_ = 0;  // of them: answered, handed out, given up
   std::deque<std::pair<ResponseCallback, Response>> due_;
-  std::vector<wire::Heard> others_;
-  std::vector<wire::Heard> room_;  // for what arrives next
-  std::size_t others_bytes_ = 0;
   std::uint64_t seen_changes_ = 0;
   bool failed_ended_ = false;
-  std::vector<std::string> unfinished_;  // ids of others that were taken
   std::map<std::string, Watched> watched_;
   std::map<std::string, std::uint64_t> lost_at_;  // Member::losses() when the way to one we ask was lost last
   std::set<std::string> lost_;                    // ways or processes that ended since the last look

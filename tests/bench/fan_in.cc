@@ -30,7 +30,7 @@ std::function<void()> asker(const std::vector<std::string>& how) {
     service::Requests requests;
     explicit Ours(const std::string& info)
         : client(ipcm_connect("asker-" + std::to_string(::getpid()), info)),
-          requests(client.shared_member()) {}
+          requests(client.shared_member(), service::Requests::IncomingRequests::whole) {}
   };
   const auto ours = std::make_shared<Ours>(how.at(1));
   return [ours, content = Content(std::string(kSize, 'x'))] {

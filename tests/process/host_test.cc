@@ -32,7 +32,7 @@ bool was_filled_by_a_driver(const BusInfo& bus, int fd) {
 /// The answer of `peer` to a client that started nothing.
 template <class T>
 T ask(Client& client, const std::string& peer, const T& payload) {
-  service::Requests requests(client.shared_member());
+  service::Requests requests(client.shared_member(), service::Requests::IncomingRequests::whole);
   return requests.ask(peer, Content(payload), os::Deadline::after(kHang)).template as<T>();
 }
 

@@ -57,10 +57,10 @@ class Server:
         return {**as_user, 'cwd': self.directory, 'env': env, 'stdin': subprocess.DEVNULL}
 
     def run(self, *command):
+        """Returns why the command failed; empty: it did not."""
         done = subprocess.run(command, **self.options(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=START_TIME)
-        if done.returncode != 0:
-            sys.exit(f'{command[0]} failed: {done.stdout}')
+        return f'{command[0]} failed: {done.stdout}' if done.returncode != 0 else ''
 
     def start(self, command, ready):
         """Until it has said so; later words are read and dropped, so that it never waits for us."""
@@ -114,8 +114,10 @@ class Postgresql(Server):
         with open(self.path('password'), 'w', encoding='ascii') as file:
             file.write(self.password)
         os.chmod(self.path('password'), 0o644)
-        self.run(self.programs['initdb'], '-D', self.path('data'), '-U', 'tester', '-A', 'scram-sha-256', '--pwfile',
-                 self.path('password'), '--no-sync', '-E', 'UTF8', '--locale=C')
+        why = self.run(self.programs['initdb'], '-D', self.path('data'), '-U', 'tester', '-A', 'scram-sha-256', '--pwfile',
+                       self.path('password'), '--no-sync', '-E', 'UTF8', '--locale=C')
+        if why:
+            sys.exit(why)
         self.start([self.programs['postgres'], '-D', self.path('data'), '-k', self.directory, '-c', 'listen_addresses=',
                     '-c', 'fsync=off', '-c', 'synchronous_commit=off', '-c', 'full_page_writes=off', '-c',
                     'max_connections=200', '-c', 'shared_buffers=32MB', '-c', 'autovacuum=off'],
@@ -138,8 +140,17 @@ class Mariadb(Server):
         super().__init__(('mysql', 'nobody'))
 
     def set_up(self):
-        self.run(self.programs['mariadb-install-db'], '--no-defaults', '--datadir=' + self.path('data'), '--skip-test-db',
-                 '--auth-root-authentication-method=normal', '--innodb-flush-log-at-trx-commit=0')
+        # MariaDB 10.11 sometimes crashes while it installs its system tables (in ha_maria::drop_table).
+        attempts = 3
+        for attempt in range(1, attempts + 1):
+            why = self.run(self.programs['mariadb-install-db'], '--no-defaults', '--datadir=' + self.path('data'),
+                           '--skip-test-db', '--auth-root-authentication-method=normal',
+                           '--innodb-flush-log-at-trx-commit=0')
+            if not why:
+                break
+            if 'got signal' not in why or attempt == attempts:
+                sys.exit(why)
+            shutil.rmtree(self.path('data'))
         socket = self.path('socket')
         self.start([self.programs['mariadbd'], '--no-defaults', '--datadir=' + self.path('data'), '--socket=' + socket,
                     '--skip-networking', '--pid-file=' + self.path('pid'), '--innodb-flush-log-at-trx-commit=0',
