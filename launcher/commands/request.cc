@@ -3,7 +3,7 @@
 #include "commands/commands.h"
 #include "os/time_limit.h"
 #include "report.h"
-#include "service/requests.h"
+#include "service/pending_requests.h"
 
 namespace ipcm::launcher {
 namespace {
@@ -29,7 +29,7 @@ int request(const Options& options) {
     member = visit(options, Visit::with_mailbox);
   }
   bus::Member& here = *member;
-  service::Requests requests(std::move(member), service::Requests::IncomingRequests::whole);
+  service::PendingRequests requests(std::move(member), service::PendingRequests::IncomingRequests::whole);
   auto deadline = os::TimeLimit::current();  // joining has used some of the first one's time
   try {
     for (const Content& content : contents) {

@@ -75,7 +75,7 @@ int session(const Options& options) {
   const Watch children_watch = loop.watch(ended_children.fd(), EPOLLIN, [&](std::uint32_t) {
     while (ended_children.next()) {
     }
-    os::reap_ended_children([](Pid, int) {});
+    os::reap_ended_children([](Pid, ExitStatus) {});
   });
   loop.run_until([&] { return child.reaped(); }, os::Deadline::never());
 
@@ -85,7 +85,7 @@ int session(const Options& options) {
   guard.shutdown();
   signals.discard();
   logs.finish();
-  os::reap_ended_children([](Pid, int) {});
+  os::reap_ended_children([](Pid, ExitStatus) {});
   const auto status = child.status();
   return status ? status->shell_status() : number(Status::gone);
 }

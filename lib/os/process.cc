@@ -467,7 +467,7 @@ void Child::release() noexcept {
 
 void reap_released_children() noexcept { ReleasedChildren::instance().reap(); }
 
-void reap_ended_children(const std::function<void(Pid pid, int wait_status)>& tell) {
+void reap_ended_children(const std::function<void(Pid pid, ExitStatus status)>& tell) {
   for (;;) {
     siginfo_t info{};
     if (quiet([&] { return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT); }) != 0 ||
@@ -476,7 +476,7 @@ void reap_ended_children(const std::function<void(Pid pid, int wait_status)>& te
     if (OwnedChildren::instance().reap(info.si_pid)) continue;
     int wait_status = 0;
     if (quiet([&] { return ::waitpid(info.si_pid, &wait_status, WNOHANG); }) == info.si_pid)
-      tell(info.si_pid, wait_status);
+      tell(info.si_pid, ExitStatus::from_wait_status(wait_status));
   }
 }
 

@@ -100,6 +100,6 @@ void reap_released_children() noexcept;
 
 /// For processes that are hosts: reaps every child that has ended. Those that a Child object owns get their
 /// status there; the others are told of, with the number that waitpid(2) stores.
-void reap_ended_children(const std::function<void(Pid pid, int wait_status)>& tell);
+void reap_ended_children(const std::function<void(Pid pid, ExitStatus status)>& tell);
 
 }  // namespace ipcm::os

@@ -9,7 +9,7 @@
 #include "os/descriptor.h"
 #include "os/identity.h"
 #include "os/time_limit.h"
-#include "service/requests.h"
+#include "service/pending_requests.h"
 #include "service/start.h"
 #include "wire/conversation.h"
 
@@ -39,9 +39,8 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
   std::shared_ptr<Loop> loop = std::make_shared<Loop>();
   std::unique_ptr<launch::Launch> launch;
   std::optional<Client> client;
-  std::shared_ptr<service::Requests> requests;
+  std::shared_ptr<service::PendingRequests> requests;
   bool over = false;
-  bool held = false;
   bool outlives = false;  // it comes up also if we go before
 
   [[nodiscard]] bool acts_here() const { return !over && born_in == os::generation(); }
@@ -74,34 +73,16 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
     }
     launch->look_again();
     loop->spin(options.spin);
-    requests = std::make_shared<service::Requests>(client->shared_member(),
-                                                   service::Requests::IncomingRequests::whole);
-    // A callback may end the handle while its requests are still being dealt with.
-    requests->follow_starts = [weak = weak_from_this()] {
-      if (const auto self = weak.lock(); self && !self->over) self->let_go();
-    };
-    requests->child_status = [weak = weak_from_this()](const std::string& peer,
-                                                       Pid pid) -> std::optional<ExitStatus> {
-      const auto self = weak.lock();
-      return !self || peer != self->name || !self->launch ? std::nullopt : self->launch->status_of(pid);
-    };
-  }
-
-  /// Requests that were held go out, or fail, as soon as it is decided which.
-  void let_go() {
-    if (!held || launch->verdict() == launch::Launch::Verdict::pending) return;
-    held = false;
-    if (launch->verdict() == launch::Launch::Verdict::ready)
-      requests->let_go(name);
-    else
-      requests->fail_held(name, std::make_exception_ptr(launch->error()));
+    requests = std::make_shared<service::PendingRequests>(client->shared_member(),
+                                                          service::PendingRequests::IncomingRequests::whole);
+    requests->starts().follow(name, *launch, service::HeldStarts::Hold::yes);
   }
 
   bool ready(std::optional<os::Deadline> wait) {
     using Verdict = launch::Launch::Verdict;
     if (wait) loop->run_until([&] { return over || launch->verdict() != Verdict::pending; }, *wait);
     if (over || !launch) throw UsageError("this handle has been shut down");
-    let_go();
+    requests->release_decided();
     if (launch->verdict() == Verdict::failed) throw launch->error();
     return launch->verdict() == Verdict::ready;
   }
@@ -118,7 +99,10 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
   }
 
   std::vector<bus::Stayed> end_all() {
-    if (requests) requests->close();
+    if (requests) {
+      requests->close();
+      requests->starts().forget(name);  // the launch may end before a call that still uses the requests
+    }
     // Nobody was told that it is ready, and nobody would be.
     if (launch && launch->verdict() == launch::Launch::Verdict::pending && !outlives) launch.reset();
     requests.reset();
@@ -172,7 +156,7 @@ Client& Handle::client() {
   return *state_->client;
 }
 
-service::Requests& Handle::requests() const {
+service::PendingRequests& Handle::requests() const {
   if (!state().requests) throw UsageError("this handle has been shut down");
   return *state_->requests;
 }
@@ -265,8 +249,6 @@ Handle ipcm_service_begin(const std::string& name, const ServiceOptions& options
   Handle handle(std::move(state));  // from here on, whatever is thrown takes the bus down again
   Handle::State& self = *handle.state_;
   self.begin(options);
-  self.requests->hold(name);
-  self.held = true;
   if (options.timeout != kNoLimit) self.launch->limit(os::Deadline::after(options.timeout));
   return handle;
 }

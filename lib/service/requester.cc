@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "service/requests.h"
+#include "service/pending_requests.h"
 
 namespace ipcm {
 

@@ -3,8 +3,8 @@
 #include "ipcm/error.h"
 #include "os/process.h"
 #include "os/signals.h"
-#include "service/core.h"
 #include "service/diagnostic.h"
+#include "service/service_runtime.h"
 #include "wire/printable.h"
 
 namespace ipcm::service {
@@ -49,16 +49,16 @@ int serve(ServiceSetup setup, ready::Announcer announcer,
   try {
     service = make(std::move(setup));
     doing = "joining the bus";
-    service->core().join();
+    service->runtime().join();
     doing = "on_start";
-    service->core().start();
+    service->runtime().start();
     if (!announcer.ready(name)) {
       std::fprintf(stderr, "ipcm: service '%s': its launcher ended before it was ready; it leaves\n",
                    name.c_str());
-      service->core().leave();
+      service->runtime().leave();
       return status_of(Exit::system_error);
     }
-    service->core().keep_log(announcer.give_log().log);
+    service->runtime().keep_log(announcer.give_log().log);
   } catch (...) {
     Trouble trouble = understand_error(doing);
     // A class that throws in on_start threw, whatever type it chose.
@@ -75,13 +75,13 @@ int serve(ServiceSetup setup, ready::Announcer announcer,
     status = status_of(Exit::service_threw);
   };
   try {
-    status = service->core().run(announcer);
+    status = service->runtime().run(announcer);
   } catch (...) {
     report();
   }
   announcer.stopping();
   try {
-    service->core().leave();
+    service->runtime().leave();
   } catch (...) {
     report();
   }

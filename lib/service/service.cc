@@ -4,7 +4,7 @@
 #include "ipcm/handle.h"
 #include "ipcm/launch.h"
 #include "ipcm/registry.h"
-#include "service/core.h"
+#include "service/service_runtime.h"
 #include "wire/conversation.h"
 
 namespace ipcm {
@@ -20,63 +20,64 @@ const std::string& ServiceSetup::name() const {
 
 Service::Service(ServiceSetup setup) {
   (void)setup.name();  // a constructor that uses its setup twice is told so
-  core_ = std::make_unique<service::Core>(*this, std::move(setup));
+  runtime_ = std::make_unique<service::ServiceRuntime>(*this, std::move(setup));
 }
 Service::~Service() = default;
 
-service::Core& Service::core() const { return *core_; }
-service::Requests& Service::requests() const { return core_->requests(); }
+service::ServiceRuntime& Service::runtime() const { return *runtime_; }
+service::PendingRequests& Service::requests() const { return runtime_->requests(); }
 
-void Service::on_start() { core_->callbacks.on_start(*this); }
+void Service::on_start() { runtime_->callbacks.on_start(*this); }
 
 Answer Service::take_request(Request&& request) { return handle_request(request); }
 Answer Service::handle_request(const Request& request) {
-  const auto& handler = core_->setup().callbacks.handle_request;
+  const auto& handler = runtime_->setup().callbacks.handle_request;
   if (!handler) throw UsageError("service '" + name() + "' takes no requests");
   return handler(*this, request);
 }
 
 void Service::on_general_message(const Message& message) {
-  core_->callbacks.on_general_message(*this, message);
+  runtime_->callbacks.on_general_message(*this, message);
 }
-void Service::on_interval() { core_->callbacks.on_interval(*this); }
-void Service::on_activity(const Activity& activity) { core_->callbacks.on_all(*this, activity); }
-void Service::on_cleanup() { core_->callbacks.on_cleanup(*this); }
+void Service::on_interval() { runtime_->callbacks.on_interval(*this); }
+void Service::on_activity(const Activity& activity) { runtime_->callbacks.on_all(*this, activity); }
+void Service::on_cleanup() { runtime_->callbacks.on_cleanup(*this); }
 
-bool Service::should_end() { return core_->callbacks.should_end(*this); }
+bool Service::should_end() { return runtime_->callbacks.should_end(*this); }
 
-const std::string& Service::name() const { return core_->setup().name; }
-const BusInfo& Service::info() const { return core_->setup().info; }
-Callbacks& Service::callbacks() { return core_->callbacks; }
-Client& Service::client() { return core_->client(); }
+const std::string& Service::name() const { return runtime_->setup().name; }
+const BusInfo& Service::info() const { return runtime_->setup().info; }
+Callbacks& Service::callbacks() { return runtime_->callbacks; }
+Client& Service::client() { return runtime_->client(); }
 
-const Registry& Service::registry() const { return *core_->setup().registry; }
+const Registry& Service::registry() const { return *runtime_->setup().registry; }
 
 void Service::send_response(const Request& request, const Content& answer) {
-  core_->send_response(request, answer);
+  runtime_->send_response(request, answer);
 }
 void Service::send_error(const Request& request, const std::string& text) {
-  core_->send_error(request, text);
+  runtime_->send_error(request, text);
 }
 
-void Service::terminate(int code) { core_->terminate(code); }
-void Service::watch_peers() { core_->watch_peers(); }
+void Service::terminate(int code) { runtime_->terminate(code); }
+void Service::watch_peers() { runtime_->watch_peers(); }
 
 Peer Service::ipcm_service(const std::string& name, const ServiceOptions& options) {
-  core_->launch(name, options, options.wait);
+  runtime_->children().start(name, options, options.wait);
   return {*this, name};
 }
 Peer Service::ipcm_service_nowait(const std::string& name, const ServiceOptions& options) {
-  core_->launch(name, options, false);
+  runtime_->children().start(name, options, false);
   return {*this, name};
 }
 Pid Service::ipcm_worker(const std::string& name, const std::function<int()>& work, bool allow_threads) {
-  return core_->start_worker(name, work, allow_threads);
+  (void)client().member().expect_usable();
+  return runtime_->workers().start(name, work, allow_threads);
 }
-std::vector<Worker> Service::workers() { return core_->workers(); }
-void Service::worker_patience(Duration span) { core_->worker_patience = span; }
+std::vector<Worker> Service::workers() { return runtime_->workers().running(); }
+void Service::worker_patience(Duration span) { runtime_->workers().set_patience(span); }
 OriginalIo Service::orig_io() const {
-  const auto& streams = core_->setup().original;
+  const auto& streams = runtime_->setup().original;
   const auto at = [&](int stream) {
     const auto& original = streams.at(static_cast<std::size_t>(stream));
     return original ? original.get() : os::is_open(stream) ? stream : -1;
@@ -89,15 +90,17 @@ Peer Service::peer(const std::string& name) { return {*this, name}; }
 // ---- Peer
 
 std::optional<Pid> Peer::child_pid() const {
-  const launch::Launch* launch = owner_->core().launched(name_);
+  const launch::Launch* launch = owner_->runtime().children().find(name_);
   return launch == nullptr ? std::nullopt : std::optional<Pid>(launch->first_pid());
 }
 std::optional<Pid> Peer::service_pid() const { return owner_->client().peer_pid(name_); }
-bool Peer::ready() { return owner_->core().ready(name_, std::nullopt); }
-bool Peer::ready(Duration limit) { return owner_->core().ready(name_, os::Deadline::limit(limit)); }
+bool Peer::ready() { return owner_->runtime().children().ready(name_, std::nullopt); }
+bool Peer::ready(Duration limit) {
+  return owner_->runtime().children().ready(name_, os::Deadline::limit(limit));
+}
 std::string Peer::send_message(const Content& content) {
   return owner_->client().send_message(name_, content);
 }
-service::Requests& Peer::requests() const { return owner_->core().requests(); }
+service::PendingRequests& Peer::requests() const { return owner_->runtime().requests(); }
 
 }  // namespace ipcm

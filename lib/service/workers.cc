@@ -1,10 +1,9 @@
-// Processes that a service forks for itself: Core's part of it.
+#include "service/workers.h"
 
 #include <csignal>
+#include <utility>
 
-#include "os/process.h"
 #include "os/spawn.h"
-#include "service/core.h"
 #include "service/diagnostic.h"
 #include "service/serve.h"
 #include "wire/printable.h"
@@ -22,7 +21,7 @@ void complain_worker(const std::string& service, const std::string& name, const 
   }
 }
 
-/// The worker's whole life. Nothing may be thrown out of here: the stack above is the service's.
+/// The whole life of a worker. It must not throw: the stack above belongs to the service.
 [[noreturn]] void run_worker(const std::string& service, const std::string& name, Pid parent,
                              const std::function<int()>& work) noexcept {
   int status = static_cast<int>(Exit::service_threw);
@@ -41,28 +40,27 @@ void complain_worker(const std::string& service, const std::string& name, const 
 
 }  // namespace
 
-Pid Core::start_worker(const std::string& name, const std::function<int()>& work, bool allow_threads) {
-  (void)client().member().expect_usable();
-  if (!work) throw UsageError("worker '" + name + "' of service '" + setup_->name + "': nothing to run");
+Pid Workers::start(const std::string& name, const std::function<int()>& work, bool allow_threads) {
+  if (!work) throw UsageError("worker '" + name + "' of service '" + service_ + "': nothing to run");
   if (!allow_threads && os::has_threads())
     throw UsageError(
-        "worker '" + name + "' of service '" + setup_->name +
+        "worker '" + name + "' of service '" + service_ +
         "': this process has several threads, and a fork would copy their locks as they stand; start a "
         "service with exec instead, or set allow_threads if you know that it is safe");
   const Pid parent = os::own_pid();
   auto child = os::fork_process();
-  if (!child) run_worker(setup_->name, name, parent, work);
+  if (!child) run_worker(service_, name, parent, work);
   const Pid pid = child->pid();
   workers_.push_back({name, std::move(*child)});
   return pid;
 }
 
-void Core::forget_ended_workers() {
-  // Reaped by their Child when SIGCHLD came; nobody is told.
+void Workers::forget_ended() {
+  // Their Child has reaped them when SIGCHLD came.
   std::erase_if(workers_, [](OwnWorker& worker) { return worker.child.reaped(); });
 }
 
-std::vector<Worker> Core::workers() {
+std::vector<Worker> Workers::running() {
   std::vector<Worker> all;
   for (OwnWorker& worker : workers_) {
     (void)worker.child.try_reap();
@@ -71,13 +69,13 @@ std::vector<Worker> Core::workers() {
   return all;
 }
 
-void Core::begin_to_end_workers() {
+void Workers::begin_to_end() {
   for (OwnWorker& worker : workers_) (void)worker.child.signal(SIGTERM);
-  workers_end_ = os::Deadline::after(worker_patience);
+  ends_ = os::Deadline::after(patience_);
 }
 
-void Core::end_workers() {
-  for (OwnWorker& worker : workers_) (void)worker.child.reap(workers_end_);
+void Workers::end() {
+  for (OwnWorker& worker : workers_) (void)worker.child.reap(ends_);
   for (OwnWorker& worker : workers_) (void)worker.child.kill_and_reap();
   workers_.clear();
 }

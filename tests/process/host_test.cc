@@ -8,7 +8,7 @@
 
 #include "os/descriptor.h"
 #include "os/process.h"
-#include "service/requests.h"
+#include "service/pending_requests.h"
 #include "support/peers.h"
 
 using namespace ipcm;
@@ -32,7 +32,8 @@ bool was_filled_by_a_driver(const BusInfo& bus, int fd) {
 /// The answer of `peer` to a client that started nothing.
 template <class T>
 T ask(Client& client, const std::string& peer, const T& payload) {
-  service::Requests requests(client.shared_member(), service::Requests::IncomingRequests::whole);
+  service::PendingRequests requests(client.shared_member(),
+                                    service::PendingRequests::IncomingRequests::whole);
   return requests.ask(peer, Content(payload), os::Deadline::after(kHang)).template as<T>();
 }
 

@@ -216,9 +216,8 @@ TEST_CASE_FIXTURE(Tidy, "C6: the end of a service that a service started is told
   options.handle_request = [](Service& self, const Request&) -> Answer {
     return self.ipcm_service("inner", exec_echo()).service_pid().value();
   };
-  options.on_pid = [](Service& self, Pid pid, int status) {
-    self.client().send_message("ear",
-                               std::to_string(pid) + " " + ExitStatus::from_wait_status(status).describe());
+  options.on_pid = [](Service& self, Pid pid, ExitStatus status) {
+    self.client().send_message("ear", std::to_string(pid) + " " + status.describe());
   };
   Handle handle = ipcm_service("outer", options);
   const int inner = handle.sync_request<int>(1, kHang);

@@ -173,8 +173,7 @@ TEST_CASE_FIXTURE(Heard, "C2: an activity tells all that woke the service") {
     for (const Message& message : activity.messages) tell(self, "message " + message.content.json());
     for (const auto& [number, count] : activity.sigs)
       if (number == SIGUSR1 && count > 0) tell(self, "SIGUSR1");
-    for (const auto& ended : activity.pids)
-      tell(self, ExitStatus::from_wait_status(ended.wait_status).describe());
+    for (const auto& ended : activity.pids) tell(self, ended.status.describe());
     for (const auto& [name, change] : activity.peer_delta)
       if (name == "guest") tell(self, "guest " + std::to_string(change));
     if (activity.interval) tell(self, "interval?");
@@ -320,7 +319,7 @@ TEST_CASE_FIXTURE(Heard, "C4: with intercept_errors the service goes on, whichev
   options.on_general_message = [fail](Service&, const Message&) { fail("on_general_message"); };
   options.on_interval = [fail](Service&) { fail("on_interval"); };
   options.on_all = [fail](Service&, const Activity&) { fail("on_all"); };
-  options.on_pid = [fail](Service&, Pid, int) { fail("on_pid"); };
+  options.on_pid = [fail](Service&, Pid, ExitStatus) { fail("on_pid"); };
   options.on_peer_delta = [fail](Service&, const std::map<std::string, int>&) { fail("on_peer_delta"); };
   options.on_sig[SIGUSR1] = [fail](Service&) { fail("on_sig"); };
   options.handle_request = [](Service&, const Request& request) -> Answer {
@@ -393,8 +392,8 @@ TEST_CASE_FIXTURE(Heard, "C6: children are reaped and told, with the raw wait st
     }
     return pid;
   };
-  options.on_pid = [](Service& self, Pid pid, int status) {
-    tell(self, std::to_string(pid) + " " + ExitStatus::from_wait_status(status).describe());
+  options.on_pid = [](Service& self, Pid pid, ExitStatus status) {
+    tell(self, std::to_string(pid) + " " + status.describe());
   };
   Handle handle = start(options);
   const int exits = handle.sync_request<int>("exit", kHang);

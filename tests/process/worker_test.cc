@@ -58,7 +58,7 @@ TEST_CASE_FIXTURE(Tidy, "E1: a worker that throws, or returns a status: both end
     const Pid returner = self.ipcm_worker("returner", [] { return 7; });
     return std::vector<Pid>{thrower, returner};
   });
-  options.on_pid = [](Service&, Pid pid, int) {
+  options.on_pid = [](Service&, Pid pid, ExitStatus) {
     write_file("/dev/stderr", "told of " + std::to_string(pid));
   };
   Handle handle = ipcm_service("e", options);

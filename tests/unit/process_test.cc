@@ -539,11 +539,11 @@ TEST_CASE_FIXTURE(Tidy, "child: who reaps everything tells of the others, and ow
   REQUIRE(await_end(let_go.pidfd(), Deadline::after(kHang)));
   const Pid other = let_go.pid();
   let_go.release();
-  std::map<Pid, int> told;
-  reap_ended_children([&](Pid pid, int status) { told[pid] = status; });
+  std::map<Pid, ExitStatus> told;
+  reap_ended_children([&](Pid pid, ExitStatus status) { told[pid] = status; });
   REQUIRE(told.size() == 1);
   CHECK(told.begin()->first == other);
-  CHECK(ExitStatus::from_wait_status(told.begin()->second) == ExitStatus::exited(10));
+  CHECK(told.begin()->second == ExitStatus::exited(10));
   CHECK(owned.reaped());
   CHECK(owned.status() == ExitStatus::exited(9));
   CHECK_FALSE(running.reaped());
@@ -553,7 +553,7 @@ TEST_CASE_FIXTURE(Tidy, "child: who reaps everything tells of the others, and ow
     REQUIRE(await_end(child.pidfd(), Deadline::after(kHang)));
     return Child(std::move(child));
   }();
-  reap_ended_children([&](Pid pid, int) { FAIL("told of ", pid); });
+  reap_ended_children([&](Pid pid, ExitStatus) { FAIL("told of ", pid); });
   CHECK(moved.status() == ExitStatus::exited(11));
 }
 

@@ -57,7 +57,7 @@ class Handle : public PeerRequester {
   void dispatch();
 
  protected:
-  [[nodiscard]] service::Requests& requests() const override;
+  [[nodiscard]] service::PendingRequests& requests() const override;
 
  private:
   friend Handle ipcm_service(const std::string&, const ServiceOptions&);
@@ -82,7 +82,7 @@ class Peer : public PeerRequester {
   std::string send_message(const Content& content);
 
  protected:
-  [[nodiscard]] service::Requests& requests() const override;
+  [[nodiscard]] service::PendingRequests& requests() const override;
 
  private:
   friend class Service;

@@ -96,7 +96,7 @@ struct ServiceOptions {
   std::function<void(Service&)> on_interval = {};
   std::function<void(Service&, const Message&)> on_general_message = {};
   std::function<void(Service&, const std::map<std::string, int>&)> on_peer_delta = {};
-  std::function<void(Service&, Pid, int)> on_pid = {};
+  std::function<void(Service&, Pid, ExitStatus)> on_pid = {};
   std::map<int, std::function<void(Service&)>> on_sig = {};
   std::function<void(Service&, const Activity&)> on_unhandled = {};
   std::function<bool(Service&)> should_end = {};

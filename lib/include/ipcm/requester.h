@@ -15,7 +15,7 @@
 namespace ipcm {
 
 namespace service {
-class Requests;
+class PendingRequests;
 }
 
 /// What came of a request: an answer, or why there is none.
@@ -87,7 +87,7 @@ class Requester {
   Requester() = default;
   Requester(const Requester&) = default;
   Requester& operator=(const Requester&) = default;
-  [[nodiscard]] virtual service::Requests& requests() const = 0;
+  [[nodiscard]] virtual service::PendingRequests& requests() const = 0;
 };
 
 /// A Requester with one peer in mind: every call without a peer's name goes to that one.

@@ -23,7 +23,7 @@ class Registry;
 class Service;
 struct ServiceOptions;
 namespace service {
-class Core;
+class ServiceRuntime;
 struct Setup;
 }  // namespace service
 
@@ -79,7 +79,7 @@ class Answer {
 struct Activity {
   struct Ended {
     Pid pid = 0;
-    int wait_status = 0;  ///< As waitpid(2) stores it; ExitStatus::from_wait_status() reads it.
+    ExitStatus status;
   };
   bool interval = false;
   std::vector<Message> messages;          ///< General messages: neither requests nor responses.
@@ -97,7 +97,7 @@ struct Callbacks {
   CallbackList<Service&> on_interval;
   CallbackList<Service&, const Message&> on_general_message;
   CallbackList<Service&, const std::map<std::string, int>&> on_peer_delta;
-  CallbackList<Service&, Pid, int /*wait status*/> on_pid;
+  CallbackList<Service&, Pid, ExitStatus> on_pid;
   std::map<int, CallbackList<Service&>> on_sig;  ///< By signal number.
   /// Gets of an activity what no callback of its own kind took: messages without an on_general_message, and
   /// so on. on_all, which hears of everything, does not count; nor do overridden methods of a class.
@@ -129,7 +129,7 @@ class ServiceSetup {
   [[nodiscard]] const std::string& name() const;
 
  private:
-  friend class service::Core;
+  friend class service::ServiceRuntime;
   std::unique_ptr<service::Setup> setup_;
 };
 
@@ -198,13 +198,13 @@ class Service : public Requester {
   /// Somebody on this bus, started by whomever.
   [[nodiscard]] Peer peer(const std::string& name);
 
-  [[nodiscard]] service::Core& core() const;  ///< For the library itself.
+  [[nodiscard]] service::ServiceRuntime& runtime() const;  ///< For the library itself.
 
  protected:
-  [[nodiscard]] service::Requests& requests() const override;
+  [[nodiscard]] service::PendingRequests& requests() const override;
 
  private:
-  std::unique_ptr<service::Core> core_;
+  std::unique_ptr<service::ServiceRuntime> runtime_;
 };
 
 }  // namespace ipcm

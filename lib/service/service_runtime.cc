@@ -1,4 +1,4 @@
-#include "service/core.h"
+#include "service/service_runtime.h"
 
 #include <sys/epoll.h>
 
@@ -25,10 +25,11 @@ constexpr int kMostFailedTurns = 100'000;
 
 }  // namespace
 
-Core::Core(Service& self, ServiceSetup setup)
+ServiceRuntime::ServiceRuntime(Service& self, ServiceSetup setup)
     : self_(self),
       setup_(std::move(setup.setup_)),
       loop_(std::make_shared<Loop>()),
+      workers_(setup_->name),
       loop_recovery_(
           *loop_,
           [this](const std::string& why) { complain(setup_->name, "it goes on after a failure: " + why); },
@@ -55,21 +56,26 @@ Core::Core(Service& self, ServiceSetup setup)
   if (given.on_cleanup) callbacks.on_cleanup.push(given.on_cleanup);
 }
 
-Core::~Core() = default;
+ServiceRuntime::~ServiceRuntime() = default;
 
-Client& Core::client() {
+Client& ServiceRuntime::client() {
   if (!client_)
     throw UsageError("service '" + setup_->name +
                      "' is not on the bus yet; use on_start, not the constructor");
   return *client_;
 }
 
-Requests& Core::requests() {
+PendingRequests& ServiceRuntime::requests() {
   (void)client();
   return *requests_;
 }
 
-void Core::join() {
+ChildServices& ServiceRuntime::children() {
+  (void)client();
+  return *children_;
+}
+
+void ServiceRuntime::join() {
   std::vector<int> signals = {SIGTERM, SIGINT, SIGCHLD};
   for (const auto& [signal, list] : callbacks.on_sig) signals.push_back(signal);
   loop_->spin(setup_->spin);
@@ -83,15 +89,12 @@ void Core::join() {
   request.class_name = setup_->class_name.empty() ? "-" : setup_->class_name;
   client_.emplace(std::make_unique<bus::Member>(request, loop_, bus::Member::Sending::queues));
   client_->on_diagnostic([this](const std::string& sentence) { complain(setup_->name, sentence); });
-  requests_ = std::make_shared<Requests>(client_->shared_member(), Requests::IncomingRequests::parsed);
-  requests_->follow_starts = [this] { follow_launches(); };
-  requests_->child_status = [this](const std::string& peer, Pid pid) -> std::optional<ExitStatus> {
-    launch::Launch* launch = launched(peer);
-    return launch == nullptr ? std::nullopt : launch->status_of(pid);
-  };
+  requests_ =
+      std::make_shared<PendingRequests>(client_->shared_member(), PendingRequests::IncomingRequests::parsed);
+  children_.emplace(*setup_, *loop_, *client_, *requests_);
 }
 
-void Core::start() {
+void ServiceRuntime::start() {
   self_.on_start();
   if (!callbacks.on_all.empty() || !callbacks.on_peer_delta.empty()) watch_peers();
   if (setup_->interval) {
@@ -100,7 +103,7 @@ void Core::start() {
   }
 }
 
-void Core::watch_processes() {
+void ServiceRuntime::watch_processes() {
   const auto add = [this](Pid pid, os::UniqueFd process) {
     auto watched = std::make_unique<Watched>(Watched{pid, std::move(process), {}});
     Watched* entry = watched.get();
@@ -131,16 +134,16 @@ void Core::watch_processes() {
   }
 }
 
-void Core::on_signals() {
+void ServiceRuntime::on_signals() {
   while (const auto receipt = signals_->next()) {
     if (receipt->signal == SIGCHLD)
-      os::reap_ended_children([this](Pid pid, int status) { next_.pids.push_back({pid, status}); });
+      os::reap_ended_children([this](Pid pid, ExitStatus status) { next_.pids.push_back({pid, status}); });
     if (receipt->signal != SIGCHLD || callbacks.on_sig.contains(SIGCHLD)) ++next_.sigs[receipt->signal];
     something_ = true;
   }
 }
 
-void Core::arm_interval() {
+void ServiceRuntime::arm_interval() {
   interval_watch_ = loop_->at(next_interval_, [this] {
     next_.interval = something_ = true;
     // From when it was due, so that the rhythm holds; but beats that were missed are not made up for.
@@ -151,7 +154,7 @@ void Core::arm_interval() {
   });
 }
 
-void Core::arm_watchdog(ready::Announcer& announcer) {
+void ServiceRuntime::arm_watchdog(ready::Announcer& announcer) {
   const auto period = announcer.watchdog();
   if (!period) return;
   watchdog_watch_ = loop_->at(os::from_now(*period), [this, &announcer] {
@@ -160,7 +163,7 @@ void Core::arm_watchdog(ready::Announcer& announcer) {
   });
 }
 
-int Core::run(ready::Announcer& announcer) {
+int ServiceRuntime::run(ready::Announcer& announcer) {
   arm_watchdog(announcer);
   // What came while on_start ran, or was there before.
   turn();
@@ -179,7 +182,7 @@ int Core::run(ready::Announcer& announcer) {
 
 /// What has been written to the log was written in a turn, or while we slept. A watch would tell at once, but
 /// the kernel takes tens of milliseconds to end one, and so to end this process.
-void Core::look_after_log() {
+void ServiceRuntime::look_after_log() {
   const auto now = os::Clock::now();
   if (now < next_log_look_) return;
   next_log_look_ = now + kLogLook;
@@ -187,7 +190,7 @@ void Core::look_after_log() {
 }
 
 template <class Call>
-void Core::guarded(const char* what, Call&& call) {
+void ServiceRuntime::guarded(const char* what, Call&& call) {
   if (!setup_->intercept_errors) {
     call();
     return;
@@ -201,14 +204,14 @@ void Core::guarded(const char* what, Call&& call) {
   }
 }
 
-void Core::end_with_bus() {
+void ServiceRuntime::end_with_bus() {
   const std::string& why = client_->member().ended();
   if (why.empty() || exit_code_) return;
   complain(setup_->name, "it ends: " + why);
   terminate(static_cast<int>(Exit::bus_unavailable));
 }
 
-void Core::look_after_own_place() {
+void ServiceRuntime::look_after_own_place() {
   // A service on its own lets the kernel watch, or it would stay on a removed bus for ever. One that ends
   // with another process does not: the watches of a user are few, and to end one can take longer than a short
   // life. It looks by itself, at most once a second and only when an event has woken it.
@@ -231,14 +234,14 @@ void Core::look_after_own_place() {
   }
 }
 
-void Core::turn() {
+void ServiceRuntime::turn() {
   end_with_bus();
   look_after_own_place();
   for (const auto& [signal, list] : callbacks.on_sig)
     signals_->add(signal);  // those that were added meanwhile
   guarded("a response callback", [&] { requests_->process(); });
-  note_ended_launches();
-  forget_ended_workers();
+  note_children();
+  workers_.forget_ended();
   if (watches_peers_ && client_->member().peer_changes() != seen_changes_)
     (void)peers_recovery_.attempt([this] { note_peers(); });
 
@@ -268,7 +271,7 @@ void Core::turn() {
     deliver(messages_[i], activity);
   }
   for (const auto& ended : activity.pids)
-    guarded("on_pid", [&] { callbacks.on_pid(self_, ended.pid, ended.wait_status); });
+    guarded("on_pid", [&] { callbacks.on_pid(self_, ended.pid, ended.status); });
   if (!activity.peer_delta.empty())
     guarded("on_peer_delta", [&] { callbacks.on_peer_delta(self_, activity.peer_delta); });
   if (activity.interval) guarded("on_interval", [&] { self_.on_interval(); });
@@ -283,7 +286,16 @@ void Core::turn() {
   finish_messages();
 }
 
-void Core::finish_messages() {
+void ServiceRuntime::note_children() {
+  for (Activity::Ended& ended : children_->take_ended()) {
+    next_.pids.push_back(ended);
+    something_ = true;
+  }
+  if (std::exchange(seen_decided_, requests_->starts().decided()) != requests_->starts().decided())
+    something_ = true;
+}
+
+void ServiceRuntime::finish_messages() {
   if (client_->member().keeps_messages() && !messages_.empty()) {
     std::vector<std::string> ids;
     for (const wire::Heard& heard : messages_) ids.push_back(heard.message.id);
@@ -292,14 +304,14 @@ void Core::finish_messages() {
   bus::clear_for_more(messages_);
 }
 
-bool Core::beat_if_due() {
+bool ServiceRuntime::beat_if_due() {
   loop_->run_due_timers();
   if (!std::exchange(next_.interval, false)) return false;
   guarded("on_interval", [&] { self_.on_interval(); });
   return true;
 }
 
-void Core::tell_unhandled(Activity rest) {
+void ServiceRuntime::tell_unhandled(Activity rest) {
   if (!callbacks.on_interval.empty()) rest.interval = false;
   if (!callbacks.on_general_message.empty()) rest.messages.clear();
   if (!callbacks.on_peer_delta.empty()) rest.peer_delta.clear();
@@ -314,7 +326,7 @@ void Core::tell_unhandled(Activity rest) {
   guarded("on_unhandled", [&] { callbacks.on_unhandled(self_, rest); });
 }
 
-void Core::deliver(wire::Heard& heard, Activity& activity) {
+void ServiceRuntime::deliver(wire::Heard& heard, Activity& activity) {
   const Message& message = heard.message;
   wire::Conversation& said = *heard.said;
   if (said.meaning == wire::Meaning::request) {
@@ -327,7 +339,7 @@ void Core::deliver(wire::Heard& heard, Activity& activity) {
   guarded("on_general_message", [&] { self_.on_general_message(message); });
 }
 
-void Core::answer(Request request) {
+void ServiceRuntime::answer(Request request) {
   // A handler may keep the request, move it away or change it: the answer goes by this copy. Its strings come
   // from the last request and have their memory already.
   Request asked = std::exchange(asked_, Request({}, {}, {}));
@@ -352,7 +364,7 @@ void Core::answer(Request request) {
   asked_ = std::move(asked);
 }
 
-void Core::send_answer(const Request& asked, const Answer& answered, const std::string& failure) {
+void ServiceRuntime::send_answer(const Request& asked, const Answer& answered, const std::string& failure) {
   try {
     if (answered.content())
       send_response(asked, *answered.content());
@@ -375,30 +387,30 @@ void Core::send_answer(const Request& asked, const Answer& answered, const std::
   }
 }
 
-void Core::send_response(const Request& request, const Content& answer) {
+void ServiceRuntime::send_response(const Request& request, const Content& answer) {
   std::string begin = wire::response_begin(request.id());
   client().member().send_in_pieces(os::make_uuid(), request.from(), wire::in_conversation(begin, answer),
                                    request.connection());
 }
 
-void Core::send_error(const Request& request, const std::string& text) {
+void ServiceRuntime::send_error(const Request& request, const std::string& text) {
   const Content content = wire::error_content(request.id(), text);
   client().member().send_in_pieces(os::make_uuid(), request.from(), {{}, content.json(), {}},
                                    request.connection());
 }
 
-void Core::terminate(int code) {
+void ServiceRuntime::terminate(int code) {
   if (!exit_code_) exit_code_ = code;
 }
 
-void Core::watch_peers() {
+void ServiceRuntime::watch_peers() {
   if (watches_peers_) return;
   client().member().transport().watch_peers();
   for (const std::string& peer : client().peers()) known_peers_.insert(peer);
   watches_peers_ = true;
 }
 
-void Core::note_peers() {
+void ServiceRuntime::note_peers() {
   const std::uint64_t changes = client_->member().peer_changes();
   std::set<std::string> now;
   for (std::string& peer : client_->peers()) now.insert(std::move(peer));
@@ -410,13 +422,13 @@ void Core::note_peers() {
   seen_changes_ = changes;
 }
 
-void Core::leave() {
+void ServiceRuntime::leave() {
   guarded("on_cleanup", [&] { self_.on_cleanup(); });
   interval_watch_.stop();
   watchdog_watch_.stop();
-  begin_to_end_workers();
-  end_launched();
-  end_workers();
+  workers_.begin_to_end();
+  children_->end();
+  workers_.end();
   bus::Member& member = client_->member();
   const bool orphaned =
       member.transport().is_orphaned();  // before: whoever removes the bus removes the sign of it, too

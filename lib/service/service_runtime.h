@@ -8,28 +8,29 @@
 #include <vector>
 
 #include "ipcm/service.h"
-#include "launch/launch.h"
 #include "loop/loop.h"
 #include "loop/recovery.h"
 #include "os/rolling_log.h"
 #include "os/signals.h"
 #include "ready/ready.h"
-#include "service/requests.h"
+#include "service/child_services.h"
+#include "service/pending_requests.h"
 #include "service/setup.h"
+#include "service/workers.h"
 
 namespace ipcm::service {
 
-/// What a Service object drives: its place on the bus, its loop, and what it has started.
+/// What a Service object runs on: its place on the bus, its loop, the order of a turn, and its children.
 ///
-/// The loop's callbacks only note what happened (into `next_`); turn() then does everything in a fixed order.
-/// That is why a callback of the service may itself wait for an answer: the loop runs on underneath and notes
-/// for later.
-class Core {
+/// The callbacks of the loop only note what happened (in `next_`); turn() then does everything in a fixed
+/// order. So a callback of the service may itself wait for an answer: the loop runs underneath, and notes for
+/// the next turn.
+class ServiceRuntime {
  public:
-  Core(Service& self, ServiceSetup setup);
-  ~Core();
-  Core(const Core&) = delete;
-  Core& operator=(const Core&) = delete;
+  ServiceRuntime(Service& self, ServiceSetup setup);
+  ~ServiceRuntime();
+  ServiceRuntime(const ServiceRuntime&) = delete;
+  ServiceRuntime& operator=(const ServiceRuntime&) = delete;
 
   // The life of a service, in this order; see serve.cc.
   void join();
@@ -44,23 +45,15 @@ class Core {
   void send_response(const Request& request, const Content& answer);
   void send_error(const Request& request, const std::string& text);
 
-  /// Starts a service on this bus; see start.cc.
-  void launch(const std::string& name, const ServiceOptions& options, bool wait);
-  bool ready(const std::string& name, std::optional<os::Deadline> wait);
-  [[nodiscard]] launch::Launch* launched(const std::string& name);
-
-  /// See workers.cc.
-  Pid start_worker(const std::string& name, const std::function<int()>& work, bool allow_threads);
-  [[nodiscard]] std::vector<Worker> workers();
-
   [[nodiscard]] const Setup& setup() const { return *setup_; }
   [[nodiscard]] bool joined() const { return client_.has_value(); }
   [[nodiscard]] Client& client();
-  [[nodiscard]] Requests& requests();
+  [[nodiscard]] PendingRequests& requests();
+  [[nodiscard]] ChildServices& children();
+  [[nodiscard]] Workers& workers() { return workers_; }
   [[nodiscard]] Loop& loop() { return *loop_; }
 
   Callbacks callbacks;
-  Duration worker_patience = std::chrono::seconds(15);
 
  private:
   void watch_processes();
@@ -77,13 +70,8 @@ class Core {
   void answer(Request request);
   void send_answer(const Request& asked, const Answer& answered, const std::string& failure);
   void tell_unhandled(Activity rest);
-  void forget_ended_workers();
-  void begin_to_end_workers();
-  void end_workers();
   void note_peers();
-  void follow_launches();
-  void note_ended_launches();
-  void end_launched();
+  void note_children();
   template <class Call>
   void guarded(const char* what, Call&& call);
 
@@ -91,7 +79,10 @@ class Core {
   std::unique_ptr<Setup> setup_;
   std::shared_ptr<Loop> loop_;
   std::optional<Client> client_;
-  std::shared_ptr<Requests> requests_;
+  std::shared_ptr<PendingRequests> requests_;
+  std::optional<ChildServices> children_;
+  Workers workers_;
+  std::uint64_t seen_decided_ = 0;  // HeldStarts::decided()
   std::unique_ptr<os::SignalReader> signals_;
   Watch signals_watch_;
   struct Watched {
@@ -109,15 +100,6 @@ class Core {
   os::RollingLog log_;
   os::Clock::time_point next_log_look_{};
   os::Clock::time_point next_interval_{};
-  std::map<std::string, std::unique_ptr<launch::Launch>> launches_;
-  std::set<std::string> starting_;
-  std::set<Pid> told_;  // launched, and their end was told
-  struct OwnWorker {
-    std::string name;
-    os::Child child;
-  };
-  std::vector<OwnWorker> workers_;
-  os::Deadline workers_end_ = os::Deadline::never();
   bool watches_peers_ = false;
   std::set<std::string> known_peers_;
   std::uint64_t seen_changes_ = 0;

@@ -1,0 +1,89 @@
+#include "service/child_services.h"
+
+#include <csignal>
+#include <utility>
+
+#include "bus/member.h"
+#include "os/process.h"
+#include "service/start.h"
+#include "wire/conversation.h"
+
+namespace ipcm::service {
+
+void ChildServices::start(const std::string& name, const ServiceOptions& options, bool wait) {
+  using Verdict = launch::Launch::Verdict;
+  if (options.new_bus || options.ipcm_info)
+    throw UsageError("service '" + name +
+                     "': inside a service it joins the service's own bus; for another bus use "
+                     "ipcm::ipcm_service(), which gives a Handle");
+  if (const auto* before = find(name); before != nullptr && before->verdict() == Verdict::pending)
+    throw UsageError("service '" + name + "' is being started already");
+  requests_.starts().forget(name);
+  launches_.erase(name);
+  ServiceOptions complete = options;
+  if (complete.registry == nullptr) complete.registry = parent_.registry;
+  if (complete.watch_pids.empty() && !complete.detached) complete.watch_pids = {os::own_pid()};
+  auto request = plan_start(name, complete, parent_.info, &parent_);
+  request.on_bus = [this, name] { return presence_of(client_.member(), name); };
+  auto started = std::make_unique<launch::Launch>(loop_, std::move(request));
+  launch::Launch& launch = *started;
+  launches_.emplace(name, std::move(started));
+  requests_.starts().follow(name, launch, wait ? HeldStarts::Hold::no : HeldStarts::Hold::yes);
+  if (!wait) {
+    if (options.timeout != kNoLimit) launch.limit(os::Deadline::after(options.timeout));
+    return;
+  }
+  launch.decide(os::Deadline::limit(options.timeout));
+  if (launch.verdict() != Verdict::failed) return;
+  const LaunchError error = launch.error();
+  requests_.starts().forget(name);
+  launches_.erase(name);
+  throw error;
+}
+
+launch::Launch* ChildServices::find(const std::string& name) {
+  const auto found = launches_.find(name);
+  return found == launches_.end() ? nullptr : found->second.get();
+}
+
+std::vector<Activity::Ended> ChildServices::take_ended() {
+  // A Launch reaps its child itself, so that SIGCHLD shows nothing of it.
+  std::vector<Activity::Ended> ended;
+  for (const auto& [name, launch] : launches_) {
+    const auto& status = launch->child().status();
+    if (launch->child().reaped() && status && told_.insert(launch->first_pid()).second)
+      ended.push_back({launch->first_pid(), *status});
+  }
+  return ended;
+}
+
+bool ChildServices::ready(const std::string& name, std::optional<os::Deadline> wait) {
+  using Verdict = launch::Launch::Verdict;
+  launch::Launch* launch = find(name);
+  if (launch == nullptr) return wait ? client_.member().await_active(name, *wait) : client_.peer_active(name);
+  if (wait) (void)loop_.run_until([&] { return launch->verdict() != Verdict::pending; }, *wait);
+  requests_.release_decided();
+  if (launch->verdict() == Verdict::failed) throw launch->error();
+  return launch->verdict() == Verdict::ready;
+}
+
+void ChildServices::end() {
+  const auto running = [&] {
+    std::vector<launch::Launch*> all;
+    for (const auto& [name, launch] : launches_)
+      if (launch->child().is_ours() && !launch->child().try_reap() && !launch->child().reaped())
+        all.push_back(launch.get());
+    return all;
+  };
+  const auto wait = [&](Duration span) {
+    return loop_.run_until([&] { return running().empty(); }, os::Deadline::after(span));
+  };
+  if (running().empty()) return;
+  for (const auto& [name, launch] : launches_) (void)client_.try_message(name, wire::terminate_content());
+  if (wait(SpawnOptions{}.polite_time)) return;
+  for (launch::Launch* launch : running()) launch->child().signal(SIGTERM);
+  if (wait(SpawnOptions{}.term_time)) return;
+  for (launch::Launch* launch : running()) (void)launch->child().kill_and_reap();
+}
+
+}  // namespace ipcm::service

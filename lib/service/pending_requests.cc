@@ -1,0 +1,205 @@
+#include "service/pending_requests.h"
+
+#include <utility>
+
+#include "os/random.h"
+#include "os/time_limit.h"
+#include "wire/printable.h"
+
+namespace ipcm::service {
+
+PendingRequests::PendingRequests(std::shared_ptr<bus::Member> member, IncomingRequests incoming)
+    : shared_member_(std::move(member)), member_(*shared_member_), peers_(member_, open_, starts_) {
+  member_.on_answer(
+      [this](const std::string& from, wire::Conversation& answer) { take_answer(from, answer); }, incoming);
+}
+
+PendingRequests::~PendingRequests() { member_.on_answer({}, IncomingRequests::whole); }
+
+void PendingRequests::transmit(OpenRequests::Position request, const std::string& id,
+                               const Content& payload) {
+  const std::string& peer = request->second.peer;
+  const auto state = peers_.watch(peer);  // before the request is out: no death can be missed
+  if (state == transport::PeerFacts::State::dead && member_.protocol().keeps_messages()) {
+    peers_.forget(peer);  // its mailbox would accept the request all the same
+    throw PeerGone(peer, "'" + peer + "' can't be asked: its process has ended");
+  }
+  try {
+    std::string begin = wire::request_begin(id);
+    const std::uint64_t seen = open_.changes();
+    // The message and the request have the same id.
+    member_.send_in_pieces(id, peer, wire::in_conversation(begin, payload));
+    if (seen != open_.changes()) request = open_.find(id);  // it may be over, after a wait
+    if (request == open_.end()) return;
+    request->second.sent_at = member_.sent_at();
+    request->second.link = member_.transport().last_link();
+  } catch (const PeerGone& gone) {
+    const auto status = starts_.status_of(peer, peers_.watched_pid(peer));
+    if (!status) throw;
+    throw PeerGone(peer, std::string(gone.what()) + " (it " + status->describe() + ")", status);
+  }
+}
+
+std::string PendingRequests::send(const std::string& peer, const Content& payload,
+                                  ResponseCallback callback) {
+  member_.expect_usable();
+  peers_.part_from_predecessor(peer);
+  std::string id = os::make_uuid();
+  const bool is_held = starts_.holds(peer);
+  const auto request = open_.add(id, {peer, std::move(callback), {}, is_held ? OpenRequests::kNotSent : 0});
+  if (is_held) {
+    starts_.add(peer, {id, payload});
+    return id;
+  }
+  try {
+    transmit(request, id, payload);
+  } catch (...) {
+    open_.erase(id);
+    if (!open_.asks(peer)) peers_.forget(peer);
+    throw;
+  }
+  return id;
+}
+
+void PendingRequests::release_decided() {
+  for (const auto& [peer, failure, requests] : starts_.take_decided()) {
+    for (const auto& [id, payload] : requests) {
+      const auto request = open_.find(id);
+      if (request == open_.end()) continue;
+      try {
+        if (failure) std::rethrow_exception(failure);
+        peers_.part_from_predecessor(peer);
+        request->second.sent_at = 0;
+        transmit(request, id, payload);
+      } catch (const Error&) {
+        open_.answer(id, Response(id, peer, std::current_exception()));
+      }
+    }
+  }
+}
+
+void PendingRequests::take_answer(const std::string& from, wire::Conversation& answer) {
+  const auto request = open_.find(answer.id);
+  if (request == open_.end() || request->second.response) {
+    const char* known = open_.history(answer.id);
+    // Last: a diagnostic callback may destroy this object.
+    member_.note_dropped("an answer from '" + wire::printable_name(from) + "' was dropped: its request " +
+                         wire::printable_name(answer.id) + " " +
+                         (request != open_.end() ? "was answered already"
+                          : known == nullptr     ? "was never made"
+                                                 : known));
+  } else if (answer.error.empty()) {
+    open_.answer(request, Response(std::move(answer.id), from, std::move(answer.payload)));
+  } else {
+    auto failure = std::make_exception_ptr(RemoteError(from, answer.error));
+    open_.answer(request, Response(std::move(answer.id), from, std::move(failure)));
+  }
+}
+
+void PendingRequests::fail_ended() {
+  if (member_.ended().empty() || std::exchange(failed_ended_, true)) return;
+  const auto why = std::make_exception_ptr(BusError(member_.ended()));
+  for (const std::string& peer : open_.pending_peers()) {
+    for (const auto& held : starts_.take_requests(peer)) open_.answer(held.id, Response(held.id, peer, why));
+    open_.fail(peer, why);
+  }
+}
+
+void PendingRequests::process() {
+  if (closed_) return;
+  release_decided();
+  peers_.process();
+  member_.finish_answers();
+  fail_ended();
+  open_.run_callbacks([this] { return closed_; });
+}
+
+std::vector<Message> PendingRequests::messages() {
+  member_.expect_usable();
+  member_.finish_taken();
+  member_.drain();
+  process();
+  return member_.take();
+}
+
+std::optional<Response> PendingRequests::get(const std::string& id) {
+  auto request = open_.expect(id);
+  if (!request->second.response) {
+    member_.drain();
+    process();
+    expect_open();
+    request = open_.find(id);
+  }
+  if (request == open_.end() || !request->second.response) return std::nullopt;
+  return open_.fetch(request);
+}
+
+template <class Done>
+bool PendingRequests::wait(Done&& done, os::Deadline deadline) {
+  member_.send_batch();  // the answer may be to a message in it
+  const bool reached = member_.loop().run_until(
+      [&] {
+        process();
+        if (closed_ || done()) return true;
+        if (!member_.is_inbox_full()) return false;
+        throw Error("waiting for an answer was given up: " + std::to_string(member_.inbox_messages()) +
+                    " other messages came meanwhile, more than 64 MiB; take them with messages(), then go on "
+                    "waiting");
+      },
+      deadline);
+  // A caller that waits for fd() is to see what came meanwhile.
+  if (!closed_ && has_work()) member_.loop().nudge();
+  return reached;
+}
+
+void PendingRequests::expect_open() const {
+  if (closed_)
+    throw UsageError("'" + member_.name() + "' was shut down by a callback while it waited for an answer");
+}
+
+Response PendingRequests::await(const std::string& id, os::Deadline deadline) {
+  member_.expect_usable();
+  const os::TimeLimit limit(deadline);
+  auto awaited = open_.expect(id);
+  const std::string peer = awaited->second.peer;
+  std::uint64_t seen = open_.changes();
+  const bool there = wait(
+      [&] {
+        if (std::exchange(seen, open_.changes()) != open_.changes()) awaited = open_.find(id);
+        return awaited == open_.end() || awaited->second.response;
+      },
+      deadline);
+  if (closed_) {
+    awaited = open_.find(id);
+    if (awaited == open_.end() || !awaited->second.response) expect_open();
+  }
+  if (!there) throw Timeout("'" + peer + "' has not answered in time; it is still there");
+  if (awaited == open_.end()) awaited = open_.expect(id);  // a callback has fetched it: throws
+  return open_.fetch(awaited);
+}
+
+Response PendingRequests::ask(const std::string& peer, const Content& payload, os::Deadline deadline) {
+  const os::TimeLimit limit(deadline);
+  member_.send_batch();  // before there is a request that would stay open
+  const std::string id = send(peer, payload, {});
+  try {
+    return await(id, deadline);
+  } catch (const Timeout&) {
+    open_.give_up(id);
+    throw;
+  }
+}
+
+void PendingRequests::await_all(os::Deadline deadline) {
+  member_.expect_usable();
+  const os::TimeLimit limit(deadline);
+  const bool all = wait([&] { return !have_pending(); }, deadline);
+  if (have_pending() || open_.has_callbacks()) expect_open();
+  if (all) return;
+  std::string peers;
+  for (const std::string& peer : open_.pending_peers())
+    peers.append(peers.empty() ? "'" : ", '").append(peer).append("'");
+  throw Timeout("not all requests were answered in time; open are some to " + peers);
+}
+
+}  // namespace ipcm::service
