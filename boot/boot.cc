@@ -193,21 +193,14 @@ struct Begun::State {
 
   int serve() {
     auto setup = std::make_unique<service::Setup>();
-    setup->name = parameters.name;
-    setup->class_name = parameters.class_name;
-    setup->info = parameters.info;
-    service::take_credentials(setup->info);
-    setup->watch_pids = parameters.watch_pids;
+    const Content args = parameters.args;
+    setup->parameters = std::move(parameters);
+    service::take_credentials(setup->parameters.info);
     setup->leash = std::move(inherited.leash);
     setup->original = std::move(inherited.original);
-    setup->redirect_inherited = parameters.redirect.inherited;
-    setup->interval = parameters.interval;
-    setup->spin = parameters.spin;
-    setup->intercept_errors = parameters.intercept_errors;
-    setup->expose_error_details = parameters.expose_error_details;
     setup->registry = &registry;
     return service::serve(ServiceSetup(std::move(setup)), std::move(announcer),
-                          [&](ServiceSetup given) { return entry->make(std::move(given), parameters.args); });
+                          [&](ServiceSetup given) { return entry->make(std::move(given), args); });
   }
 };
 

@@ -20,6 +20,16 @@ LAYERS = {
     'boot': {'service', 'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
     'launcher': {'service', 'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
 }
+# The layer of each public header. A folder may include those of its own layer, and of the layers that it may include.
+HEADERS = {
+    'basics': 'os', 'callbacks': 'os', 'error': 'os', 'redirect': 'os', 'statistics': 'os',
+    'bus_info': 'wire', 'content': 'wire', 'json_archive': 'wire', 'message': 'wire', 'spawn_options': 'wire',
+    'warm_pool': 'launch',
+    'bus': 'bus', 'client': 'bus',
+    'handle': 'service', 'launch': 'service', 'registry': 'service', 'requester': 'service', 'service': 'service',
+    'boot': 'boot',
+}
+COLLECTION = 'ipcm/ipcm.h'  # includes all others, and may be included by all that may include the public API
 FOLDERS = {name.split('/')[-1] for name in LAYERS}
 SYSTEM_HEADERS = re.compile(r'#include <(sys/|linux/|unistd|fcntl|signal|poll|pthread|netinet|arpa|dirent|sched)')
 
@@ -40,9 +50,24 @@ class Layers(unittest.TestCase):
                 for name in includes(path):
                     seen += 1
                     layer = name.split('/')[0]
+                    if layer == 'ipcm' and name != COLLECTION:
+                        layer = HEADERS[name.removeprefix('ipcm/').removesuffix('.h')]
                     if layer in FOLDERS and layer != own and layer not in allowed:
                         wrong.append(f'{path.relative_to(TOP)} includes {name}')
         self.assertGreater(seen, 100)
+        self.assertEqual(wrong, [])
+
+    def test_public_headers_include_those_of_their_own_and_lower_layers(self):
+        allowed = {name.split('/')[-1]: below for name, below in LAYERS.items()}
+        wrong = []
+        for path in (TOP / 'lib/include/ipcm').glob('*.h'):
+            if f'ipcm/{path.name}' == COLLECTION:
+                continue
+            layer = HEADERS[path.stem]
+            for name in includes(path):
+                other = HEADERS[name.removeprefix('ipcm/').removesuffix('.h')]
+                if other != layer and other not in allowed[layer]:
+                    wrong.append(f'{path.name} includes {name}')
         self.assertEqual(wrong, [])
 
     def test_public_headers_include_public_headers_cereal_and_the_standard_library_only(self):

@@ -6,9 +6,10 @@
 #include <string_view>
 #include <vector>
 
-#include "ipcm/bus.h"
+#include "ipcm/basics.h"
+#include "ipcm/bus_info.h"
 #include "ipcm/content.h"
-#include "ipcm/launch.h"
+#include "ipcm/redirect.h"
 #include "os/descriptor.h"
 
 namespace ipcm::handoff {

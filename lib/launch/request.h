@@ -8,7 +8,8 @@
 #include <vector>
 
 #include "handoff/handoff.h"
-#include "ipcm/launch.h"
+#include "ipcm/redirect.h"
+#include "ipcm/warm_pool.h"
 #include "os/descriptor.h"
 #include "ready/ready.h"
 

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "bus/member.h"
-#include "os/process.h"
 #include "service/start.h"
 #include "wire/conversation.h"
 
@@ -22,8 +21,7 @@ void ChildServices::start(const std::string& name, const ServiceOptions& options
   launches_.erase(name);
   ServiceOptions complete = options;
   if (complete.registry == nullptr) complete.registry = parent_.registry;
-  if (complete.watch_pids.empty() && !complete.detached) complete.watch_pids = {os::own_pid()};
-  auto request = plan_start(name, complete, parent_.info, &parent_);
+  auto request = plan_start(name, complete, parent_.parameters.info, &parent_);
   request.on_bus = [this, name] { return presence_of(client_.member(), name); };
   auto started = std::make_unique<launch::Launch>(loop_, std::move(request));
   launch::Launch& launch = *started;

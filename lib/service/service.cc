@@ -15,7 +15,7 @@ ServiceSetup& ServiceSetup::operator=(ServiceSetup&&) noexcept = default;
 ServiceSetup::~ServiceSetup() = default;
 const std::string& ServiceSetup::name() const {
   if (!setup_) throw UsageError("this service setup was moved away");
-  return setup_->name;
+  return setup_->parameters.name;
 }
 
 Service::Service(ServiceSetup setup) {
@@ -45,8 +45,8 @@ void Service::on_cleanup() { runtime_->callbacks.on_cleanup(*this); }
 
 bool Service::should_end() { return runtime_->callbacks.should_end(*this); }
 
-const std::string& Service::name() const { return runtime_->setup().name; }
-const BusInfo& Service::info() const { return runtime_->setup().info; }
+const std::string& Service::name() const { return runtime_->setup().parameters.name; }
+const BusInfo& Service::info() const { return runtime_->setup().parameters.info; }
 Callbacks& Service::callbacks() { return runtime_->callbacks; }
 Client& Service::client() { return runtime_->client(); }
 

@@ -29,18 +29,23 @@ ServiceRuntime::ServiceRuntime(Service& self, ServiceSetup setup)
     : self_(self),
       setup_(std::move(setup.setup_)),
       loop_(std::make_shared<Loop>()),
-      workers_(setup_->name),
+      workers_(setup_->parameters.name),
       loop_recovery_(
           *loop_,
-          [this](const std::string& why) { complain(setup_->name, "it goes on after a failure: " + why); },
+          [this](const std::string& why) {
+            complain(setup_->parameters.name, "it goes on after a failure: " + why);
+          },
           [] {}),
       peers_recovery_(
-          *loop_, [this](const std::string& why) { complain(setup_->name, "peers can't be listed: " + why); },
+          *loop_,
+          [this](const std::string& why) {
+            complain(setup_->parameters.name, "peers can't be listed: " + why);
+          },
           [this] { something_ = true; }),
       place_recovery_(
           *loop_,
           [this](const std::string& why) {
-            complain(setup_->name, "its place on the bus can't be watched: " + why);
+            complain(setup_->parameters.name, "its place on the bus can't be watched: " + why);
           },
           [this] { something_ = true; }) {
   const ServiceOptions& given = setup_->callbacks;
@@ -60,7 +65,7 @@ ServiceRuntime::~ServiceRuntime() = default;
 
 Client& ServiceRuntime::client() {
   if (!client_)
-    throw UsageError("service '" + setup_->name +
+    throw UsageError("service '" + setup_->parameters.name +
                      "' is not on the bus yet; use on_start, not the constructor");
   return *client_;
 }
@@ -78,17 +83,18 @@ ChildServices& ServiceRuntime::children() {
 void ServiceRuntime::join() {
   std::vector<int> signals = {SIGTERM, SIGINT, SIGCHLD};
   for (const auto& [signal, list] : callbacks.on_sig) signals.push_back(signal);
-  loop_->spin(setup_->spin);
+  loop_->spin(setup_->parameters.spin);
   signals_ = std::make_unique<os::SignalReader>(signals);
   signals_watch_ = loop_->watch(signals_->fd(), EPOLLIN, [this](std::uint32_t) { on_signals(); });
   watch_processes();
 
   transport::JoinRequest request;
-  request.info = setup_->info;
-  request.name = setup_->name;
-  request.class_name = setup_->class_name.empty() ? "-" : setup_->class_name;
+  request.info = setup_->parameters.info;
+  request.name = setup_->parameters.name;
+  request.class_name = setup_->parameters.class_name.empty() ? "-" : setup_->parameters.class_name;
   client_.emplace(std::make_unique<bus::Member>(request, loop_, bus::Member::Sending::queues));
-  client_->on_diagnostic([this](const std::string& sentence) { complain(setup_->name, sentence); });
+  client_->on_diagnostic(
+      [this](const std::string& sentence) { complain(setup_->parameters.name, sentence); });
   requests_ =
       std::make_shared<PendingRequests>(client_->shared_member(), PendingRequests::IncomingRequests::parsed);
   children_.emplace(*setup_, *loop_, *client_, *requests_);
@@ -97,8 +103,8 @@ void ServiceRuntime::join() {
 void ServiceRuntime::start() {
   self_.on_start();
   if (!callbacks.on_all.empty() || !callbacks.on_peer_delta.empty()) watch_peers();
-  if (setup_->interval) {
-    next_interval_ = os::from_now(*setup_->interval);
+  if (setup_->parameters.interval) {
+    next_interval_ = os::from_now(*setup_->parameters.interval);
     arm_interval();
   }
 }
@@ -122,7 +128,7 @@ void ServiceRuntime::watch_processes() {
     // here.
     if (leashed < 0) return;
   }
-  for (const Pid pid : setup_->watch_pids) {
+  for (const Pid pid : setup_->parameters.watch_pids) {
     if (pid == leashed)
       continue;  // the leash names that process itself, not a number that may have been given away
     if (auto process = os::open_process(pid)) {
@@ -148,8 +154,8 @@ void ServiceRuntime::arm_interval() {
     next_.interval = something_ = true;
     // From when it was due, so that the rhythm holds; but beats that were missed are not made up for.
     const auto now = os::Clock::now();
-    next_interval_ = os::later_by(next_interval_, *setup_->interval);
-    if (next_interval_ <= now) next_interval_ = os::later_by(now, *setup_->interval);
+    next_interval_ = os::later_by(next_interval_, *setup_->parameters.interval);
+    if (next_interval_ <= now) next_interval_ = os::later_by(now, *setup_->parameters.interval);
     arm_interval();
   });
 }
@@ -191,23 +197,25 @@ void ServiceRuntime::look_after_log() {
 
 template <class Call>
 void ServiceRuntime::guarded(const char* what, Call&& call) {
-  if (!setup_->intercept_errors) {
+  if (!setup_->parameters.intercept_errors) {
     call();
     return;
   }
   try {
     call();
   } catch (const std::exception& error) {
-    complain(setup_->name, std::string("an error in ") + what + " was intercepted: " + error.what());
+    complain(setup_->parameters.name,
+             std::string("an error in ") + what + " was intercepted: " + error.what());
   } catch (...) {
-    complain(setup_->name, std::string("an error of an unknown type in ") + what + " was intercepted");
+    complain(setup_->parameters.name,
+             std::string("an error of an unknown type in ") + what + " was intercepted");
   }
 }
 
 void ServiceRuntime::end_with_bus() {
   const std::string& why = client_->member().ended();
   if (why.empty() || exit_code_) return;
-  complain(setup_->name, "it ends: " + why);
+  complain(setup_->parameters.name, "it ends: " + why);
   terminate(static_cast<int>(Exit::bus_unavailable));
 }
 
@@ -350,15 +358,15 @@ void ServiceRuntime::answer(Request request) {
   try {
     answered = self_.take_request(std::move(request));
   } catch (const std::exception& error) {
-    failure = setup_->expose_error_details ? error.what() : "Internal service error";
+    failure = setup_->parameters.expose_error_details ? error.what() : "Internal service error";
     if (failure.empty()) failure = "Internal service error";
-    complain(setup_->name, "the request " + wire::printable_name(asked.id()) + " of '" +
-                               wire::printable_name(asked.from()) + "' failed: " + error.what());
+    complain(setup_->parameters.name, "the request " + wire::printable_name(asked.id()) + " of '" +
+                                          wire::printable_name(asked.from()) + "' failed: " + error.what());
   } catch (...) {
     failure = "Internal service error";
-    complain(setup_->name, "the request " + wire::printable_name(asked.id()) + " of '" +
-                               wire::printable_name(asked.from()) +
-                               "' failed with an error of an unknown type");
+    complain(setup_->parameters.name, "the request " + wire::printable_name(asked.id()) + " of '" +
+                                          wire::printable_name(asked.from()) +
+                                          "' failed with an error of an unknown type");
   }
   if (answered.content() || !failure.empty()) send_answer(asked, answered, failure);
   asked_ = std::move(asked);
@@ -373,11 +381,12 @@ void ServiceRuntime::send_answer(const Request& asked, const Answer& answered, c
   } catch (const PeerGone& gone) {
     // Once for each requester that left, not for each of its requests.
     if (std::exchange(left_early_, asked.from()) != asked.from())
-      complain(setup_->name, std::string("an answer found nobody: ") + gone.what());
+      complain(setup_->parameters.name, std::string("an answer found nobody: ") + gone.what());
   } catch (const Error& error) {
     // Too large, or its queue is full: the requester should not wait for it in vain.
-    complain(setup_->name, std::string("an answer could not be sent: ") + error.what());
-    const std::string text = setup_->expose_error_details ? error.what() : "Internal service error";
+    complain(setup_->parameters.name, std::string("an answer could not be sent: ") + error.what());
+    const std::string text =
+        setup_->parameters.expose_error_details ? error.what() : "Internal service error";
     try {
       send_error(asked, text);
     } catch (const Error&) {
@@ -439,7 +448,8 @@ void ServiceRuntime::leave() {
   constexpr int kAttempts = 100;
   for (int i = 0; i < kAttempts; ++i)
     if (member.transport().peers().empty() &&
-        transport::find_protocol(setup_->info.protocol).remove_route(setup_->info, transport::Living::spare))
+        transport::find_protocol(setup_->parameters.info.protocol)
+            .remove_route(setup_->parameters.info, transport::Living::spare))
       return;
 }
 

@@ -1,10 +1,5 @@
 #pragma once
 
-#include <functional>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include "handoff/handoff.h"
 #include "ipcm/launch.h"
 #include "ipcm/registry.h"
@@ -12,21 +7,14 @@
 
 namespace ipcm::service {
 
-/// What a service process knows before its service object is made.
+/// Everything that a service process has before its service object is made. `parameters` are built once, by
+/// the starter (start.cc): a forked service has its copy, and an executed one reads them again.
 struct Setup {
-  std::string name;
-  std::string class_name;  ///< empty: made of callbacks
-  BusInfo info;
-  std::vector<Pid> watch_pids;
-  os::UniqueFd leash;  ///< a pidfd of the launcher; may be empty
-  std::optional<Duration> interval;
-  Duration spin = Duration::zero();
-  bool intercept_errors = false;
-  bool expose_error_details = false;
-  handoff::OriginalStreams original;   ///< where our streams led before they were redirected
-  bool redirect_inherited = true;      ///< what we start has our streams; else the original ones
+  handoff::Parameters parameters;      ///< class_name is empty for a service that is made of callbacks
+  os::UniqueFd leash;                  ///< a pidfd of the launcher; may be empty
+  handoff::OriginalStreams original;   ///< where the standard streams led before they were redirected
   const Registry* registry = nullptr;  ///< must outlive the service
-  ServiceOptions callbacks;            ///< only its callbacks are looked at
+  ServiceOptions callbacks;            ///< only its callbacks are used
 };
 
 }  // namespace ipcm::service

@@ -81,7 +81,7 @@ void plan_streams(launch::Request& request, const Redirect& wanted, const Setup*
     const int kept = starter != nullptr ? starter->original.at(stream).get() : -1;
     return kept >= 0 ? kept : static_cast<int>(stream);
   };
-  const bool back = starter != nullptr && !starter->redirect_inherited;
+  const bool back = starter != nullptr && !starter->parameters.redirect.inherited;
   request.redirect = wanted;
   bool redirected = false;
   std::string* const streams[] = {&request.redirect.in, &request.redirect.out, &request.redirect.err};
@@ -96,13 +96,48 @@ void plan_streams(launch::Request& request, const Redirect& wanted, const Setup*
     for (std::size_t i = 0; i < request.original.size(); ++i) request.original.at(i) = original_of(i);
 }
 
-/// Whose end ends the service.
+/// Returns the processes whose end ends the service: the caller's alone, unless the options say otherwise.
 std::vector<Pid> watched_pids(const ServiceOptions& options) {
   if (!options.watch_pids.empty() || options.detached) return options.watch_pids;
   return {os::own_pid()};
 }
 
-/// What does not depend on which service it becomes.
+/// The parameters of a service. The launcher redirects its streams itself.
+handoff::Parameters parameters_of(const std::string& name, const ServiceOptions& options,
+                                  const BusInfo& info) {
+  handoff::Parameters parameters;
+  parameters.name = name;
+  parameters.class_name = options.class_name;
+  parameters.info = info;
+  parameters.watch_pids = watched_pids(options);
+  parameters.interval = options.interval;
+  parameters.spin = options.spin;
+  parameters.intercept_errors = options.intercept_errors;
+  parameters.expose_error_details = options.expose_error_details;
+  parameters.redirect.inherited = options.redirect.inherited;
+  parameters.stay_in_begin = options.exec && options.exec->stay_in_begin;
+  parameters.args = options.args;
+  return parameters;
+}
+
+/// The life of a forked service. `entry`: its class; null: it is made of the callbacks in `options`.
+int serve_forked(handoff::Parameters parameters, const ServiceOptions& options, const Registry::Entry* entry,
+                 launch::ChildSide side) {
+  auto setup = std::make_unique<Setup>();
+  setup->parameters = std::move(parameters);
+  take_credentials(setup->parameters.info);
+  setup->leash = std::move(side.leash);
+  setup->original = std::move(side.original);
+  setup->registry = &registry_of(options);
+  setup->callbacks = options;
+  return serve(ServiceSetup(std::move(setup)), std::move(side.announcer),
+               [&](ServiceSetup given) -> std::unique_ptr<Service> {
+                 return entry == nullptr ? std::make_unique<Service>(std::move(given))
+                                         : entry->make(std::move(given), options.args);
+               });
+}
+
+/// The part of a start that does not depend on the class and the parameters of the service.
 launch::Request plan_process(const std::string& name, const ServiceOptions& options, const BusInfo& info,
                              const Setup* starter) {
   const std::vector<Pid> watched = watched_pids(options);
@@ -150,47 +185,15 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
       throw LaunchError("service '" + name + "' did not start: its log: " + error.what(), facts);
     }
   }
-  const std::vector<Pid> watched = watched_pids(options);
+  handoff::Parameters parameters = parameters_of(name, options, info);
   if (options.exec) {
     request.secret = options.secret;
-    handoff::Parameters parameters;
-    parameters.name = name;
-    parameters.class_name = options.class_name;
-    parameters.info = info;
-    parameters.watch_pids = watched;
-    parameters.interval = options.interval;
-    parameters.spin = options.spin;
-    parameters.intercept_errors = options.intercept_errors;
-    parameters.expose_error_details = options.expose_error_details;
-    parameters.redirect.inherited = options.redirect.inherited;
-    parameters.stay_in_begin = options.exec->stay_in_begin;
-    parameters.args = options.args;
     request.parameters = handoff::write_parameters(parameters);
   } else {
     const Registry::Entry* entry = options.class_name.empty() ? nullptr : &find_class(name, options);
-    // Copied into the closure: the child's own, whatever the caller does with its options.
-    request.body = [name, options, info, watched, entry](launch::ChildSide side) {
-      auto setup = std::make_unique<Setup>();
-      setup->name = name;
-      setup->class_name = options.class_name;
-      setup->info = info;
-      take_credentials(setup->info);
-      setup->watch_pids = watched;
-      setup->leash = std::move(side.leash);
-      setup->original = std::move(side.original);
-      setup->redirect_inherited = options.redirect.inherited;
-      setup->interval = options.interval;
-      setup->spin = options.spin;
-      setup->intercept_errors = options.intercept_errors;
-      setup->expose_error_details = options.expose_error_details;
-      setup->registry = &registry_of(options);
-      setup->callbacks = options;
-      const Content& args = options.args;
-      return serve(ServiceSetup(std::move(setup)), std::move(side.announcer),
-                   [&](ServiceSetup given) -> std::unique_ptr<Service> {
-                     return entry == nullptr ? std::make_unique<Service>(std::move(given))
-                                             : entry->make(std::move(given), args);
-                   });
+    // The child uses its copy, whatever the caller does with its options.
+    request.body = [parameters = std::move(parameters), options, entry](launch::ChildSide side) {
+      return serve_forked(parameters, options, entry, std::move(side));
     };
   }
   if (options.pre_fork) options.pre_fork();

@@ -8,9 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "ipcm/bus.h"
-#include "ipcm/client.h"
+#include "ipcm/bus_info.h"
 #include "ipcm/message.h"
+#include "ipcm/spawn_options.h"
+#include "ipcm/statistics.h"
 #include "loop/loop.h"
 #include "os/descriptor.h"
 #include "wire/frame.h"

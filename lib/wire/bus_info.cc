@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <array>
 
-#include "ipcm/bus.h"
+#include "ipcm/bus_info.h"
 #include "ipcm/error.h"
 #include "wire/json_index.h"
 #include "wire/json_text.h"

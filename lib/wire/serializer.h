@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ipcm/bus.h"
+#include "ipcm/bus_info.h"
 #include "ipcm/message.h"
 #include "wire/body.h"
 #include "wire/conversation.h"

@@ -1,76 +1,15 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "ipcm/basics.h"
+#include "ipcm/bus_info.h"
+#include "ipcm/spawn_options.h"
 
 namespace ipcm {
-
-/// A user of a database server. The password is never printed, and never stands on a command line.
-struct Credentials {
-  std::string user = {};
-  std::string password = {};
-  friend bool operator==(const Credentials&, const Credentials&) = default;
-};
-
-/// All that one needs to join a bus. Its text form is a JSON array of three:
-/// `["ConnectionUnix","JSON","/run/user/0/ipcm-4711-x7Gh2a"]`.
-struct BusInfo {
-  std::string protocol;
-  std::string serializer;
-  std::string route;  ///< A directory for ConnectionUnix; what it is depends on the protocol.
-  /// The serializer's options, in the text form `["JSON::Zstd","level",3]`. Those that are numbers are
-  /// written as numbers.
-  std::map<std::string, std::string> serializer_options = {};
-  /// For routes on a server: who we are there. Never part of the text form; empty where the server does not
-  /// ask, or the user's own configuration tells (~/.pgpass, ~/.my.cnf).
-  Credentials credentials = {};
-
-  /// Reads the text form. The reference's long names ("IPC::Manager::Client::ConnectionUnix") are taken too
-  /// and shortened. Throws ProtocolError. Whether this build speaks the protocol shows when the bus is
-  /// joined.
-  [[nodiscard]] static BusInfo parse(std::string_view text);
-  [[nodiscard]] std::string text() const;
-
-  friend bool operator==(const BusInfo&, const BusInfo&) = default;
-};
-
-/// How a new bus is made.
-struct SpawnOptions {
-  /// The first of these that works here is taken; none: $IPCM_PROTOCOL, else ConnectionUnix.
-  std::vector<std::string> protocols = {};
-  std::string serializer = "JSON";
-  std::map<std::string, std::string> serializer_options = {};
-  /// An existing store to use, such as a database that is there already; empty: a new one is made. What was
-  /// there before stays when the bus is taken down.
-  std::string route = {};
-  Credentials credentials = {};
-  /// Where the bus's directory is made; empty: $XDG_RUNTIME_DIR, else $TMPDIR, else /tmp.
-  std::string parent_directory = {};
-  /// Whether the Guard takes the bus down when it goes. Without, the bus stays until Guard::unspawn().
-  bool guard = true;
-  /// How long peers get to leave politely. After that our own children are sent SIGTERM, then SIGKILL.
-  Duration patience = std::chrono::seconds(60);
-  /// Services and children of ours that have not gone: after this SIGTERM, and after that time more SIGKILL.
-  /// (A service gives its own workers 15 s.)
-  Duration polite_time = std::chrono::seconds(5);
-  Duration term_time = std::chrono::seconds(20);
-  /// A descriptor, borrowed for as long as the bus exists; -1: none. Once it is readable, taking the bus down
-  /// is hurried: services and children of ours get SIGTERM at once and SIGKILL half a second later, others no
-  /// more time. For a command whose user presses Ctrl-C a second time. It is not read.
-  int hurry_fd = -1;
-  /// Sent to the processes of all peers before they are told to end; 0: none.
-  int signal = 0;
-  /// shutdown() checks the statistics once all have left, and throws Error that names the pairs of peers
-  /// whose counts differ.
-  bool do_sanity_check = false;
-};
 
 /// Messages that were sent and not read, or read and not sent, as those tell who have left a bus.
 struct Discrepancy {

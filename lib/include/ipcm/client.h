@@ -12,18 +12,13 @@
 #include "ipcm/basics.h"
 #include "ipcm/bus.h"
 #include "ipcm/message.h"
+#include "ipcm/statistics.h"
 
 namespace ipcm {
 
 namespace bus {
 class Member;
 }
-
-/// How many messages went to and came from each peer.
-struct Statistics {
-  std::map<std::string, std::uint64_t> sent;
-  std::map<std::string, std::uint64_t> read;
-};
 
 /// While it lives, what Client::send_message() and try_message() are given may be gathered, peer by peer, so
 /// that many small messages cost one system call:

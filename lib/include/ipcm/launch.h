@@ -10,6 +10,7 @@
 #include "ipcm/bus.h"
 #include "ipcm/content.h"
 #include "ipcm/handle.h"
+#include "ipcm/redirect.h"
 #include "ipcm/service.h"
 #include "ipcm/warm_pool.h"
 
@@ -30,22 +31,6 @@ struct Exec {
   bool stay_in_begin = false;
   /// Processes that wait, so that a start needs no exec: WarmPool(4). Default: none.
   WarmPool warm = {};
-};
-
-/// Where the three standard streams of a service go; empty: where the caller's go. A file's path (appended
-/// to, made if need be); "&7": the caller's descriptor of that number; "&orig": where the stream led before
-/// the caller, a service, was redirected itself.
-struct Redirect {
-  std::string in = {};
-  std::string out = {};
-  std::string err = {};
-  /// Whether services that this one starts have these streams too, unless they are told otherwise. If not,
-  /// they get the original ones.
-  bool inherited = true;
-  /// Whether the service gets the original streams as well (Service::orig_io). Without, nothing of it keeps
-  /// them open: who waits for the end of a pipe does not wait for the service.
-  bool keep_original = true;
-  friend bool operator==(const Redirect&, const Redirect&) = default;
 };
 
 /// What ipcm_service() takes. Either a class name, or callbacks; only the former can be exec'd.

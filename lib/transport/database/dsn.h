@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "ipcm/bus.h"
+#include "ipcm/bus_info.h"
 
 namespace ipcm::database {
 

@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "ipcm/bus.h"
+#include "ipcm/bus_info.h"
 #include "os/directory.h"
 
 namespace ipcm::transport {

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "ipcm/client.h"
+#include "ipcm/statistics.h"
 #include "wire/serializer.h"
 
 namespace ipcm::transport {
