@@ -1,5 +1,7 @@
 #include "ipcm/boot.h"
 
+#include <cereal/types/vector.hpp>
+
 #include <cerrno>
 #include <cstdlib>
 #include <iterator>
@@ -54,33 +56,37 @@ std::vector<std::string> class_names(const Registry& registry) {
   return names;
 }
 
+/// A parameter of a class, in `--list --json`.
+struct ListedField {
+  FieldDescription field;
+
+  explicit ListedField(const FieldDescription& given) : field(given) {}
+  void save(JsonWriter& archive) const {
+    archive(cereal::make_nvp("name", field.name), cereal::make_nvp("type", field.type),
+            cereal::make_nvp("required", field.required));
+    if (!field.required) archive(cereal::make_nvp("default", Content::json(field.default_value)));
+  }
+};
+
+/// A class, in `--list --json`.
+struct ListedClass {
+  std::string name;
+  Registry::Entry entry;
+
+  void save(JsonWriter& archive) const {
+    archive(cereal::make_nvp("name", name), cereal::make_nvp("description", entry.description),
+            cereal::make_nvp("args", std::vector<ListedField>(entry.args.begin(), entry.args.end())));
+  }
+};
+
 struct Listing {
   const Registry& registry;
 
   [[nodiscard]] std::string as_json() const {
+    std::vector<ListedClass> classes;
+    for (const auto& [name, entry] : registry.entries()) classes.push_back({name, entry});
     JsonWriter writer;
-    writer.open();
-    writer.be_array();
-    for (const auto& [name, entry] : registry.entries()) {
-      writer.open();
-      writer(cereal::make_nvp("name", name), cereal::make_nvp("description", entry.description));
-      writer.name_next("args");
-      writer.open();
-      writer.be_array();
-      for (const FieldDescription& field : entry.args) {
-        writer.open();
-        writer(cereal::make_nvp("name", field.name), cereal::make_nvp("type", field.type),
-               cereal::make_nvp("required", field.required));
-        if (!field.required) {
-          writer.name_next("default");
-          writer.raw(field.default_value);
-        }
-        writer.close();
-      }
-      writer.close();
-      writer.close();
-    }
-    writer.close();
+    writer(classes);
     return writer.take() + "\n";
   }
 

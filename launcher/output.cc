@@ -7,6 +7,7 @@
 
 #include "os/pipe.h"
 #include "os/sys.h"
+#include "wire/json_text.h"
 #include "wire/printable.h"
 #include "wire/utf8.h"
 
@@ -61,6 +62,10 @@ void print_json(std::string json) {
   escape_deletes(json);
   json.push_back('\n');
   print_text(json);
+}
+
+Content foreign_text(std::string_view text) {
+  return Content::json(wire::json_string(text, wire::BrokenUtf8::replaced));
 }
 
 void print_table(const std::vector<std::vector<std::string>>& rows) {

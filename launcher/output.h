@@ -4,7 +4,9 @@
 #include <string_view>
 #include <vector>
 
+#include "ipcm/content.h"
 #include "ipcm/error.h"
+#include "ipcm/json_archive.h"
 
 // What the command prints. stdout is buffered here and not by the C library: whoever shares the pipe may have
 // made it non-blocking, and then a full pipe means to wait for its reader, where the C library gives up and
@@ -29,6 +31,15 @@ void print_text(std::string_view text);
 void print_line(std::string_view line);
 /// A line of valid JSON on stdout, exactly that value. Throws OutputLost.
 void print_json(std::string json);
+/// A value that cereal can write, as JSON text.
+template <class T>
+[[nodiscard]] std::string json_of(const T& value) {
+  JsonWriter writer;
+  writer(value);
+  return writer.take();
+}
+/// A JSON string of a text that another program chose: bytes that are no UTF-8 are replaced.
+[[nodiscard]] Content foreign_text(std::string_view text);
 /// Columns as wide as their content, for people. Throws OutputLost.
 void print_table(const std::vector<std::vector<std::string>>& rows);
 /// What was printed gets out. Throws OutputLost.

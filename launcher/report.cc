@@ -12,6 +12,32 @@
 namespace ipcm::launcher {
 namespace {
 
+/// An error as a line of JSON.
+struct VerdictLine {
+  const Verdict& verdict;
+  std::optional<std::size_t> line;  // of stdin
+
+  void save(JsonWriter& archive) const {
+    // Words of a child need not be UTF-8.
+    archive(cereal::make_nvp("error", foreign_text(verdict.message)));
+    if (line) archive(cereal::make_nvp("line", *line));
+    archive(cereal::make_nvp("kind", foreign_text(verdict.kind)),
+            cereal::make_nvp("status", number(verdict.status)));
+    if (verdict.launch) save_launch(archive, *verdict.launch);
+  }
+
+  static void save_launch(JsonWriter& archive, const LaunchError::Facts& facts) {
+    archive(cereal::make_nvp("phase", std::string(to_string(facts.phase))));
+    if (facts.status) {
+      const bool exited = facts.status->how == ExitStatus::How::exited;
+      archive(cereal::make_nvp(exited ? "exit_status" : "signal", facts.status->value));
+    }
+    if (facts.error != 0) archive(cereal::make_nvp("errno", facts.error));
+    if (!facts.reason.empty()) archive(cereal::make_nvp("reason", foreign_text(facts.reason)));
+    if (!facts.stderr_tail.empty()) archive(cereal::make_nvp("stderr", foreign_text(facts.stderr_tail)));
+  }
+};
+
 Status say(const Options& options, const Verdict& verdict) {
   if (options.json)
     complain_json(verdict.json());
@@ -22,32 +48,7 @@ Status say(const Options& options, const Verdict& verdict) {
 
 }  // namespace
 
-std::string Verdict::json(std::optional<std::size_t> line) const {
-  JsonWriter writer;
-  writer.open();
-  // What a child wrote need not be UTF-8, and is told all the same.
-  const auto words = [&](const char* name, const std::string& text) {
-    writer.name_next(name);
-    writer.raw(wire::json_string(text, wire::BrokenUtf8::replaced));
-  };
-  words("error", message);
-  if (line) writer(cereal::make_nvp("line", *line));
-  words("kind", kind);
-  writer(cereal::make_nvp("status", number(status)));
-  if (launch) {
-    const LaunchError::Facts& facts = *launch;
-    writer(cereal::make_nvp("phase", std::string(to_string(facts.phase))));
-    if (facts.status) {
-      const bool exited = facts.status->how == ExitStatus::How::exited;
-      writer(cereal::make_nvp(exited ? "exit_status" : "signal", facts.status->value));
-    }
-    if (facts.error != 0) writer(cereal::make_nvp("errno", facts.error));
-    if (!facts.reason.empty()) words("reason", facts.reason);
-    if (!facts.stderr_tail.empty()) words("stderr", facts.stderr_tail);
-  }
-  writer.close();
-  return writer.take();
-}
+std::string Verdict::json(std::optional<std::size_t> line) const { return json_of(VerdictLine{*this, line}); }
 
 std::string last_words(const Options& options, const std::string& peer) {
   try {

@@ -33,6 +33,22 @@ struct BusFacts {
   std::string owner;  // "4711", "dead", "none"
   bool orphaned = false;
   std::vector<std::string> peers;
+
+  void save(JsonWriter& archive) const {
+    archive(cereal::make_nvp("info", Content::json(info.text())), cereal::make_nvp("route", info.route),
+            cereal::make_nvp("owner", owner), cereal::make_nvp("peers", peers));
+  }
+};
+
+/// A protocol as `ipcm bus protocols --json` prints it.
+struct ProtocolEntry {
+  ProtocolDescription description;
+
+  explicit ProtocolEntry(const ProtocolDescription& given) : description(given) {}
+  void save(JsonWriter& archive) const {
+    archive(cereal::make_nvp("name", description.name), cereal::make_nvp("summary", description.summary),
+            cereal::make_nvp("viable", description.viable), cereal::make_nvp("why_not", description.why_not));
+  }
 };
 
 BusFacts look_at_bus(const Options& options, const BusInfo& info) {
@@ -49,15 +65,6 @@ BusFacts look_at_bus(const Options& options, const BusInfo& info) {
                                 : "other namespace";
   facts.orphaned = owner.exists && !owner.held;
   return facts;
-}
-
-void write(JsonWriter& writer, const BusFacts& facts) {
-  writer.open();
-  writer.name_next("info");
-  writer.raw(facts.info.text());
-  writer(cereal::make_nvp("route", facts.info.route), cereal::make_nvp("owner", facts.owner),
-         cereal::make_nvp("peers", facts.peers));
-  writer.close();
 }
 
 /// All buses that can be found. One that can't be looked at hides no other: `failed` has the first reason.
@@ -155,12 +162,7 @@ int bus_rm(const Options& options) {
 int bus_ls(const Options& options) {
   const auto all = all_buses(options);
   if (options.json) {
-    JsonWriter writer;
-    writer.open();
-    writer.be_array();
-    for (const BusFacts& facts : all.buses) write(writer, facts);
-    writer.close();
-    print_json(writer.take());
+    print_json(json_of(all.buses));
     all.expect_complete();
     return number(Status::done);
   }
@@ -175,9 +177,7 @@ int bus_ls(const Options& options) {
 int bus_info(const Options& options) {
   const BusFacts facts = look_at_bus(options, options.bus_info());
   if (options.json) {
-    JsonWriter writer;
-    write(writer, facts);
-    print_json(writer.take());
+    print_json(json_of(facts));
     return number(Status::done);
   }
   std::string peers;
@@ -194,17 +194,7 @@ int bus_info(const Options& options) {
 int bus_protocols(const Options& options) {
   const auto all = known_protocols();
   if (options.json) {
-    JsonWriter writer;
-    writer.open();
-    writer.be_array();
-    for (const ProtocolDescription& one : all) {
-      writer.open();
-      writer(cereal::make_nvp("name", one.name), cereal::make_nvp("summary", one.summary),
-             cereal::make_nvp("viable", one.viable), cereal::make_nvp("why_not", one.why_not));
-      writer.close();
-    }
-    writer.close();
-    print_json(writer.take());
+    print_json(json_of(std::vector<ProtocolEntry>(all.begin(), all.end())));
     return number(Status::done);
   }
   std::vector<std::vector<std::string>> rows = {{"PROTOCOL", "HERE", "WHAT IT IS"}};

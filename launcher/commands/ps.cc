@@ -24,51 +24,68 @@ const char* word_of(transport::PeerFacts::State state) {
   }
 }
 
+/// A peer as `ipcm ps` shows it. The age and the memory of a process in another pid namespace are not known:
+/// its number means another process here.
+struct Line {
+  std::string name, class_name, state;
+  Pid pid = 0;
+  bool elsewhere = false;
+  std::optional<double> age;  // in seconds
+  std::uint64_t memory = 0;   // in bytes; 0: not known
+
+  Line(const std::string& peer, const transport::PeerFacts& facts)
+      : name(peer),
+        class_name(facts.class_name),
+        state(word_of(facts.state)),
+        pid(facts.elsewhere ? facts.noted : facts.pid),
+        elsewhere(facts.elsewhere) {
+    if (facts.pid <= 0) return;
+    if (const auto started = os::start_time(facts.pid))
+      age = std::max(0.0, os::wall_clock_seconds() - *started);
+    memory = os::resident_memory(facts.pid).value_or(0);
+  }
+
+  void save(JsonWriter& archive) const {
+    archive(cereal::make_nvp("name", foreign_text(name)), cereal::make_nvp("class", foreign_text(class_name)),
+            cereal::make_nvp("pid", pid), cereal::make_nvp("state", state));
+    if (elsewhere) archive(cereal::make_nvp("other_namespace", true));
+    if (age) archive(cereal::make_nvp("age_seconds", *age));
+    if (memory > 0) archive(cereal::make_nvp("memory_bytes", memory));
+  }
+
+  [[nodiscard]] std::vector<std::string> columns() const {
+    return {wire::printable_name(name),
+            class_name.empty() ? "-" : wire::printable_name(class_name),
+            pid > 0 ? std::to_string(pid) : "?",
+            state,
+            elsewhere ? "other namespace"
+            : age     ? readable_age(*age)
+                      : "?",
+            elsewhere    ? "-"
+            : memory > 0 ? readable_size(memory)
+                         : "?"};
+  }
+};
+
 }  // namespace
 
 int ps(const Options& options) {
   const auto member = visit(options);
-  std::vector<std::vector<std::string>> rows = {{"NAME", "CLASS", "PID", "STATE", "AGE", "MEMORY"}};
-  JsonWriter writer;
-  writer.open();
-  writer.be_array();
+  std::vector<Line> lines;
   for (const std::string& name : member->transport().peers()) {
     const auto facts = member->transport().look(name);
     if (facts.state == transport::PeerFacts::State::absent ||
         facts.state == transport::PeerFacts::State::dead)
       continue;
-    const Pid pid = facts.elsewhere ? facts.noted : facts.pid;
-    const std::string state = word_of(facts.state);
-    // A number of another pid namespace would tell the age and the memory of another process here.
-    const auto started = facts.pid > 0 ? os::start_time(facts.pid) : std::nullopt;
-    const std::uint64_t memory = facts.pid > 0 ? os::resident_memory(facts.pid).value_or(0) : 0;
-    const double age = started ? std::max(0.0, os::wall_clock_seconds() - *started) : 0;
-    rows.push_back({wire::printable_name(name),
-                    facts.class_name.empty() ? "-" : wire::printable_name(facts.class_name),
-                    pid > 0 ? std::to_string(pid) : "?", state,
-                    facts.elsewhere ? "other namespace"
-                    : started       ? readable_age(age)
-                                    : "?",
-                    facts.elsewhere ? "-"
-                    : memory > 0    ? readable_size(memory)
-                                    : "?"});
-    writer.open();
-    // What somebody else put on the bus need not be UTF-8, and must not hide the others.
-    writer.name_next("name");
-    writer.raw(wire::json_string(name, wire::BrokenUtf8::replaced));
-    writer.name_next("class");
-    writer.raw(wire::json_string(facts.class_name, wire::BrokenUtf8::replaced));
-    writer(cereal::make_nvp("pid", pid), cereal::make_nvp("state", state));
-    if (facts.elsewhere) writer(cereal::make_nvp("other_namespace", true));
-    if (started) writer(cereal::make_nvp("age_seconds", age));
-    if (memory > 0) writer(cereal::make_nvp("memory_bytes", memory));
-    writer.close();
+    lines.emplace_back(name, facts);
   }
-  writer.close();
-  if (options.json)
-    print_json(writer.take());
-  else
-    print_table(rows);
+  if (options.json) {
+    print_json(json_of(lines));
+    return number(Status::done);
+  }
+  std::vector<std::vector<std::string>> rows = {{"NAME", "CLASS", "PID", "STATE", "AGE", "MEMORY"}};
+  for (const Line& line : lines) rows.push_back(line.columns());
+  print_table(rows);
   return number(Status::done);
 }
 

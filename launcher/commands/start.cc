@@ -39,21 +39,28 @@ int await_ready(Handle& handle, os::SignalReader& signals) {
   return interrupted;
 }
 
-/// Says that it is there. Throws OutputLost.
+struct Started {
+  const std::string& name;
+  Pid pid;
+  std::optional<Duration> time_to_ready;  // unless nobody waited
+
+  void save(JsonWriter& archive) const {
+    archive(cereal::make_nvp("name", name), cereal::make_nvp("pid", pid),
+            cereal::make_nvp("ready", time_to_ready.has_value()));
+    if (!time_to_ready) return;
+    const double ms = std::chrono::duration<double, std::milli>(*time_to_ready).count();
+    archive(cereal::make_nvp("milliseconds", ms));
+  }
+};
+
+/// Prints that the service is there. Throws OutputLost.
 void print_started(const Options& options, const std::string& name, Handle& handle, bool waited) {
   const Pid pid = (waited ? handle.service_pid() : handle.child_pid()).value_or(0);
   if (!options.json) {
     print_line(wire::printable(name));
   } else {
-    JsonWriter writer;
-    writer.open();
-    writer(cereal::make_nvp("name", name), cereal::make_nvp("pid", pid), cereal::make_nvp("ready", waited));
-    if (waited) {
-      const double ms = std::chrono::duration<double, std::milli>(handle.time_to_ready()).count();
-      writer(cereal::make_nvp("milliseconds", ms));
-    }
-    writer.close();
-    print_json(writer.take());
+    print_json(
+        json_of(Started{name, pid, waited ? std::optional<Duration>(handle.time_to_ready()) : std::nullopt}));
   }
   flush_output();
 }

@@ -18,12 +18,7 @@ struct Document {
 
 std::string write_statistics(const Statistics& statistics) {
   JsonWriter writer;
-  writer.open();
-  writer.name_next("sent");
-  writer(statistics.sent);
-  writer.name_next("read");
-  writer(statistics.read);
-  writer.close();
+  writer(Document{statistics});
   return writer.take();
 }
 
