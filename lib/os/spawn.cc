@@ -284,19 +284,19 @@ std::variant<Spawning, SpawnFailure> Spawning::own_child(Pid pid, int pidfd,
                                                          std::unique_ptr<Borrowed> borrowed) {
   const char* call = "fcntl";
   int error = 0;
-  UniqueFd owned;
+  UniqueFd kept;
   try {
     if (pidfd >= 0) {
-      owned = UniqueFd(pidfd);
+      kept = UniqueFd(pidfd);
     } else {
       call = "pidfd_open";
-      if (auto opened = open_process(pid)) owned = std::move(*opened);
+      if (auto opened = open_process(pid)) kept = std::move(*opened);
       error = ESRCH;
     }
   } catch (const SystemError& failed) {
     error = failed.code();
   }
-  if (owned) return Spawning(Child(pid, std::move(owned)), std::move(borrowed));
+  if (kept) return Spawning(Child(pid, std::move(kept)), std::move(borrowed));
   (void)::kill(pid, SIGKILL);  // not reaped yet: the number is its own
   await_let_go(*borrowed);
   (void)quiet([&] { return ::waitpid(pid, nullptr, 0); });

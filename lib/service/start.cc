@@ -201,10 +201,10 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
 }
 
 launch::Request::Presence presence_of(bus::Member& member, const std::string& name) {
-  using State = transport::PeerFacts::State;
+  using PeerState = transport::PeerFacts::State;
   const auto facts = member.transport().look(name);
-  return {facts.state != State::absent, facts.state != State::absent && facts.state != State::dead,
-          facts.pid};
+  return {facts.state != PeerState::absent,
+          facts.state != PeerState::absent && facts.state != PeerState::dead, facts.pid};
 }
 
 }  // namespace ipcm::service

@@ -14,7 +14,6 @@
 
 using namespace ipcm;
 using namespace ipcm::test;
-using Strings = std::vector<std::string>;
 
 namespace {
 

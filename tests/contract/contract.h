@@ -7,11 +7,15 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "support/peers.h"
 #include "transport/protocols.h"
 
 namespace ipcm::test {
+
+using Strings = std::vector<std::string>;
 
 [[nodiscard]] inline std::string protocol() {
   const char* name = std::getenv("IPCM_TEST_PROTOCOL");

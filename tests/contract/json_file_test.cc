@@ -17,7 +17,6 @@
 
 using namespace ipcm;
 using namespace ipcm::test;
-using Strings = std::vector<std::string>;
 using transport::JsonDocument;
 using transport::Sidecar;
 

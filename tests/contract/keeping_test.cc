@@ -51,7 +51,6 @@ class Bare {
   bus::Member member_;
 };
 
-using Strings = std::vector<std::string>;
 using State = transport::PeerFacts::State;
 
 }  // namespace

@@ -19,7 +19,6 @@
 
 using namespace ipcm;
 using namespace ipcm::test;
-using Strings = std::vector<std::string>;
 
 namespace {
 
@@ -194,7 +193,8 @@ TEST_CASE_FIXTURE(Tidy, "F4: what is no message is told of, removed, and disturb
          write_file(at, "x");
          ::chmod(at.c_str(), 0);
        }}};
-  for (const auto& [what, lay] : garbage) {
+  for (const auto& [kind, lay] : garbage) {
+    const std::string what = kind;
     CAPTURE(what);
     told.clear();
     lay(mailbox + "/" + what + ".ready");

@@ -9,7 +9,6 @@
 
 using namespace ipcm;
 using namespace ipcm::test;
-using Strings = std::vector<std::string>;
 
 TEST_CASE_FIXTURE(Tidy, "A2: clients of one process talk, and a broadcast reaches all but its sender") {
   const Guard guard = spawn_bus();

@@ -424,7 +424,7 @@ TEST_CASE_FIXTURE(Heard,
   // more.
   const bool kept = transport::find_protocol(handle.info().protocol).keeps_messages();
   CHECK(handle.sync_request<std::string>("how is it?", kHang) == (kept ? "0 can" : "1 can't"));
-  const auto all = collect(ear(), many);
+  const auto all = collect(ear(), static_cast<std::size_t>(many));
   for (int i = 0; i < many; ++i)
     REQUIRE(std::stoi(all[static_cast<std::size_t>(i)].content.as<std::string>()) == i);
   // The queue is drained without anybody asking for it; when, only the service knows.
@@ -446,7 +446,7 @@ TEST_CASE_FIXTURE(Heard, "C8: queued messages are flushed before the service end
   };
   Handle handle = start(options);
   CHECK(handle.sync_request<std::string>(1, kHang) == "flooded");
-  const auto all = collect(ear(), many);
+  const auto all = collect(ear(), static_cast<std::size_t>(many));
   CHECK(std::stoi(all.back().content.as<std::string>()) == many - 1);
   await_end(handle.service_pid().value());
 }

@@ -280,7 +280,7 @@ TEST_CASE_FIXTURE(Tidy, "G8: a FIFO in the place of a peer's file makes nobody w
 
 TEST_CASE_FIXTURE(Tidy, "G1: a route that others can write to is refused") {
   const std::string bus = make_bus(directory() + "/bus");
-  for (const mode_t mode : {0777, 0770, 01777, 0702}) {
+  for (const mode_t mode : {0777U, 0770U, 01777U, 0702U}) {
     REQUIRE(::chmod(bus.c_str(), mode) == 0);
     CHECK(contains(
         error_of<BusError>([&] { const Route route(bus, {.longest_name = 60, .endpoints = kSockets}); }),

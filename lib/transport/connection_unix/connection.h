@@ -56,11 +56,11 @@ class Connection {
   /// Calls `frame(payload)` for each whole frame; false from it ends the reading.
   template <class Frame>
   [[nodiscard]] Flow receive(std::size_t most, Frame&& frame) {
-    constexpr std::size_t kPiece = 64UL * 1024, kLargePiece = 1024UL * 1024;
+    constexpr std::size_t kSmallPiece = 64UL * 1024, kLargePiece = 1024UL * 1024;
     for (std::size_t total = 0; most == 0 || total < most;) {
       // A large frame is read in large pieces, straight to where it will stand.
       std::size_t got = 0;
-      const auto result = read_piece(reader_.announced() > kPiece ? kLargePiece : kPiece, got);
+      const auto result = read_piece(reader_.announced() > kSmallPiece ? kLargePiece : kSmallPiece, got);
       if (result == Piece::later) return Flow::open;
       if (result == Piece::end) return Flow::closed;
       total += got;

@@ -34,7 +34,7 @@ bool insert_message(Store& store, const MessageRow& message, Store::LateResult l
   values.emplace_back(sql.id_is_uuid && !is_uuid(message.id) ? os::make_uuid() : message.id);
   values.emplace_back(store.id_of(message.from));
   values.emplace_back(message.stamp);
-  values.emplace_back(std::in_place_type<Blob>, message.payload);
+  values.emplace_back(Blob{message.payload});
   values.emplace_back(std::int64_t{message.broadcast ? 1 : 0});
   values.emplace_back(message.to);
   values.emplace_back(os::wall_clock_seconds());

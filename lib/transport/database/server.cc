@@ -141,7 +141,6 @@ os::UniqueFd ServerStore::process_of(const PeerRow& row) {
   // The server may notice an end later than this member. A process that started after its row was written
   // only has the same process id; one whose row is still held after the pidfd was opened is the writer of
   // the row.
-  constexpr double kTick = 0.02;
   const auto began = start_time(row.facts.pid);
   if (!began || *began > row.active + kTick) return {};
   const auto now = this->row(row.id);
