@@ -16,7 +16,7 @@ namespace ipcm {
 struct Watch::Entry {
   int fd = -1;  // -1: a timer
   os::Clock::time_point when{};
-  bool waited_for = true;  // in the kernel's set
+  bool waited_for = true;  // in the epoll set
   Loop::Callback callback;
 };
 
@@ -27,14 +27,14 @@ struct Watch::State {
 
   os::EventSet events;
   Entries entries;
-  // A callback that ends its own Watch would pull the floor from under itself: what ends while one runs stays
-  // here, where it is, until none does.
+  // A callback may end its own Watch, which would destroy the running function: entries that end while a
+  // callback runs are kept here until none runs.
   std::vector<Entries::node_type> ended;
   unsigned running = 0;
   std::multimap<os::Clock::time_point, std::uint64_t> timers;
-  // For a loop whose descriptor somebody else waits for, or that takes many turns while a timer is pending. A
-  // loop with few turns passes the time of its next timer to the kernel with each wait: that costs less than
-  // to make, arm and disarm a timer descriptor.
+  // Used by a loop whose descriptor another loop waits for, or that runs many turns while a timer is pending.
+  // A loop with few turns passes the time of its next timer to each epoll_wait(): that costs less than
+  // making, arming and disarming a timer descriptor.
   std::optional<os::TimerFd> timer;
   bool wants_timer_fd = false;
   unsigned waits_by_the_clock = 0;
@@ -43,7 +43,7 @@ struct Watch::State {
 
   void arm() {
     if (!wants_timer_fd) return;
-    if (timer && timer->fd() < 0) return;  // of the process that we were forked from
+    if (timer && timer->fd() < 0) return;  // it belongs to the process that forked this one
     if (timers.empty()) {
       if (timer) timer->disarm();
       return;
@@ -54,7 +54,7 @@ struct Watch::State {
         events.add(made.fd(), EPOLLIN, kTimerId);
         timer.emplace(std::move(made));
       } catch (const SystemError&) {
-        return;  // no descriptor is left: turn() watches the clock until there is one
+        return;  // no descriptor is free: turn() watches the clock until one is
       }
     }
     timer->arm(timers.begin()->first);
@@ -87,7 +87,7 @@ struct Watch::State {
       entries.erase(found);
   }
 
-  /// Around what callbacks run in; they may run the loop.
+  /// Marks a scope in which callbacks run; they may run the loop.
   class Running {
    public:
     explicit Running(State& state) : state_(state) { ++state_.running; }
@@ -103,14 +103,14 @@ struct Watch::State {
 
   void run(std::uint64_t id, std::uint32_t what) {
     const auto found = entries.find(id);
-    if (found == entries.end()) return;  // dropped by a callback before this one
+    if (found == entries.end()) return;  // an earlier callback has ended it
     found->second.callback(what);
   }
 
   void run_timers() {
     if (timer) timer->acknowledge();
     const auto now = os::Clock::now();
-    // One at a time: a callback may run the loop, and wait there for the next one.
+    // One at a time: a callback may run the loop and wait there for the next timer.
     while (!timers.empty() && timers.begin()->first <= now) {
       const std::uint64_t id = timers.begin()->second;
       timers.erase(timers.begin());
@@ -147,7 +147,7 @@ void Watch::want(std::uint32_t events) {
   const auto found = loop->entries.find(id_);
   if (found == loop->entries.end() || found->second.fd < 0) return;
   Entry& entry = found->second;
-  // An empty set of events would not do: the kernel tells of hang-ups and errors unasked, again and again.
+  // An empty set of events is not enough: epoll reports hang-ups and errors in any case, again and again.
   if (events == 0 && entry.waited_for)
     loop->events.remove(entry.fd);
   else if (events != 0 && entry.waited_for)
@@ -171,7 +171,7 @@ Watch Loop::at(os::Clock::time_point when, std::function<void()> callback) {
   const std::uint64_t id = ++state_->last_id;
   state_->entries.emplace(
       id, Watch::Entry{-1, when, true, [call = std::move(callback)](std::uint32_t) { call(); }});
-  Watch watch(state_, id);  // if anything below fails, nothing of it stays
+  Watch watch(state_, id);  // if a step below fails, it removes the entry
   const bool is_next = state_->timers.empty() || when < state_->timers.begin()->first;
   state_->timers.emplace(when, id);
   if (is_next) state_->arm();
@@ -216,13 +216,13 @@ std::size_t Loop::look_again(std::span<epoll_event> ready, os::Deadline deadline
   const auto until = std::min(os::Deadline::after(spin_), deadline);
   do {
     if (const std::size_t count = state_->events.wait(ready, os::Deadline::passed())) return count;
-    os::let_others_run();  // the one who is to send something may wait for this very processor
+    os::let_others_run();  // the sender may need this very processor
   } while (!until.has_passed());
   return 0;
 }
 
 void Loop::spin(Duration longest) {
-  // With a single processor whoever is to send something could not run meanwhile.
+  // With a single processor, the sender could not run meanwhile.
   spin_ = longest > Duration::zero() && os::usable_processors() > 1 ? longest : Duration::zero();
 }
 

@@ -14,8 +14,8 @@ namespace ipcm {
 
 class Loop;
 
-/// What the loop does for somebody: ends with this object. After that its callback does not run any more, not
-/// even for an event that is due already. May outlive the loop.
+/// A registration with the loop, which ends with this object. After that its callback does not run any more,
+/// not even for an event that is already due. It may outlive the loop.
 class Watch {
  public:
   Watch() = default;
@@ -23,7 +23,7 @@ class Watch {
   Watch& operator=(Watch&& other) noexcept;
   ~Watch() { stop(); }
   void stop() noexcept;
-  /// Which events from now on (EPOLLIN, EPOLLOUT); 0: none at all, not even a hang-up.
+  /// Sets the events from now on (EPOLLIN, EPOLLOUT). 0: none at all, not even a hang-up.
   void want(std::uint32_t events);
   [[nodiscard]] explicit operator bool() const { return id_ != 0; }
 
@@ -36,11 +36,15 @@ class Watch {
   std::uint64_t id_ = 0;
 };
 
-/// Waits for descriptors and points in time, and runs their callbacks, on one thread.
+/// Waits for descriptors and points in time, and runs their callbacks, on one thread. Level-triggered.
 ///
-/// An object, not a singleton. The kernel is given ids, never pointers, so that a callback may drop any
-/// Watch, its own too. Callbacks note what happened and leave the reaction to whoever runs the loop: that is
-/// what makes it safe to run the loop from inside a reaction. Level-triggered.
+/// An object, not a singleton. The kernel stores ids, never pointers, so that a callback may destroy any
+/// Watch, its own too. Callbacks only record events and leave the reaction to the code that runs the loop: so
+/// a reaction may safely run the loop again.
+///
+/// Written by hand, and not a library such as libuv or libevent: the loop runs inside hosts with loops of
+/// their own (fd() is one descriptor for them), may be nested, survives a fork without touching the parent's
+/// epoll set, and makes no system call for the timers of a short run.
 class Loop {
  public:
   using Callback = std::function<void(std::uint32_t events)>;
@@ -50,40 +54,38 @@ class Loop {
   Loop& operator=(const Loop&) = delete;
   ~Loop();
 
-  /// `fd` is borrowed, and must be open until the Watch has gone.
+  /// Watches a descriptor, which is borrowed and must stay open as long as the Watch. Throws SystemError.
   [[nodiscard]] Watch watch(int fd, std::uint32_t events, Callback callback);
   [[nodiscard]] Watch at(os::Clock::time_point when, std::function<void()> callback);
 
-  /// Waits until something happens, then runs all callbacks that are due. false: the deadline came first.
+  /// Waits for an event, then runs all callbacks that are due. Returns false if the deadline came first.
   bool turn(os::Deadline deadline);
-  /// Takes turns until `done`, which is asked first. false: the deadline came first.
+  /// Runs turns until `done` returns true; it is called first. Returns false if the deadline came first.
   template <class Done>
   bool run_until(Done&& done, os::Deadline deadline) {
     if (done()) return true;
     do {
       (void)turn(deadline);
       if (done()) return true;
-    } while (!deadline.has_passed());  // also while events keep coming
+    } while (!deadline.has_passed());  // checked also while events keep coming
     return false;
   }
-  /// Takes what is there, without waiting. Senders that go on and on don't keep it: what is left after so
-  /// many turns leaves fd() readable.
+  /// Handles pending events, without waiting. A busy sender can't keep it running: after kMostTurns turns,
+  /// the remaining events leave fd() readable.
   void drain() {
     constexpr int kMostTurns = 64;
     for (int turns = 0; turns < kMostTurns && turn(os::Deadline::passed());) ++turns;
   }
-  /// Runs the timers that are due, and looks at no descriptor: for long work that is not to keep them
-  /// waiting.
+  /// Runs the timers that are due, and checks no descriptor: for long work that must not delay them.
   void run_due_timers();
-  /// From now on, after a turn that found something, the next one looks again and again for this long before
-  /// it sleeps. 0: never.
+  /// Lets each turn poll for this long before it sleeps, if the previous turn found an event. 0: never.
   void spin(Duration longest);
-  /// Makes fd() readable, once: for who has taken something in here that the owner of an outer loop is to
-  /// look at.
+  /// Makes fd() readable once: for code that has received a message here which the owner of an outer loop
+  /// must handle.
   void nudge();
-  /// Readable when a turn would find something to do: for somebody else's loop.
+  /// A descriptor for another loop: readable when a turn would find an event. Borrowed.
   [[nodiscard]] int fd() const;
-  /// How many turns found something: how often this process woke up.
+  /// Returns the number of turns that found an event, and so how often this process woke up.
   [[nodiscard]] std::uint64_t turns() const;
 
  private:
@@ -92,7 +94,7 @@ class Loop {
   std::shared_ptr<Watch::State> state_;
   Watch nudge_;
   Duration spin_ = Duration::zero();
-  bool found_ = true;  // something, in the last turn
+  bool found_ = true;  // an event, in the last turn
 };
 
 }  // namespace ipcm

@@ -9,16 +9,16 @@
 
 namespace ipcm {
 
-/// For steps of a loop that may fail because the system is short of something (descriptors, memory, watches),
-/// and that work again later. The first failure of a row is reported; after a pause, which doubles up to a
-/// few seconds, the step is tried again.
+/// Repeats a step of a loop that fails because the system is short of something (descriptors, memory,
+/// watches). Reports the first failure of a row, and tries the step again after a pause that doubles up to a
+/// few seconds.
 class Recovery {
  public:
-  /// `report` is told what failed; `again` is called after the pause.
+  /// Calls `report` with the reason of a failure, and `again` after the pause.
   Recovery(Loop& loop, std::function<void(const std::string&)> report, std::function<void()> again)
       : loop_(loop), report_(std::move(report)), again_(std::move(again)) {}
 
-  /// Runs the step. false: it failed, and will be tried again.
+  /// Runs the step. Returns false if it failed; it will be tried again.
   template <class Step>
   bool attempt(Step&& step) {
     try {
@@ -33,7 +33,7 @@ class Recovery {
     if (pause_ != Duration::zero()) succeeded();
     return true;
   }
-  /// The same for a step that has told by itself that it failed.
+  /// The same, for a step that reports its failure itself.
   void failed(const std::string& why);
   void succeeded();
   [[nodiscard]] bool is_waiting() const { return static_cast<bool>(waiting_); }

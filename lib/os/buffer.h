@@ -8,8 +8,8 @@
 
 namespace ipcm::os {
 
-/// Room for bytes that nobody has set yet. What is not used of it takes no memory: its pages are never
-/// touched, where those of a string or a vector are filled with zeros first.
+/// Memory for bytes, not initialised. Pages that are never written take no memory; a string or a vector would
+/// fill them with zeros first.
 class Buffer {
  public:
   Buffer() = default;
@@ -21,13 +21,13 @@ class Buffer {
     return *this;
   }
 
-  /// A larger one, or a smaller, that begins with the same `kept` bytes.
+  /// Changes the size. The first `kept` bytes stay; the others are not set.
   void resize(std::size_t size, std::size_t kept);
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] char* data() { return bytes_.get(); }
   [[nodiscard]] const char* data() const { return bytes_.get(); }
   [[nodiscard]] std::span<char> from(std::size_t begin) { return {data() + begin, size_ - begin}; }
-  /// Bytes that have been set.
+  /// The caller must have set these bytes.
   [[nodiscard]] std::string_view view(std::size_t begin, std::size_t count) const {
     return {data() + begin, count};
   }

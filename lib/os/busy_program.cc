@@ -10,7 +10,7 @@ namespace ipcm::os {
 namespace {
 
 constexpr auto kRetryFor = std::chrono::seconds(1);
-/// The kernel tells of a close a moment before the file stops being busy.
+/// The kernel reports a close a moment before the file stops being busy.
 constexpr auto kClosing = std::chrono::milliseconds(2);
 
 }  // namespace
@@ -26,8 +26,8 @@ bool BusyProgram::await_change() {
   if (!watch_) {
     watch_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     if (!watch_ || ::inotify_add_watch(watch_.get(), path_.c_str(), IN_CLOSE_WRITE | IN_DELETE_SELF) < 0)
-      return false;  // it can't be waited for: the failure stands
-    return true;     // it may have been closed before we watched
+      return false;  // inotify can't watch it: the failure stands
+    return true;     // a writer may have closed it before the watch began
   }
   if (!closing_.has_passed()) {
     let_others_run();

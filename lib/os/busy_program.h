@@ -7,28 +7,28 @@
 
 namespace ipcm::os {
 
-// A program that was just written can be busy for a moment (ETXTBSY): a process that was forked meanwhile has
-// inherited the descriptor that it was written through, and keeps it until its own exec.
+// A program file that was just written can be busy for a moment (ETXTBSY): a process that was forked
+// meanwhile has inherited the descriptor for writing, and keeps it until its own exec.
 
-/// Whether that is why an exec failed.
+/// Whether an exec failed because the program file was busy.
 [[nodiscard]] bool is_busy_program(const SpawnFailure& failure) noexcept;
 
-/// Waits for the last writer of a program to close it; for a second at most.
+/// Waits until the last writer of a program file has closed it; a second at most.
 class BusyProgram {
  public:
   explicit BusyProgram(std::string path);
-  /// Whether the exec is worth another try: a writer has closed the file, or it was not waited for yet.
-  /// false: the time is up.
+  /// Returns true if the exec is worth another attempt: a writer has closed the file, or this is the first
+  /// call. Returns false when the second is over.
   [[nodiscard]] bool await_change();
 
  private:
   std::string path_;
   Deadline end_;
   UniqueFd watch_;
-  Deadline closing_ = Deadline::passed();  // a writer's close is under way until then
+  Deadline closing_ = Deadline::passed();  // until then, a writer's close may still be under way
 };
 
-/// spawn(), again and again while the program is busy; `plan` makes the request.
+/// Calls spawn() again as long as the program is busy; `plan` makes each request.
 template <class Plan>
 [[nodiscard]] std::variant<Child, SpawnFailure> spawn_when_written(const std::string& program, Plan&& plan) {
   auto made = spawn(plan());

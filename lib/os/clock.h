@@ -8,28 +8,29 @@ namespace ipcm::os {
 
 using Clock = std::chrono::steady_clock;
 
-/// `start` and then `span`; the latest point that the clock has where that would overflow.
+/// Returns `start + span`, or the latest point of the clock if that would overflow.
 [[nodiscard]] inline Clock::time_point later_by(Clock::time_point start, Duration span) {
   return span > Clock::time_point::max() - start ? Clock::time_point::max() : start + span;
 }
 [[nodiscard]] inline Clock::time_point from_now(Duration span) { return later_by(Clock::now(), span); }
 
-/// A point in time to be done by; passed down unchanged, so that a limit does not start anew in each layer.
+/// A point in time at which an operation must end. It is passed down unchanged, so that a limit does not
+/// start anew in each layer.
 class Deadline {
  public:
   [[nodiscard]] static Deadline never() { return Deadline(Clock::time_point::max()); }
   [[nodiscard]] static Deadline at(Clock::time_point when) { return Deadline(when); }
   [[nodiscard]] static Deadline passed() { return Deadline(Clock::time_point::min()); }
-  /// From now; spans that would overflow the clock are never.
+  /// A point `span` from now. Spans that would overflow the clock give never().
   [[nodiscard]] static Deadline after(Duration span) { return Deadline(from_now(span)); }
-  /// As public calls mean it: zero is no limit.
+  /// The meaning of limits in public calls: zero is no limit.
   [[nodiscard]] static Deadline limit(Duration span) { return span == kNoLimit ? never() : after(span); }
 
   [[nodiscard]] bool is_never() const { return when_ == Clock::time_point::max(); }
   [[nodiscard]] bool has_passed() const { return !is_never() && Clock::now() >= when_; }
   [[nodiscard]] Clock::time_point when() const { return when_; }
-  /// Milliseconds for poll and epoll_wait; rounded up, or a wait would spin through its last millisecond. -1:
-  /// never.
+  /// Returns milliseconds for poll() and epoll_wait(), or -1 for never(). Rounded up: otherwise a wait would
+  /// spin through its last millisecond.
   [[nodiscard]] int poll_timeout() const;
 
   friend bool operator<(const Deadline& a, const Deadline& b) { return a.when_ < b.when_; }
@@ -39,7 +40,7 @@ class Deadline {
   Clock::time_point when_;
 };
 
-/// Unix time in seconds, as messages carry it.
+/// Returns Unix time in seconds, the unit of messages.
 [[nodiscard]] double wall_clock_seconds();
 
 }  // namespace ipcm::os

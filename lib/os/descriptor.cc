@@ -14,15 +14,15 @@
 namespace ipcm::os {
 namespace {
 
-// A bit for each descriptor number. Untouched pages of it cost nothing; numbers beyond it (only a process
-// with a raised limit has them) are still inert after a fork, but not closed in the child.
+// One bit for each descriptor number. Untouched pages of it cost nothing. Larger numbers, which only a
+// process with a raised limit has, are still inert after a fork, but the child does not close them.
 constexpr std::size_t kTracked = 1U << 20U;
 constexpr std::size_t kBits = 64;
 std::array<std::atomic<std::uint64_t>, kTracked / kBits> owned;
 std::atomic<std::uint32_t> highest_word{0};
 std::atomic<std::uint32_t> current_generation{1};
 
-/// In the child of a fork; async-signal-safe.
+/// Runs in the child of a fork; async-signal-safe.
 void disown_all() {
   current_generation.fetch_add(1, std::memory_order_relaxed);
   const std::uint32_t last = highest_word.load(std::memory_order_relaxed);
@@ -33,7 +33,7 @@ void disown_all() {
   }
 }
 
-// From the start of the program: a fork that came before the first descriptor counts, too.
+// Registered at the start of the program, so that a fork before the first descriptor counts, too.
 [[maybe_unused]] const int watches_forks = ::pthread_atfork(nullptr, nullptr, &disown_all);
 
 }  // namespace

@@ -47,12 +47,13 @@ FileFacts facts_from(const struct stat& from) {
   return facts;
 }
 
-/// Errors that tell that nothing is there for us; all others tell nothing.
+/// Whether an errno says that there is no such file for this process; all other errors say nothing.
 bool is_absence(int error) {
   return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENAMETOOLONG || error == EACCES;
 }
 
-/// Throws unless it is a plain file with one name: whoever may write here could have linked ours to another.
+/// Throws unless it is a plain file with one name: another process that may write here could have made it a
+/// link to one of our files.
 UniqueFd expect_plain(UniqueFd file, const std::string& path, const std::string& name) {
   const FileFacts facts = facts_of(file.get());
   if (facts.kind == FileKind::regular && facts.links <= 1) return file;
@@ -61,7 +62,7 @@ UniqueFd expect_plain(UniqueFd file, const std::string& path, const std::string&
                                                                  : "': it is no plain file"));
 }
 
-/// Of a plain file: a read that brings less than was asked for has come to its end.
+/// Reads a plain file: a read that returns fewer bytes than requested has reached the end.
 std::string read_file_of(int fd, std::uint64_t size, std::size_t limit, const char* what) {
   std::string all;
   for (bool more = true; more;) {
@@ -75,9 +76,9 @@ std::string read_file_of(int fd, std::uint64_t size, std::size_t limit, const ch
   return all;
 }
 
-/// Reads through a file description of its own, since reading a shared one would move its position.
-/// getdents64() itself: readdir() makes three more system calls for each list, and a start and an end make
-/// many.
+/// Reads through a file description of its own, since reading a shared one would move its position. Calls
+/// getdents64() itself: readdir() makes three more system calls for each listing, and each start and end of a
+/// service makes many listings.
 template <class Each>
 void list_names(int directory, const std::string& path, Each&& each) {
   const auto subject = [&] { return path; };
@@ -87,7 +88,7 @@ void list_names(int directory, const std::string& path, Each&& each) {
   for (;;) {
     const ssize_t size = quiet([&] { return ::getdents64(fd.get(), buffer.data(), buffer.size()); });
     if (size == 0 || (size < 0 && errno == ENOENT))
-      return;  // the end; or the directory was removed, and so has no names
+      return;  // the end, or the directory was removed and has no names
     if (size < 0) throw SystemError(errno, "list '" + path + "'");
     for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
       const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
@@ -198,7 +199,7 @@ std::optional<std::string> Directory::read_note(const std::string& name, std::si
 }
 
 UniqueFd Directory::open_fresh(const std::string& name, unsigned mode) const {
-  // Never what stands there: its owner may have linked that to another file.
+  // Never writes into an existing file: its owner may have linked it to another file.
   for (;;) {
     constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
     UniqueFd file(quiet([&] { return ::openat(fd_.get(), name.c_str(), kFlags, mode); }));
@@ -250,7 +251,8 @@ UniqueFd Directory::open_or_create(const std::string& name, unsigned mode, bool*
     file = UniqueFd(quiet([&] { return ::openat(fd_.get(), name.c_str(), kFlags); }));
     if (file) return expect_plain(std::move(file), path_, name);
     if (errno != ENOENT)
-      throw SystemError(errno, "open '" + path_ + "/" + name + "'");  // else it went just now
+      // otherwise another process has just removed it
+      throw SystemError(errno, "open '" + path_ + "/" + name + "'");
   }
 }
 

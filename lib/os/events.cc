@@ -41,8 +41,8 @@ void EventSet::remove(int fd) noexcept {
 
 namespace {
 
-/// Waits to the nanosecond where the kernel can (since 5.11) and no sandbox refuses the call, otherwise to
-/// the millisecond.
+/// Waits with nanosecond precision if the kernel can (since 5.11) and no sandbox refuses the call, otherwise
+/// with millisecond precision.
 int wait_for_events(int fd, std::span<epoll_event> into, Deadline deadline) {
   static std::atomic<bool> is_refused{false};
   const int timeout = deadline.poll_timeout();
@@ -65,7 +65,7 @@ int wait_for_events(int fd, std::span<epoll_event> into, Deadline deadline) {
 std::size_t EventSet::wait(std::span<epoll_event> into, Deadline deadline) const {
   const int ready = wait_for_events(fd_.get(), into, deadline);
   if (ready >= 0) return static_cast<std::size_t>(ready);
-  if (errno == EINTR) return 0;  // a handler of the host ran: give its program the chance to look
+  if (errno == EINTR) return 0;  // a handler of the host ran: return, so that the host can react
   throw SystemError(errno, "wait for events");
 }
 
@@ -159,7 +159,7 @@ bool FileWatch::read() {
 
 DirectoryWatch::DirectoryWatch(const std::string& path, Of what)
     : fd_(make_watch("directory '" + path + "'")) {
-  // IN_CLOSE_WRITE on a lock file is how the death of its holder shows: see transport/presence/lock_file.h.
+  // IN_CLOSE_WRITE on a lock file reports the death of its holder: see transport/presence/lock_file.h.
   constexpr std::uint32_t kChanges = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE |
                                      IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
   const std::uint32_t events = what == Of::arrivals   ? IN_CREATE | IN_MOVED_TO | IN_ONLYDIR

@@ -13,16 +13,17 @@ struct epoll_event;
 
 namespace ipcm::os {
 
-/// The kernel's set of descriptors to wait for; each is known by a number that the caller chooses.
+/// An epoll set. The caller chooses a number for each descriptor.
 class EventSet {
  public:
   EventSet();
   void add(int fd, std::uint32_t events, std::uint64_t id);
   void change(int fd, std::uint32_t events, std::uint64_t id);
   void remove(int fd) noexcept;
-  /// How many of `into` were filled; 0: the deadline came first, or a signal handler of the host ran.
+  /// Returns the number of entries filled in `into`; 0: the deadline came first, or a signal handler of the
+  /// host ran.
   [[nodiscard]] std::size_t wait(std::span<epoll_event> into, Deadline deadline) const;
-  /// False for what can't be waited for because it never blocks: regular files.
+  /// Returns false for regular files, which never block and which epoll refuses.
   [[nodiscard]] static bool can_wait_for(int fd);
   [[nodiscard]] int fd() const { return fd_.get(); }
 
@@ -32,7 +33,7 @@ class EventSet {
   UniqueFd fd_;
 };
 
-/// Becomes readable at a point in time.
+/// A descriptor that becomes readable at a point in time (timerfd).
 class TimerFd {
  public:
   TimerFd();
@@ -45,8 +46,8 @@ class TimerFd {
   UniqueFd fd_;
 };
 
-/// Makes a loop on another thread look: readable from notify() to acknowledge(). notify() may be called from
-/// any thread.
+/// Wakes a loop on another thread: the descriptor is readable from notify() to acknowledge(). Any thread may
+/// call notify().
 class WakeUp {
  public:
   WakeUp();
@@ -58,20 +59,21 @@ class WakeUp {
   UniqueFd fd_;
 };
 
-/// Tells of changes in one directory: names that came, went, or were closed after writing.
+/// Reports changes in one directory: names that appeared or disappeared, and files that were closed after
+/// writing.
 class DirectoryWatch {
  public:
   enum class Of {
-    changes,   ///< all of these
-    arrivals,  ///< names that came, made there or moved there
-    contents   ///< all of these, and each write to a file there
+    changes,   ///< all changes named above
+    arrivals,  ///< new names, made there or moved there
+    contents   ///< changes, and each write to a file there
   };
-  /// Throws SystemError; for EMFILE with the kernel setting that limits it.
+  /// Throws SystemError; for EMFILE its text names the kernel setting with the limit.
   explicit DirectoryWatch(const std::string& path, Of what = Of::changes);
-  /// Blocks until there is something to read(). false: the deadline came first.
+  /// Blocks until read() has something. Returns false if the deadline came first.
   [[nodiscard]] bool await(Deadline deadline) const;
-  /// Calls `tell` for each change that waits; the name is empty when changes were lost and all must be looked
-  /// at again.
+  /// Calls `tell` for each pending change. An empty name means that the kernel dropped changes, and that the
+  /// caller must look at all names again.
   void read(const std::function<void(std::string_view name)>& tell);
   [[nodiscard]] int fd() const { return fd_.get(); }
 
@@ -79,18 +81,18 @@ class DirectoryWatch {
   UniqueFd fd_;
 };
 
-/// Tells that one file was written to, or removed.
+/// Reports that one file was written to or removed.
 class FileWatch {
  public:
   enum class Of {
     closing,  ///< once a writer closes it
-    writing   ///< at each write, by whoever keeps it open
+    writing   ///< at each write, also while the writer keeps it open
   };
   /// Throws SystemError.
   explicit FileWatch(const std::string& path, Of what = Of::closing);
   /// Whether something has happened since the last call.
   [[nodiscard]] bool read();
-  /// Blocks until there is something to read(). false: the deadline came first.
+  /// Blocks until read() has something. Returns false if the deadline came first.
   [[nodiscard]] bool await(Deadline deadline) const;
   [[nodiscard]] int fd() const { return fd_.get(); }
 

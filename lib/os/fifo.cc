@@ -14,7 +14,7 @@
 namespace ipcm::os {
 namespace {
 
-/// What the kernel lets everybody have; 0: can't be told.
+/// Returns the largest pipe size that the kernel allows for any user; 0 if it is unknown.
 int largest_pipe() {
   try {
     const UniqueFd file(::open("/proc/sys/fs/pipe-max-size", O_RDONLY | O_CLOEXEC));
@@ -39,7 +39,7 @@ UniqueFd make_fifo_at(const Directory& directory, const std::string& name) {
   UniqueFd fd(sys("open pipe", subject,
                   [&] { return ::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW); }));
   sys("set the mode of", subject, [&] { return ::fchmod(fd.get(), kMode); });  // whatever the umask is
-  // A user who has many pipes may not have large ones: then it stays as it is.
+  // The kernel refuses large pipes to a user with many pipes: then the size stays as it is.
   if (const int size = largest_pipe(); size > 0) (void)::fcntl(fd.get(), F_SETPIPE_SZ, size);
   return fd;
 }

@@ -13,22 +13,22 @@
 
 namespace ipcm::os {
 
-// Pipes with a name, which one process reads and many write to.
+// Named pipes (FIFOs) with one reader and many writers.
 
-/// Makes one at `directory`/`name`, mode 0700, and opens it to read from, non-blocking: it never ends,
-/// whether somebody writes or not. As large as the kernel allows. Throws SystemError (EEXIST if the name is
-/// there).
+/// Makes a FIFO at `directory`/`name` with mode 0700, as large as the kernel allows, and opens it for
+/// reading, non-blocking. Reading never reports the end, with or without a writer. Throws SystemError (EEXIST
+/// if the name exists).
 [[nodiscard]] UniqueFd make_fifo_at(const Directory& directory, const std::string& name);
-/// Opens it to write to, non-blocking. nullopt: nobody reads it, or there is none.
+/// Opens it for writing, non-blocking. Returns nullopt if it has no reader or does not exist.
 [[nodiscard]] std::optional<UniqueFd> open_fifo_at(const Directory& directory, const std::string& name);
 
-/// Reads at most into.size() bytes; `got` tells how many.
+/// Reads at most into.size() bytes, and stores their number in `got`.
 [[nodiscard]] ReadResult read_fifo(int fd, std::span<char> into, std::size_t* got);
-/// Writes to pipes for a while. As long as it lives, a pipe that nobody reads raises no SIGPIPE in this
-/// thread.
+/// Writes to pipes. While this object lives, a write of this thread to a pipe without a reader raises no
+/// SIGPIPE.
 class PipeWriting {
  public:
-  /// Writes all of at most PIPE_BUF bytes, or nothing.
+  /// Writes all of `bytes` (PIPE_BUF at most) or nothing.
   [[nodiscard]] PutResult put(int fd, std::string_view bytes);
 
  private:

@@ -41,7 +41,7 @@ std::optional<Pid> file_lock_holder(const std::string& path) {
   const UniqueFd list = open_file("/proc/locks", Access::read);
   if (!list) return std::nullopt;
   const std::string text = read_all(list.get(), kLargestList, "list of locks");
-  // "1: FLOCK  ADVISORY  WRITE 4711 08:01:4711 0 EOF"; who only waits has "->" before the kind.
+  // "1: FLOCK  ADVISORY  WRITE 4711 08:01:4711 0 EOF"; a process that only waits has "->" before the kind.
   for (std::string_view lines = text; !lines.empty();) {
     std::string_view line = lines.substr(0, lines.find('\n'));
     lines.remove_prefix(std::min(line.size() + 1, lines.size()));

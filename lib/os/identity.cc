@@ -26,16 +26,16 @@ std::string status_of(std::string_view process) {
   try {
     return read_all(file.get(), kLargest, path.c_str());
   } catch (const Error&) {
-    return {};  // it ended in between
+    return {};  // it ended between the two system calls
   }
 }
 
-/// Whether every process of the machine can be seen here.
+/// Whether this process can see every process of the machine.
 bool sees_all_processes() {
   constexpr ino_t kFirstNamespace = 0xEFFFFFFC;  // PROC_PID_INIT_INO
   struct stat space {};
   return ::stat("/proc/self/ns/pid", &space) == 0 && space.st_ino == kFirstNamespace &&
-         !status_of("1").empty();  // else /proc hides the processes of other users
+         !status_of("1").empty();  // otherwise /proc hides the processes of other users
 }
 
 /// The number that a process has in its own pid namespace, the last of "NSpid:\t4711\t3"; 0: it has ended.
@@ -72,7 +72,7 @@ Seen look_for_process(Pid noted) {
     for (const std::string& name : Directory("/proc").names())
       if (is_number(name) && name != us && own_number_in(status_of(name)) == noted) return Seen::elsewhere;
   } catch (const Error&) {
-    return Seen::nowhere;  // what can't be listed proves nothing
+    return Seen::nowhere;  // a failed listing proves nothing
   }
   return Seen::ended;
 }
@@ -80,7 +80,7 @@ Seen look_for_process(Pid noted) {
 namespace {
 
 Endpoint look_at_socket(const Directory& directory, const std::string& name, int type) {
-  // What is no socket refuses connections, too.
+  // A file that is no socket refuses connections, too.
   if (directory.look(name).kind != FileKind::socket) return Endpoint::unknown;
   const std::string path = directory.short_path(name);
   sockaddr_un address{};
@@ -128,7 +128,7 @@ UniqueFd process_of_listener(int connected, const FileFacts& endpoint) {
   int number = -1;
   size = sizeof number;
   if (::getsockopt(connected, SOL_SOCKET, SO_PEERPIDFD, &number, &size) == 0) {
-    UniqueFd process(number);  // close-on-exec, as all of them are
+    UniqueFd process(number);  // the kernel sets close-on-exec on each pidfd
     // One of another pid namespace has no number here, and can't be signalled from here.
     return has_ended(process.get()) || !pid_of(process.get()) ? UniqueFd() : std::move(process);
   }
@@ -136,8 +136,8 @@ UniqueFd process_of_listener(int connected, const FileFacts& endpoint) {
   if (credentials.pid <= 0) return {};  // a process of another pid namespace
   auto process = open_process(credentials.pid);
   if (!process) return {};
-  // The kernel keeps telling the number of one that has ended. A clock tick more or less: process starts are
-  // counted in those.
+  // The kernel reports the pid also after the process has ended. Process start times are counted in clock
+  // ticks, so a difference of one tick is allowed.
   constexpr double kTick = 0.02;
   const auto began = start_time(credentials.pid);
   if (!began || *began > endpoint.modified + kTick || has_ended(process->get())) return {};

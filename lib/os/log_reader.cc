@@ -39,8 +39,8 @@ bool LogReader::await_writers(Deadline deadline) {
   bool free = is_free(Deadline::passed());
   if (!free) {
     FileWatch watch(path_);
-    free = is_free(Deadline::passed());  // it may have ended before the watch began
-    // The kernel tells of the close a moment before it lets the lock go.
+    free = is_free(Deadline::passed());  // the writer may have ended before the watch began
+    // The kernel reports the close a moment before it releases the lock.
     while (!free && watch.await(deadline)) {
       (void)watch.read();
       constexpr auto kMoment = std::chrono::milliseconds(20);
@@ -78,7 +78,7 @@ std::string LogReader::read_new() {
   if (!open()) return {};
   std::string text;
   if (facts_of(file_.get()).size < at_) {
-    // A new file was begun: the rest of the one before has become the older part.
+    // The writer has begun a new file: the unread rest of the previous one is now in the older part.
     if (const UniqueFd older = open_log(path_ + RollingLog::kOlder)) text = read_from(older.get(), at_);
     at_ = 0;
   }

@@ -8,22 +8,22 @@
 
 namespace ipcm::os {
 
-/// Reads a rolling log (rolling_log.h) as it grows, over the beginning of a new file. Once open it reads on
-/// also after the file was removed.
+/// Reads a growing rolling log (rolling_log.h), also across the beginning of a new file. Once open, it can be
+/// read also after the file was removed.
 class LogReader {
  public:
   explicit LogReader(std::string path) : path_(std::move(path)) {}
   [[nodiscard]] const std::string& path() const { return path_; }
-  /// Opens it if it is there. false: it is not.
+  /// Opens the log. Returns false if it does not exist.
   bool open();
-  /// All that is kept, the older part first; read_new() goes on behind it.
+  /// Returns the whole log, the older part first; read_new() continues after it.
   [[nodiscard]] std::string read_all();
-  /// What has come since. At most a few MiB at once; empty: nothing.
+  /// Returns the new bytes, a few MiB at most; empty if there are none.
   [[nodiscard]] std::string read_new();
-  /// Waits until nobody writes to it who has locked it for that (a relay: launch/relay.h), woken when a writer
-  /// closes it. false: the deadline came first. Throws SystemError.
+  /// Waits until no process that writes to the log holds its lock (a relay does: launch/relay.h). Wakes when
+  /// a writer closes the file. Returns false if the deadline came first. Throws SystemError.
   bool await_writers(Deadline deadline);
-  /// It was opened, and then removed.
+  /// Whether the open file was removed.
   [[nodiscard]] bool was_removed() const;
 
  private:

@@ -6,9 +6,9 @@
 namespace ipcm::os {
 
 void keep_heap() noexcept {
-  // glibc raises its thresholds to the size of the largest mapped block that was freed, and twice that
-  // (mallopt(3), M_MMAP_THRESHOLD). To say so with mallopt() itself would end that adjustment, in a program
-  // that is not ours. The block's pages are never touched.
+  // glibc raises its thresholds to the size of the largest mapped block that was freed, and to twice that
+  // size (mallopt(3), M_MMAP_THRESHOLD). Calling mallopt() would end that adjustment, in a program that is
+  // not ours. The pages of the block are never touched.
   static const bool done = [] {
     constexpr std::size_t kLarge = 4UL * 1024 * 1024;
     void* volatile block = std::malloc(kLarge);
@@ -32,8 +32,8 @@ std::string copy_of(std::string_view bytes) {
 std::string copy_of(std::string_view bytes, const std::function<void(std::string_view)>& look) {
   constexpr std::size_t kRoom = 256;
   std::string copy;
-  // With room behind it: malloc() puts a copy of the copy right there, and sizes in whole pages would put
-  // that in the same place of its page.
+  // Reserves room after the copy: malloc() places a copy of this copy right there, and with sizes of whole
+  // pages the second copy would begin at the same offset in its page.
   copy.reserve(bytes.size() + kRoom);
   for (; !bytes.empty(); bytes.remove_prefix(std::min(kStep, bytes.size()))) {
     const std::size_t before = copy.size();

@@ -6,18 +6,19 @@
 
 namespace ipcm::os {
 
-/// Lets the heap keep up to eight mebibytes at its end for the next time, where glibc gives back all beyond
-/// 128 KiB with each free(): for who takes in and sends off messages of a mebibyte, again and again, and
-/// would have each page cleared anew for each. Once in a process; nothing is taken by it.
+/// Lets the heap keep up to 8 MiB of free memory at its end. By default, glibc returns all beyond 128 KiB to
+/// the kernel with each free(): a process that repeatedly receives and sends messages of a mebibyte would
+/// have each page cleared again for each message. Has an effect once in a process; reserves nothing.
 void keep_heap() noexcept;
 
-/// A string of these bytes. Large ones are copied in steps: as a whole, glibc's memcpy has the processor do
-/// it by microcode (rep movsb), which on AMD's Zen takes twenty times as long where the target's place within
-/// its page is less than 32 bytes behind the source's (64 KiB: 34 µs, in steps 5, both 1.6 elsewhere).
+/// Returns a string with these bytes. Large ones are copied in steps: for a large copy, glibc's memcpy uses
+/// the processor's microcode (rep movsb), which on AMD's Zen takes twenty times as long if the target's
+/// offset within its page is less than 32 bytes after the source's (64 KiB: 34 µs, in steps 5 µs; otherwise
+/// both 1.6 µs).
 [[nodiscard]] std::string copy_of(std::string_view bytes);
-/// The same, and `look` sees each piece of the copy, none of them empty, right after it was made.
+/// The same; calls `look` with each piece of the copy right after it was made. No piece is empty.
 [[nodiscard]] std::string copy_of(std::string_view bytes, const std::function<void(std::string_view)>& look);
-/// The same to `into`, which has room for them.
+/// The same into the memory at `into`, which the caller provides.
 void copy_to(char* into, std::string_view bytes) noexcept;
 
 }  // namespace ipcm::os

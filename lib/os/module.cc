@@ -5,8 +5,8 @@
 #include <link.h>
 #include <sys/auxv.h>
 
-// Weak: a static program may be linked without them (boot/meson.build), and none but a dynamic one calls
-// them.
+// Weak: a static program may be linked without these functions (boot/meson.build), and only a dynamic one
+// calls them.
 extern "C" {
 [[gnu::weak]] void* dlopen(const char* file, int mode) noexcept;
 [[gnu::weak]] void* dlsym(void* handle, const char* name) noexcept;
@@ -33,7 +33,7 @@ std::string last_error() {
 }  // namespace
 
 bool can_load_modules() noexcept {
-  // Through pointers that the compiler can't see through: it takes functions for never null.
+  // Calls through volatile pointers: the compiler assumes that functions are never null.
   void* (*volatile open)(const char*, int) noexcept = &::dlopen;
   return open != nullptr && has_loader();
 }

@@ -4,19 +4,19 @@
 
 namespace ipcm::os {
 
-/// Whether this process can load shared modules at all: a statically linked program can't.
+/// Whether this process can load shared modules at all: a statically linked program cannot.
 [[nodiscard]] bool can_load_modules() noexcept;
 
-/// A shared module that was loaded when it was needed. It stays loaded until the process ends: what it has
-/// handed out (threads, handlers, memory) can't be called back.
+/// A shared module that is loaded on demand. It stays loaded until the process ends: threads, handlers and
+/// memory that it has handed out can't be revoked.
 class Module {
  public:
   Module() noexcept = default;
-  /// Loads a file, with all that it needs and nothing of it visible to others. Empty: `why` tells, in the
-  /// loader's words.
+  /// Loads a file and its dependencies, with local symbol visibility. On failure, returns an empty module and
+  /// stores the loader's message in `why`.
   [[nodiscard]] static Module load(const std::string& path, std::string& why);
   [[nodiscard]] explicit operator bool() const noexcept { return handle_ != nullptr; }
-  /// The address of a symbol with C linkage; null: it has none of that name.
+  /// Returns the address of a symbol with C linkage; null if there is no such symbol.
   [[nodiscard]] void* find(const char* symbol) const noexcept;
 
  private:

@@ -37,7 +37,7 @@ bool is_readable(int fd) {
 }
 
 bool await_input(int fd, Input until, int unless) {
-  const short events = until == Input::some ? POLLIN : 0;  // a hang-up is told of in any case
+  const short events = until == Input::some ? POLLIN : 0;  // poll() reports a hang-up in any case
   std::array<pollfd, 2> two{pollfd{fd, events, 0}, pollfd{unless, POLLIN, 0}};
   sys("wait for", "input", [&] { return ::poll(two.data(), two.size(), -1); });
   return two[0].revents != 0;
@@ -45,7 +45,8 @@ bool await_input(int fd, Input until, int unless) {
 
 namespace {
 
-/// Not into the string: it would have to be made longer, and that is filled with zeros, page after page.
+/// Reads into a buffer, not into the string: a longer string would be filled with zeros first, page after
+/// page.
 template <std::size_t kPiece>
 [[gnu::noinline]] ReadResult read_piece(int fd, std::string& into, std::size_t most, const char* what) {
   std::array<char, kPiece> piece;  // NOLINT: filled by the kernel
@@ -59,8 +60,7 @@ template <std::size_t kPiece>
   throw SystemError(errno, std::string("read '") + what + "'");
 }
 
-/// Most files here are short, and their reader touches no more of its stack for them than it has touched
-/// already.
+/// Most files here are short. Their reader uses only a part of the stack that it has already touched.
 constexpr std::size_t kShort = 1024, kLong = 16UL * 1024;
 
 }  // namespace
@@ -90,7 +90,7 @@ std::string read_all(int fd, std::size_t limit, const char* what) {
 
 namespace {
 
-/// errno, or 0 when all went out.
+/// Returns 0 when all bytes were written, otherwise errno.
 int write_everything(int fd, std::string_view bytes) noexcept {
   QuietWrites quiet_writes;
   while (!bytes.empty()) {
@@ -99,7 +99,7 @@ int write_everything(int fd, std::string_view bytes) noexcept {
       bytes.remove_prefix(static_cast<std::size_t>(put));
     } else if (errno == EAGAIN) {
       pollfd one{fd, POLLOUT, 0};
-      (void)quiet([&] { return ::poll(&one, 1, -1); });  // the reader's end closing wakes it too
+      (void)quiet([&] { return ::poll(&one, 1, -1); });  // it also wakes when the reader closes its end
     } else {
       quiet_writes.note(errno);
       return errno;
@@ -121,7 +121,7 @@ std::size_t try_put(int fd, std::string_view bytes) noexcept {
 }
 
 bool try_write_line(int fd, std::string_view line, Deadline deadline) noexcept {
-  pollfd one{fd, POLLOUT, 0};  // a pipe that is ready takes PIPE_BUF bytes without blocking
+  pollfd one{fd, POLLOUT, 0};  // a pipe that is ready accepts PIPE_BUF bytes without blocking
   if (quiet([&] { return ::poll(&one, 1, deadline.poll_timeout()); }) <= 0) return false;
   return try_put(fd, line) == line.size();
 }
@@ -143,7 +143,7 @@ UniqueFd make_readable_once(const char* name, std::string_view content) {
   try {
     return make_sealed_memory_file(name, content);
   } catch (const SystemError& error) {
-    // EFBIG: memory files count for the limit of file sizes, pipes do not.
+    // EFBIG: the limit of file sizes applies to memory files, but not to pipes.
     if (error.code() != ENOSYS && error.code() != EPERM && error.code() != EFBIG) throw;
     Pipe pipe = make_pipe();
     if (::fcntl(pipe.write_end.get(), F_SETPIPE_SZ, static_cast<int>(content.size())) < 0) throw;
@@ -155,7 +155,7 @@ UniqueFd make_readable_once(const char* name, std::string_view content) {
 
 std::string read_sealed_memory_file(int fd, std::size_t limit) {
   constexpr int kNeeded = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-  const int seals = ::fcntl(fd, F_GET_SEALS);  // also says whether it is a file in memory
+  const int seals = ::fcntl(fd, F_GET_SEALS);  // fails if it is no memory file
   if (seals < 0 || (seals & kNeeded) != kNeeded) throw ProtocolError("it is no sealed memory file");
   const std::uint64_t size = facts_of(fd).size;
   if (size > limit)
@@ -163,7 +163,7 @@ std::string read_sealed_memory_file(int fd, std::size_t limit) {
                         std::to_string(limit));
   std::string content(static_cast<std::size_t>(size), '\0');
   for (std::size_t at = 0; at < content.size();) {
-    // Not read(): the position is shared with whoever sent it.
+    // Not read(): this process shares the file position with the sender.
     const auto got = sys("read", "memory file", [&] {
       return ::pread(fd, content.data() + at, content.size() - at, static_cast<off_t>(at));
     });

@@ -50,7 +50,7 @@ std::string ExitStatus::describe() const {
 namespace os {
 namespace {
 
-// From linux/pidfd.h of Linux 6.13, the status at exit of 6.15; the headers of Debian 12 are older.
+// From linux/pidfd.h of Linux 6.13; the exit status comes from 6.15 on. The headers of Debian 12 are older.
 struct PidfdInfo {
   __u64 mask;
   __u64 cgroup_id;
@@ -61,10 +61,10 @@ struct PidfdInfo {
 constexpr __u64 kPidfdInfoPid = 1U << 0U, kPidfdInfoExit = 1U << 3U;
 constexpr unsigned long kPidfdGetInfo = _IOWR(0xFF, 11, PidfdInfo);
 
-/// Whether a file of /proc that can't be opened for want of descriptors or memory counts as gone.
+/// Whether a file of /proc that can't be opened for lack of descriptors or memory counts as gone.
 enum class Shortage { counts, throws };
 
-/// The contents of a small file of /proc; empty if it is gone.
+/// Returns the content of a small file of /proc; empty if it is gone.
 std::string proc_file(const std::string& path, Shortage shortage = Shortage::counts) {
   const UniqueFd file(quiet([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
   std::string text;
@@ -74,7 +74,7 @@ std::string proc_file(const std::string& path, Shortage shortage = Shortage::cou
   try {
     text = read_all(file.get(), 1U << 16U, path.c_str());
   } catch (const Error&) {
-    text.clear();  // ESRCH: it ended in between
+    text.clear();  // ESRCH: the process ended after the file was opened
   }
   return text;
 }
@@ -88,8 +88,8 @@ std::optional<Number> number_in(std::string_view text) {
   return number;
 }
 
-/// Field `index` (from 3 on, as proc(5) counts) of /proc/PID/stat. The second field, the name, may hold
-/// anything.
+/// Returns field `index` (from 3 on, as proc(5) counts) of /proc/PID/stat. The second field, the name, may
+/// contain any characters.
 std::optional<std::string> stat_field(Pid pid, int index, Shortage shortage = Shortage::counts) {
   const std::string text = proc_file("/proc/" + std::to_string(pid) + "/stat", shortage);
   auto at = text.rfind(')');
@@ -106,7 +106,7 @@ std::optional<std::string> stat_field(Pid pid, int index, Shortage shortage = Sh
 std::optional<UniqueFd> open_process(Pid pid) {
   const long fd = quiet([&] { return ::syscall(SYS_pidfd_open, pid, 0); });
   if (fd >= 0) return UniqueFd(static_cast<int>(fd));
-  // A thread's id is no process: ENOENT, on older kernels EINVAL, as for what is no pid at all.
+  // The id of a thread gives ENOENT, on older kernels EINVAL, as does a number that is no pid.
   if (errno == ESRCH || errno == EINVAL || errno == ENOENT) return std::nullopt;
   throw SystemError(errno, "open process " + std::to_string(pid) + " (pidfd_open)");
 }
@@ -133,7 +133,7 @@ std::optional<Pid> pid_of(int pidfd) {
   record.mask = kPidfdInfoPid;
   if (::ioctl(pidfd, kPidfdGetInfo, &record) == 0 && (record.mask & kPidfdInfoPid) != 0)
     return static_cast<Pid>(record.pid);
-  // An older kernel.
+  // For older kernels.
   const std::string text = proc_file("/proc/self/fdinfo/" + std::to_string(pidfd));
   const auto at = text.find("\nPid:");
   if (at == std::string::npos) return std::nullopt;
@@ -144,14 +144,14 @@ std::optional<Pid> pid_of(int pidfd) {
 
 namespace {
 
-/// A process that has ended and that somebody else must reap: /proc tells how, to its own user.
+/// Returns the exit status of a zombie of another parent; /proc shows it to the user of that process.
 std::optional<ExitStatus> status_of_zombie(int pidfd) {
   constexpr int kStateField = 3, kStatusField = 52;
   const auto pid = pid_of(pidfd);
   if (!pid || stat_field(*pid, kStateField).value_or("") != "Z") return std::nullopt;
   const auto text = stat_field(*pid, kStatusField);
   const auto number = text ? number_in<int>(*text) : std::nullopt;
-  // It may have been reaped between the two looks, and its number given away.
+  // Its parent may have reaped it between the two reads, and its pid may belong to another process.
   if (!number || pid_of(pidfd) != pid) return std::nullopt;
   return ExitStatus::from_wait_status(*number);
 }
@@ -179,7 +179,7 @@ std::string how_it_ended(int pidfd, const std::optional<ExitStatus>& status) {
   if (status) return status->describe();
   PidfdInfo record{};
   record.mask = kPidfdInfoExit;
-  // Where the kernel answers, the process is a zombie that another one has to reap.
+  // If the kernel answers, the process is a zombie that another process has to reap.
   const bool told = ::ioctl(pidfd, kPidfdGetInfo, &record) == 0;
   return told ? "has ended (its parent has not taken its exit status yet, and others can't see it)"
               : "has ended (how it ended can't be known on this kernel)";
@@ -188,7 +188,7 @@ std::string how_it_ended(int pidfd, const std::optional<ExitStatus>& status) {
 unsigned usable_processors() noexcept {
   cpu_set_t set;
   CPU_ZERO(&set);
-  // A machine with more than a set holds has more than one.
+  // A machine with more processors than a set holds has more than one.
   return ::sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<unsigned>(CPU_COUNT(&set)) : 2;
 }
 
@@ -212,7 +212,8 @@ std::string process_numbering() {
   const UniqueFd file(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
   if (!file && errno != ENOENT && errno != EACCES)
     throw SystemError(errno,
-                      "open '/proc/sys/kernel/random/boot_id'");  // half of it would name another machine
+                      // a part of it would identify another machine
+                      "open '/proc/sys/kernel/random/boot_id'");
   if (file) text = read_all(file.get(), kLongest, "boot id");
   while (text.ends_with('\n')) text.pop_back();
   std::array<char, kLongest> space{};
@@ -241,8 +242,9 @@ std::optional<std::uint64_t> resident_memory(Pid pid) {
   const auto pages = number_in<std::uint64_t>(std::string_view(text).substr(space));
   if (!pages) return std::nullopt;
   const auto counted = *pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  // Before Linux 6.2 each thread keeps up to 64 pages to itself before it adds them to the count, which is 0
-  // for a small service. The other file walks the page tables: exact, and quick for a process that is small.
+  // Before Linux 6.2, each thread keeps up to 64 pages in a counter of its own before it adds them to the
+  // total, which is then 0 for a small service. The other file walks the page tables: exact, and quick for a
+  // small process.
   constexpr std::uint64_t kSmall = 1024UL * 1024;
   if (counted >= kSmall) return counted;
   return rss_in(proc_file("/proc/" + std::to_string(pid) + "/smaps_rollup")).value_or(counted);

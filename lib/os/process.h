@@ -11,55 +11,58 @@
 
 namespace ipcm::os {
 
-/// A descriptor that names a process, not a number that may be given away again. nullopt: no such process;
-/// the number of a thread is none. Throws SystemError for anything else (EMFILE).
+/// Returns a pidfd: it identifies a process, while a pid may be given to another one. nullopt: there is no
+/// such process, or the number belongs to a thread. Throws SystemError for other errors (EMFILE).
 [[nodiscard]] std::optional<UniqueFd> open_process(Pid pid);
-/// Whether the process behind a pidfd has ended; a zombie has.
+/// Whether the process of a pidfd has ended; a zombie has.
 [[nodiscard]] bool has_ended(int pidfd);
-/// Waits for that. false: the deadline came first.
+/// Waits until it has ended. Returns false if the deadline came first.
 bool await_end(int pidfd, Deadline deadline);
-/// Sends a signal through a pidfd: never to a recycled pid. false: it has ended already.
+/// Sends a signal through a pidfd, so never to a recycled pid. Returns false if the process has already
+/// ended.
 bool signal_process(int pidfd, int signal);
-/// Which process a pidfd names, in our pid namespace; nullopt for a descriptor that is no pidfd, or if it was
+/// Returns the pid of a pidfd in our pid namespace; nullopt if the descriptor is no pidfd, or the process was
 /// reaped.
 [[nodiscard]] std::optional<Pid> pid_of(int pidfd);
-/// How the process behind a pidfd ended, for whoever holds one: our own child if not yet reaped (left in
-/// place), a zombie of our user that somebody else has to reap, or any process that was reaped, on Linux 6.15
-/// or newer. nullopt: can't be told.
+/// Returns the exit status of the process of a pidfd, without reaping it, if the process is our own unreaped
+/// child, a zombie of our user that its parent has to reap, or, on Linux 6.15 or newer, any reaped process.
+/// nullopt: unknown.
 [[nodiscard]] std::optional<ExitStatus> peek_exit_status(int pidfd);
-/// In words, for a process that has ended: "exited with status 3", or why that can't be known.
+/// Describes the end of a process that has ended: "exited with status 3", or the reason why the status is
+/// unknown.
 [[nodiscard]] std::string how_it_ended(int pidfd, const std::optional<ExitStatus>& status);
 
-/// How many this process may run on.
+/// Returns the number of processors that this process may run on.
 [[nodiscard]] unsigned usable_processors() noexcept;
-/// Whoever is ready to run on this processor does so first.
+/// Yields this processor to other threads that are ready to run.
 void let_others_run() noexcept;
 [[nodiscard]] Pid own_pid();
 [[nodiscard]] std::optional<Pid> parent_of(Pid pid);
-/// Whether a process of that number runs; a zombie does not.
+/// Whether a process with that pid runs; a zombie does not.
 [[nodiscard]] bool is_running(Pid pid);
-/// Names this machine for as long as it runs, and the pid namespace: for whom it is equal, the same pid means
-/// the same process.
+/// Identifies the machine, until it reboots, and the pid namespace. If two processes get equal texts, a pid
+/// means the same process to both.
 [[nodiscard]] std::string process_numbering();
-/// When it was started, on the real-time clock; nullopt: no such process. To tell a recycled pid from the one
-/// that wrote a file: the writer is older than its file. Throws SystemError if there are too few descriptors to
-/// look: that says nothing about the process.
+/// Returns the start time of a process on the real-time clock; nullopt: no such process. It tells a recycled
+/// pid from the writer of a file: the writer is older than its file. Throws SystemError if too few
+/// descriptors are left to look, which says nothing about the process.
 [[nodiscard]] std::optional<double> start_time(Pid pid);
-/// Resident memory in bytes.
+/// Returns resident memory in bytes.
 [[nodiscard]] std::optional<std::uint64_t> resident_memory(Pid pid);
-/// What the text of /proc/PID/smaps_rollup says of it.
+/// Returns the resident memory according to the text of /proc/PID/smaps_rollup.
 [[nodiscard]] std::optional<std::uint64_t> rss_in(std::string_view smaps_rollup);
-/// More than one thread runs in this process.
+/// Whether more than one thread runs in this process.
 [[nodiscard]] bool has_threads();
-/// The name that ps and /proc/PID/comm show; the kernel keeps its first 15 bytes.
+/// Sets the name that ps and /proc/PID/comm show; the kernel keeps its first 15 bytes.
 void set_process_title(const std::string& title);
-/// Orphans among our descendants become our children. For processes that are hosts, never for guests.
+/// Makes orphans among our descendants our children. For our own processes, never for guests.
 void adopt_orphans();
-/// The path of the running executable.
+/// Returns the path of the running executable.
 [[nodiscard]] std::string own_executable();
 
-/// One child of ours, not yet reaped. Destroying it kills and reaps it. Nobody else may wait for this pid;
-/// should the host do so all the same, the status is had from the kernel where it tells.
+/// A child of this process that is not yet reaped. Its destructor kills and reaps it. No other code may wait
+/// for this pid; if the host does so all the same, the exit status comes from the kernel if the kernel still
+/// knows it.
 class Child {
  public:
   Child() noexcept = default;
@@ -73,17 +76,18 @@ class Child {
   [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
   [[nodiscard]] bool is_ours() const noexcept { return static_cast<bool>(pidfd_); }
   bool signal(int signal_number);
-  /// Reaps it if it has ended. nullopt: it still runs.
+  /// Reaps it if it has ended. Returns nullopt while it runs.
   std::optional<ExitStatus> try_reap();
-  /// The same, waiting.
+  /// The same, but waits until the deadline.
   std::optional<ExitStatus> reap(Deadline deadline);
-  /// Kills it and waits for that.
+  /// Kills it, and waits until it has ended.
   std::optional<ExitStatus> kill_and_reap();
-  /// The same for all processes of its process group, if it leads one.
+  /// Kills all processes of its process group, if it leads one.
   void signal_group(int signal_number);
-  /// Lets it run on, unowned. Once it has ended, the next reap_released_children() reaps it.
+  /// Gives up ownership: the child runs on. After it has ended, the next reap_released_children() reaps it.
   void release() noexcept;
-  /// Known once reaped. Stays empty if somebody else took the status and the kernel can't tell.
+  /// The exit status, once the child is reaped. It stays empty if other code has reaped the child and the
+  /// kernel does not know the status.
   [[nodiscard]] const std::optional<ExitStatus>& status() const noexcept { return status_; }
   [[nodiscard]] bool reaped() const noexcept { return reaped_; }
 
@@ -94,12 +98,12 @@ class Child {
   bool reaped_ = false;
 };
 
-/// Reaps those children that were released and have ended meanwhile. For the calls of a guest that take a
-/// while anyway; costs nothing where no child was released.
+/// Reaps the released children that have ended. Called from functions that take some time anyway; costs
+/// nothing if no child was released.
 void reap_released_children() noexcept;
 
-/// For processes that are hosts: reaps every child that has ended. Those that a Child object owns get their
-/// status there; the others are told of, with the number that waitpid(2) stores.
+/// Reaps every child that has ended; for our own processes only. A Child object gets the status of its child.
+/// For the others, calls `told` with the pid and the number that waitpid(2) stores.
 void reap_ended_children(const std::function<void(Pid pid, ExitStatus status)>& tell);
 
 }  // namespace ipcm::os

@@ -17,7 +17,7 @@ namespace {
 /// splitmix64 (Steele, Lea, Flood 2014): a counter through a mixing function; every seed gives a full period.
 struct Generator {
   std::uint64_t counter = 0;
-  std::uint32_t seeded_in = 0;  // generation: two processes must not share a stream
+  std::uint32_t seeded_in = 0;  // the generation: two processes must not share a sequence
 
   std::uint64_t next() {
     if (seeded_in != generation()) {
@@ -31,14 +31,15 @@ struct Generator {
   }
 };
 
-/// Eight digits at once: each to a byte of its own, and all looked up by adding.
+/// Converts eight digits at once: spreads each to a byte of its own, and makes the letters by addition.
 std::uint64_t eight_hex_digits(std::uint32_t bits) {
   std::uint64_t each = bits;
   each = (each | each << 16U) & 0x0000FFFF0000FFFF;
   each = (each | each << 8U) & 0x00FF00FF00FF00FF;
   each = (each | each << 4U) & 0x0F0F0F0F0F0F0F0F;
   constexpr std::uint64_t kOnes = 0x0101010101010101;
-  const std::uint64_t letters = ((each + kOnes * 6) >> 4U) & kOnes;  // 1 where it is 10 or more
+  // 1 in each byte whose digit is 10 or more
+  const std::uint64_t letters = ((each + kOnes * 6) >> 4U) & kOnes;
   const std::uint64_t text = each + kOnes * '0' + letters * ('A' - '0' - 10);
   return std::endian::native == std::endian::little ? __builtin_bswap64(text) : text;
 }
@@ -71,7 +72,7 @@ std::string make_uuid(std::chrono::system_clock::time_point now) {
   const std::uint64_t a = random_bits(), b = random_bits();
   const std::uint64_t high = (ms << 16U) | 0x7000U | (a & 0x0FFFU);
   const std::uint64_t low = (b & 0x3FFFFFFFFFFFFFFFU) | 0x8000000000000000U;
-  // As it is written: 8-4-4-4-12 digits.
+  // The text form: 8-4-4-4-12 digits.
   const auto digits = hex_digits(high), more = hex_digits(low);
   std::string text(36, '-');
   const auto put = [&text](std::size_t at, const char* from, std::size_t count) {

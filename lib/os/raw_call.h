@@ -7,8 +7,8 @@
 
 namespace ipcm::os {
 
-// System calls as the kernel has them: no errno, no cancellation, nothing of the C library. For code that
-// runs in a child which borrows our memory: errno there is the parent's.
+// System calls without the C library: no errno, no cancellation. For code in a child that shares our memory:
+// there, errno is the parent's.
 
 #if defined(__x86_64__) || defined(__aarch64__)
 /// Whether raw_call() leaves errno alone on this machine.
@@ -17,7 +17,7 @@ inline constexpr bool kRawCallsAreRaw = true;
 inline constexpr bool kRawCallsAreRaw = false;
 #endif
 
-/// The result, or -errno.
+/// Returns the result, or -errno.
 __attribute__((no_sanitize("address", "undefined"))) inline long raw_call(long number, long a = 0, long b = 0,
                                                                           long c = 0, long d = 0) noexcept {
 #if defined(__x86_64__)
@@ -39,7 +39,7 @@ __attribute__((no_sanitize("address", "undefined"))) inline long raw_call(long n
 #endif
 }
 
-/// A pointer as an argument of a system call.
+/// Converts a pointer to an argument of a system call.
 template <class T>
 [[nodiscard]] long raw(T* pointer) noexcept {
   return reinterpret_cast<long>(pointer);

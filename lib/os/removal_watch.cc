@@ -27,8 +27,8 @@ void RemovalWatch::begin(const Directory& directory) {
   directory_watch_ =
       sys("watch", directory.path(), [&] { return add(".", IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR); });
   for (const File& file : files_) {
-    // The removal of a name of an open file shows as a change of its number of links. A name that is gone
-    // already needs no watch.
+    // If a name of an open file is removed, the kernel reports a change of its number of links. A name that
+    // is already gone needs no watch.
     if (add(file.name, IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF) < 0 && errno != ENOENT)
       throw SystemError(errno, "watch '" + path_of(file.name) + "'");
   }

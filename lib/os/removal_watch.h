@@ -9,20 +9,20 @@
 
 namespace ipcm::os {
 
-/// Tells when names in a directory lead to other files than they did when this object was made, or when the
-/// directory itself is moved or removed. A file that its process holds open is no exception. The kernel does
-/// not report a directory's own removal while a descriptor of it is open, so name a file in it, too.
+/// Reports when names in a directory lead to other files than they did when this object was made, or when the
+/// directory itself is moved or removed. This also holds for files that this process has open. The kernel
+/// does not report a directory's own removal while a descriptor of it is open, so name a file in it, too.
 class RemovalWatch {
  public:
-  /// Notes where the names lead. Throws SystemError.
+  /// Stores the files that the names lead to. Throws SystemError.
   RemovalWatch(const Directory& directory, std::vector<std::string> names);
-  /// Lets the kernel watch: from now on fd() becomes readable. It can be called again after it has thrown
-  /// SystemError. It has a price: a user has few such watches (128 by default), and to end one takes the
-  /// kernel ten milliseconds and more, longer than a short life.
+  /// Starts the kernel's watch: from now on fd() becomes readable. May be called again after it has thrown
+  /// SystemError. The watch has a price: a user has few of them (128 by default), and the kernel takes ten
+  /// milliseconds or more to end one, longer than a short-lived service runs.
   void begin(const Directory& directory);
   /// Returns the first of the names that is gone or leads elsewhere ("." for the directory), or an empty text
-  /// if all is as it was. Call it once after begin(), and whenever fd() became readable; without begin(), at
-  /// any time.
+  /// if nothing has changed. Call it once after begin(), and whenever fd() became readable; without begin(),
+  /// at any time.
   [[nodiscard]] std::string removed(const Directory& directory);
   [[nodiscard]] int fd() const { return fd_.get(); }
 

@@ -21,11 +21,11 @@ bool is_own_file(const FileFacts& facts) {
   return facts.kind == FileKind::regular && facts.owner == own_user();
 }
 
-/// The last of `file` becomes all of the file at `path`.
+/// Copies the last part of `file` to the file at `path`, replacing its content.
 void keep(int file, std::uint64_t size, const std::string& path) {
   const UniqueFd older(quiet([&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | kFlags, 0600); }));
   if (!older || !is_own_file(facts_of(older.get()))) return;
-  // sendfile() refuses to write to a file that is open to append.
+  // sendfile() refuses to write to a file that is open for appending.
   (void)::fcntl(older.get(), F_SETFL, 0);
   truncate(older.get());
   off_t at = size > RollingLog::kLargest ? static_cast<off_t>(size - RollingLog::kLargest) : 0;
@@ -59,7 +59,7 @@ void RollingLog::roll_beyond(std::uint64_t most) const noexcept {
   try {
     const FileFacts facts = facts_of(file_.get());
     if (facts.kind != FileKind::regular || facts.size <= most) return;
-    // Without /proc, or once the file was removed, there is no name to keep the older part under.
+    // Without /proc, or after the file was removed, there is no name for the older part.
     const std::string path = where_leads(own_pid(), file_.get());
     const FileFacts named = look_at(path);
     if (named.inode == facts.inode && named.device == facts.device)

@@ -35,7 +35,7 @@ void expect_shared_memory_file(int fd, std::size_t size) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & kNeeded) != kNeeded)
     throw ProtocolError("it is no memory file whose size is sealed");
-  // Huge pages can be sealed, too, and where they run out, a read ends in SIGBUS.
+  // Files of huge pages can be sealed, too; but if huge pages run out, a read ends in SIGBUS.
   struct statfs system {};
   sys("look at", "memory file", [&] { return ::fstatfs(fd, &system); });
   if (system.f_type != TMPFS_MAGIC) throw ProtocolError("it is a memory file of another kind");
@@ -78,7 +78,7 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 }
 
 void Mapping::reset() noexcept {
-  // In a forked child something else may stand there by now.
+  // In a forked child, other memory may be mapped there by now.
   if (const auto mapped = bytes(); !mapped.empty()) ::munmap(mapped.data(), mapped.size());
   bytes_ = {};
 }

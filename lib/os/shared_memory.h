@@ -8,21 +8,24 @@
 
 namespace ipcm::os {
 
-// Memory that two processes have in common: a file without a name, made by one, whose descriptor goes to the
-// other. Its size is sealed for ever, so that nobody who has it mapped can be hit by SIGBUS because the other
-// one cut it short. Pages are there once they are reserved, or touched.
+// Memory that two processes share: a file without a name, made by one process, whose descriptor goes to the
+// other. Its size is sealed, so that no process gets SIGBUS because the other one has shortened the file. A
+// page takes memory once it is reserved or touched.
 
-/// `name` shows in /proc. Throws SystemError.
+/// Makes such a file. `name` shows in /proc. Throws SystemError.
 [[nodiscard]] UniqueFd make_shared_memory_file(const char* name, std::size_t size);
-/// For one that came from outside: throws ProtocolError unless it is such a file, of that size.
+/// Checks a descriptor that came from another process. Throws ProtocolError unless it is such a file, of that
+/// size.
 void expect_shared_memory_file(int fd, std::size_t size);
-/// Has the kernel find memory for a part of it now, where running out is an answer (false) and not a SIGBUS.
+/// Reserves memory for a part of it now. Returns false if there is none, which would otherwise be a SIGBUS
+/// later.
 [[nodiscard]] bool reserve_memory(int fd, std::size_t offset, std::size_t size) noexcept;
-/// Gives the memory of a part back; its bytes are 0 from then on. `offset` and `size` in whole pages.
+/// Returns the memory of a part to the kernel; its bytes are 0 from then on. `offset` and `size` are in whole
+/// pages.
 void give_back_memory(int fd, std::size_t offset, std::size_t size) noexcept;
 
-/// A part of a file as memory of this process, for as long as it lives; the descriptor may be closed before.
-/// Threads: as a plain array. A forked child does not have it: bytes() is empty there.
+/// Maps a part of a file into this process for its lifetime; the descriptor may be closed earlier. Threads:
+/// as a plain array. A forked child does not have the mapping: bytes() is empty there.
 class Mapping {
  public:
   enum class Access { read, read_write };

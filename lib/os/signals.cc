@@ -27,7 +27,7 @@ void reset_handlers() noexcept {
   standard.sa_handler = SIG_DFL;
   for (int signal = 1; signal < NSIG; ++signal) {
     struct sigaction now {};
-    // Those that the C library keeps for itself, and KILL and STOP, refuse; that is right.
+    // sigaction() refuses SIGKILL, SIGSTOP and the C library's internal signals, as it should.
     if (::sigaction(signal, nullptr, &now) != 0 || now.sa_handler == SIG_DFL) continue;
     if (signal == SIGHUP && now.sa_handler == SIG_IGN) continue;
     (void)::sigaction(signal, &standard, nullptr);
@@ -44,9 +44,9 @@ namespace {
 
 constexpr std::array<int, 3> kCharged{SIGPIPE, SIGXFSZ, SIGCHLD};
 
-/// What take_charge_of_signals() found; of one process, not of its forks.
+/// The state that take_charge_of_signals() found, in one process and not in its forks.
 struct Found {
-  std::uint32_t generation = 0;  // never that of a process: nothing was found yet
+  std::uint32_t generation = 0;  // no process has generation 0: nothing was found yet
   std::array<bool, kCharged.size()> ignored{};
 } found;
 
@@ -99,7 +99,7 @@ QuietWrites::QuietWrites() noexcept : active_(found.generation != generation()) 
   ours_ = write_signals();
   ::pthread_sigmask(SIG_BLOCK, &ours_, &before_);
   if (sigismember(&before_, SIGPIPE) != 1 && sigismember(&before_, SIGXFSZ) != 1) return;
-  // One that the host has blocked may be pending already: that one stays.
+  // A signal that the host has blocked may already be pending: that one stays.
   sigset_t pending;
   sigemptyset(&pending);
   ::sigpending(&pending);
@@ -111,7 +111,7 @@ QuietWrites::~QuietWrites() {
   if (!active_) return;
   const int saved = errno;
   const timespec now{};
-  // The write raised it in the thread that wrote.
+  // The kernel raised it in the thread of the write.
   while (raised_ && ::sigtimedwait(&ours_, nullptr, &now) > 0) {
   }
   ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);

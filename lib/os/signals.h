@@ -10,7 +10,7 @@
 
 namespace ipcm::os {
 
-/// All signals wait while this lives; then the mask is as it was.
+/// Blocks all signals while it lives, then restores the mask.
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept;
@@ -23,37 +23,38 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
-/// Every handler and every ignored signal back to the default; but SIGHUP stays ignored if it is (nohup).
+/// Resets all signals to their default actions, except that an ignored SIGHUP stays ignored (nohup).
 /// Async-signal-safe.
 void reset_handlers() noexcept;
-/// Nothing is blocked any more. Async-signal-safe.
+/// Unblocks all signals. Async-signal-safe.
 void unblock_signals() noexcept;
 
-/// For processes that are ours: `ipcm`, a boot, a service. A write to a pipe that nobody reads fails with
-/// EPIPE, and one beyond the limit of file sizes (ulimit -f) with EFBIG: SIGPIPE and SIGXFSZ are ignored.
-/// SIGCHLD gets its default action: where a caller left it ignored, the kernel would throw away the exit
-/// status of each child. The first call in a process notes how it found these three.
+/// For our own processes (`ipcm`, a boot, a service). Ignores SIGPIPE and SIGXFSZ: a write to a pipe without
+/// a reader fails with EPIPE, and one beyond the limit of file sizes (ulimit -f) with EFBIG. Gives SIGCHLD
+/// its default action: if a caller left it ignored, the kernel would throw away the exit status of each
+/// child. The first call in a process records how it found these three signals.
 void take_charge_of_signals() noexcept;
-/// Whether the caller of this program had it ignored, as nohup(1) does with SIGHUP and a shell with the
-/// SIGINT of jobs in the background.
+/// Whether the caller of this program had that signal ignored, as nohup(1) does with SIGHUP, and a shell with
+/// the SIGINT of background jobs.
 [[nodiscard]] bool ignored_on_entry(int signal) noexcept;
-/// All of those.
+/// Returns all signals that the caller had ignored.
 [[nodiscard]] std::vector<int> ignored_on_entry();
-/// `signals` without them: what a program may ask to be told of.
+/// Returns `signals` without those that the caller had ignored: a program may handle these.
 [[nodiscard]] std::vector<int> heeded(std::vector<int> signals);
 
-/// While it lives, a write of this thread to a pipe that nobody reads, or beyond the limit of file sizes, is
-/// an error of that call and raises no signal: for guests in a process, whose signal actions are not ours to
-/// change. In processes that are ours it does nothing: they ignore both signals.
+/// While it lives, a write of this thread to a pipe without a reader, or beyond the limit of file sizes, is
+/// an error of that call and raises no signal. For guests, which must not change the signal actions of the
+/// host. Does nothing in our own processes, which ignore both signals.
 class QuietWrites {
  public:
   QuietWrites() noexcept;
   ~QuietWrites();
   QuietWrites(const QuietWrites&) = delete;
   QuietWrites& operator=(const QuietWrites&) = delete;
-  /// A call that failed with this errno may have raised a signal. Without it, none is taken back.
+  /// Reports that a call failed with this errno, and may have raised a signal. Without this report, no signal
+  /// is removed.
   void note(int error) noexcept { raised_ = raised_ || error == EPIPE || error == EFBIG; }
-  /// A call into another library was made: whatever it raised is taken back.
+  /// Reports a call into another library: any of the two signals that it has raised is removed.
   void note_unknown() noexcept { raised_ = true; }
 
  private:
@@ -61,11 +62,11 @@ class QuietWrites {
   bool active_ = false, raised_ = false;
 };
 
-/// For a helper that ends by itself, when its work is done: SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE and
-/// SIGXFSZ have no effect.
+/// For a helper process that ends by itself when its work is done: SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE
+/// and SIGXFSZ have no effect.
 void ignore_polite_signals() noexcept;
 
-/// Reads signals from a descriptor instead of taking them in handlers. They are blocked while it lives.
+/// Reads signals from a descriptor instead of handling them in handlers. They are blocked while it lives.
 class SignalReader {
  public:
   struct Receipt {
@@ -77,10 +78,10 @@ class SignalReader {
   SignalReader& operator=(const SignalReader&) = delete;
   ~SignalReader();
   [[nodiscard]] int fd() const { return fd_.get(); }
-  /// nullopt: no more now.
+  /// Returns the next signal; nullopt if none is pending.
   [[nodiscard]] std::optional<Receipt> next();
   void add(int signal);
-  /// Takes those that wait and does nothing about them: at the reader's end they would have their effect.
+  /// Discards the pending signals: at the end of this object they would otherwise have their effect.
   void discard() {
     while (next()) {
     }
@@ -92,7 +93,7 @@ class SignalReader {
   UniqueFd fd_;
 };
 
-/// The number behind "TERM" or "SIGTERM"; nullopt: no such name.
+/// Returns the number of "TERM" or "SIGTERM"; nullopt: no such name.
 [[nodiscard]] std::optional<int> signal_number(const std::string& name);
 
 }  // namespace ipcm::os

@@ -54,9 +54,8 @@ std::optional<UniqueFd> connect_to(const Directory& directory, const std::string
   };
   if (attempt() == 0) return socket;
   if (errno == EAGAIN && !deadline.has_passed()) {
-    // The listener's queue is full. There is nothing to poll for that; a blocking connect with a limit waits
-    // in the kernel.
-    // A limit of 0 would be none.
+    // The listener's queue is full. poll() cannot wait for that; a blocking connect() with a send timeout
+    // waits in the kernel. A timeout of 0 would mean no limit.
     const int left = deadline.is_never() ? 0 : std::max(deadline.poll_timeout(), 1);
     const timeval limit{left / 1000, (left % 1000) * 1000};
     const int flags = ::fcntl(socket.get(), F_GETFL);
@@ -92,7 +91,7 @@ Accepted accept_from(int listener, UniqueFd& reserve) {
   reserve.reset();
   bool refused = false;
   {
-    // The kernel looks for a number first: perhaps nobody waits.
+    // accept() needs a free descriptor even if no connection is pending: perhaps none is.
     const UniqueFd unwanted(take());
     refused = static_cast<bool>(unwanted);
   }
@@ -162,7 +161,7 @@ SendResult send_some(int socket, std::string_view bytes, std::size_t* sent) {
 }
 
 SendResult send_some(int socket, std::span<const std::string_view> given, std::size_t* sent) {
-  // Few bytes are copied together: the kernel takes longer to go through a list of pieces.
+  // A few bytes are copied into one buffer: the kernel takes longer to walk a list of pieces.
   constexpr std::size_t kFew = 2048;
   std::size_t size = 0;
   for (const std::string_view piece : given) size += piece.size();
@@ -243,7 +242,7 @@ UniqueFd bind_datagrams_at(const Directory& directory, const std::string& name) 
   UniqueFd socket = make_socket(SOCK_DGRAM);
   const auto subject = [&] { return directory.path() + "/" + name; };
   const int on = 1;
-  // Before anybody can send: no datagram comes without its sender.
+  // Set before the socket has a name, so that the kernel adds a sender to every datagram.
   sys("ask for senders at", subject,
       [&] { return ::setsockopt(socket.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on); });
   const sockaddr_un address = address_of(directory.short_path(name));
@@ -264,7 +263,7 @@ std::optional<UniqueFd> connect_datagrams_to(const Directory& directory, const s
     throw SystemError(errno, "connect to '" + directory.path() + "/" + name + "'");
   }
   if (largest_datagram(socket.get()) < largest) {
-    const int wanted = static_cast<int>(largest);  // the kernel doubles it, and has a limit of its own
+    const int wanted = static_cast<int>(largest);  // the kernel doubles it, up to its own limit
     (void)::setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
   }
   return socket;

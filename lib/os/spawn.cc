@@ -35,12 +35,12 @@ struct Range {
   unsigned first, last;
 };
 
-/// All that the child may touch between clone and exec: borrowed, flat, nothing to destroy.
+/// All data that the child may touch between clone and exec: borrowed, flat, nothing to destroy.
 struct ChildPlan {
   const char* program;
   char* const* argv;
   char* const* envp;
-  const SpawnRequest::Pass* fds;  // every `from` lies above every `as`: dup2 hits no source
+  const SpawnRequest::Pass* fds;  // every `from` is larger than every `as`: dup3 overwrites no source
   std::size_t fd_count;
   const Range* closed;
   std::size_t closed_count;
@@ -55,22 +55,21 @@ constexpr std::uint64_t signal_bit(int signal) {
   return std::uint64_t{1} << static_cast<unsigned>(signal - 1);
 }
 
-/// The kernel's own struct sigaction and signal set: the handler comes first.
+/// The kernel's own struct sigaction and signal set: the handler stands first.
 using KernelAction = std::array<long, 4>;
 constexpr long kIgnored = 1;  // SIG_IGN
 
-/// Every handler and every ignored signal back to the default, but for those that stay ignored; then nothing
-/// is blocked any more.
+/// Resets all signals to their default actions, except those in `ignored`, then unblocks all signals.
 IPCM_ON_BORROWED_STACK void release_signals(std::uint64_t ignored) noexcept {
   constexpr std::size_t kSetSize = 8;
   static constexpr KernelAction kDefault{}, kIgnore{kIgnored};
   for (int signal = 1; signal < NSIG; ++signal) {
     const bool ignore = (ignored & signal_bit(signal)) != 0;
     KernelAction before{};
-    // KILL and STOP refuse.
+    // The kernel refuses SIGKILL and SIGSTOP.
     (void)raw_call(SYS_rt_sigaction, signal, raw(ignore ? kIgnore.data() : kDefault.data()),
                    raw(before.data()), kSetSize);
-    if (signal == SIGHUP && before[0] == kIgnored)  // blocked here, so none can have come in between
+    if (signal == SIGHUP && before[0] == kIgnored)  // it is blocked here, so none can have arrived in between
       (void)raw_call(SYS_rt_sigaction, signal, raw(kIgnore.data()), 0, kSetSize);
   }
   (void)raw_call(SYS_rt_sigprocmask, SIG_SETMASK, raw(kDefault.data()), 0, kSetSize);
@@ -99,7 +98,8 @@ IPCM_ON_BORROWED_STACK bool is_closed_in(const ChildPlan& plan, unsigned fd) noe
   return false;
 }
 
-/// What close_range(2) does, where it is refused: the kernel lists what is open. The result, or -errno.
+/// Does the work of close_range(2) if that is refused: closes all descriptors that /proc/self/fd lists.
+/// Returns the result, or -errno.
 IPCM_ON_BORROWED_STACK long close_listed(const ChildPlan& plan) noexcept {
   static constexpr std::array<char, 14> kList{"/proc/self/fd"};
   const long list = raw_call(SYS_openat, AT_FDCWD, raw(kList.data()), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -133,9 +133,10 @@ IPCM_ON_BORROWED_STACK long close_others(const ChildPlan& plan) noexcept {
   return 0;
 }
 
-/// System calls only: no heap, no locks, no exceptions, no errno. Returns only on failure.
+/// Executes the plan by system calls only: no heap, no locks, no exceptions, no errno. Returns only on
+/// failure.
 IPCM_ON_BORROWED_STACK void walk(const ChildPlan& plan) noexcept {
-  for (std::size_t i = 0; i < plan.fd_count; ++i)  // clears close-on-exec
+  for (std::size_t i = 0; i < plan.fd_count; ++i)  // dup3 clears close-on-exec
     if (const long result = raw_call(SYS_dup3, plan.fds[i].from, plan.fds[i].as, 0); result < 0)
       return gave_up(plan, SpawnStep::pass_descriptors, "dup3", result);
   if (const long result = close_others(plan); result < 0)
@@ -166,7 +167,7 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   return all;
 }
 
-/// What lies between the passed numbers, from 3 on, and above them.
+/// Returns the ranges between and above the passed numbers, from 3 on.
 std::vector<Range> gaps_between(std::vector<unsigned> kept) {
   std::sort(kept.begin(), kept.end());
   std::vector<Range> gaps;
@@ -179,7 +180,7 @@ std::vector<Range> gaps_between(std::vector<unsigned> kept) {
   return gaps;
 }
 
-/// A plan, and all that it borrows.
+/// A plan, and all data that it borrows.
 class PreparedPlan {
  public:
   PreparedPlan(const SpawnRequest& request, SpawnFailure& failure)
@@ -208,7 +209,7 @@ class PreparedPlan {
              &failure};
   }
   [[nodiscard]] ChildPlan& plan() { return plan_; }
-  /// The child has its own table of descriptors.
+  /// Call after clone(): the child has its own table of descriptors.
   void close_lifted() { lifted_.clear(); }
 
  private:
@@ -221,14 +222,14 @@ class PreparedPlan {
 
 }  // namespace
 
-/// What a child borrows of us until its exec.
+/// The memory that a child borrows until its exec.
 struct Spawning::Borrowed {
   explicit Borrowed(SpawnRequest asked) : request(std::move(asked)), prepared(request, failure) {}
 
   const SpawnRequest request;
   SpawnFailure failure;
   PreparedPlan prepared;
-  /// The kernel puts 0 here, and wakes who waits for that, when the child has let go of our memory.
+  /// The kernel stores 0 here, and wakes a waiting parent, when the child has left our memory.
   std::atomic<std::uint32_t> in_use{0};
   alignas(16) std::array<std::byte, 16UL * 1024> stack;
 };
@@ -252,7 +253,7 @@ Spawning::~Spawning() {
   if (child_.is_ours()) {
     wait();
   } else {
-    (void)borrowed_.release();  // in a fork of ours: nobody tells here
+    (void)borrowed_.release();  // in a forked copy of the parent, the kernel never stores 0 here
   }
 }
 
@@ -265,13 +266,13 @@ std::variant<Spawning, SpawnFailure> Spawning::begin(SpawnRequest request, bool 
   int pidfd = -1;
   Pid pid = -1;
   {
-    const SignalsBlocked quiet;  // no handler of ours may run in the child
+    const SignalsBlocked quiet;  // no handler of this process may run in the child
     const auto make = [&](int how) {
       return ::clone(&run_child, lent.stack.data() + lent.stack.size(), how, &lent.prepared.plan(), &pidfd,
                      nullptr, &lent.in_use);
     };
     pid = make(flags | CLONE_PIDFD);
-    // A sandbox may know no such flag.
+    // A sandbox may refuse the flag CLONE_PIDFD.
     if (pid < 0 && (errno == EPERM || errno == ENOSYS || errno == EINVAL)) pid = make(flags);
     if (pid < 0) return SpawnFailure{SpawnStep::make_process, errno, "clone"};
   }
@@ -279,7 +280,7 @@ std::variant<Spawning, SpawnFailure> Spawning::begin(SpawnRequest request, bool 
   return own_child(pid, pidfd, std::move(borrowed));
 }
 
-/// Without an owner it would run on: so it is killed if it can have none.
+/// Makes the owner of a new child. If that fails, kills the child: it would run on without an owner.
 std::variant<Spawning, SpawnFailure> Spawning::own_child(Pid pid, int pidfd,
                                                          std::unique_ptr<Borrowed> borrowed) {
   const char* call = "fcntl";
@@ -297,7 +298,7 @@ std::variant<Spawning, SpawnFailure> Spawning::own_child(Pid pid, int pidfd,
     error = failed.code();
   }
   if (kept) return Spawning(Child(pid, std::move(kept)), std::move(borrowed));
-  (void)::kill(pid, SIGKILL);  // not reaped yet: the number is its own
+  (void)::kill(pid, SIGKILL);  // not reaped yet, so the pid is still its own
   await_let_go(*borrowed);
   (void)quiet([&] { return ::waitpid(pid, nullptr, 0); });
   return SpawnFailure{SpawnStep::make_process, error, call};
@@ -317,7 +318,7 @@ std::optional<SpawnFailure> Spawning::await_exec() {
   const SpawnFailure failure = borrowed_->failure;
   borrowed_.reset();
   if (failure.step == SpawnStep::none) return std::nullopt;
-  (void)child_.reap(Deadline::never());  // it is past its exit
+  (void)child_.reap(Deadline::never());  // it has already exited
   return failure;
 }
 
@@ -332,7 +333,7 @@ std::variant<Child, SpawnFailure> spawn(SpawnRequest request) {
 SpawnFailure become(const SpawnRequest& request) {
   SpawnFailure failure;
   PreparedPlan prepared(request, failure);
-  const SignalsBlocked quiet;  // until their actions are those of the program
+  const SignalsBlocked quiet;  // until all signals have the actions for the program
   walk(prepared.plan());
   return failure;
 }
@@ -343,7 +344,7 @@ void start_session() {
 
 std::optional<Child> fork_process() {
   const Pid pid = [] {
-    const SignalsBlocked quiet;  // until the child has dropped our handlers
+    const SignalsBlocked quiet;  // until the child has reset the handlers
     const Pid forked = sys("make", "process", [] { return ::fork(); });
     if (forked == 0) reset_handlers();
     return forked;
@@ -352,7 +353,7 @@ std::optional<Child> fork_process() {
     unblock_signals();
     return std::nullopt;
   }
-  // Nobody would own it: then it must not run on.
+  // If it cannot get an owner, it must not run on.
   const auto end = [pid] {
     (void)::kill(pid, SIGKILL);
     (void)quiet([&] { return ::waitpid(pid, nullptr, 0); });
@@ -379,7 +380,7 @@ bool fork_process_unowned() {
 
 namespace {
 
-/// Where close_range(2) is refused.
+/// For sandboxes that refuse close_range(2).
 void close_all_in(const std::vector<Range>& gaps) {
   for (const std::string& name : Directory("/proc/self/fd").names()) {
     const auto fd = static_cast<unsigned>(std::atoi(name.c_str()));
@@ -406,7 +407,7 @@ void keep_only(std::initializer_list<int> fds) {
 
 void end_with_parent(Pid parent) {
   (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  if (::getppid() != parent) ::_exit(0);  // it ended before we could ask
+  if (::getppid() != parent) ::_exit(0);  // the parent ended before the request to the kernel
 }
 
 void discard_stdio() noexcept {

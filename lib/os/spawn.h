@@ -11,33 +11,33 @@
 
 namespace ipcm::os {
 
-// Making a process that runs another program.
+// Makes a process that runs another program.
 //
-// clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): the child borrows our memory while we wait, so that its cost
-// does not grow with ours, and its pidfd is ours before it has run one instruction. Everything that can fail
-// or allocate is done before; the child walks a flat plan with async-signal-safe calls on a stack of its own,
-// with all signals blocked. If a step fails it leaves the step and its errno in our memory: no pipe is
-// needed, and the answer is there when clone() returns. Descriptors that are not passed are closed by
-// close_range(2), never by a loop over numbers; where that call is refused, as some containers do, those that
-// /proc/self/fd lists are closed one by one.
+// clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): the child shares our memory while we wait. So its cost does
+// not depend on our size, and we own its pidfd before it has run one instruction. All steps that can fail or
+// allocate happen before. The child executes a flat plan with async-signal-safe calls on a stack of its own,
+// with all signals blocked. If a step fails, the child stores the step and its errno in our memory: no pipe
+// is needed, and the result is there when clone() returns. Descriptors that are not passed are closed by
+// close_range(2), never by a loop over numbers; if that call is refused, as in some containers, the child
+// closes those that /proc/self/fd lists.
 
 struct SpawnRequest {
-  /// A descriptor of ours, and the number under which the child has it.
+  /// A descriptor of ours, and its number in the child.
   struct Pass {
     int from;
     int as;
   };
-  std::string program = {};            ///< Path; not searched for.
+  std::string program = {};            ///< A path; $PATH is not searched.
   std::vector<std::string> args = {};  ///< argv, argv[0] included.
-  std::vector<std::string> env = {};   ///< "NAME=value"; all of it.
-  std::vector<Pass> fds = {};          ///< 0, 1 and 2 are the caller's where not named.
+  std::vector<std::string> env = {};   ///< "NAME=value"; the whole environment.
+  std::vector<Pass> fds = {};          ///< Of 0, 1 and 2, the child inherits those not named.
   std::string directory = {};          ///< Empty: the caller's.
   bool new_session = false;
-  /// Descriptors above 2 that are open over exec, and not ours, stay open in it under their numbers: for a
-  /// command that `ipcm` runs in its caller's place. Services get none but `fds`.
+  /// If set, descriptors above 2 that are not close-on-exec and not ours keep their numbers in the child: for
+  /// a command that `ipcm` runs on behalf of its caller. Services get none but `fds`.
   bool keep_other_fds = false;
-  /// Signals that it finds ignored; all others have their default action. SIGHUP is among them anyway if it
-  /// is ignored here (nohup).
+  /// Signals that are ignored in the child; all others have their default action. An ignored SIGHUP stays
+  /// ignored in any case (nohup).
   std::vector<int> ignored_signals = {};
 };
 
@@ -48,24 +48,26 @@ struct SpawnFailure {
   const char* call = "";  ///< The system call that failed.
 };
 
-/// The running child, or which step failed; then it is reaped. Leaves signal mask and handlers of the caller
-/// alone.
+/// Returns the running child, or the step that failed; the child is reaped then. Does not change the signal
+/// mask and handlers of the caller.
 [[nodiscard]] std::variant<Child, SpawnFailure> spawn(SpawnRequest request);
 
-/// A child on its way to its exec, while we go on: the same without CLONE_VFORK. Until then it runs beside us
-/// in our memory, on what this object lends it, with system calls only: not even errno is touched. Destroying
-/// it waits for the exec, which takes the kernel a fraction of a millisecond, and kills the child.
+/// A child before its exec, while the parent goes on: as spawn(), but without CLONE_VFORK. Until the exec,
+/// the child runs beside us in our memory, in buffers that this object lends it, and makes system calls only;
+/// it does not even touch errno. The destructor waits for the exec, which takes the kernel a fraction of a
+/// millisecond, and kills the child.
 class Spawning {
  public:
-  /// `waits`: returns when the exec is over. (So it does where a system call can't be made without errno.)
+  /// If `waits` is set, returns after the exec. (It also waits on machines where a system call can't be made
+  /// without errno.)
   [[nodiscard]] static std::variant<Spawning, SpawnFailure> begin(SpawnRequest request, bool waits = false);
   Spawning(Spawning&&) noexcept;
   Spawning& operator=(Spawning&&) noexcept;
   ~Spawning();
   [[nodiscard]] Child& child() { return child_; }
-  /// Waits until it has come to its exec; why not, if it failed: then it is reaped.
+  /// Waits until the exec is over. If it failed, reaps the child and returns the failure.
   [[nodiscard]] std::optional<SpawnFailure> await_exec();
-  /// After that.
+  /// Transfers the child to the caller; call await_exec() first.
   [[nodiscard]] Child take_child() && { return std::move(child_); }
 
  private:
@@ -75,31 +77,31 @@ class Spawning {
                                                                       std::unique_ptr<Borrowed> borrowed);
   static void await_let_go(const Borrowed& borrowed) noexcept;
   void wait() const noexcept;
-  Child child_;  // behind it in destruction: the memory is ours again before
+  Child child_;  // destroyed after borrowed_: the child has left our memory by then
   std::unique_ptr<Borrowed> borrowed_;
 };
 
-/// The same without a new process: this one becomes the program. Returns only if that fails.
+/// Turns this process into the program. Returns only on failure.
 [[nodiscard]] SpawnFailure become(const SpawnRequest& request);
 
-/// A session and process group of our own: no terminal.
+/// Makes this process the leader of a new session and process group, without a terminal.
 void start_session();
 
-/// fork(), in the form that both sides can use: the child gets nullopt. Throws SystemError.
-/// The child's signals are reset, and none of our descriptors are left in it but those released before.
+/// Forks. Returns the child to the parent, and nullopt in the child, where signals are reset and all
+/// descriptors of the library are closed, except those that were released before. Throws SystemError.
 [[nodiscard]] std::optional<Child> fork_process();
-/// The same without owning the child: it is nobody's, as a daemon is. Returns whether this is the parent.
+/// The same for a daemon, which nobody owns. Returns true in the parent.
 [[nodiscard]] bool fork_process_unowned();
-/// For a process that is to hold nothing of its parent: closes every descriptor but these, and leads the
-/// three standard streams to /dev/null. Its working directory becomes the root.
+/// For a process that shall hold nothing of its parent: closes every descriptor except these, redirects the
+/// three standard streams to /dev/null, and changes the working directory to the root.
 void keep_only(std::initializer_list<int> fds);
-/// The kernel is to kill this process when the thread that forked it ends. Only where that thread is the
-/// whole of the parent; `parent` is its pid, in case it has ended already.
+/// Asks the kernel to kill this process when the thread that forked it ends. Only for a single-threaded
+/// parent. `parent` is its pid, in case it has already ended.
 void end_with_parent(Pid parent);
-/// Ends the process at once: no destructors, no exit handlers, no flushing of stdio that was copied in a
-/// fork. What the child itself wrote to stdout and stderr after discard_stdio() is flushed.
+/// Ends the process at once: no destructors, no exit handlers, and no flushing of stdio buffers that were
+/// copied by the fork. Flushes output that the child itself wrote to stdout and stderr after discard_stdio().
 [[noreturn]] void leave_forked_process(int status) noexcept;
-/// Forgets what the parent had not written out yet, or it would be written twice.
+/// Discards stdio output that the parent has not yet flushed; otherwise it would be written twice.
 void discard_stdio() noexcept;
 
 }  // namespace ipcm::os

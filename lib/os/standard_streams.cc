@@ -11,8 +11,8 @@
 namespace ipcm::os {
 namespace {
 
-/// Puts /dev/null at the lowest free number, which is `stream`. false: another thread was faster, or there is
-/// none.
+/// Opens /dev/null at the lowest free number, which is `stream`. Returns false if another thread was faster,
+/// or /dev/null can't be opened.
 bool place_null(int stream, int flags) noexcept {
   const int fd = ::open("/dev/null", flags | O_NOCTTY);
   if (fd == stream) return true;

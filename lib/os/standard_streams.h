@@ -6,20 +6,21 @@
 
 namespace ipcm::os {
 
-// Descriptors 0, 1 and 2. Processes that are ours (`ipcm`, a boot, a service) have all three: where they were
-// started without one, it leads to /dev/null. In a host's process they are the host's: ours are 3 or above
-// (descriptor.h), and closed ones stay closed.
+// Descriptors 0, 1 and 2. Our own processes (`ipcm`, a boot, a service) always have all three: if one was
+// closed at the start, it leads to /dev/null. In the process of a host they belong to the host: descriptors
+// of the library are 3 or above (descriptor.h), and closed streams stay closed.
 
-/// Which of the three are closed.
+/// Returns for each of the three whether it is closed.
 [[nodiscard]] std::array<bool, 3> closed_standard_streams() noexcept;
 
-/// What writing to a stdout that was closed does. A command fails then, and says so; in a service it is no
-/// error.
+/// The effect of writing to a stdout that was closed. A command fails then and reports it; in a service it is
+/// no error.
 enum class ClosedStdout { fails, discards };
-/// Leads those that are closed to /dev/null. Reading finds the end.
+/// Redirects the closed ones to /dev/null. Reading from it finds the end.
 void fill_standard_streams(ClosedStdout closed_stdout) noexcept;
 
-/// Fills them for the time of a call into a library that opens descriptors itself, and closes them again.
+/// Redirects closed streams to /dev/null during a call into a library that opens descriptors itself, and
+/// closes them again.
 class StandardStreamsHeld {
  public:
   StandardStreamsHeld() noexcept;
@@ -31,8 +32,8 @@ class StandardStreamsHeld {
   std::array<bool, 3> held_{};
 };
 
-/// Takes over what a standard stream leads to, as a descriptor above them; the stream leads to /dev/null from
-/// then on. Throws SystemError.
+/// Moves a standard stream to a descriptor above 2; the stream leads to /dev/null from then on. Throws
+/// SystemError.
 [[nodiscard]] UniqueFd take_standard_stream(int stream);
 
 }  // namespace ipcm::os

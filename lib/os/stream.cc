@@ -16,7 +16,7 @@
 namespace ipcm::os {
 namespace {
 
-/// The number in "&N".
+/// Returns the number in "&N".
 int number_in(const std::string& where) {
   int number = -1;
   const char* const end = where.data() + where.size();
@@ -54,7 +54,7 @@ UniqueFd open_stream(const std::string& where, StreamUse use) {
 bool is_terminal(int fd) noexcept { return ::isatty(fd) == 1; }
 
 void StreamWriter::find_way() noexcept {
-  way_ = Way::piecemeal;  // another user's pipe, or no /proc
+  way_ = Way::piecemeal;  // the pipe belongs to another user, or there is no /proc
   try {
     const FileKind kind = facts_of(fd_.get()).kind;
     if (kind == FileKind::regular) way_ = Way::plain;
@@ -75,7 +75,7 @@ long StreamWriter::write_once(std::string_view bytes) noexcept {
   if (way_ == Way::socket)
     return quiet([&] { return ::send(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL); });
   if (way_ == Way::piecemeal) {
-    // Room in a pipe is room for one page.
+    // EPOLLOUT on a pipe means that one page fits.
     pollfd one{fd_.get(), POLLOUT, 0};
     if (quiet([&] { return ::poll(&one, 1, 0); }) == 0) return errno = EAGAIN, -1;
     bytes = bytes.substr(0, PIPE_BUF);

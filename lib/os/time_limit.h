@@ -6,13 +6,12 @@
 
 namespace ipcm::os {
 
-/// The time limit of the call that this thread is in. Whatever waits below for a lock, a server or a file
-/// ends its wait by then, whichever layer it is in: the limit of `sync_request(peer, payload, 2s)` reaches
-/// the lock of a file and the answer of a database server without being an argument of every function
-/// between.
+/// The time limit of the current call of this thread. Every wait below it, for a lock, a server or a file,
+/// ends by then, in every layer: the limit of `sync_request(peer, payload, 2s)` reaches the lock of a file
+/// and the answer of a database server without being an argument of every function between.
 ///
-/// Scoped: the limit is set by the constructor, and the one before it is back after the destructor. The
-/// innermost limit counts. A process that is forked inside the scope begins without a limit.
+/// Scoped: the constructor sets the limit, and the destructor restores the previous one. The innermost limit
+/// counts. A process that is forked inside the scope begins without a limit.
 class TimeLimit {
  public:
   explicit TimeLimit(Deadline deadline);
@@ -20,7 +19,7 @@ class TimeLimit {
   TimeLimit& operator=(const TimeLimit&) = delete;
   ~TimeLimit();
 
-  /// The limit of the innermost scope; never() outside of all.
+  /// Returns the limit of the innermost scope; never() if there is none.
   [[nodiscard]] static Deadline current();
 
  private:
@@ -28,13 +27,12 @@ class TimeLimit {
   std::uint32_t before_generation_;
 };
 
-/// Sleeps, for what tells nobody when it is worth another attempt; not beyond the deadline.
+/// Sleeps before another attempt, where nothing can be waited for; not beyond the deadline.
 void wait_a_moment(Duration moment, Deadline deadline);
 
-/// When a wait that would take at most `longest` by itself has to end here: earlier if the caller's limit
-/// says so.
+/// Returns the end of a wait of at most `longest`, or earlier if the caller's limit ends first.
 [[nodiscard]] Deadline limited(Duration longest);
-/// The same, but the wait may take `shortest` also when the caller's time is up: for leaving and clearing up.
+/// The same, but allows a wait of `shortest` even after the caller's limit: for leaving and clearing up.
 [[nodiscard]] Deadline limited(Duration longest, Duration shortest);
 
 }  // namespace ipcm::os
