@@ -1,6 +1,6 @@
-// MariaDB and MySQL through the calls of MariaDB's client library that do not block. Parameters: dbname, host,
-// port, unix_socket, user, password, charset, sslca, sslcert, sslkey. What is not among them comes from the
-// user's ~/.my.cnf, where the server's own clients look.
+// MariaDB and MySQL through the non-blocking calls of MariaDB's client library. Parameters: dbname, host,
+// port, unix_socket, user, password, charset, sslca, sslcert, sslkey. Parameters that are not given come from
+// the user's ~/.my.cnf, where the server's own clients look.
 
 #include <fcntl.h>
 #include <mysql.h>
@@ -41,7 +41,7 @@ int from_poll(int events) {
 
 struct EndConnection {
   void operator()(MYSQL* connection) const {
-    // Or the goodbye of a connection that is stuck would wait for the server.
+    // Otherwise the closing message on a stuck connection would wait for the server.
     if (const auto fd = static_cast<int>(mysql_get_socket(connection)); fd >= 0)
       (void)::shutdown(fd, SHUT_RDWR);
     mysql_close(connection);
@@ -49,8 +49,8 @@ struct EndConnection {
 };
 using Connection = std::unique_ptr<MYSQL, EndConnection>;
 
-/// Goes on with what the client library has begun; `more` is its ..._cont call. `wanted`: what it waits for,
-/// 0 once it has finished. false: the deadline came first.
+/// Continues a call that the client library has begun; `more` is its ..._cont function. `wanted`: the events
+/// that it waits for, 0 once it has finished. Returns false if the deadline came first.
 template <class Continue>
 bool finish(MYSQL* connection, int& wanted, Clock::time_point deadline, Continue&& more) {
   while (wanted != 0) {
@@ -70,7 +70,7 @@ bool finish(MYSQL* connection, int& wanted, Clock::time_point deadline, Continue
 class MariadbSession final : public ServerSession {
  public:
   explicit MariadbSession(Connection connection) : connection_(std::move(connection)) {
-    (void)::fcntl(socket(), F_SETFD, FD_CLOEXEC);  // the client library does not see to it
+    (void)::fcntl(socket(), F_SETFD, FD_CLOEXEC);  // the client library does not set it
   }
   ~MariadbSession() override { free_rows(); }
   MariadbSession(const MariadbSession&) = delete;
@@ -92,7 +92,7 @@ class MariadbSession final : public ServerSession {
     return {};
   }
 
-  /// A value as it stands in a statement.
+  /// Appends a value in the form for a statement.
   void put(const Value& value) {
     if (std::holds_alternative<std::monostate>(value)) {
       text_.append("NULL");
@@ -196,7 +196,7 @@ class MariadbSession final : public ServerSession {
   void cut() noexcept override { cut_ = true; }
 
   Connection connection_;
-  std::string text_;  // of the statement: the client library reads it until it is sent
+  std::string text_;  // the statement: the client library reads this text until it is sent
   MYSQL_RES* rows_ = nullptr;
   Stage stage_ = Stage::idle;
   int wanted_ = 0, failed_ = 0;
@@ -208,7 +208,7 @@ std::string trimmed(const std::string& text) {
   return from == std::string::npos ? std::string() : text.substr(from, to - from + 1);
 }
 
-/// What ~/.my.cnf says for clients, under the names that SOCI has for it.
+/// Adds the client settings of ~/.my.cnf, under SOCI's names for them.
 void add_from_configuration(std::map<std::string, std::string>& parameters) {
   const char* home = std::getenv("HOME");
   if (home == nullptr) return;
@@ -278,7 +278,7 @@ class Opening {
   }
 
  private:
-  /// Null where it is not given: then the client library has its own default.
+  /// Returns null if it is not given: then the client library uses its default.
   [[nodiscard]] const char* text(const char* key) const {
     const auto found = parameters_.find(key);
     return found == parameters_.end() || found->second.empty() ? nullptr : found->second.c_str();
@@ -292,8 +292,8 @@ class MariadbDriver final : public database::Driver {
   [[nodiscard]] std::unique_ptr<database::Session> open(const std::map<std::string, std::string>& given,
                                                         std::int64_t limit,
                                                         Failure& failure) const noexcept override {
-    // The client library ignores SIGPIPE for the whole process when it is first used: that is its user's to
-    // decide.
+    // At its first use, the client library ignores SIGPIPE for the whole process. Only the host may decide
+    // that, so the action is restored.
     struct sigaction before {};
     (void)::sigaction(SIGPIPE, nullptr, &before);
     std::unique_ptr<database::Session> session;

@@ -20,7 +20,7 @@ struct ClearAnswer {
 };
 using Answer = std::unique_ptr<PGresult, ClearAnswer>;
 
-/// Columns of bytes travel as text: \x and hex digits.
+/// Columns of bytes are sent as text: \x and hex digits.
 std::string bytes_of(std::string_view text) {
   if (!text.starts_with("\\x")) return std::string(text);
   const auto digit = [](char c) { return static_cast<unsigned>(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10); };
@@ -34,7 +34,7 @@ std::string bytes_of(std::string_view text) {
 class PostgresqlSession final : public ServerSession {
  public:
   explicit PostgresqlSession(Connection connection) : connection_(std::move(connection)) {
-    // Remarks such as "relation already exists" are nothing to print from inside a library.
+    // Discards notices such as "relation already exists": a library must not print them.
     PQsetNoticeProcessor(
         connection_.get(), [](void*, const char*) {}, nullptr);
     (void)PQsetnonblocking(connection_.get(), 1);
@@ -88,7 +88,7 @@ class PostgresqlSession final : public ServerSession {
       while (unsent <= 0 && PQisBusy(connection) == 0) {
         Answer answer(PQgetResult(connection));
         if (!answer) return Step::done;
-        // Of several answers to one statement the first that failed counts.
+        // Of several answers to one statement, the first failed one counts.
         if (!answer_ || PQresultStatus(answer_.get()) != PGRES_FATAL_ERROR) answer_ = std::move(answer);
         if (is_cut()) return Step::done;
       }
@@ -126,7 +126,7 @@ class PostgresqlSession final : public ServerSession {
     return result;
   }
 
-  /// What went wrong, in the server's first line: the others may quote values.
+  /// Returns the error in the server's first line; the other lines may quote values.
   [[nodiscard]] Failure said(const PGresult* answer = nullptr) const {
     const char* primary = answer == nullptr ? nullptr : PQresultErrorField(answer, PG_DIAG_MESSAGE_PRIMARY);
     const char* state = answer == nullptr ? nullptr : PQresultErrorField(answer, PG_DIAG_SQLSTATE);
@@ -135,9 +135,9 @@ class PostgresqlSession final : public ServerSession {
   }
   [[nodiscard]] Failure::Kind kind_of(std::string_view state) const {
     if (is_cut()) return Failure::Kind::lost;
-    // A transaction that could not be serialised, a deadlock.
+    // A transaction that could not be serialised, or a deadlock.
     if (state == "40001" || state == "40P01") return Failure::Kind::aborted;
-    // A lock that was not free in time, a statement that took too long.
+    // A lock that was not free in time, or a statement that took too long.
     if (state == "55P03" || state == "57014") return Failure::Kind::busy;
     if (state.starts_with("23")) return Failure::Kind::conflict;
     if (state == "42P01" || state == "3F000" || state == "42703") return Failure::Kind::missing;
@@ -192,8 +192,8 @@ Connection connect(const std::map<std::string, std::string>& parameters, Clock::
   return nullptr;
 }
 
-/// A backend that waits for a lock looks this often whether its client is still there; servers before 14 do
-/// not know of it.
+/// The interval at which a backend that waits for a lock checks whether its client still exists; servers
+/// before 14 do not have this setting.
 constexpr const char* kClientCheck = "client_connection_check_interval";
 
 class PostgresqlDriver final : public database::Driver {

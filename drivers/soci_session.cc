@@ -5,7 +5,7 @@
 namespace ipcm::drivers {
 namespace {
 
-/// The values of one statement, held where SOCI can point at them until it is done.
+/// The values of one statement, kept until the statement is done, because SOCI holds pointers to them.
 struct Given {
   soci::indicator present = soci::i_ok;
   std::string text;

@@ -1,7 +1,7 @@
 #pragma once
 
-// Where SOCI was built with Boost, its headers want Boost's, for templates that are not used here; nothing
-// that is linked depends on that.
+// If SOCI was built with Boost, its headers include Boost for templates that are not used here; no linked
+// code depends on that.
 #include <soci/soci-config.h>
 #undef SOCI_HAVE_BOOST
 #undef SOCI_HAVE_BOOST_DATE_TIME
@@ -21,7 +21,7 @@ using database::Result;
 using database::Value;
 using database::Values;
 
-/// What all drivers share: running statements through SOCI.
+/// A session that runs statements through SOCI.
 class SociSession : public database::Session {
  public:
   SociSession(const soci::backend_factory& backend, const std::string& parameters)
@@ -35,23 +35,24 @@ class SociSession : public database::Session {
   std::vector<std::string> take_notifications(Failure&) noexcept override { return {}; }
 
  protected:
-  /// What an exception of SOCI means here.
+  /// Returns the kind of failure that an exception of SOCI means.
   [[nodiscard]] virtual Failure::Kind kind_of(const soci::soci_error& error) const noexcept = 0;
-  /// How bytes travel as text, where they do; by default as they are.
+  /// Returns bytes in the text form of the database; unchanged by default.
   [[nodiscard]] virtual std::string write_blob(const std::string& bytes) const { return bytes; }
   [[nodiscard]] virtual std::string read_blob(std::string text) const { return text; }
-  /// Whether SOCI's own blobs are columns of bytes. (For servers they are objects elsewhere.)
+  /// Whether SOCI's own blobs are columns of bytes. (On servers they are separate objects.)
   [[nodiscard]] virtual bool has_plain_blobs() const { return false; }
   [[nodiscard]] Failure attempt(const std::function<void()>& what) noexcept;
 
   soci::session soci_;
 };
 
-/// The words of an error, without the statement and the values that SOCI adds to what().
+/// Returns the message of an error, without the statement and the values that SOCI adds to what().
 [[nodiscard]] std::string words_of(const soci::soci_error& error);
-/// What the exception in hand, thrown when a session was to be opened, means; without the password.
+/// Converts the exception that is being handled, thrown while a session was opened, to a failure; removes the
+/// password.
 [[nodiscard]] Failure failure_to_open(const std::string& secret = {});
-/// `key='value' …`, as libpq and SOCI read it.
+/// Returns `key='value' …`, the form that libpq and SOCI read.
 [[nodiscard]] std::string quoted_parameters(const std::map<std::string, std::string>& parameters);
 
 }  // namespace ipcm::drivers

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "soci_session.h"  // first of all of SOCI
+#include "soci_session.h"  // must be the first header of SOCI
 
 #include <soci/sqlite3/soci-sqlite3.h>
 
@@ -16,7 +16,8 @@ class SqliteSession final : public SociSession {
     sqlite_api::sqlite3_busy_timeout(backend().conn_,
                                      static_cast<int>(std::clamp<std::int64_t>(milliseconds, 0, 60'000)));
   }
-  /// A writer's lock from the start: a reader that becomes a writer half-way could never wait for it.
+  /// Acquires the writer's lock at the start: a reader that becomes a writer half-way could never wait for
+  /// it.
   Failure begin() noexcept override { return run("BEGIN IMMEDIATE", {}, {}).failure; }
 
  private:
@@ -37,7 +38,7 @@ class SqliteSession final : public SociSession {
         return Failure::Kind::missing;
       case SQLITE_CANTOPEN:
         return Failure::Kind::lost;
-      case SQLITE_IOERR:  // a full disk or a limit of file sizes, too: opening it anew would not help
+      case SQLITE_IOERR:  // also a full disk or a limit of file sizes: opening the file again would not help
       default:
         for (const char* words : {"no such table", "no such column", "has no column"})
           if (words_of(error).find(words) != std::string::npos) return Failure::Kind::missing;
@@ -54,7 +55,7 @@ class SqliteDriver final : public database::Driver {
                                                         Failure& failure) const noexcept override {
     try {
       const std::string& file = parameters.at("file");
-      // What has no equals sign is a path as it stands to SOCI; otherwise it reads a list of keys.
+      // To SOCI, a text without an equals sign is a path; other texts are lists of keys.
       const bool plain = file.find('=') == std::string::npos;
       if (!plain && file.find('"') != std::string::npos) {
         failure = {Failure::Kind::other, "a path with both '=' and '\"' in it can't be given to SQLite"};

@@ -10,11 +10,11 @@
 
 namespace ipcm::wire {
 
-/// Writes behind what a string has, into room that is mostly taken once: std::string::append() looks for some
-/// with each piece, by a call. The string is borrowed, and has what was written when this ends.
+/// Appends to a string, into memory that is mostly reserved once: std::string::append() checks the capacity
+/// for each piece, by a function call. The string is borrowed; it has its final length after the destructor.
 class Appender {
  public:
-  /// Room for about `expected` bytes; more is taken where it is needed.
+  /// Reserves about `expected` bytes, and more when needed.
   Appender(std::string& into, std::size_t expected) : into_(into), at_(into.size()) {
     into_.resize(at_ + expected);
   }
@@ -25,13 +25,14 @@ class Appender {
   static constexpr std::size_t kLongestNumber = 20;
 
   void text(std::string_view text) {
-    at_ += text.copy(room(text.size()), text.size());  // not memcpy(): an empty one may be nowhere
+    // not memcpy(): the data() of an empty view may be null
+    at_ += text.copy(room(text.size()), text.size());
   }
   void number(std::uint64_t number) {
     char* const begin = room(kLongestNumber);
     at_ += static_cast<std::size_t>(std::to_chars(begin, begin + kLongestNumber, number).ptr - begin);
   }
-  /// As append_json_string() does.
+  /// Appends a JSON string as append_json_string() does.
   void json_string(std::string_view utf8) {
     const char* const end = utf8.data() + utf8.size();
     if (skip_plain(utf8.data(), end) != end) {
@@ -49,7 +50,7 @@ class Appender {
 
  private:
   char* room(std::size_t size) {
-    constexpr std::size_t kMore = 128;  // for what comes after it
+    constexpr std::size_t kMore = 128;  // for the text that follows
     if (into_.size() - at_ < size) into_.resize(at_ + size + kMore);
     return into_.data() + at_;
   }

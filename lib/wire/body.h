@@ -6,15 +6,15 @@
 
 namespace ipcm::wire {
 
-/// The large part of a message, where it comes beside the rest.
+/// The large part of a message that arrives apart from the rest.
 struct Body {
   std::string bytes;
-  /// A JSON string in which each character stands for itself. false: nobody has looked, or it is not.
+  /// A JSON string without escapes. false: it has some, or nobody has checked.
   bool is_plain_string = false;
 
   explicit Body(std::string given) : bytes(std::move(given)) {}
-  /// Looks at each piece while it is copied, and so is in the processor's nearest cache: all of it would have
-  /// to come through there once more to be looked at afterwards.
+  /// Checks each piece while it is copied, when it is in the processor's nearest cache: a check after the
+  /// copy would load all of it once more.
   [[nodiscard]] static Body copy_of(std::string_view bytes);
 };
 

@@ -9,14 +9,14 @@
 namespace ipcm {
 namespace {
 
-/// The reference writes class names; a leading + means: as it stands.
+/// The reference writes class names; a leading + means that the rest is the full name.
 std::string short_name(std::string name, std::string_view prefix) {
   if (name.starts_with('+')) name.erase(0, 1);
   if (name.starts_with(prefix)) name.erase(0, prefix.size());
   return name;
 }
 
-/// What was given, for an error. A URL may hold a password.
+/// The given text, for an error. A URL is not shown, since it may hold a password.
 std::string shown(std::string_view text) {
   constexpr std::size_t kLongest = 200;
   return text.find("://") == text.npos ? std::string(text.substr(0, kLongest)) : "a URL";

@@ -5,7 +5,7 @@
 namespace ipcm::wire {
 namespace {
 
-/// A frame that was larger gives its room back.
+/// After a larger frame, its memory is released.
 constexpr std::size_t kLargestKept = 4UL * 1024 * 1024;
 
 std::size_t length_at(const char* header) {

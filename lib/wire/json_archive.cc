@@ -35,7 +35,7 @@ struct JsonWriter::State {
   std::vector<FieldDescription> fields;
   std::size_t field_value = 0;
 
-  /// Before a child is written: what the node is shows now.
+  /// Called before a child is written: from now on it is known whether the node is an object or an array.
   void child() {
     if (nodes.empty()) return;
     Node& node = nodes.back();
@@ -154,7 +154,7 @@ struct JsonReader::State {
   struct Place {
     std::size_t node;
     std::size_t next_child;               // in document order
-    std::vector<std::string_view> asked;  // keys that were read, for objects
+    std::vector<std::string_view> asked;  // for objects: the keys that were read
   };
   JsonIndex index;
   std::string what;
@@ -204,7 +204,7 @@ struct JsonReader::State {
   [[nodiscard]] std::optional<std::size_t> member(std::string_view key) const {
     const std::size_t object = places.back().node;
     if (index.node(object).kind != Kind::object) return std::nullopt;
-    // Mostly the one that comes next: large objects are read in their order.
+    // Mostly the next member is the right one: large objects are read in their order.
     const std::size_t next = places.back().next_child;
     if (next < index.node(object).next && index.key(index.node(next)) == key) return next;
     for (std::size_t at = object + 1; at < index.node(object).next; at = index.node(at).next)
@@ -224,7 +224,7 @@ struct JsonReader::State {
     return std::string(describe(node.kind)) + " (" + text + ")";
   }
 
-  /// The node that the next read is about.
+  /// Returns the node that the next read refers to.
   [[nodiscard]] std::size_t peek() const {
     if (places.empty()) return 0;
     const Place& place = places.back();
@@ -238,7 +238,7 @@ struct JsonReader::State {
     if (place.next_child >= index.node(place.node).next) throw ProtocolError(where() + ": too few elements");
     return place.next_child;
   }
-  /// The same, and moves on.
+  /// The same, and advances to the next node.
   std::size_t take() {
     const std::size_t at = peek();
     if (!places.empty()) {
@@ -303,14 +303,14 @@ std::string JsonReader::next_key() const {
 
 namespace {
 
-/// The digits of a number, or of a string that is one: Perl sends either.
+/// Returns the digits of a number, or of a string with a number in it: Perl sends either.
 std::optional<std::string_view> digits_of(const JsonIndex& index, const JsonIndex::Node& node) {
   if (node.kind == Kind::number) return index.text(node);
   if (node.kind == Kind::string && node.value_size > 0) return index.string(node);
   return std::nullopt;
 }
 
-/// Also "7.0" and "1e3", which are whole.
+/// Accepts also "7.0" and "1e3", which are whole numbers.
 template <class Integer>
 std::optional<Integer> parse_integer(std::string_view digits) {
   if (const auto whole = wire::number_from<Integer>(digits)) return whole;

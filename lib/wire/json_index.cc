@@ -36,7 +36,7 @@ struct Builder {
     return Kind::null;
   }
 
-  /// Where it is in the text, or behind it among the names.
+  /// Returns its position in the text, or beyond the text's end among the names.
   std::uint32_t keep(std::string_view decoded) {
     const std::less<> is_before;
     if (!is_before(decoded.data(), text.data()) && is_before(decoded.data(), text.data() + text.size()))
@@ -90,7 +90,7 @@ JsonIndex::JsonIndex(std::string_view text, std::string_view what) : JsonIndex(t
 
 JsonIndex::JsonIndex(std::string_view text, std::string_view what, std::size_t deepest) : text_(text) {
   constexpr std::size_t kLargest =
-      std::numeric_limits<std::uint32_t>::max() / 2;  // names are no longer than it
+      std::numeric_limits<std::uint32_t>::max() / 2;  // the names are never longer than the text
   if (text.size() > kLargest) throw ProtocolError(std::string(what) + " is larger than 2 GiB");
   Builder builder{text, nodes_, names_, {}};
   scan_json(text, what, builder, deepest);

@@ -7,7 +7,7 @@
 
 namespace ipcm::wire {
 
-/// Where each value of a JSON text is: a flat list in document order, without copies of what is there.
+/// The positions of all values of a JSON text: a flat list in document order, without copies of the text.
 class JsonIndex {
  public:
   enum class Kind : std::uint8_t { null, boolean, number, string, array, object };
@@ -40,10 +40,11 @@ class JsonIndex {
 
   std::string_view text_;
   std::vector<Node> nodes_;
-  std::string names_;  // names and strings that have escapes in the text; in a Node they stand behind it
+  // names and strings whose text has escapes; for a Node, positions beyond the text refer to it
+  std::string names_;
 };
 
-/// "a string", "an object": for messages.
+/// Returns "a string", "an object" and so on, for messages.
 [[nodiscard]] const char* describe(JsonIndex::Kind kind);
 
 }  // namespace ipcm::wire

@@ -24,7 +24,7 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_first_half(std::uint32_t unit) { return unit >= 0xD800 && unit < 0xDC00; }
 bool is_second_half(std::uint32_t unit) { return unit >= 0xDC00 && unit < 0xE000; }
 
-/// A word or a character that stands where it should not.
+/// Describes the unexpected word or character at a position.
 std::string found_at(std::string_view text, std::size_t place) {
   constexpr std::size_t kLongest = 20;
   if (text.substr(place).starts_with("\xEF\xBB\xBF")) return "a byte order mark";
@@ -32,7 +32,7 @@ std::string found_at(std::string_view text, std::size_t place) {
   if (kBrackets.find(text[place]) != std::string_view::npos) return {'\'', text[place], '\''};
   std::size_t end = place;
   while (end < text.size() && end - place < kLongest && text[end] != '\0') {
-    // Broken UTF-8 is shown one byte after the other.
+    // Broken UTF-8 is shown byte by byte.
     if (decode_utf8(text, end) == kNoCharacter) ++end;
     if (end < text.size() && kEndsWord.find(text[end]) != std::string_view::npos) break;
   }
@@ -81,7 +81,7 @@ bool JsonTokens::number() {
   if (at_ == end_ || (*at_ != '-' && !is_digit(*at_))) return fail("expected a value");
   if (*at_ == '-') ++at_;
   if (is_at('0'))
-    ++at_;  // and no digit after it
+    ++at_;  // no digit may follow
   else if (!digits())
     return false;
   if (is_at('.') && (++at_, !digits())) return false;
@@ -93,7 +93,7 @@ bool JsonTokens::number() {
 
 bool JsonTokens::string(std::string_view* decoded) {
   bool escaped = false;
-  for (const char* run = ++at_;;) {  // what is not in the buffer yet begins there
+  for (const char* run = ++at_;;) {  // the part that is not yet in the buffer begins at `run`
     at_ = skip_plain(at_, end_);
     if (is_at('"')) {
       if (decoded != nullptr) {
@@ -116,7 +116,7 @@ bool JsonTokens::string(std::string_view* decoded) {
   }
 }
 
-/// One that is not ASCII.
+/// Reads a character that is not ASCII.
 bool JsonTokens::character() {
   if (at_ == end_ || static_cast<unsigned char>(*at_) < 0x20) return fail("a control character in a string");
   std::size_t length = 0;

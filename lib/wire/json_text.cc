@@ -28,7 +28,7 @@ void append_escaped_point(std::string& into, std::uint32_t point) {
   }
 }
 
-/// Short escapes of JSON; 0: there is none.
+/// Returns the short escape of JSON; 0: there is none.
 char short_escape(char c) {
   switch (c) {
     case '"':
@@ -50,7 +50,7 @@ char short_escape(char c) {
   }
 }
 
-/// What `skip` goes over, as it is; `at` moves behind it.
+/// Copies the characters that `skip` passes over; moves `at` after them.
 void append_run(std::string& into, std::string_view text, std::size_t& at,
                 const char* (*skip)(const char*, const char*)) {
   const char* const begin = text.data() + at;
@@ -59,7 +59,7 @@ void append_run(std::string& into, std::string_view text, std::size_t& at,
   at += size;
 }
 
-/// The number of a \uXXXX escape at `at`; the text is valid JSON.
+/// Returns the number of the \uXXXX escape at `at`; the text is valid JSON.
 std::optional<std::uint32_t> escape_at(std::string_view text, std::size_t at) {
   if (text.size() - at < 6 || text[at] != '\\' || text[at + 1] != 'u') return std::nullopt;
   std::uint32_t unit = 0;
@@ -116,7 +116,7 @@ std::string to_ascii(std::string_view valid_json) {
   for (std::size_t at = 0;;) {
     append_run(text, valid_json, at, &skip_ascii);
     if (at == valid_json.size()) return text;
-    append_escaped_point(text, decode_utf8(valid_json, at));  // inside a string: nowhere else is it valid
+    append_escaped_point(text, decode_utf8(valid_json, at));  // non-ASCII is valid inside a string only
   }
 }
 

@@ -7,18 +7,18 @@
 
 namespace ipcm::wire {
 
-/// A string as JSON writes it, quotes included, pure ASCII: what Perl peers need, who do not decode UTF-8.
-/// Throws ProtocolError for broken UTF-8, or puts U+FFFD there: for words that must get through, such as
-/// error texts.
+/// Appends or returns a JSON string, quotes included, in pure ASCII, because Perl peers do not decode UTF-8.
+/// For broken UTF-8, throws ProtocolError, or inserts U+FFFD if the text must get through, such as an error
+/// text.
 enum class BrokenUtf8 { refused, replaced };
 void append_json_string(std::string& into, std::string_view utf8, BrokenUtf8 broken = BrokenUtf8::refused);
 [[nodiscard]] std::string json_string(std::string_view utf8, BrokenUtf8 broken = BrokenUtf8::refused);
 
-/// Valid JSON text with every non-ASCII character escaped; the rest as it is.
+/// Returns valid JSON text with every non-ASCII character escaped and nothing else changed.
 [[nodiscard]] std::string to_ascii(std::string_view valid_json);
 
-/// Valid JSON text without white space between its tokens, and with characters in place of their escapes
-/// where that is readable (not for control characters, quotes, backslashes, nor what is_shown() denies).
+/// Returns valid JSON text without white space between tokens, and with readable characters instead of their
+/// escapes (not for control characters, quotes, backslashes, and characters that is_shown() refuses).
 [[nodiscard]] std::string to_readable(std::string_view valid_json);
 
 /// Throws ProtocolError unless `text` is one valid JSON value, fit to be the content of a message.

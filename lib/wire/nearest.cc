@@ -9,12 +9,13 @@
 namespace ipcm::wire {
 namespace {
 
-/// Longer words are not compared: nobody mistypes them, and the time grows with the square.
+/// Longer words are not compared: they are no typing mistakes, and the time grows with the square of the
+/// length.
 constexpr std::size_t kLongest = 64;
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-/// How many letters have to be changed, added, removed or exchanged with their neighbour.
+/// Returns how many letters must be changed, added, removed, or exchanged with their neighbour.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::array<std::array<std::size_t, kLongest + 1>, 3> rows{};
   for (std::size_t j = 0; j <= b.size(); ++j) rows[0][j] = j;
@@ -43,7 +44,7 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   for (const std::string& candidate : candidates) {
     if (candidate.size() > kLongest || candidate == word) continue;
     const std::size_t apart = distance(word, candidate);
-    // A word of one letter has one letter wrong, whatever was meant.
+    // A word of one letter has one wrong letter compared with any other.
     if (apart >= least || apart >= std::max(word.size(), candidate.size())) continue;
     least = apart;
     best = candidate;

@@ -6,11 +6,11 @@
 
 namespace ipcm::wire {
 
-/// The candidate that `word` was probably meant to be: a few letters typed wrongly, left out, doubled or
-/// exchanged, or its beginning. Empty: none is near.
+/// Returns the candidate that `word` probably means: one with a few letters wrong, missing, doubled or
+/// exchanged, or one that begins with `word`. Empty: none is near.
 [[nodiscard]] std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
-/// " (did you mean 'echo'?)", or nothing: for an error, behind the word.
+/// Returns " (did you mean 'echo'?)" or an empty text, to append to the word in an error.
 [[nodiscard]] std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace ipcm::wire

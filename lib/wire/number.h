@@ -8,7 +8,7 @@
 
 namespace ipcm::wire {
 
-/// The number that a text is, all of it; nullopt: it is none, or none of that type.
+/// Returns the number that the whole text spells; nullopt: it is no number, or none of that type.
 template <class Number>
 [[nodiscard]] std::optional<Number> number_from(std::string_view text) {
   Number number{};
@@ -17,7 +17,7 @@ template <class Number>
   return number;
 }
 
-/// With five digits behind the point, whatever the locale; as printf writes "%.5f" in the locale "C".
+/// Returns the number with five digits after the point, as printf writes "%.5f" in the locale "C".
 [[nodiscard]] inline std::string fixed_number(double number) {
   constexpr int kDigits = 5;
   std::array<char, 330> text;  // NOLINT: filled below; the largest double has 309 digits before the point
@@ -26,7 +26,7 @@ template <class Number>
   return {text.data(), written.ptr};
 }
 
-/// Blanks and letters of ASCII, whatever the locale.
+/// Classify ASCII characters, in every locale.
 [[nodiscard]] constexpr bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 [[nodiscard]] constexpr char lower_case(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;

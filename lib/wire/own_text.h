@@ -9,10 +9,10 @@
 
 namespace ipcm::wire {
 
-// For reading text as we write it ourselves: each of these cuts something from the front of `text`, or leaves
-// that as it is.
+// Readers for text in the exact form that this library writes. Each cuts a token from the front of `text`, or
+// leaves `text` unchanged.
 
-/// Cuts `word`. Its length is known when this is compiled, which spares a call for each.
+/// Cuts `word`. Its length is a compile-time constant, which saves a function call.
 template <std::size_t kSize>
 bool take(std::string_view& text, const char (&word)[kSize]) {
   constexpr std::size_t kLength = kSize - 1;  // without its NUL
@@ -21,7 +21,8 @@ bool take(std::string_view& text, const char (&word)[kSize]) {
   return true;
 }
 
-/// What stands before the quote that comes next, if it stands there as it is; and the quote.
+/// Cuts the text before the next quote, and the quote. Fails if the text has escapes or characters that JSON
+/// would escape.
 inline bool take_plain(std::string_view& text, std::string_view& taken) {
   const char* const end = skip_plain(text.data(), text.data() + text.size());
   if (end == text.data() + text.size() || *end != '"') return false;
@@ -30,8 +31,8 @@ inline bool take_plain(std::string_view& text, std::string_view& taken) {
   return true;
 }
 
-/// Digits, as JSON has them: without a zero in front of others. How many there are; 0: none, or too many for
-/// `number`.
+/// Cuts digits in JSON's form, without leading zeros. Returns how many there are; 0: none, or more than
+/// `number` can hold.
 inline std::size_t take_digits(std::string_view& text, std::uint64_t& number) {
   constexpr std::size_t kMost = 19;
   std::size_t count = 0;

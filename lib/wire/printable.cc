@@ -14,8 +14,8 @@ struct Range {
 
 constexpr Range kNotShown[] = {
     {0x00, 0x1F},        // control characters
-    {0x7F, 0x9F},        // delete, and the control characters that ISO 6429 adds
-    {0xAD, 0xAD},        // a hyphen that is seen at the end of a line only
+    {0x7F, 0x9F},        // delete, and the additional control characters of ISO 6429
+    {0xAD, 0xAD},        // a hyphen that is visible only at the end of a line
     {0x61C, 0x61C},      // direction
     {0x180E, 0x180E},    // invisible
     {0x200B, 0x200B},    // invisible

@@ -10,9 +10,9 @@ namespace ipcm::wire {
 
 enum class MemberKind { null, string, nested, other };
 
-/// Calls `member(key, kind, raw, decoded)` for each member of the one outermost object of `text`, without a
-/// tree: `raw` is the value's own text, `decoded` a string's characters. false from it: the key may not stand
-/// there. Throws ProtocolError for what is no JSON object.
+/// Calls `member(key, kind, raw, decoded)` for each member of the outermost object of `text`, without a tree.
+/// `raw` is the text of the value; `decoded` has the characters of a string. If `member` returns false, the
+/// key is not allowed there. Throws ProtocolError if the text is no JSON object.
 template <class Member>
 void for_each_member(std::string_view text, std::string_view what, Member member);
 
@@ -63,14 +63,14 @@ void for_each_member(std::string_view text, std::string_view what, Member member
   scan_json(text, what, visitor);
 }
 
-/// What Perl takes for true: not null, false, 0, "0" or "".
+/// Whether Perl treats the value as true: not null, false, 0, "0" or "".
 [[nodiscard]] inline bool is_truthy(MemberKind kind, std::string_view raw, std::string_view decoded) {
   if (kind == MemberKind::null) return false;
   if (kind == MemberKind::string) return !decoded.empty() && decoded != "0";
   if (raw == "false") return false;
   double number = 1;
   (void)std::from_chars(raw.data(), raw.data() + raw.size(), number);
-  return number != 0;  // however zero is spelt
+  return number != 0;  // for every spelling of zero
 }
 
 }  // namespace ipcm::wire

@@ -8,7 +8,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#if __has_include(<sys/platform/x86.h>) && !defined(__clang__)  // which does not know its _Bool
+#if __has_include(<sys/platform/x86.h>) && !defined(__clang__)  // Clang does not know its _Bool
 #include <sys/platform/x86.h>
 #endif
 #endif
@@ -18,8 +18,9 @@ namespace {
 
 constexpr std::uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
 
-/// `marks(eight bytes)` sets the high bit of each byte to stop at. It may set those of bytes after one to
-/// stop at by mistake, since a subtraction borrows from them, but never of one before.
+/// `marks(eight bytes)` sets the high bit of each byte at which the search must stop. By mistake it may also
+/// set the bit of a byte after such a byte, because the subtraction borrows from it, but never of a byte
+/// before.
 template <class Marks, class Stops>
 const char* skip(const char* at, const char* end, Marks marks, Stops stops) {
   for (; end - at >= 8; at += 8) {
@@ -34,14 +35,14 @@ const char* skip(const char* at, const char* end, Marks marks, Stops stops) {
   return at;
 }
 
-/// What a processor compares at once: a vector of GCC and Clang, on any machine.
+/// The unit of one comparison: a vector type of GCC and Clang, available on every machine.
 using Bytes [[gnu::vector_size(16)]] = signed char;
 
 constexpr std::ptrdiff_t kVector = sizeof(Bytes);
 constexpr std::size_t kVectors = 4;
 constexpr std::ptrdiff_t kBlock = kVectors * kVector;
 
-/// Which of the bytes at `at` is the first that `found` marks; kVector: none.
+/// Returns the index of the first of the bytes at `at` that `found` marks; kVector: none.
 template <class Found>
 std::ptrdiff_t first_found(const char* at, Found found) noexcept {
   Bytes bytes;  // NOLINT: filled below
@@ -57,7 +58,7 @@ std::ptrdiff_t first_found(const char* at, Found found) noexcept {
 #endif
 }
 
-/// Past whole blocks in which no byte is one of those that `found` marks; long texts are mostly these.
+/// Skips whole blocks without a byte that `found` marks; long texts consist mostly of such blocks.
 template <class Found>
 const char* skip_blocks(const char* at, const char* end, Found found) noexcept {
   while (end - at >= kBlock) {
@@ -74,9 +75,9 @@ const char* skip_blocks(const char* at, const char* end, Found found) noexcept {
 
 #if defined(__x86_64__)
 
-/// skip_plain() past whole blocks, for processors that compare 32 bytes at once. Written out, since GCC takes
-/// vectors of its own apart where they are wider than what all processors have; and without a loop in the
-/// loop, which takes twice as long.
+/// Skips whole blocks as skip_plain() does, on processors that compare 32 bytes at once. Written with
+/// intrinsics, since GCC splits its own vectors if they are wider than those of every processor. There is no
+/// loop inside the loop, which would take twice as long.
 [[gnu::target("avx2")]] const char* skip_plain_wide(const char* at, const char* end) noexcept {
   constexpr std::ptrdiff_t kWideBlock = 4 * sizeof(__m256i);
   const __m256i space = _mm256_set1_epi8(' '), quote = _mm256_set1_epi8('"'),
@@ -85,7 +86,7 @@ const char* skip_blocks(const char* at, const char* end, Found found) noexcept {
     const auto* const block = reinterpret_cast<const __m256i*>(at);
     const __m256i a = _mm256_loadu_si256(block), b = _mm256_loadu_si256(block + 1),
                   c = _mm256_loadu_si256(block + 2), d = _mm256_loadu_si256(block + 3);
-    // As signed numbers, what is not ASCII is less than a space, too.
+    // As signed numbers, bytes that are not ASCII are also less than a space.
     const __m256i least = _mm256_min_epi8(_mm256_min_epi8(a, b), _mm256_min_epi8(c, d));
     const __m256i quotes =
         _mm256_or_si256(_mm256_or_si256(_mm256_cmpeq_epi8(a, quote), _mm256_cmpeq_epi8(b, quote)),
@@ -100,8 +101,9 @@ const char* skip_blocks(const char* at, const char* end, Found found) noexcept {
   return at;
 }
 
-/// The C library has asked the processor already. __builtin_cpu_supports() would have it asked again before
-/// main(), nine times, and in a virtual machine its host answers: a tenth of a service's start.
+/// Uses the result of the C library, which has already asked the processor. __builtin_cpu_supports() would
+/// ask nine more times before main(), and in a virtual machine the host answers each time: a tenth of a
+/// service's start.
 bool has_avx2() noexcept {
 #if defined(CPU_FEATURE_ACTIVE)
   return CPU_FEATURE_ACTIVE(AVX2);
@@ -110,7 +112,7 @@ bool has_avx2() noexcept {
 #endif
 }
 
-/// It asks for what is worth it only.
+/// Asks for the ability of the processor only if the text is long enough.
 const char* skip_plain_in_long(const char* at, const char* end) noexcept {
   constexpr std::ptrdiff_t kLong = 1024;
   static const bool is_wide = has_avx2();
@@ -132,16 +134,16 @@ const char* skip_ascii(const char* at, const char* end) noexcept {
 }
 
 const char* skip_plain(const char* at, const char* end) noexcept {
-  // As signed numbers, what is not ASCII is less than a space, too.
+  // As signed numbers, bytes that are not ASCII are also less than a space.
   const auto found = [](Bytes bytes) { return (bytes < 0x20) | (bytes == '"') | (bytes == '\\'); };
-  /// Whether it is in whole vectors up to `to`; then `at` is there.
+  /// Searches in whole vectors up to `to`. Returns true if it has found the byte; `at` is then its position.
   const auto stops_before = [&at, found](const char* to) {
     for (; to - at >= kVector; at += kVector)
       if (const std::ptrdiff_t place = first_found(at, found); place < kVector) return at += place, true;
     return false;
   };
   const char* const begin = at;
-  // Most strings are short, whatever is behind them. Blocks are worth it only for who has come this far.
+  // Most strings are short. Blocks pay off only for a search that has come this far.
   const char* const near = at + std::min(end - at, kBlock);
   if (stops_before(near)) return at;
   if (near != end) {
@@ -149,7 +151,7 @@ const char* skip_plain(const char* at, const char* end) noexcept {
     if (stops_before(end)) return at;
   }
   if (at != end && end - begin >= kVector) {
-    // The last ones, with some before them that are known.
+    // The last bytes, in one vector together with bytes that are already checked.
     at = end - kVector;
     return stops_before(end) ? at : end;
   }
