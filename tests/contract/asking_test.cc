@@ -205,7 +205,7 @@ TEST_CASE_FIXTURE(Tidy, "D2: an answer that is an error throws the service's wor
 }
 
 TEST_CASE_FIXTURE(
-    Tidy, "D3: messages that are no responses are kept, in order, also those that come while waiting") {
+    Tidy, "D3: messages that are no responses are kept in order, also those that arrive during a wait") {
   Handle handle = start("slow", putting_off());
   Forked other([&](Lines& test) { return mouthpiece(test, handle.info(), "other"); });
   CHECK(other.hear() == "joined");
@@ -292,9 +292,8 @@ TEST_CASE_FIXTURE(Tidy, "D4: a peer that leaves while a large request is on its 
   CHECK_FALSE(asker.have_pending_responses());
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "D4: what a predecessor was asked fails, and what its successor is asked is answered" *
-                      kept_messages(false)) {
+TEST_CASE_FIXTURE(Tidy, "D4: requests to a predecessor fail, and requests to its successor are answered" *
+                            kept_messages(false)) {
   Guard guard = spawn_bus();
   Handle asker = start_on(guard.info(), "asker", echoing());
   for (const bool killed : {true, false}) {
@@ -381,9 +380,8 @@ ServiceOptions replacing(const std::function<void()>& before_successor, const st
 
 }  // namespace
 
-TEST_CASE_FIXTURE(
-    Tidy,
-    "D4: what a service is asked while it is started does not fail with what its predecessor was asked") {
+TEST_CASE_FIXTURE(Tidy,
+                  "D4: requests held for a starting service do not fail with those to its predecessor") {
   Guard guard = spawn_bus();
   Client ear = ipcm_connect("ear", guard.info());
   const Gate gate;
@@ -408,7 +406,8 @@ TEST_CASE_FIXTURE(
   guard.shutdown();
 }
 
-TEST_CASE_FIXTURE(Tidy, "D4: so it is where nobody has seen the predecessor go" * kept_messages(false)) {
+TEST_CASE_FIXTURE(Tidy, "D4: the same holds if nobody has noticed the end of the predecessor" *
+                            kept_messages(false)) {
   Guard guard = spawn_bus();
   Client ear = ipcm_connect("ear", guard.info());
   const Gate gate, busy;
@@ -437,7 +436,8 @@ TEST_CASE_FIXTURE(Tidy, "D4: so it is where nobody has seen the predecessor go" 
   guard.shutdown();
 }
 
-TEST_CASE_FIXTURE(Tidy, "D4: how a successor ended is not told of its predecessor" * kept_messages(false)) {
+TEST_CASE_FIXTURE(Tidy,
+                  "D4: the end of a successor is not reported for its predecessor" * kept_messages(false)) {
   Guard guard = spawn_bus();
   Client ear = ipcm_connect("ear", guard.info());
   const Gate gate, busy;
@@ -469,7 +469,7 @@ TEST_CASE_FIXTURE(Tidy, "D4: how a successor ended is not told of its predecesso
   guard.shutdown();
 }
 
-TEST_CASE_FIXTURE(Tidy, "D4: a start that fails does not fail what was asked of the one who has the name") {
+TEST_CASE_FIXTURE(Tidy, "D4: a failed start does not fail requests to the living peer of that name") {
   Guard guard = spawn_bus();
   Client ear = ipcm_connect("ear", guard.info());
   Forked first([&](Lines& test) {
@@ -505,7 +505,7 @@ TEST_CASE_FIXTURE(Tidy, "D4: a response sent just before the sender was killed i
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "D4: asking who is not there is PeerGone at once") {
+TEST_CASE_FIXTURE(Tidy, "D4: a request to a missing peer is PeerGone at once") {
   Handle handle = start("e", echoing());
   CHECK(thrown_by<PeerGone>([&] { handle.send_request("nobody", 1); }).peer() == "nobody");
   CHECK_THROWS_AS((void)handle.sync_request("nobody", 1), PeerGone);

@@ -129,7 +129,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: a part that jumps costs its own writer's message, a
   CHECK(contains(told[0], std::to_string(::getpid())));
 }
 
-TEST_CASE_FIXTURE(Tidy, "F4: what a writer left unfinished goes with it; what it had finished stays") {
+TEST_CASE_FIXTURE(Tidy, "F4: unfinished messages of a dead writer are dropped, finished ones stay") {
   Guard guard = spawn_bus();
   Client target = ipcm_connect("target", guard.info());
   std::vector<std::string> told;

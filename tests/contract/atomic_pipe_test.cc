@@ -129,7 +129,7 @@ TEST_CASE_FIXTURE(Tidy, "wire: large messages that two members of one process se
   guard.shutdown();
 }
 
-TEST_CASE_FIXTURE(Tidy, "large: beyond 64 MiB is refused, by who sends and by who reads") {
+TEST_CASE_FIXTURE(Tidy, "large: sender and reader refuse a message beyond 64 MiB") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Client b = ipcm_connect("b", guard.info());

@@ -126,7 +126,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: a batch is held back until it is flushed, or large
   CHECK(b.get_messages().size() == 1000 - some);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A16: a broadcast in a batch comes after what was sent before it") {
+TEST_CASE_FIXTURE(Tidy, "A16: a broadcast in a batch arrives after the messages before it") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
   const Batch batch = a.batch();
@@ -135,7 +135,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: a broadcast in a batch comes after what was sent b
   CHECK(numbers_of(collect(b, 2)) == up_to(2));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A16: who waits in a batch has sent it before" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy, "A16: a batch is sent before its sender waits" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b([&](Lines& test) {
@@ -184,7 +184,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: a service sends batches, too" * needs_processes())
   CHECK(numbers_of(collect(a, 500)) == up_to(500));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A16: who is not there is told of at once, who has died when the batch is sent" *
+TEST_CASE_FIXTURE(Tidy, "A16: an unknown peer is reported at once, a dead one when the batch is sent" *
                             needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
@@ -207,8 +207,9 @@ TEST_CASE_FIXTURE(Tidy, "A16: who is not there is told of at once, who has died 
   batch.flush();  // it was said
 }
 
-TEST_CASE_FIXTURE(Tidy, "A16: a batch that fails for one peer is out for the others, and is told whole" *
-                            gathering()) {
+TEST_CASE_FIXTURE(Tidy,
+                  "A16: a batch that fails for one peer reaches the others, and all failures are reported" *
+                      gathering()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info()), c = ipcm_connect("c", guard.info()),
          d = ipcm_connect("d", guard.info());
@@ -251,7 +252,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: a batch that fails for one peer is out for the oth
   CHECK(collect(c, 2).size() == 2);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A16: what is gathered goes to a successor, as single messages do" * gathering()) {
+TEST_CASE_FIXTURE(Tidy, "A16: collected messages go to a successor, as single messages do" * gathering()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked first(staying("b", guard.info()));
@@ -293,7 +294,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: a forked child's copy of a batch is inert" * needs
   CHECK(b.get_messages().empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A16: leaving the bus sends what is gathered, and ends the batch") {
+TEST_CASE_FIXTURE(Tidy, "A16: leaving the bus sends the collected messages, and ends the batch") {
   const Guard guard = spawn_bus();
   Client b = ipcm_connect("b", guard.info());
   Client a = ipcm_connect("a", guard.info());
@@ -306,7 +307,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: leaving the bus sends what is gathered, and ends t
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "A16: who sends batches waits for a slow reader, and the reader's own are taken meanwhile" *
+                  "A16: a sender of batches waits for a slow reader, and receives its messages meanwhile" *
                       needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
@@ -332,7 +333,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(b.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A16: while a batch waits for a slow reader, what others were sent is out" *
+TEST_CASE_FIXTURE(Tidy, "A16: while a batch waits for a slow reader, its messages to others are out" *
                             needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
@@ -367,7 +368,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: while a batch waits for a slow reader, what others
   CHECK(a.statistics().sent == std::map<std::string, std::uint64_t>{{"b", many}, {"c", 1}});
 }
 
-TEST_CASE_FIXTURE(Tidy, "A16: a service's queue for one who does not read has its limit also in a batch" *
+TEST_CASE_FIXTURE(Tidy, "A16: a service's queue for a peer that does not read is limited in a batch, too" *
                             gathering()) {
   const Guard guard = spawn_bus();
   const Client deaf = ipcm_connect("deaf", guard.info());
@@ -421,7 +422,8 @@ std::function<int(Lines&)> slow(const std::string& name, const BusInfo& info) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "A16: what is lost while another peer is waited for is told once" * gathering()) {
+TEST_CASE_FIXTURE(Tidy, "A16: a message lost while the batch waits for another peer is reported once" *
+                            gathering()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Strings told;
@@ -464,7 +466,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: what is lost while another peer is waited for is t
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "A16: who can't send, having waited, is told once, and learns of what came meanwhile" *
+                  "A16: a sender whose wait fails gets one error, and the messages that arrived meanwhile" *
                       kept_messages(false) * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());

@@ -52,8 +52,8 @@ std::string noise(std::size_t size) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "A4: what was sent and read is written at disconnect, for others to read" *
-                            needs_processes()) {
+TEST_CASE_FIXTURE(Tidy,
+                  "A4: counts are written at disconnect, and others can read them" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b(taker("b", guard.info(), 2));
@@ -69,7 +69,7 @@ TEST_CASE_FIXTURE(Tidy, "A4: what was sent and read is written at disconnect, fo
   CHECK(a.statistics().sent.at("b") == 2);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A4: counting goes on under a name that is taken again") {
+TEST_CASE_FIXTURE(Tidy, "A4: a new peer under an old name continues its counts") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   for (int i = 0; i < 2; ++i) {
@@ -214,7 +214,7 @@ TEST_CASE_FIXTURE(Tidy, "A10: a reconnect while the old process lives throws, an
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "A10: when its time is up a suspended peer is gone, and a reconnect clears the deadline" *
+                  "A10: a suspended peer is gone after its deadline, and a reconnect clears the deadline" *
                       kept_messages()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
@@ -243,7 +243,7 @@ TEST_CASE_FIXTURE(Tidy, "A11: messages put back come again first, with the next 
   CHECK(b.get_messages().empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A11: messages put back come also to who joins next under the name") {
+TEST_CASE_FIXTURE(Tidy, "A11: messages put back reach the next process that joins under the name") {
   const Guard guard = spawn_bus();
   const std::string name = "b with a name that is long enough to be hashed " + std::string(300, 'x');
   Client a = ipcm_connect("a", guard.info());
@@ -319,7 +319,7 @@ TEST_CASE_FIXTURE(Tidy, "A13: a peer that is stopped does not hold up the others
   CHECK_FALSE(std::filesystem::exists(guard.info().route));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A14: cleave: a detached process owns the bus, and takes it down when told to" *
+TEST_CASE_FIXTURE(Tidy, "A14: cleave: a detached process owns the bus, and takes it down on request" *
                             needs_processes()) {
   Guard guard = spawn_bus();
   const BusInfo info = guard.info();
@@ -433,7 +433,7 @@ TEST_CASE_FIXTURE(Tidy, "D5: a peer that restarts under a new pid: where message
   CHECK(second.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "F5: who never takes what it reads for others bounds its memory, and senders wait" *
+TEST_CASE_FIXTURE(Tidy, "F5: a member that never handles its messages has a full inbox, and senders wait" *
                             needs_processes()) {
   const Guard guard = spawn_bus();
   const auto kFloodHang = 6 * kHang;  // hundreds of megabytes, with sanitizers, into a database
@@ -499,7 +499,7 @@ class NoDescriptors {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "G6: what a shutdown that threw has left is done by the next, or by the destructor" *
+TEST_CASE_FIXTURE(Tidy, "G6: the next shutdown, or the destructor, completes a shutdown that threw" *
                             needs_files()) {
   for (const bool again : {true, false}) {
     CAPTURE(again);

@@ -105,7 +105,7 @@ TEST_CASE_FIXTURE(Tidy, "A13: the guard's end asks peers to leave, waits for tha
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "A13: shutdown does it at once, a second call does nothing, and nobody can join any more") {
+                  "A13: shutdown removes the bus at once, a second call does nothing, and no peer can join") {
   Guard guard = spawn_bus();
   const BusInfo info = guard.info();
   guard.shutdown();
@@ -140,9 +140,9 @@ TEST_CASE_FIXTURE(Tidy,
   }
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "A13: a peer of somebody else that does not leave is named, and the route is removed all the same" *
-              needs_processes()) {
+TEST_CASE_FIXTURE(Tidy,
+                  "A13: a foreign peer that does not leave is named, and the route is removed all the same" *
+                      needs_processes()) {
   SpawnOptions options = bus_options();
   options.patience = 50ms;
   Guard guard = ipcm_spawn(options);
@@ -233,7 +233,7 @@ TEST_CASE_FIXTURE(Tidy, "A15: an unknown protocol or serializer is an error that
   CHECK(contains(thrown_by<BusError>([&] { (void)ipcm_connect("a", info); }).what(), "JSON"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A15: a bus that can't be made says where" * needs_files()) {
+TEST_CASE_FIXTURE(Tidy, "A15: the error for a bus that can't be made names the place" * needs_files()) {
   SpawnOptions options = bus_options();
   options.route.clear();
   options.parent_directory = directory() + "/missing";

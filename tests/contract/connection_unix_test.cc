@@ -178,7 +178,7 @@ TEST_CASE_FIXTURE(
   await_idle(pid);
 }
 
-TEST_CASE_FIXTURE(Tidy, "F4: a frame that comes byte by byte is understood, others being served meanwhile") {
+TEST_CASE_FIXTURE(Tidy, "F4: a frame may arrive byte by byte, and others are served meanwhile") {
   Handle handle = start("target", echoing());
   const std::string request =
       kHello +
@@ -323,8 +323,7 @@ TEST_CASE_FIXTURE(Tidy, "G4: silent callers are limited in number, and don't kee
   CHECK(mute.back().is_open());
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "G4: what many senders have begun is limited for the process, and the largest is cut off") {
+TEST_CASE_FIXTURE(Tidy, "G4: unfinished input of many senders is limited, and the largest is cut off") {
   ::setenv("IPCM_INPUT_LIMIT", "8", 1);
   Handle handle = start("target", echoing());
   ::unsetenv("IPCM_INPUT_LIMIT");
@@ -337,7 +336,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(handle.sync_request(1, kHang).as<int>() == 1);
 }
 
-TEST_CASE_FIXTURE(Tidy, "G8: a flood on one connection, or of connections, keeps nobody from a timer") {
+TEST_CASE_FIXTURE(Tidy, "G8: a flood on one connection, or of connections, does not delay timers") {
   ServiceOptions options = echoing();
   options.interval = 10ms;
   static int beats;

@@ -101,7 +101,7 @@ TEST_CASE_FIXTURE(Tidy, "driver: one that is missing is named, with where it was
   ::setenv("IPCM_DRIVERS", before.c_str(), 1);
 }
 
-TEST_CASE_FIXTURE(Tidy, "SQLite: what we write is what the reference reads") {
+TEST_CASE_FIXTURE(Tidy, "SQLite: the reference can read our rows") {
   const Guard guard = ipcm_spawn(sqlite());
   struct stat facts {};
   REQUIRE(::stat(guard.info().route.c_str(), &facts) == 0);
@@ -129,7 +129,7 @@ TEST_CASE_FIXTURE(Tidy, "SQLite: what we write is what the reference reads") {
 }
 
 TEST_CASE_FIXTURE(
-    Tidy, "SQLite: what the reference writes is read, and what is no message is dropped and told of") {
+    Tidy, "SQLite: rows of the reference are read, and a row that is no message is dropped and reported") {
   const Guard guard = ipcm_spawn(sqlite());
   Client a = ipcm_connect("a", guard.info());
   std::vector<std::string> told;
@@ -176,7 +176,7 @@ TEST_CASE_FIXTURE(Tidy, "SQLite: a reader sleeps until something is written, who
   CHECK(collect(a, 1)[0].content.as<int>() == 1);
 }
 
-TEST_CASE_FIXTURE(Tidy, "SQLite: while somebody else holds its lock, a message waits, and then goes out") {
+TEST_CASE_FIXTURE(Tidy, "SQLite: while another process holds its lock, a message waits, and then goes out") {
   const Guard guard = ipcm_spawn(sqlite());
   Client a = ipcm_connect("a", guard.info());
   const auto b = member(guard.info(), "b");
@@ -191,8 +191,7 @@ TEST_CASE_FIXTURE(Tidy, "SQLite: while somebody else holds its lock, a message w
   CHECK(collect(a, 1)[0].content == Content("later"));
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "SQLite: who sends meanwhile is told if the receiver is gone when that lock is free") {
+TEST_CASE_FIXTURE(Tidy, "SQLite: a message that waited for the lock fails if its receiver is gone") {
   const Guard guard = ipcm_spawn(sqlite());
   Client a = ipcm_connect("a", guard.info());
   std::vector<std::string> told;
@@ -214,7 +213,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(a.statistics().sent.empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "SQLite: a file that was there stays, without what the bus had in it") {
+TEST_CASE_FIXTURE(Tidy, "SQLite: a file that existed before stays, without the tables of the bus") {
   const std::string route = directory() + "/given.sqlite";
   {
     Foreign file(route);
@@ -288,7 +287,7 @@ TEST_CASE_FIXTURE(Tidy, "B6: a static boot binary becomes its twin where the bus
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "B7: a static boot binary without a twin says what to do") {
+TEST_CASE_FIXTURE(Tidy, "B7: a static boot binary without a twin fails with advice") {
   if (boot_program() == word("IPCM_TEST_BOOT_DYNAMIC")) return;  // this build's boot is dynamic itself
   const std::string alone = directory() + "/alone";
   std::filesystem::copy_file(boot_program(), alone);

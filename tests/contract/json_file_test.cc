@@ -139,8 +139,7 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: a peer of the reference joins, sends, receive
   CHECK_FALSE(document_of(route).clients.contains("perl"));
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "JSONFile: when its owner removed the file alone, the last of ours takes the rest away") {
+TEST_CASE_FIXTURE(Tidy, "JSONFile: if its owner removed only the file, our last member removes the rest") {
   write_file(directory() + "/PerlIPCMgr.json", R"({"stats":{},"clients":{},"messages":{}})");
   const BusInfo info{"JSONFile", "JSON", directory() + "/PerlIPCMgr.json"};
   std::optional<Client> a(ipcm_connect("a", info)), b(ipcm_connect("b", info));
@@ -155,7 +154,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(names_in(directory()).empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "JSONFile: what a writer left half done is mended from the journal") {
+TEST_CASE_FIXTURE(Tidy, "JSONFile: the journal repairs a change that a writer left half done") {
   const Guard guard = spawn();
   const std::string route = guard.info().route;
   Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
@@ -178,7 +177,7 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: what a writer left half done is mended from t
   CHECK_NOTHROW((void)document_of(route));
 }
 
-TEST_CASE_FIXTURE(Tidy, "F4: a broken document without a journal is said to be so, and can be mended") {
+TEST_CASE_FIXTURE(Tidy, "F4: a broken document without a journal is an error, and can be repaired") {
   const Guard guard = spawn();
   const std::string route = guard.info().route;
   Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
@@ -199,7 +198,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: a broken document without a journal is said to be s
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "F4: what is no message is told of once, removed, and disturbs nothing") {
+TEST_CASE_FIXTURE(Tidy, "F4: a file that is no message is reported once, removed, and disturbs nothing") {
   const Guard guard = spawn();
   const std::string route = guard.info().route;
   Client a = ipcm_connect("a", guard.info());
@@ -231,7 +230,7 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: messages come in the order of their stamps, e
   CHECK(document_of(route).messages.at("a") == "[]");
 }
 
-TEST_CASE_FIXTURE(Tidy, "JSONFile: somebody who keeps the file locked does not stop a loop") {
+TEST_CASE_FIXTURE(Tidy, "JSONFile: a process that keeps the file locked does not stop a loop") {
   const Guard guard = spawn();
   const std::string route = guard.info().route;
   Client a = ipcm_connect("a", guard.info());
@@ -256,8 +255,7 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: somebody who keeps the file locked does not s
   CHECK(other.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "JSONFile: while somebody keeps the file locked, asking who is there fails and says who") {
+TEST_CASE_FIXTURE(Tidy, "JSONFile: while the file is locked, listing peers fails and names the holder") {
   struct Deaf final : transport::Receiver {
     void heard(wire::Heard) override {}
     void link_lost(const std::string&) override {}
@@ -297,7 +295,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(visitor.peers() == Strings{"a"});
 }
 
-TEST_CASE_FIXTURE(Tidy, "G8: while somebody keeps the file locked, a limit holds, and a message waits") {
+TEST_CASE_FIXTURE(Tidy, "G8: while another process locks the file, limits hold, and a message waits") {
   const Guard guard = spawn();
   const std::string route = guard.info().route;
   Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());

@@ -55,8 +55,8 @@ using State = transport::PeerFacts::State;
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy,
-                  "A10: where messages are not kept, suspend throws and says so" * kept_messages(false)) {
+TEST_CASE_FIXTURE(Tidy, "A10: suspend throws on a protocol that keeps no messages, and says so" *
+                            kept_messages(false)) {
   const Guard guard = spawn_bus();
   Bare a(guard.info(), "a");
   CHECK(contains(thrown_by<BusError>([&] { a->suspend(std::nullopt, os::Deadline::passed()); }).what(),
@@ -66,7 +66,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(a.contents(1) == Strings{"\"still there\""});
 }
 
-TEST_CASE_FIXTURE(Tidy, "A10: what was sent before and during a suspension is all there after it" *
+TEST_CASE_FIXTURE(Tidy, "A10: messages sent before and during a suspension are all there after it" *
                             kept_messages()) {
   const Guard guard = spawn_bus();
   Client b = ipcm_connect("b", guard.info());
@@ -95,7 +95,7 @@ TEST_CASE_FIXTURE(Tidy, "A10: what was sent before and during a suspension is al
   CHECK(b.peers().empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A10: a suspended name is taken, but for who reconnects" * kept_messages()) {
+TEST_CASE_FIXTURE(Tidy, "A10: only a reconnect may use a suspended name" * kept_messages()) {
   const Guard guard = spawn_bus();
   Client b = ipcm_connect("b", guard.info());
   {
@@ -127,7 +127,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(other.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A10: who is away too long is dead: its name is had, its messages are gone" *
+TEST_CASE_FIXTURE(Tidy, "A10: a peer that is away too long is dead: its name is free, its messages are gone" *
                             kept_messages()) {
   const Guard guard = spawn_bus();
   Client b = ipcm_connect("b", guard.info());
@@ -143,7 +143,7 @@ TEST_CASE_FIXTURE(Tidy, "A10: who is away too long is dead: its name is had, its
   CHECK(a.contents(1) == Strings{"\"new\""});
 }
 
-TEST_CASE_FIXTURE(Tidy, "A10: a deadline that has not passed is told, and cleared by the reconnect" *
+TEST_CASE_FIXTURE(Tidy, "A10: peers can read a suspension's deadline, and the reconnect clears it" *
                             kept_messages()) {
   const Guard guard = spawn_bus();
   Client b = ipcm_connect("b", guard.info());
@@ -179,7 +179,8 @@ TEST_CASE_FIXTURE(Tidy, "A10: a suspended peer is seen to go and to come back" *
   CHECK(b.peer_active("a", kHang));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A10: what was dealt with does not come again, what was not does" * kept_messages()) {
+TEST_CASE_FIXTURE(Tidy,
+                  "A10: a processed message does not come again, an unprocessed one does" * kept_messages()) {
   const Guard guard = spawn_bus();
   Client b = ipcm_connect("b", guard.info());
   for (const bool dealt_with : {true, false}) {
@@ -203,8 +204,7 @@ TEST_CASE_FIXTURE(Tidy, "A10: what was dealt with does not come again, what was 
   }
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "A11: what is put back comes again first, also after a suspension" * kept_messages()) {
+TEST_CASE_FIXTURE(Tidy, "A11: messages put back come first, also after a suspension" * kept_messages()) {
   const Guard guard = spawn_bus();
   Client b = ipcm_connect("b", guard.info());
   std::vector<Message> got;
@@ -233,8 +233,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK_FALSE(a->has_messages());
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "A11: what was put back is not lost with a reader that dies over it" * kept_messages()) {
+TEST_CASE_FIXTURE(Tidy, "A11: messages put back are not lost if their reader dies" * kept_messages()) {
   const Guard guard = spawn_bus();
   Client b = ipcm_connect("b", guard.info());
   Forked reader([&](Lines& test) {

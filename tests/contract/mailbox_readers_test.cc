@@ -112,7 +112,7 @@ TEST_CASE_FIXTURE(Tidy,
 }
 
 TEST_CASE_FIXTURE(
-    Tidy, "F5: a reader that is killed with messages queued for it: that is told, and its sender goes on") {
+    Tidy, "F5: if a reader is killed with messages queued for it, its sender reports that and goes on") {
   Guard guard = spawn_bus();
   StderrInto log(directory() + "/log");
   Client ear = ipcm_connect("ear", guard.info());

@@ -160,7 +160,7 @@ TEST_CASE_FIXTURE(Tidy, "MessageFiles: no message is missed that comes as soon a
   CHECK(perl.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "F4: what is no message is told of, removed, and disturbs nothing") {
+TEST_CASE_FIXTURE(Tidy, "F4: an entry that is no message is reported, removed, and disturbs nothing") {
   const Guard guard = spawn();
   const std::string mailbox = guard.info().route + "/a";
   write_file(directory() + "/elsewhere", message(kId, 1795380997, "\"from elsewhere\""));
@@ -247,7 +247,7 @@ TEST_CASE_FIXTURE(Tidy, "MessageFiles: a mailbox of any size is taken in pieces,
   CHECK(names_in(guard.info().route + "/a").empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "F5: a mailbox that nobody reads is full some time, and has room once it was read") {
+TEST_CASE_FIXTURE(Tidy, "F5: an unread mailbox becomes full, and has room again after a read") {
   const Guard guard = spawn();
   const std::string mailbox = guard.info().route + "/a";
   Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
@@ -277,7 +277,8 @@ TEST_CASE_FIXTURE(Tidy, "F5: a mailbox that nobody reads is full some time, and 
   CHECK(late.try_message("a", 1));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A5: what somebody is just writing when we leave is read, or its writer is told") {
+TEST_CASE_FIXTURE(Tidy,
+                  "A5: a message written while its reader leaves is read, or its writer gets an error") {
   const Guard guard = spawn();
   const std::string route = guard.info().route;
   Client a = ipcm_connect("a", guard.info());
@@ -298,7 +299,7 @@ TEST_CASE_FIXTURE(Tidy, "A5: what somebody is just writing when we leave is read
   CHECK(names_in(route) == Strings{".info", ".owner"});
 }
 
-TEST_CASE_FIXTURE(Tidy, "A5: a message half written by somebody who was killed does not hold up leaving") {
+TEST_CASE_FIXTURE(Tidy, "A5: a half-written message of a killed sender does not delay leaving") {
   const Guard guard = spawn();
   Client a = ipcm_connect("a", guard.info());
   write_file(guard.info().route + "/a/x.pend", "{");
@@ -313,7 +314,7 @@ TEST_CASE_FIXTURE(Tidy, "A5: a message half written by somebody who was killed d
   CHECK(names_in(guard.info().route) == Strings{".info", ".owner"});
 }
 
-TEST_CASE_FIXTURE(Tidy, "A9: a mailbox that somebody else has just made is his") {
+TEST_CASE_FIXTURE(Tidy, "A9: a mailbox that another process has just made belongs to that process") {
   const Guard guard = spawn();
   const std::string route = guard.info().route;
   REQUIRE(::mkdir((route + "/perl").c_str(), 0755) == 0);  // its pid file is still to come

@@ -43,7 +43,7 @@ TEST_CASE_FIXTURE(Tidy, "A1: the reference's long names are understood") {
   CHECK(client.info() == guard.info());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A1: joining what is no bus says which route was meant") {
+TEST_CASE_FIXTURE(Tidy, "A1: joining a route that is no bus fails with an error that names the route") {
   // What is no route of a server at all is not repeated: any part of it may be a password.
   const bool is_server = !bus_options().route.empty();
   const BusInfo nowhere{protocol(), serializer(),
@@ -53,7 +53,8 @@ TEST_CASE_FIXTURE(Tidy, "A1: joining what is no bus says which route was meant")
   CHECK_THROWS_AS((void)ipcm_connect("c", "nonsense"), ProtocolError);
 }
 
-TEST_CASE_FIXTURE(Tidy, "A2: messages go both ways, and carry who, to whom and when" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy,
+                  "A2: messages go both ways, and carry sender, receiver and time" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b([&](Lines& test) {
@@ -160,7 +161,8 @@ TEST_CASE_FIXTURE(Tidy, "A3: a large message arrives whole, between small ones" 
   CHECK(b.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A4: a client counts what it sent to and read from each peer" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy,
+                  "A4: a client counts the messages sent to and read from each peer" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b(member("b", guard.info().text(), [](Lines& test, Client& client) {
@@ -204,7 +206,7 @@ TEST_CASE_FIXTURE(Tidy, "A5: disconnect hands unread messages to the handler, te
   a.disconnect();  // a second call does nothing
 }
 
-TEST_CASE_FIXTURE(Tidy, "A5: disconnect without a handler says that messages were waiting, and has left" *
+TEST_CASE_FIXTURE(Tidy, "A5: disconnect without a handler reports waiting messages, and leaves" *
                             needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());

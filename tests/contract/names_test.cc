@@ -25,7 +25,7 @@ void leaves_when_told(Lines& test, Client& client) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "A7: peer_active tells now, or waits for the peer" * needs_processes()) {
+TEST_CASE_FIXTURE(Tidy, "A7: peer_active answers now, or waits for the peer" * needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   CHECK_FALSE(a.peer_active("b"));
@@ -78,8 +78,8 @@ TEST_CASE_FIXTURE(Tidy, "A8: peers lists the others, sorted, and not the dead" *
   CHECK(a.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A9: a name that a live process has is refused, and by which pid is said" *
-                            needs_processes()) {
+TEST_CASE_FIXTURE(Tidy,
+                  "A9: a name of a live process is refused, and the error has its pid" * needs_processes()) {
   const Guard guard = spawn_bus();
   Forked b(member("b", guard.info().text(), [](Lines& test, Client& client) {
     test.say(collect_contents(client, 1)[0]);
@@ -126,7 +126,7 @@ TEST_CASE_FIXTURE(Tidy, "A9: a dead process's name is had, and its leftovers are
   CHECK(a.peers().empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A9: who can't join leaves nothing behind, at whichever step it failed" *
+TEST_CASE_FIXTURE(Tidy, "A9: a failed join leaves nothing behind, at whichever step it failed" *
                             needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());

@@ -128,7 +128,7 @@ TEST_CASE_FIXTURE(Tidy, "A9: one process has a name once, and any name works") {
   const Client again = ipcm_connect("a", guard.info());
 }
 
-TEST_CASE_FIXTURE(Tidy, "A13: when the bus was taken down, its clients are told so") {
+TEST_CASE_FIXTURE(Tidy, "A13: clients of a bus that was taken down get an error that says so") {
   std::optional<Guard> guard(spawn_bus());
   const BusInfo info = guard->info();
   Client a = ipcm_connect("a", info), b = ipcm_connect("b", info);
@@ -156,8 +156,7 @@ TEST_CASE_FIXTURE(Tidy, "F5: one that does not read is bounded, and others are n
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "B1: a service can't be on a bus that lives inside one process, and that is said at once" *
-                      needs_no_processes()) {
+                  "B1: a service on a bus inside one process is refused at once" * needs_no_processes()) {
   CHECK(contains(thrown_by<UsageError>([] { (void)start("s", echoing()); }).what(), "another protocol"));
   const Guard guard = spawn_bus();
   CHECK_THROWS_AS((void)start_on(guard.info(), "s", echoing()), UsageError);

@@ -121,8 +121,8 @@ TEST_CASE_FIXTURE(Tidy, "bytes: a request of bytes is answered with bytes" * nee
   CHECK(answered);
 }
 
-TEST_CASE_FIXTURE(Tidy, "bytes: a service tells them from JSON, and may give them" * needs_processes() *
-                            carried()) {
+TEST_CASE_FIXTURE(Tidy, "bytes: a service can distinguish them from JSON, and may return them" *
+                            needs_processes() * carried()) {
   Handle handle = ipcm_service("t", on_bus("Cereal", turning()));
   CHECK(handle.sync_request<std::size_t>(Content::bytes(some_bytes(70'000)), kHang) == 70'000);
   CHECK(handle.sync_request("x", kHang).content().as_bytes() == "\"x\"");
@@ -148,8 +148,7 @@ TEST_CASE_FIXTURE(Tidy, "bytes: a service takes none as its arguments" * needs_p
                  "5 bytes and no JSON text"));
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "bytes: on a bus of JSON text who sends them is told what to do, and nothing is sent") {
+TEST_CASE_FIXTURE(Tidy, "bytes: on a bus of JSON text, sending them fails with advice, and nothing is sent") {
   std::vector<std::string> serializers = {"JSON"};
   if (contains(wire::known_serializers(), std::string("JSON::Zstd"))) serializers.emplace_back("JSON::Zstd");
   if (!can_carry()) serializers.emplace_back("Cereal");

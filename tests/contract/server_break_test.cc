@@ -91,8 +91,8 @@ ServiceOptions echo_options() {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy,
-                  "server: A10, G4: whoever is cut off is there again, under its name, with its messages") {
+TEST_CASE_FIXTURE(
+    Tidy, "server: A10, G4: a member whose connection was cut returns under its name, with its messages") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Client b = ipcm_connect("b", guard.info());
@@ -164,7 +164,7 @@ TEST_CASE_FIXTURE(Tidy, "server: G3: a second owner of a running bus is refused,
   CHECK(collect(b, 1)[0].content.as<int>() == 1);
 }
 
-TEST_CASE_FIXTURE(Tidy, "server: G3: a bus that nobody owns, but somebody is on, is refused to a new owner") {
+TEST_CASE_FIXTURE(Tidy, "server: G3: a bus without an owner but with members refuses a new owner") {
   SpawnOptions options = bus_options();
   options.guard = false;
   const BusInfo info = ipcm_spawn(options).info();
@@ -198,7 +198,7 @@ TEST_CASE_FIXTURE(Tidy, "server: G1: a database that is no bus is refused by eve
   administrator.run("DROP TABLE theirs");
 }
 
-TEST_CASE_FIXTURE(Tidy, "server: G3: several of ours that join a bus of the reference at once all get in") {
+TEST_CASE_FIXTURE(Tidy, "server: G3: several of our members can join a bus of the reference at once") {
   SpawnOptions options = bus_options();
   options.guard = false;
   const BusInfo info = ipcm_spawn(options).info();
@@ -244,7 +244,7 @@ TEST_CASE_FIXTURE(Tidy, "server: G6: a service whose table was dropped or altere
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "server: G8: a limit holds while the tables are locked, and what was sent goes out later") {
+                  "server: G8: a limit holds while the tables are locked, and sent messages go out later") {
   const Guard guard = spawn_bus();
   Handle echo = start_on(guard.info(), "e", echo_options());
   CHECK(echo.sync_request("e", 1, kHang).as<int>() == 1);

@@ -252,7 +252,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: a caller that does not know of it gets plain fr
   CHECK(memory_files_of(std::to_string(*handle.service_pid())).empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "memory: a peer that does not know of it gets plain frames from who calls it") {
+TEST_CASE_FIXTURE(Tidy, "memory: a peer that does not know it gets plain frames from its callers") {
   const Guard guard = spawn_bus();
   const os::UniqueFd listener = socket_of(guard.info(), "foreign", SOCK_STREAM);
   REQUIRE(::listen(listener.get(), 1) == 0);
@@ -389,7 +389,7 @@ std::vector<Lie> all_lies() {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "memory: what no honest peer would share costs its connection, and nothing else") {
+TEST_CASE_FIXTURE(Tidy, "memory: a file that no honest peer would share costs only its connection") {
   Handle handle = start("target", echoing());
   const Pid pid = handle.service_pid().value();
   CHECK(handle.sync_request(0, kHang).ok());
@@ -409,7 +409,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: what no honest peer would share costs its conne
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "memory: who has not said that it knows of it is cut off when it talks of it") {
+TEST_CASE_FIXTURE(Tidy, "memory: a peer that uses it without agreement loses its connection") {
   const Guard guard = spawn_bus();
   Client target = ipcm_connect("target", guard.info());
   for (const std::string& hello : {kHello, kForeignHello}) {
@@ -424,7 +424,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: who has not said that it knows of it is cut off
   CHECK(maps_of("self") == 0);
 }
 
-TEST_CASE_FIXTURE(Tidy, "memory: what is no message in it is dropped alone") {
+TEST_CASE_FIXTURE(Tidy, "memory: bytes in it that are no message are dropped alone") {
   const Guard guard = spawn_bus();
   Client target = ipcm_connect("target", guard.info());
   Raw raw(guard.info(), "target");
@@ -453,7 +453,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: what is no message in it is dropped alone") {
   CHECK(collect_contents(target, 1)[0] == "3");
 }
 
-TEST_CASE_FIXTURE(Tidy, "memory: what a sender has said before it was killed is read, and nothing stays") {
+TEST_CASE_FIXTURE(Tidy, "memory: messages of a killed sender are read, and nothing stays") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   Forked b([&](Lines& test) {

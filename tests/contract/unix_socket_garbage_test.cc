@@ -146,7 +146,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: a message that brings descriptors along is read, an
   CHECK_FALSE(os::has_writer(pipe.read_end.get()));
 }
 
-TEST_CASE_FIXTURE(Tidy, "F7: a datagram of another user is refused, and told") {
+TEST_CASE_FIXTURE(Tidy, "F7: a datagram of another user is refused and reported") {
   if (::geteuid() != 0) {
     MESSAGE("skipped: only root can be somebody else");
     return;

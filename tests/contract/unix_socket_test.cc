@@ -175,8 +175,7 @@ TEST_CASE_FIXTURE(Tidy, "large: a reader without descriptors left drops that mes
   CHECK(b.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "large: what a sender had sent when it was killed is whole, and nothing else is left of it") {
+TEST_CASE_FIXTURE(Tidy, "large: messages of a killed sender are whole, and nothing else is left of it") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   const auto files = names_in(guard.info().route);
@@ -271,8 +270,7 @@ TEST_CASE_FIXTURE(Tidy, "D4: a foreign peer that leaves, or dies, before it answ
   }
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "D4: what is asked of a successor is not mixed up with what its predecessor did not answer") {
+TEST_CASE_FIXTURE(Tidy, "D4: requests to a successor are not confused with open ones to its predecessor") {
   Handle handle = start("e", echoing());
   ServiceOptions mute;
   mute.handle_request = [](Service&, const Request&) -> Answer { return later; };

@@ -172,7 +172,7 @@ TEST_CASE_FIXTURE(Tidy, "C7: when any watched process ends the service cleans up
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "C7: the watched process's end is told as an activity") {
+TEST_CASE_FIXTURE(Tidy, "C7: the end of a watched process is an activity") {
   Guard guard = ipcm_spawn();
   Client ear = ipcm_connect("ear", guard.info());
   Forked watched([](Lines& test) { return test.hear(), 0; });

@@ -134,8 +134,7 @@ TEST_CASE_FIXTURE(Tidy, "B7: a ready line of another service, or one that is non
   CHECK(contains(failure("x", odd("no-json")).what(), "where the ready line was expected"));
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "G8: endless words of a boot, and nobody who reads our stderr: the time limit holds") {
+TEST_CASE_FIXTURE(Tidy, "G8: the time limit holds if a boot prints without end and nobody reads our stderr") {
   Pipe unread = make_pipe();
   const UniqueFd before = duplicate(2, 3);
   replace_standard_stream(unread.write_end.get(), 2);
@@ -163,7 +162,7 @@ TEST_CASE_FIXTURE(Tidy,
   await_no_children();
 }
 
-TEST_CASE_FIXTURE(Tidy, "G6: a handle that goes before its service is ready ends the start") {
+TEST_CASE_FIXTURE(Tidy, "G6: destroying a handle before its service is ready ends the start") {
   Guard bus = ipcm_spawn();
   ServiceOptions options = odd("mute");
   options.ipcm_info = bus.info();

@@ -177,7 +177,7 @@ TEST_CASE_FIXTURE(Tidy, "B1: release leaves service and bus running, and the cal
   CHECK(transport::find_protocol(bus.protocol).remove_route(bus).is_gone);
 }
 
-TEST_CASE_FIXTURE(Tidy, "B1: a detached service outlives who started it") {
+TEST_CASE_FIXTURE(Tidy, "B1: a detached service outlives its launcher") {
   Forked owner([](Lines& test) {
     ServiceOptions options = exec_echo();
     options.detached = true;
@@ -272,7 +272,7 @@ TEST_CASE_FIXTURE(Tidy, "B4: a registered class with parameters, forked") {
 }
 
 TEST_CASE_FIXTURE(
-    Tidy, "B4: a service may keep what it was asked without copying it, and is answered for all the same") {
+    Tidy, "B4: a service may keep a request without copying it, and its answer is sent all the same") {
   Registry registry = builtin_services();
   registry.add<Keeper>("keeper", "answers with what it was asked before");
   ServiceOptions options;
@@ -342,8 +342,8 @@ TEST_CASE_FIXTURE(Tidy, "B5: ipcm_info joins that bus, and the handle's end leav
   await_end(pid);
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "B5: a handle on another's bus that goes after its service has ended leaves no zombie") {
+TEST_CASE_FIXTURE(
+    Tidy, "B5: a handle on another's bus that is destroyed after its service's end leaves no zombie") {
   Guard guard = ipcm_spawn();
   ServiceOptions options = exec_echo();
   options.ipcm_info = guard.info();
@@ -458,7 +458,7 @@ TEST_CASE_FIXTURE(Tidy, "F6: secret parameters are not shown in the process list
   CHECK(handle.sync_request("!", kHang).as<std::string>() == "open sesame!");
 }
 
-TEST_CASE_FIXTURE(Tidy, "launch: stderr of a service that starts goes where it would have gone") {
+TEST_CASE_FIXTURE(Tidy, "launch: stderr of a starting service goes to its original place") {
   const std::string file = directory() + "/stderr";
   {
     const StderrInto into(file);
@@ -478,7 +478,7 @@ TEST_CASE_FIXTURE(Tidy, "launch: stderr of a service that starts goes where it w
   std::filesystem::remove(file);
 }
 
-TEST_CASE_FIXTURE(Tidy, "launch: stderr of a boot that knows nothing of us goes where it would have gone") {
+TEST_CASE_FIXTURE(Tidy, "launch: stderr of a foreign boot goes to its original place") {
   const std::string file = directory() + "/stderr";
   const std::string boot = write_script(directory() + "/boot", R"(#!/bin/sh
 echo early >&2
@@ -515,7 +515,7 @@ TEST_CASE_FIXTURE(
   std::filesystem::remove(file);
 }
 
-TEST_CASE_FIXTURE(Tidy, "launch: a boot of others goes on to write after its launcher has let it go") {
+TEST_CASE_FIXTURE(Tidy, "launch: a foreign boot can go on writing after its launcher has released it") {
   const std::string file = directory() + "/stderr", go = directory() + "/go";
   const std::string boot = write_script(directory() + "/boot", R"(#!/bin/sh
 echo early >&2
@@ -541,7 +541,7 @@ echo late >&2
   for (const std::string& gone : {file, go, boot}) std::filesystem::remove(gone);
 }
 
-TEST_CASE_FIXTURE(Tidy, "launch: a log has what a service writes to stdout and stderr, and is its own") {
+TEST_CASE_FIXTURE(Tidy, "launch: a log has a service's stdout and stderr, and belongs to that service") {
   Guard bus = ipcm_spawn();
   ServiceOptions options;
   options.ipcm_info = bus.info();
@@ -585,7 +585,7 @@ TEST_CASE_FIXTURE(Tidy, "launch: the log of a service that prints without end is
   bus.shutdown();
 }
 
-TEST_CASE_FIXTURE(Tidy, "launch: children that were let go are reaped at the next start") {
+TEST_CASE_FIXTURE(Tidy, "launch: released children are reaped at the next start") {
   Guard bus = ipcm_spawn();
   ServiceOptions options = exec_echo();
   options.ipcm_info = bus.info();

@@ -190,7 +190,8 @@ TEST_CASE_FIXTURE(Tidy, "G10: a handler may keep, move or change its request") {
   CHECK(handle.await_response(second, kHang).as<int>() == 21);
 }
 
-TEST_CASE_FIXTURE(Tidy, "D1: sync_request() throws what ended the request, with and without a type") {
+TEST_CASE_FIXTURE(Tidy,
+                  "D1: sync_request() throws the error that ended the request, with and without a type") {
   ServiceOptions options;
   options.handle_request = [](Service& self, const Request& request) -> Answer {
     if (request.as<std::string>() == "end") ::_exit(3);
@@ -204,7 +205,7 @@ TEST_CASE_FIXTURE(Tidy, "D1: sync_request() throws what ended the request, with 
   CHECK_THROWS_AS((void)handle.sync_request("end", kHang), PeerGone);
 }
 
-TEST_CASE_FIXTURE(Tidy, "C10: an interval that the clock can't hold is one that never comes") {
+TEST_CASE_FIXTURE(Tidy, "C10: an interval too long for the clock never ends") {
   using std::chrono::hours;
   for (const Duration interval :
        {Duration(hours(24 * 365 * 100)), Duration(hours(24 * 365 * 250)), Duration::max()})

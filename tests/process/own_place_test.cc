@@ -90,7 +90,7 @@ TEST_CASE_FIXTURE(Tidy, "G6: a service that ends with its owner finds out with a
   std::filesystem::remove(words);
 }
 
-TEST_CASE_FIXTURE(Tidy, "G6: files of others that come and go on a bus end no service") {
+TEST_CASE_FIXTURE(Tidy, "G6: other files that appear and disappear on a bus end no service") {
   const Guard bus = ipcm_spawn();
   ServiceOptions options = exec_echo();
   options.ipcm_info = bus.info();

@@ -26,8 +26,8 @@ Handle start_on(const BusInfo& bus, const std::string& name, ServiceOptions opti
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy,
-                  "D4: a dead peer that somebody else must reap is gone at once, and how it ended is known") {
+TEST_CASE_FIXTURE(
+    Tidy, "D4: a dead peer that another process must reap is gone at once, and its exit status is known") {
   const Guard guard = ipcm_spawn();
   // A process of its own starts the service, and never reaps it.
   Forked starter([&](Lines& test) {
@@ -51,7 +51,7 @@ TEST_CASE_FIXTURE(Tidy,
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "F2: a service is killed: peers are told, nothing of it is listed, its name is free") {
+                  "F2: if a service is killed, peers learn it, nothing of it is listed, its name is free") {
   const Guard guard = ipcm_spawn();
   Client ear = ipcm_connect("ear", guard.info());
   ServiceOptions watching = echoing();
@@ -125,7 +125,7 @@ TEST_CASE_FIXTURE(Tidy, "reference: a client that leaves before its answer does 
   CHECK(handle.sync_request<std::string>("y", kHang) == "nobody was there");
 }
 
-TEST_CASE_FIXTURE(Tidy, "reference: a request from somebody who can't be reached does not hurt the service") {
+TEST_CASE_FIXTURE(Tidy, "reference: a request from a peer that can't be reached does not hurt the service") {
   const StderrInto into(directory() + "/err");
   Handle handle = ipcm_service("e", echoing());
   {
@@ -171,7 +171,7 @@ TEST_CASE_FIXTURE(Tidy, "reference: two handles of one process on one bus") {
   CHECK(a.client().id() != b.client().id());
 }
 
-TEST_CASE_FIXTURE(Tidy, "C1: on_unhandled gets what no callback of its own kind took") {
+TEST_CASE_FIXTURE(Tidy, "C1: on_unhandled gets messages that no callback of their kind has handled") {
   const Guard guard = ipcm_spawn();
   Client ear = ipcm_connect("ear", guard.info());
   ServiceOptions options = echoing();

@@ -145,7 +145,7 @@ TEST_CASE_FIXTURE(Heard, "C1: on_general_message gets what is neither request no
   CHECK(next == handle.client().id() + " to all: \"hello\"");
 }
 
-TEST_CASE_FIXTURE(Heard, "C1: on_peer_delta tells who came and who went, politely or not") {
+TEST_CASE_FIXTURE(Heard, "C1: on_peer_delta reports peers that joined and left, politely or not") {
   ServiceOptions options;
   options.on_peer_delta = [](Service& self, const std::map<std::string, int>& delta) {
     for (const auto& [name, change] : delta)
@@ -166,7 +166,7 @@ TEST_CASE_FIXTURE(Heard, "C1: on_peer_delta tells who came and who went, politel
   CHECK(hear() == "guest/2 went");
 }
 
-TEST_CASE_FIXTURE(Heard, "C2: an activity tells all that woke the service") {
+TEST_CASE_FIXTURE(Heard, "C2: an activity has all the events that woke the service") {
   ServiceOptions options;
   options.on_sig[SIGUSR1] = [](Service&) {};
   options.on_all = [](Service& self, const Activity& activity) {
@@ -499,7 +499,7 @@ TEST_CASE_FIXTURE(Heard, "C9: a terminate message ends the loop after the messag
   await_end(handle.child_pid().value());
 }
 
-TEST_CASE_FIXTURE(Heard, "C10: with spin, too, once it has looked again; and it answers") {
+TEST_CASE_FIXTURE(Heard, "C10: the same holds with spin after its polling; and it answers") {
   ServiceOptions options;
   options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
   options.spin = 50us;

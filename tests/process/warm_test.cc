@@ -36,7 +36,7 @@ std::string answer(Handle& handle) { return handle.sync_request<std::string>("he
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "warm: a start takes a process that waits, and another comes in its place") {
+TEST_CASE_FIXTURE(Tidy, "warm: a start uses a waiting process, and another one replaces it") {
   const WarmPool pool(2);
   const ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -65,7 +65,7 @@ TEST_CASE_FIXTURE(Tidy, "warm: the first start of a pool executes the binary; th
   CHECK(answer(second) == "hello");
 }
 
-TEST_CASE_FIXTURE(Tidy, "warm: another comes in its place with the end of a handle that nobody waited for") {
+TEST_CASE_FIXTURE(Tidy, "warm: the end of a handle that nobody waited for makes the replacement") {
   const WarmPool pool(2);
   const ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -73,7 +73,7 @@ TEST_CASE_FIXTURE(Tidy, "warm: another comes in its place with the end of a hand
   CHECK(pool.waiting() == 2);
 }
 
-TEST_CASE_FIXTURE(Tidy, "warm: starts that follow each other at once all find somebody who waits") {
+TEST_CASE_FIXTURE(Tidy, "warm: starts in quick succession all find a waiting process") {
   const WarmPool pool(2);
   ServiceOptions options = warm_echo(pool);
   const Guard guard = ipcm_spawn();
@@ -88,7 +88,7 @@ TEST_CASE_FIXTURE(Tidy, "warm: starts that follow each other at once all find so
   for (Handle& handle : handles) CHECK(answer(handle) == "hello");
 }
 
-TEST_CASE_FIXTURE(Tidy, "warm: for a pool that has gone meanwhile nobody comes") {
+TEST_CASE_FIXTURE(Tidy, "warm: a pool that has ended gets no replacement") {
   std::optional<Handle> handle;
   {
     const WarmPool pool(2);
@@ -102,8 +102,7 @@ TEST_CASE_FIXTURE(Tidy, "warm: for a pool that has gone meanwhile nobody comes")
   CHECK(answer(*handle) == "hello");
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "warm: those that wait end with the last copy of their pool, whatever was started with it") {
+TEST_CASE_FIXTURE(Tidy, "warm: waiting processes end with the last copy of their pool") {
   std::optional<Handle> handle;
   {
     const WarmPool pool(2), copy = pool;
@@ -116,7 +115,7 @@ TEST_CASE_FIXTURE(
   CHECK(answer(*handle) == "hello");
 }
 
-TEST_CASE_FIXTURE(Tidy, "warm: a waiting process that was killed is passed over") {
+TEST_CASE_FIXTURE(Tidy, "warm: a start skips a waiting process that was killed") {
   const WarmPool pool(2);
   const ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -148,7 +147,7 @@ TEST_CASE_FIXTURE(
   CHECK(contains(error.what(), "SIGKILL"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "warm: what a process can't be given later replaces those that wait") {
+TEST_CASE_FIXTURE(Tidy, "warm: options that a waiting process can't receive replace the waiting processes") {
   const WarmPool pool(1);
   const ServiceOptions options = warm_echo(pool);
   ServiceOptions other = options;
@@ -206,7 +205,7 @@ TEST_CASE_FIXTURE(Tidy, "warm: what a process can't be given later replaces thos
 }
 
 TEST_CASE_FIXTURE(
-    Tidy, "warm: starts that a waiting process is no use for execute the binary, and leave the pool alone") {
+    Tidy, "warm: starts that can't use a waiting process execute the binary, and leave the pool alone") {
   const WarmPool pool(1);
   ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -225,7 +224,7 @@ TEST_CASE_FIXTURE(
   CHECK(answer(handle).ends_with("hello"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "warm: a start that fails in a waiting process says so as any other") {
+TEST_CASE_FIXTURE(Tidy, "warm: a failed start in a waiting process is reported like any other") {
   const WarmPool pool(1);
   ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -238,7 +237,7 @@ TEST_CASE_FIXTURE(Tidy, "warm: a start that fails in a waiting process says so a
   CHECK_FALSE(contains(own_children(), waiting.at(0)));
 }
 
-TEST_CASE_FIXTURE(Tidy, "warm: a pool that can't be filled says why; a start says its own reason") {
+TEST_CASE_FIXTURE(Tidy, "warm: a pool that can't be filled reports why; a start reports its own reason") {
   const WarmPool pool(1);
   ServiceOptions options = warm_echo(pool);
   options.exec->path = directory() + "/missing";
@@ -285,8 +284,7 @@ TEST_CASE_FIXTURE(Tidy, "warm: in a forked child a pool is empty, and fills anew
   CHECK(handle.child_pid() == waiting.at(0));
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "warm: a pool that another thread had when this process was forked is empty, and holds nobody up") {
+TEST_CASE_FIXTURE(Tidy, "warm: a pool that another thread used during the fork is empty, and blocks nobody") {
   const WarmPool pool(1);
   const ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -302,7 +300,7 @@ TEST_CASE_FIXTURE(
   CHECK(child.wait() == ExitStatus::exited(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "warm: those that wait end with a launcher that is killed") {
+TEST_CASE_FIXTURE(Tidy, "warm: waiting processes end with a launcher that is killed") {
   Forked launcher([&](ipcm::test::Lines& test) {
     const WarmPool pool(2);
     ipcm_warm_up(warm_echo(pool));
@@ -332,8 +330,7 @@ TEST_CASE_FIXTURE(Tidy, "warm: inside a service, peers are started from a pool, 
   CHECK(handle.sync_request<std::string>(1, kHang) == "taken from the pool");
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "warm: secret parameters do not show, and those that wait are called what they will be") {
+TEST_CASE_FIXTURE(Tidy, "warm: secret parameters are not shown, and a used process gets its service's name") {
   const WarmPool pool(1);
   ServiceOptions options = warm_echo(pool);
   options.secret = true;

@@ -297,7 +297,7 @@ TEST_CASE_FIXTURE(Tidy, "archive: numbers come back as they were") {
   CHECK(Content(0.1F).as<float>() == 0.1F);
 }
 
-TEST_CASE_FIXTURE(Tidy, "archive: what JSON has no number for is refused in both directions") {
+TEST_CASE_FIXTURE(Tidy, "archive: numbers that JSON cannot express are refused in both directions") {
   CHECK(contains(error_of([] { (void)Content(std::numeric_limits<double>::quiet_NaN()); }), "NaN"));
   CHECK(contains(error_of([] { (void)Content(std::numeric_limits<double>::infinity()); }), "infinite"));
   CHECK(contains(error_of([] { (void)Content(std::vector<float>{std::numeric_limits<float>::quiet_NaN()}); }),
@@ -314,7 +314,7 @@ TEST_CASE_FIXTURE(Tidy, "archive: a number too large for a float is refused, not
   CHECK(contains(refusal<float>("1e300"), "args: expected a number"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "archive: a boolean is what Perl may write for one") {
+TEST_CASE_FIXTURE(Tidy, "archive: a boolean may have any of Perl's spellings") {
   for (const char* text : {"true", "1", "\"1\"", "\"true\""}) {
     CAPTURE(std::string(text));
     CHECK(read<bool>(text));
@@ -345,7 +345,7 @@ TEST_CASE_FIXTURE(Tidy, "archive: broken UTF-8 is refused as value and as key") 
                  "wrong byte at 0"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "archive: an error names the path to what does not fit") {
+TEST_CASE_FIXTURE(Tidy, "archive: an error names the path to the wrong value") {
   CHECK(refusal<Words>(R"({"words":[{"text":"a","to":1},{"text":"b","to":2},{"text":"c","to":"x"}]})") ==
         "args: 'words[2].to': expected an integer from -2147483648 to 2147483647, found a string (\"x\")");
   CHECK(refusal<Words>(R"({"words":[{"text":"a","to":1},{"text":"b"}]})") ==
@@ -391,7 +391,7 @@ TEST_CASE_FIXTURE(Tidy, "archive: a list is not taken for a structure, though al
   CHECK(contains(refusal<Settings>("[\"hello\"]"), "args: expected an object"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "archive: what is written is no deeper than what can be read") {
+TEST_CASE_FIXTURE(Tidy, "archive: no written text is too deep to be read") {
   Tree tree;
   for (int i = 0; i < 600; ++i) {
     Tree above;

@@ -94,7 +94,7 @@ TEST_CASE_FIXTURE(Tidy, "content: bytes are not read as a type, and JSON is not 
   CHECK_THROWS_AS((void)Content(std::vector<Content>{bytes}), UsageError);  // nor do they stand in a list
 }
 
-TEST_CASE_FIXTURE(Tidy, "content: what was moved away is no trap") {
+TEST_CASE_FIXTURE(Tidy, "content: a moved-from Content stays consistent") {
   Content content = Content::bytes_within("bytes", kRequest);
   const Content other = std::move(content);
   CHECK(other.as_bytes() == "bytes");

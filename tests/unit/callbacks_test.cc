@@ -20,7 +20,7 @@ TEST_CASE_FIXTURE(Tidy, "callbacks: they run in order, with those put at the fro
   CHECK(list.size() == 3);
 }
 
-TEST_CASE_FIXTURE(Tidy, "callbacks: what is removed does not run, and is removed once") {
+TEST_CASE_FIXTURE(Tidy, "callbacks: a removed callback does not run, and is removed once") {
   CallbackList<> list;
   int runs = 0;
   const auto first = list.push([&] { ++runs; });

@@ -52,7 +52,7 @@ TEST_CASE_FIXTURE(Tidy, "descriptor: an owner closes what it owns, once") {
   CHECK_FALSE(negative);
 }
 
-TEST_CASE_FIXTURE(Tidy, "descriptor: ownership moves, and what was owned before is closed") {
+TEST_CASE_FIXTURE(Tidy, "descriptor: ownership moves, and the target's former descriptor is closed") {
   const int a = open_null(), b = open_null();
   UniqueFd first(a), second(b);
   second = std::move(first);
@@ -66,7 +66,7 @@ TEST_CASE_FIXTURE(Tidy, "descriptor: ownership moves, and what was owned before 
   CHECK(third.get() == a);
 }
 
-TEST_CASE_FIXTURE(Tidy, "descriptor: what is released is not closed") {
+TEST_CASE_FIXTURE(Tidy, "descriptor: a released descriptor is not closed") {
   UniqueFd fd(open_null());
   const int number = fd.release();
   CHECK_FALSE(fd);
@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(
   CHECK(is_open(number));
 }
 
-TEST_CASE_FIXTURE(Tidy, "descriptor: an object of the parent that goes in the child closes nothing there") {
+TEST_CASE_FIXTURE(Tidy, "descriptor: destroying a parent's object in the child closes nothing") {
   const int status = in_child([] {
     auto fd = std::make_unique<UniqueFd>(open_null());
     const int number = fd->get();
@@ -122,8 +122,7 @@ TEST_CASE_FIXTURE(Tidy, "descriptor: an object of the parent that goes in the ch
   CHECK(status == 0);
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "descriptor: what was released before a fork crosses it, as do those that were never ours") {
+TEST_CASE_FIXTURE(Tidy, "descriptor: descriptors that were released, or never ours, cross a fork") {
   UniqueFd fd(open_null());
   const int released = fd.release(), foreign = open_null();
   CHECK(in_child([&] { return is_open(released) && is_open(foreign) ? 0 : 1; }) == 0);
@@ -174,13 +173,13 @@ TEST_CASE_FIXTURE(Tidy, "descriptor: blocking can be switched") {
   CHECK((::fcntl(pipe.read_end.get(), F_GETFL) & O_NONBLOCK) == 0);
 }
 
-TEST_CASE_FIXTURE(Tidy, "descriptor: where one leads can be told") {
+TEST_CASE_FIXTURE(Tidy, "descriptor: its target can be read") {
   const UniqueFd fd(open_null());
   CHECK(where_leads(::getpid(), fd.get()) == "/dev/null");
   CHECK(where_leads(::getpid(), 9'999).empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "pipe: one read gives what is there, nothing yet, or the end") {
+TEST_CASE_FIXTURE(Tidy, "pipe: one read returns bytes, nothing yet, or the end") {
   Pipe pipe = make_pipe();
   CHECK(::fcntl(pipe.read_end.get(), F_GETFD) == FD_CLOEXEC);
   CHECK(::fcntl(pipe.write_end.get(), F_GETFD) == FD_CLOEXEC);
@@ -238,7 +237,7 @@ TEST_CASE_FIXTURE(Tidy, "pipe: reading all stops at the limit") {
   CHECK(read_all(other.read_end.get(), 1'000, "text").size() == 1'000);
 }
 
-TEST_CASE_FIXTURE(Tidy, "pipe: a pipe that nobody reads is an error") {
+TEST_CASE_FIXTURE(Tidy, "pipe: writing to a pipe without a reader is an error") {
   const int status = in_child([] {
     take_charge_of_signals();
     Pipe pipe = make_pipe();
@@ -300,7 +299,8 @@ TEST_CASE_FIXTURE(Tidy, "events: regular files can't be waited for, pipes can") 
   CHECK_FALSE(EventSet::can_wait_for(file.get()));
 }
 
-TEST_CASE_FIXTURE(Tidy, "events: a directory tells who came, went, and was closed after writing") {
+TEST_CASE_FIXTURE(
+    Tidy, "events: a directory watch reports names that appear, disappear, or are closed after writing") {
   DirectoryWatch watch(directory());
   const auto told = [&] {
     std::string names;
@@ -319,7 +319,7 @@ TEST_CASE_FIXTURE(Tidy, "events: a directory tells who came, went, and was close
   CHECK_THROWS_AS(DirectoryWatch(directory() + "/none"), SystemError);
 }
 
-TEST_CASE_FIXTURE(Tidy, "events: a directory tells of each write, if that is wanted, and can be waited for") {
+TEST_CASE_FIXTURE(Tidy, "events: a directory watch reports each write on request, and can be waited for") {
   test::write_file(directory() + "/a", "x");
   DirectoryWatch watch(directory(), DirectoryWatch::Of::contents), of_changes(directory());
   CHECK_FALSE(watch.await(Deadline::passed()));
@@ -334,7 +334,7 @@ TEST_CASE_FIXTURE(Tidy, "events: a directory tells of each write, if that is wan
   ::unlink((directory() + "/a").c_str());
 }
 
-TEST_CASE_FIXTURE(Tidy, "events: a directory that goes itself means: look at everything") {
+TEST_CASE_FIXTURE(Tidy, "events: the removal of the directory itself means that all names must be checked") {
   const std::string below = directory() + "/d";
   REQUIRE(::mkdir(below.c_str(), 0700) == 0);
   DirectoryWatch watch(below);

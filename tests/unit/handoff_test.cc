@@ -207,7 +207,7 @@ TEST_CASE_FIXTURE(Tidy, "handoff: another version of the contract is refused as 
   CHECK(contains(text, "not 2"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "handoff: what is no object is refused") {
+TEST_CASE_FIXTURE(Tidy, "handoff: text that is no object is refused") {
   for (const char* text : {"", "null", "[]", "[1]", "\"x\"", "7", "{", "{}x"}) {
     CAPTURE(std::string(text));
     CHECK(contains(refusal(text), "parameters"));
@@ -248,7 +248,7 @@ TEST_CASE_FIXTURE(Tidy, "command line: lists and help need no parameters") {
   CHECK(line_of({"-h"}).wish == Wish::help);
 }
 
-TEST_CASE_FIXTURE(Tidy, "command line: what is wrong is said") {
+TEST_CASE_FIXTURE(Tidy, "command line: an error names the mistake") {
   CHECK(contains(line_refusal({}), "no parameters"));
   CHECK(contains(line_refusal({"--ready-fd", "3"}), "no parameters"));
   CHECK(contains(line_refusal({"{}", "{}"}), "second"));

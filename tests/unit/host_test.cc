@@ -85,7 +85,7 @@ class Steps {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "G7: in a host without standard streams, ours are others, and its own stay closed") {
+TEST_CASE_FIXTURE(Tidy, "G7: in a host without standard streams, no descriptor of ours becomes one") {
   CHECK(in_child([&] {
           for (int stream = 0; stream <= 2; ++stream) ::close(stream);
           Steps steps;
@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(Tidy, "G7: in a host without standard streams, ours are others
         }) == 0);
 }
 
-TEST_CASE_FIXTURE(Tidy, "G7: where no number above the standard streams is free, that is an error in words") {
+TEST_CASE_FIXTURE(Tidy, "G7: without a free descriptor above the standard streams, the error says so") {
   CHECK(in_child([&] {
           ::close(0);
           const rlimit tight{3, 3};
@@ -119,7 +119,7 @@ TEST_CASE_FIXTURE(Tidy, "G7: where no number above the standard streams is free,
         }) == 0);
 }
 
-TEST_CASE_FIXTURE(Tidy, "G7: a process of ours leads its closed streams to /dev/null") {
+TEST_CASE_FIXTURE(Tidy, "G7: our own processes redirect their closed streams to /dev/null") {
   for (int closed = 0; closed < 8; ++closed) {
     CAPTURE(closed);
     CHECK(in_child([&] {
@@ -146,7 +146,7 @@ TEST_CASE_FIXTURE(Tidy, "G7: a process of ours leads its closed streams to /dev/
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "G7: a command whose stdout was closed can't write there, and hears of it") {
+TEST_CASE_FIXTURE(Tidy, "G7: a command whose stdout was closed gets an error from its writes") {
   CHECK(in_child([&] {
           ::close(1);
           fill_standard_streams(ClosedStdout::fails);
@@ -168,7 +168,7 @@ TEST_CASE_FIXTURE(Tidy, "G7: streams that are held for a call into another libra
         }) == 0);
 }
 
-TEST_CASE_FIXTURE(Tidy, "G7: what a standard stream leads to is taken from it") {
+TEST_CASE_FIXTURE(Tidy, "G7: a standard stream is moved to another descriptor") {
   CHECK(in_child([&] {
           Steps steps;
           const Pipe pipe = make_pipe();
@@ -246,8 +246,7 @@ TEST_CASE_FIXTURE(
         }) == 0);
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "G7: what the caller had ignored is known after a process has taken charge of its signals") {
+TEST_CASE_FIXTURE(Tidy, "G7: a process that has set its signals still knows which ones the caller ignored") {
   CHECK(in_child([&] {
           Steps steps;
           for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
@@ -272,8 +271,7 @@ TEST_CASE_FIXTURE(
         }) == 0);
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "G7: SIGHUP that is ignored stays so in children, others do not, but for those that are to") {
+TEST_CASE_FIXTURE(Tidy, "G7: children keep an ignored SIGHUP and the chosen signals ignored, and no others") {
   CHECK(in_child([&] {
           Steps steps;
           const SpawnRequest suicide = shell(R"(kill -HUP $$; kill -TERM $$; exit 3)");
@@ -296,8 +294,8 @@ TEST_CASE_FIXTURE(
         }) == 0);
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "G7: a command in its caller's place has the caller's descriptors, a service none of them") {
+TEST_CASE_FIXTURE(Tidy,
+                  "G7: a command on behalf of its caller has the caller's descriptors, a service has none") {
   const int careless = ::fcntl(0, F_DUPFD, 60);
   const UniqueFd ours = duplicate(0, 70);
   SpawnRequest request = shell("[ -e /proc/self/fd/60 ] && ! [ -e /proc/self/fd/70 ]");
@@ -307,8 +305,7 @@ TEST_CASE_FIXTURE(
   ::close(careless);
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "G7: where close_range is refused, children have what they were passed and nothing else") {
+TEST_CASE_FIXTURE(Tidy, "G7: without close_range, children have the passed descriptors and no others") {
   for (const int error : {ENOSYS, EPERM}) {
     CAPTURE(error);
     CHECK(
@@ -330,8 +327,8 @@ TEST_CASE_FIXTURE(Tidy,
   }
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "G7: where clone knows no pidfds, a child is named by another call; without that, none is left") {
+TEST_CASE_FIXTURE(Tidy,
+                  "G7: without CLONE_PIDFD, pidfd_open gives the pidfd; without that, no child is left") {
   constexpr std::uint32_t kPidfd = CLONE_PIDFD;
   CHECK(in_child([&] {
           Steps steps;
@@ -348,7 +345,7 @@ TEST_CASE_FIXTURE(
         }) == 0);
 }
 
-TEST_CASE_FIXTURE(Tidy, "G7: where pidfd_send_signal is refused, a child of ours is ended all the same") {
+TEST_CASE_FIXTURE(Tidy, "G7: without pidfd_send_signal, a child of ours is ended all the same") {
   CHECK(in_child([&] {
           auto made = spawn(shell("exec sleep 1000"));
           auto* child = std::get_if<Child>(&made);
@@ -358,7 +355,7 @@ TEST_CASE_FIXTURE(Tidy, "G7: where pidfd_send_signal is refused, a child of ours
 }
 
 TEST_CASE_FIXTURE(
-    Tidy, "G7: before Linux 6.15, how a child ended is not known if the host reaped it; that is told") {
+    Tidy, "G7: before Linux 6.15, the status of a child that the host reaped is reported as unknown") {
   CHECK(in_child([&] {
           Steps steps;
           if (!refuse({{SYS_ioctl, ENOTTY, 1, ~0U, test::kPidfdGetInfo}})) return 99;

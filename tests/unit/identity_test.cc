@@ -98,7 +98,7 @@ TEST_CASE_FIXTURE(Tidy, "G2: a number proves the end of its process only where a
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "G2: a refused connection, and a pipe that nobody reads, prove that an endpoint is dead") {
+                  "G2: a refused connection, and a pipe without a reader, prove that an endpoint is dead") {
   const Directory here(directory());
   here.write_file("file", "");
   CHECK(look_at_stream(here, "file") == Endpoint::unknown);  // which refuses connections, too

@@ -177,7 +177,7 @@ void check_agreement(const std::string& text, bool valid) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "JSON scan: of every value it is told where it begins and ends, and what it says") {
+TEST_CASE_FIXTURE(Tidy, "JSON scan: the visitor gets the begin, end and text of every value") {
   Dice dice;
   for (int i = 0; i < 3000; ++i) {
     Author author(dice);
@@ -190,7 +190,7 @@ TEST_CASE_FIXTURE(Tidy, "JSON scan: of every value it is told where it begins an
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "JSON scan: takes what RapidJSON takes, and refuses what it refuses") {
+TEST_CASE_FIXTURE(Tidy, "JSON scan: accepts and refuses the same texts as RapidJSON") {
   constexpr std::string_view kLikely =
       "{}[]\",:\\u0123456789dDaAfFeE+-. \n\ttruefalsn\x01\x1f\x7f\x80\xBF\xC3\xE2\xED\xA0\xF0\xF4\xFF";
   Dice dice;
@@ -230,7 +230,7 @@ TEST_CASE_FIXTURE(Tidy, "JSON scan: every pair of bytes in a string is judged as
     }
 }
 
-TEST_CASE_FIXTURE(Tidy, "JSON scan: what nobody is led into is checked as strictly") {
+TEST_CASE_FIXTURE(Tidy, "JSON scan: skipped values are checked as strictly") {
   for (const char* text :
        {"[1,]", "{\"a\"}", "[\"\x01\"]", "[\"\xff\"]", "[\"\\ud834\"]", "[01]", "[nul]", "[1}", "["}) {
     CAPTURE(std::string(text));

@@ -60,7 +60,7 @@ TEST_CASE_FIXTURE(Tidy, "json: text that ends too early is refused with the plac
   CHECK(contains(refusal("  "), "at line 1, column 3"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "json: what is almost JSON is refused") {
+TEST_CASE_FIXTURE(Tidy, "json: text that is almost JSON is refused") {
   for (const char* text : {"{",
                            "[",
                            "}",
@@ -234,7 +234,7 @@ TEST_CASE_FIXTURE(Tidy, "json: a string that is not UTF-8 is refused with the pl
   CHECK(contains(error_of([] { (void)Content("\xff"); }), "wrong byte at 0"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "json: words that must get through have U+FFFD for what is broken") {
+TEST_CASE_FIXTURE(Tidy, "json: in texts that must get through, U+FFFD replaces broken UTF-8") {
   using wire::BrokenUtf8;
   CHECK(wire::json_string("a\xff"
                           "b",

@@ -65,7 +65,7 @@ TEST_CASE_FIXTURE(Tidy, "G2: the holder of a lock is proven, its note is not") {
   here.remove_file(".y.lock");
 }
 
-TEST_CASE_FIXTURE(Tidy, "G2: a planted pid file is a claim: nobody is proven by it") {
+TEST_CASE_FIXTURE(Tidy, "G2: a planted pid file is a claim, and proves no process") {
   const Route route = route_at(directory());
   HeldChild stranger([](const auto& stay) { stay(); });
   REQUIRE(stranger.came());
@@ -83,7 +83,8 @@ TEST_CASE_FIXTURE(Tidy, "G2: a planted pid file is a claim: nobody is proven by 
   route.directory().remove_file("x.pid");
 }
 
-TEST_CASE_FIXTURE(Tidy, "G2: a foreign peer is dead when its endpoint says so, whatever has its number") {
+TEST_CASE_FIXTURE(Tidy,
+                  "G2: a foreign peer is dead if its endpoint proves it, whichever process has its pid") {
   os::Endpoint endpoint = os::Endpoint::read;
   Route route(directory(),
               {.longest_name = 60,

@@ -63,7 +63,7 @@ TEST_CASE_FIXTURE(Tidy, "loop: the end of the other side is an event") {
   CHECK((seen & EPOLLHUP) != 0);
 }
 
-TEST_CASE_FIXTURE(Tidy, "loop: a Watch that wants nothing any more gets nothing, not even the end") {
+TEST_CASE_FIXTURE(Tidy, "loop: a Watch that no longer wants events gets none, not even a hang-up") {
   Loop loop;
   os::Pipe pipe = os::make_pipe();
   int runs = 0;
@@ -80,7 +80,7 @@ TEST_CASE_FIXTURE(Tidy, "loop: a Watch that wants nothing any more gets nothing,
   CHECK_FALSE(loop.turn(Deadline::passed()));
 }
 
-TEST_CASE_FIXTURE(Tidy, "loop: a Watch that wants nothing from the start gets nothing, not even the end") {
+TEST_CASE_FIXTURE(Tidy, "loop: a Watch without events from the start gets none, not even a hang-up") {
   Loop loop;
   os::Pipe pipe = os::make_pipe();
   int runs = 0;
@@ -107,7 +107,7 @@ TEST_CASE_FIXTURE(Tidy, "loop: a Watch can want other events from now on") {
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "loop: after a Watch has gone its callback does not run, and what it held is let go") {
+                  "loop: after a Watch has ended its callback does not run, and its captures are destroyed") {
   Loop loop;
   const os::Pipe pipe = full_pipe();
   const auto held = std::make_shared<int>(0);
@@ -123,7 +123,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(*held == 1);
 }
 
-TEST_CASE_FIXTURE(Tidy, "loop: a callback may drop its own Watch, and finishes on firm ground") {
+TEST_CASE_FIXTURE(Tidy, "loop: a callback may end its own Watch, and still completes safely") {
   Loop loop;
   const os::Pipe pipe = full_pipe();
   std::optional<Watch> watch;
@@ -371,7 +371,7 @@ TEST_CASE_FIXTURE(Tidy, "loop: a Watch may outlive its loop") {
   CHECK_FALSE(watch);
 }
 
-TEST_CASE_FIXTURE(Tidy, "loop: many events are all taken") {
+TEST_CASE_FIXTURE(Tidy, "loop: many events are all handled") {
   Loop loop;
   constexpr int kMany = 150;  // more than one turn takes at once
   std::vector<os::Pipe> pipes;
@@ -405,8 +405,7 @@ TEST_CASE_FIXTURE(Tidy, "loop: a forked child can neither run its parent's loop 
   CHECK(runs == 1);
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "loop: with spin, what comes is found all the same, deadlines hold, and nothing is run twice") {
+TEST_CASE_FIXTURE(Tidy, "loop: with spin, events are found, deadlines hold, and no callback runs twice") {
   Loop loop;
   loop.spin(20ms);
   const os::Pipe pipe = os::make_pipe();
@@ -431,7 +430,7 @@ TEST_CASE_FIXTURE(
   CHECK(seen == 4);
 }
 
-TEST_CASE_FIXTURE(Tidy, "G8: drain() ends, though something is always there") {
+TEST_CASE_FIXTURE(Tidy, "G8: drain() ends although events keep coming") {
   Loop loop;
   const os::Pipe pipe = full_pipe();
   int runs = 0;
@@ -442,7 +441,7 @@ TEST_CASE_FIXTURE(Tidy, "G8: drain() ends, though something is always there") {
   CHECK(::poll(&look, 1, 0) == 1);  // the owner of an outer loop comes again
 }
 
-TEST_CASE_FIXTURE(Tidy, "G5: timers run also when no descriptor is left for them") {
+TEST_CASE_FIXTURE(Tidy, "G5: timers run also without a free descriptor") {
   CHECK(in_child([] {
           Loop loop;
           std::vector<os::UniqueFd> taken;
@@ -464,7 +463,7 @@ TEST_CASE_FIXTURE(Tidy, "G5: timers run also when no descriptor is left for them
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "G5: a step that fails is reported once, tried again after a pause, and then as new") {
+                  "G5: a failing step is reported once and tried again; after a success it counts as new") {
   Loop loop;
   std::vector<std::string> reports;
   int again = 0, failures = 3;

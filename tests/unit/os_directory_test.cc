@@ -65,7 +65,7 @@ TEST_CASE_FIXTURE(Tidy, "directory: a file beyond the limit is refused, and link
   here.remove_file("large");
 }
 
-TEST_CASE_FIXTURE(Tidy, "directory: every kind of file is told apart") {
+TEST_CASE_FIXTURE(Tidy, "directory: every kind of file is distinguished") {
   const Directory here(directory());
   make_directory(directory() + "/d");
   REQUIRE(::mkfifo((directory() + "/f").c_str(), 0600) == 0);
@@ -81,7 +81,7 @@ TEST_CASE_FIXTURE(Tidy, "directory: every kind of file is told apart") {
   ::rmdir((directory() + "/d").c_str());
 }
 
-TEST_CASE_FIXTURE(Tidy, "directory: a file is opened or made, and that is told") {
+TEST_CASE_FIXTURE(Tidy, "directory: a file is opened or made, and `created` says which") {
   const Directory here(directory());
   bool created = false;
   {
@@ -129,7 +129,7 @@ TEST_CASE_FIXTURE(Tidy, "directory: a private one is new, ours alone, and named 
   ::rmdir(b.c_str());
 }
 
-TEST_CASE_FIXTURE(Tidy, "directory: what can't be executed is told with its errno") {
+TEST_CASE_FIXTURE(Tidy, "directory: a file that can't be executed gives an errno") {
   CHECK(why_not_executable("/bin/sh") == 0);
   CHECK(why_not_executable(directory() + "/none") == ENOENT);
   CHECK(why_not_executable(directory()) == EACCES);

@@ -107,7 +107,7 @@ TEST_CASE_FIXTURE(Tidy,
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "parts: those of several writers may come mixed; pid and thread tell them apart") {
+TEST_CASE_FIXTURE(Tidy, "parts: parts of several writers may be mixed; pid and thread distinguish them") {
   ChunkReader reader;
   const std::string one(9000, '1'), two(9000, '2'), three(9000, '3');
   const auto a = cut({10, 0}, one), b = cut({10, 1}, two), c = cut({11, 0}, three);
@@ -123,7 +123,7 @@ TEST_CASE_FIXTURE(Tidy, "parts: those of several writers may come mixed; pid and
   CHECK(got == std::vector<std::string>{one, two, three});
 }
 
-TEST_CASE_FIXTURE(Tidy, "parts: what is no header is told, and stays where it is") {
+TEST_CASE_FIXTURE(Tidy, "parts: an invalid header is reported, and stays where it is") {
   for (const std::string& odd :
        {std::string("hello, I am no header"), std::string(16, '\0'), std::string(16, '\xff'),
         part(0, 0, 0, "x"), part(0x80000000U, 0, 0, "x"), part(5000000, 0, 0, "x"),
@@ -141,7 +141,7 @@ TEST_CASE_FIXTURE(Tidy, "parts: what is no header is told, and stays where it is
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "parts: a writer that begins anew loses what it had begun, and nothing else") {
+TEST_CASE_FIXTURE(Tidy, "parts: a writer that begins a new message loses only its unfinished one") {
   ChunkReader reader;
   put(reader, part(10, 0, 2, kFull) + part(10, 0, 1, kFull) + part(11, 0, 1, kFull));
   put(reader, part(10, 0, 1, "new ") + part(10, 0, 0, "one"));
@@ -155,7 +155,7 @@ TEST_CASE_FIXTURE(Tidy, "parts: a writer that begins anew loses what it had begu
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "parts: a message beyond the limit is told once and passed over, and the next is read") {
+                  "parts: a message beyond the limit is reported once and skipped, and the next is read") {
   const auto full_parts = static_cast<std::uint32_t>(kLargestFrame / kLargestChunkData);
   {
     ChunkReader reader;  // announced by its first part
@@ -203,7 +203,7 @@ TEST_CASE_FIXTURE(Tidy, "parts: writers are bounded in number: the quietest has 
   CHECK(all_of(reader)[0].message == "yz");
 }
 
-TEST_CASE_FIXTURE(Tidy, "parts: what a process left unfinished is forgotten with it, all its threads") {
+TEST_CASE_FIXTURE(Tidy, "parts: unfinished messages of all threads of a dead process are forgotten") {
   ChunkReader reader;
   put(reader, part(10, 0, 1, "ab") + part(10, 5, 3, "cde") + part(11, 0, 1, "f"));
   CHECK(all_of(reader).size() == 1);

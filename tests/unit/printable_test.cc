@@ -15,7 +15,7 @@ using ipcm::test::Tidy;
 using wire::nearest;
 using wire::printable;
 
-TEST_CASE_FIXTURE(Tidy, "printable: what a terminal shows as itself stays as it is") {
+TEST_CASE_FIXTURE(Tidy, "printable: characters that a terminal shows as themselves are unchanged") {
   for (const char* text : {"", "echo", "a b", "it's \"quoted\" \\ /", "ü€𝄞", "日本語", "👩‍🔬"})
     CHECK(printable(text) == text);
 }
@@ -59,7 +59,7 @@ TEST_CASE_FIXTURE(Tidy, "printable: a long text is cut between characters, and i
   CHECK(wire::printable_name(repeated("x", 100'000)).size() < 300);
 }
 
-TEST_CASE_FIXTURE(Tidy, "readable JSON: what a terminal would not show as itself stays escaped") {
+TEST_CASE_FIXTURE(Tidy, "readable JSON: characters that a terminal would not show stay escaped") {
   CHECK(wire::to_readable(R"("\u20ac\u202e\u2028\ufeff\u200f\u009b")") ==
         "\"€\\u202e\\u2028\\ufeff\\u200f\\u009b\"");
   CHECK(wire::to_readable("\"a\x7f\"") == "\"a\\u007f\"");

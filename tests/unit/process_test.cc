@@ -287,7 +287,7 @@ Spawning begun(const SpawnRequest& request) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "spawn: children whose exec nobody waits for arrive all the same, many at once") {
+TEST_CASE_FIXTURE(Tidy, "spawn: many children whose exec nobody waits for all start") {
   std::vector<Spawning> all;
   for (int i = 0; i < 20; ++i) all.push_back(begun(shell("exit " + std::to_string(i))));
   for (int i = 0; i < 20; ++i) {
@@ -299,7 +299,7 @@ TEST_CASE_FIXTURE(Tidy, "spawn: children whose exec nobody waits for arrive all 
   CHECK(no_children_left());
 }
 
-TEST_CASE_FIXTURE(Tidy, "spawn: an exec that nobody waited for tells why it failed, and leaves errno alone") {
+TEST_CASE_FIXTURE(Tidy, "spawn: a failed exec that nobody waited for reports why, and leaves errno alone") {
   SpawnRequest request = shell("exit 0");
   request.program = directory() + "/missing";
   Spawning one = begun(request);
@@ -313,7 +313,7 @@ TEST_CASE_FIXTURE(Tidy, "spawn: an exec that nobody waited for tells why it fail
   CHECK(no_children_left());
 }
 
-TEST_CASE_FIXTURE(Tidy, "spawn: one that is given up on its way to its exec is gone and reaped") {
+TEST_CASE_FIXTURE(Tidy, "spawn: a child that is given up before its exec is killed and reaped") {
   for (int i = 0; i < 20; ++i) {
     const Spawning one = begun(shell("kill -STOP $$"));
     const Spawning two = begun(shell("exit 0"));
@@ -321,7 +321,7 @@ TEST_CASE_FIXTURE(Tidy, "spawn: one that is given up on its way to its exec is g
   CHECK(no_children_left());
 }
 
-TEST_CASE_FIXTURE(Tidy, "spawn: in a fork of its launcher, one on its way is nobody's") {
+TEST_CASE_FIXTURE(Tidy, "spawn: in a fork of its launcher, a child before its exec has no owner") {
   Pipe pipe = make_pipe();
   SpawnRequest request = shell("read line; exit 5");
   request.fds.push_back({pipe.read_end.get(), 0});
@@ -340,7 +340,7 @@ TEST_CASE_FIXTURE(Tidy, "spawn: in a fork of its launcher, one on its way is nob
   CHECK(child.reap(Deadline::after(kHang)) == ExitStatus::exited(5));
 }
 
-TEST_CASE_FIXTURE(Tidy, "spawn: a session of its own is had when it is wanted") {
+TEST_CASE_FIXTURE(Tidy, "spawn: a child gets a session of its own on request") {
   SpawnRequest request = shell(
       R"(read pid comm state ppid group session rest < /proc/self/stat; [ $session = $pid ] && echo own || echo caller)");
   CHECK(output_of(request) == "caller\n");
@@ -379,8 +379,7 @@ TEST_CASE_FIXTURE(Tidy, "fork: both sides know which they are, and the child's s
   ::sigaction(SIGUSR1, &before, nullptr);
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "fork: a child's own words get out, those that its parent had not written yet do not") {
+TEST_CASE_FIXTURE(Tidy, "fork: a child's own output is written, its parent's buffered output is not") {
   const std::string path = directory() + "/out";
   const int status = in_child([&] {
     UniqueFd file = open_stream(path, StreamUse::append);
@@ -412,7 +411,7 @@ TEST_CASE_FIXTURE(Tidy, "child: destroying it kills and reaps it") {
   CHECK(no_children_left());
 }
 
-TEST_CASE_FIXTURE(Tidy, "child: a Child that is moved is one Child; what was owned before is killed") {
+TEST_CASE_FIXTURE(Tidy, "child: a moved Child is one Child, and the target's former child is killed") {
   const Pipe pipe = make_pipe();
   SpawnRequest request = shell("read x; exit 3");
   request.fds = {{pipe.read_end.get(), 0}};
@@ -446,7 +445,8 @@ TEST_CASE_FIXTURE(Tidy, "child: waiting ends at the deadline, and a signal reach
   CHECK_FALSE(child.signal(SIGTERM));
 }
 
-TEST_CASE_FIXTURE(Tidy, "child: kill_and_reap says how it ended, also if it had ended before") {
+TEST_CASE_FIXTURE(Tidy,
+                  "child: kill_and_reap returns the exit status, also of a child that had ended before") {
   Child running = spawned(shell("kill -STOP $$"));
   CHECK(running.kill_and_reap() == ExitStatus::signalled(SIGKILL));
   Child ended = spawned(shell("exit 4"));
@@ -473,7 +473,7 @@ TEST_CASE_FIXTURE(Tidy, "child: a released child runs on") {
   CHECK(WEXITSTATUS(status) == 0);
 }
 
-TEST_CASE_FIXTURE(Tidy, "child: in a forked child it is inert") {
+TEST_CASE_FIXTURE(Tidy, "child: in a forked child, the object is inert") {
   const Pipe pipe = make_pipe();
   SpawnRequest request = shell("read x; exit 3");
   request.fds = {{pipe.read_end.get(), 0}};
@@ -488,8 +488,7 @@ TEST_CASE_FIXTURE(Tidy, "child: in a forked child it is inert") {
   CHECK(child->reap(Deadline::after(kHang)) == ExitStatus::exited(3));
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "child: its status is known though the host took it with waitpid(-1), where the kernel tells") {
+TEST_CASE_FIXTURE(Tidy, "child: its status is known although the host reaped it, if the kernel supports it") {
   for (const auto& [script, expected] : std::vector<std::pair<std::string, ExitStatus>>{
            {"exit 5", ExitStatus::exited(5)}, {"kill -TERM $$", ExitStatus::signalled(SIGTERM)}}) {
     Child child = spawned(shell(script));
@@ -505,7 +504,7 @@ TEST_CASE_FIXTURE(
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "child: its status is known though the host ignores SIGCHLD, where the kernel tells") {
+                  "child: its status is known although the host ignores SIGCHLD, if the kernel supports it") {
   const auto before = ::signal(SIGCHLD, SIG_IGN);
   {
     Child child = spawned(shell("exit 6"));
@@ -519,7 +518,7 @@ TEST_CASE_FIXTURE(Tidy,
   ::signal(SIGCHLD, before);
 }
 
-TEST_CASE_FIXTURE(Tidy, "child: a status can be looked at and stays to be had") {
+TEST_CASE_FIXTURE(Tidy, "child: peeking at a status does not consume it") {
   Child child = spawned(shell("exit 8"));
   REQUIRE(await_end(child.pidfd(), Deadline::after(kHang)));
   CHECK(peek_exit_status(child.pidfd()) == ExitStatus::exited(8));
@@ -531,7 +530,8 @@ TEST_CASE_FIXTURE(Tidy, "child: a status can be looked at and stays to be had") 
   CHECK_FALSE(peek_exit_status(pipe.read_end.get()));
 }
 
-TEST_CASE_FIXTURE(Tidy, "child: who reaps everything tells of the others, and owners get their own") {
+TEST_CASE_FIXTURE(
+    Tidy, "child: reap_ended_children() reports unowned children, and owners get their own statuses") {
   Child owned = spawned(shell("exit 9"));
   Child running = spawned(shell("kill -STOP $$"));
   Child let_go = spawned(shell("exit 10"));
@@ -557,7 +557,7 @@ TEST_CASE_FIXTURE(Tidy, "child: who reaps everything tells of the others, and ow
   CHECK(moved.status() == ExitStatus::exited(11));
 }
 
-TEST_CASE_FIXTURE(Tidy, "process: one is named by a descriptor, and a dead one is none") {
+TEST_CASE_FIXTURE(Tidy, "process: a pidfd identifies a process, and a dead process has none") {
   HeldChild child([](const auto& stay) { stay(); });
   REQUIRE(child.came());
   const Pid pid = child.pid();
@@ -585,7 +585,7 @@ TEST_CASE_FIXTURE(Tidy, "process: one is named by a descriptor, and a dead one i
   CHECK_FALSE(pid_of(pipe.read_end.get()));
 }
 
-TEST_CASE_FIXTURE(Tidy, "process: what is known of ourselves") {
+TEST_CASE_FIXTURE(Tidy, "process: a process can read facts about itself") {
   CHECK(is_running(own_pid()));
   CHECK(parent_of(own_pid()) == ::getppid());
   CHECK(resident_memory(own_pid()).value_or(0) > 1U << 20U);
@@ -597,7 +597,7 @@ TEST_CASE_FIXTURE(Tidy, "process: what is known of ourselves") {
   CHECK(contains(own_executable(), "unit_os"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "process: a name with brackets and spaces does not confuse what is read of it") {
+TEST_CASE_FIXTURE(Tidy, "process: a name with brackets and spaces does not confuse the reader of /proc") {
   HeldChild child([](const auto& stay) {
     set_process_title(") R 1 2 (3");
     stay();

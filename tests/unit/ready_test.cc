@@ -138,7 +138,7 @@ TEST_CASE_FIXTURE(Tidy, "ready: a line that names another service is refused; on
   CHECK(contains(why_failed(report_of("{\"ready\":true,\"name\":\"t\"}\n", "s")), "'t'"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "G6: a service learns that nobody reads its ready line any more") {
+TEST_CASE_FIXTURE(Tidy, "G6: a service learns that its ready line has no reader") {
   CHECK(in_child([] {
           ::signal(SIGPIPE, SIG_IGN);
           os::Pipe pipe = os::make_pipe();

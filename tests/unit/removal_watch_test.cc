@@ -52,7 +52,7 @@ class Watched {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "G6: the kernel tells of a file that is removed, renamed or replaced") {
+TEST_CASE_FIXTURE(Tidy, "G6: the kernel reports a file that is removed, renamed or replaced") {
   for (const std::string how : {"removed", "renamed", "replaced"}) {
     CAPTURE(how);
     Watched here(directory(), Watched::Begins::at_once);
@@ -69,7 +69,7 @@ TEST_CASE_FIXTURE(Tidy, "G6: the kernel tells of a file that is removed, renamed
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "G6: the kernel tells of a directory that is moved") {
+TEST_CASE_FIXTURE(Tidy, "G6: the kernel reports a directory that is moved") {
   Watched here(directory(), Watched::Begins::at_once);
   here.rename(here.path, here.path + ".aside");
   REQUIRE(here.is_told());

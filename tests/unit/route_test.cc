@@ -170,7 +170,7 @@ TEST_CASE_FIXTURE(Tidy, "record lock: it is held against other processes, who ca
   ::unlink(path.c_str());
 }
 
-TEST_CASE_FIXTURE(Tidy, "held lock: it is had once, says who has it, and goes with its file") {
+TEST_CASE_FIXTURE(Tidy, "held lock: it has one holder, names the holder, and ends with its file") {
   const os::Directory here(directory());
   HeldLock::Attempt attempt;
   auto lock = HeldLock::acquire(here, ".x.lock", "note \"ü\"", attempt);
@@ -238,7 +238,7 @@ TEST_CASE_FIXTURE(Tidy, "held lock: dropped without release it leaves its file, 
   again->release(here);
 }
 
-TEST_CASE_FIXTURE(Tidy, "held lock: when its holder is killed it is free, and tells who left it") {
+TEST_CASE_FIXTURE(Tidy, "held lock: after its holder was killed it is free, and names the last holder") {
   const os::Directory here(directory());
   HeldChild holder([&](const auto& stay) {
     const os::Directory there(directory());
@@ -265,8 +265,7 @@ TEST_CASE_FIXTURE(Tidy, "held lock: when its holder is killed it is free, and te
   lock->release(here);
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "held lock: who clears up is waited for, until it is done, however far the deadline") {
+TEST_CASE_FIXTURE(Tidy, "held lock: a joining process waits until another one has cleared up") {
   const os::Directory here(directory());
   bool puts_back = false, dies = false;
   SUBCASE("and has cleared") {}
@@ -301,7 +300,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(holder.end() == 0);
 }
 
-TEST_CASE_FIXTURE(Tidy, "held lock: what for it is held shows at once, whatever still stands in the file") {
+TEST_CASE_FIXTURE(Tidy, "held lock: its purpose shows at once, whatever the file still contains") {
   const os::Directory here(directory());
   const std::string path = directory() + "/.x.lock";
   for (const bool clears : {true, false}) {
@@ -325,7 +324,7 @@ TEST_CASE_FIXTURE(Tidy, "held lock: what for it is held shows at once, whatever 
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "held lock: who clears up for too long has it") {
+TEST_CASE_FIXTURE(Tidy, "held lock: a process that clears up for too long counts as the holder") {
   const os::Directory here(directory());
   HeldChild holder([&](const auto& stay) {
     const os::Directory there(directory());

@@ -71,7 +71,7 @@ std::string make_bus(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "G1: names of a bus's files are told from others") {
+TEST_CASE_FIXTURE(Tidy, "G1: names of a bus's files are distinguished from others") {
   for (const char* name : {"a.pid", "a.name", "a.stats", "a.resume", "a.suspend", "a.pid.pend", "h-12.name"})
     CHECK(role_of_entry(name) == EntryRole::beside);
   for (const char* name : {".info", ".info.closed", ".found", ".owner", ".owner.x7Gh2aQw", "..info.pend"})
@@ -128,7 +128,7 @@ TEST_CASE_FIXTURE(Tidy, "G1: a directory is a bus by its mark, by its name, or b
   for (const auto& entry : std::filesystem::directory_iterator(dir)) std::filesystem::remove_all(entry);
 }
 
-TEST_CASE_FIXTURE(Tidy, "G1: what is no bus is not changed by its removal, and the reason is told") {
+TEST_CASE_FIXTURE(Tidy, "G1: removing a route that is no bus fails with the reason, and changes nothing") {
   const std::string home = make(directory() + "/home");
   make(home + "/documents");
   write_file(home + "/documents/thesis", "precious");
@@ -153,8 +153,8 @@ TEST_CASE_FIXTURE(Tidy, "G1: what is no bus is not changed by its removal, and t
   std::filesystem::remove_all(home);
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "G1: removal takes what a bus has put there by name, kind and size, and tells of the rest") {
+TEST_CASE_FIXTURE(Tidy,
+                  "G1: a removal knows the files of a bus by name, kind and size, and reports the rest") {
   const std::string bus = make_bus(directory() + "/bus"), outside = make(directory() + "/outside");
   write_file(outside + "/precious", "x");
   write_file(bus + "/notes.txt", "precious");  // a regular endpoint is empty
@@ -192,7 +192,7 @@ TEST_CASE_FIXTURE(Tidy, "G1: a mailbox is removed with its messages, and stays w
 }
 
 TEST_CASE_FIXTURE(Tidy,
-                  "G1: a directory that was there before stays, and so does what a removal was cut off at") {
+                  "G1: a directory that existed before the bus stays, also after an interrupted removal") {
   const std::string bus = make_bus(directory() + "/bus");
   write_file(bus + "/.found", "");
   CHECK(remove(bus));
@@ -236,7 +236,7 @@ TEST_CASE_FIXTURE(Tidy, "G1: a peer that joins while its bus is removed keeps it
   CHECK_FALSE(std::filesystem::exists(bus));
 }
 
-TEST_CASE_FIXTURE(Tidy, "G1: a listing clears away what a dead peer left, and nothing that it did not") {
+TEST_CASE_FIXTURE(Tidy, "G1: a listing removes the files of a dead peer, and no other file") {
   const std::string bus = make_bus(directory() + "/bus"), outside = make(directory() + "/outside");
   write_file(outside + "/precious", "x");
   for (const char* name : {"/svc", "/.svc.lock", "/svc.pid"}) std::filesystem::remove(bus + name);
@@ -261,7 +261,7 @@ TEST_CASE_FIXTURE(Tidy, "G1: a listing clears away what a dead peer left, and no
   std::filesystem::remove_all(outside);
 }
 
-TEST_CASE_FIXTURE(Tidy, "G8: a FIFO in the place of a peer's file makes nobody wait") {
+TEST_CASE_FIXTURE(Tidy, "G8: a FIFO in the place of a peer's file blocks nobody") {
   const std::string bus = make_bus(directory() + "/bus");
   std::filesystem::remove(bus + "/svc.pid");
   std::vector<os::UniqueFd> open;
@@ -291,7 +291,8 @@ TEST_CASE_FIXTURE(Tidy, "G1: a route that others can write to is refused") {
   CHECK(remove(bus));
 }
 
-TEST_CASE_FIXTURE(Tidy, "G1: what a killed maker of a bus left is removed, unless somebody is at it still") {
+TEST_CASE_FIXTURE(Tidy,
+                  "G1: leftovers of a killed maker of a bus are removed unless a process still uses them") {
   const os::Directory here(directory());
   const std::string bus = directory() + "/bus";
   make(bus);
@@ -316,7 +317,7 @@ TEST_CASE_FIXTURE(Tidy, "G1: what a killed maker of a bus left is removed, unles
   CHECK_FALSE(remove_unfinished_bus(here, "bus"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "directory: what has a second name is not written to") {
+TEST_CASE_FIXTURE(Tidy, "directory: a file with a second name is not written to") {
   const std::string precious = directory() + "/precious", bus = make(directory() + "/bus");
   write_file(precious, "x");
   for (const char* name : {"/.a.lock", "/a.resume", "/.a.pid.pend", "/a.ready"})

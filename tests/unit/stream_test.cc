@@ -113,7 +113,7 @@ TEST_CASE_FIXTURE(Tidy, "log: a writer that can't look before each write is boun
   CHECK(facts_of(log.fd()).size == 0);
 }
 
-TEST_CASE_FIXTURE(Tidy, "log: what stands at its place is not taken for it") {
+TEST_CASE_FIXTURE(Tidy, "log: another kind of file at its path is refused") {
   const std::string path = directory() + "/log", other = directory() + "/other";
   write_file(other, "precious");
   REQUIRE(::symlink(other.c_str(), path.c_str()) == 0);

@@ -37,7 +37,7 @@ TEST_CASE("time limit: a wait ends by its own limit or by the caller's, whicheve
   CHECK(limited(5s, 1s).when() >= before + 1s);  // leaving may take a moment all the same
 }
 
-TEST_CASE("time limit: it is that of one thread, and a forked process has none") {
+TEST_CASE("time limit: it belongs to one thread, and a forked process has none") {
   const TimeLimit limit{Deadline::passed()};
   bool never = false;
   std::thread([&] { never = TimeLimit::current().is_never(); }).join();
