@@ -103,7 +103,7 @@ class Child {
 void reap_released_children() noexcept;
 
 /// Reaps every child that has ended; for our own processes only. A Child object gets the status of its child.
-/// For the others, calls `told` with the pid and the number that waitpid(2) stores.
+/// For each other child, calls `tell` with its pid and exit status.
 void reap_ended_children(const std::function<void(Pid pid, ExitStatus status)>& tell);
 
 }  // namespace ipcm::os

@@ -58,7 +58,7 @@ struct Figure {
   std::string curve_label = {};         ///< what x is
 };
 void report(const Figure& figure);
-/// What could not be measured here, and why.
+/// A measurement that was not possible here, and the reason.
 void skipped(const std::string& question, const std::string& variant, const std::string& why);
 
 /// Who takes part in a race: the first is the floor.

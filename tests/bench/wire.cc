@@ -1,4 +1,4 @@
-// What writing and reading a message costs by itself, without anybody to send it to.
+// The cost of writing and reading a message, without sending it.
 
 #include "bench/bench.h"
 #include "wire/conversation.h"

@@ -1,4 +1,4 @@
-// A boot binary that does not do what it should: odd_boot HOW --ready-fd N PARAMS
+// A boot binary that misbehaves: odd_boot HOW --ready-fd N PARAMS
 
 #include <sys/resource.h>
 #include <unistd.h>

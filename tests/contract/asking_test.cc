@@ -308,7 +308,7 @@ TEST_CASE_FIXTURE(Tidy, "D4: requests to a predecessor fail, and requests to its
     (void)first.wait();
     Forked second(member("b", guard.info().text(), answers_once));
     CHECK(second.hear() == "joined");
-    // Nothing of this has been seen by who asks.
+    // The requester has noticed nothing of this.
     const std::string latest = asker.send_request("b", "new");
     CHECK(asker.await_response(latest, kHang).as<std::string>() == "new");
     CHECK_THROWS_AS((void)asker.await_response(old, kHang).content(), PeerGone);
@@ -342,7 +342,7 @@ class Gate {
 };
 
 std::string outcome(const Response& response) { return response.ok() ? "answered" : "failed"; }
-/// How the one who was asked ended, if that is known.
+/// The exit status of the asked process, if it is known.
 std::string end_of_asked(const Response& response) {
   try {
     (void)response.content();

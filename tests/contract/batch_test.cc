@@ -17,7 +17,7 @@ using namespace ipcm::test;
 
 namespace {
 
-/// For tests of what is held back until the batch ends.
+/// For tests of messages that are held back until the batch ends.
 LeaveOut gathering() { return {protocol() != "ConnectionUnix"}; }
 
 std::vector<int> numbers_of(const std::vector<Message>& messages) {
@@ -237,7 +237,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(told.empty());
   CHECK(a.statistics().sent == std::map<std::string, std::uint64_t>{{"b", 1}, {"c", 2}, {"d", 2}});
 
-  // The end of a batch does not throw; it tells.
+  // The end of a batch does not throw; it reports.
   Forked again(staying("b", guard.info()));
   CHECK(again.hear() == "joined");
   {
@@ -407,7 +407,7 @@ void fill_way(const Client& client, const std::string& peer) {
   }
 }
 
-/// One who reads nothing until it is told to; then all up to a message of this size.
+/// A member that reads nothing until the test says so; then it reads all, up to a message of this size.
 constexpr std::size_t kLast = 9000;
 std::function<int(Lines&)> slow(const std::string& name, const BusInfo& info) {
   return [=](Lines& test) {

@@ -1,4 +1,4 @@
-// What a bus keeps: statistics, messages put back, names that are away for a while; and its owner.
+// The state that a bus keeps: statistics, messages put back, suspended names; and its owner.
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -439,7 +439,8 @@ TEST_CASE_FIXTURE(Tidy, "F5: a member that never handles its messages has a full
   const auto kFloodHang = 6 * kHang;  // hundreds of megabytes, with sanitizers, into a database
   Client slow = ipcm_connect("slow", guard.info());
   Client quick = ipcm_connect("quick", guard.info());
-  // A service never blocks: what does not go out is queued, up to a limit, then refused with words.
+  // A service never blocks: messages that do not go out are queued up to a limit, and then refused with an
+  // error text.
   ServiceOptions options;
   options.handle_request = [](Service& self, const Request& request) -> Answer {
     std::string why;

@@ -50,7 +50,7 @@ struct LeaveOut {
   return {transport::find_protocol(protocol()).within_one_process()};
 }
 
-/// For tests of what is so only inside one process.
+/// For tests of behaviour inside one process.
 [[nodiscard]] inline LeaveOut needs_no_processes() { return {!needs_processes().when}; }
 /// For tests that look at where a bus lies in the file system.
 [[nodiscard]] inline LeaveOut needs_files() { return needs_processes(); }
@@ -66,7 +66,7 @@ struct LeaveOut {
 }
 [[nodiscard]] inline Guard spawn_bus() { return ipcm_spawn(bus_options()); }
 
-/// Removes one that nobody owns.
+/// Removes a bus without an owner.
 [[nodiscard]] inline bool remove_bus(const BusInfo& info) {
   return transport::find_protocol(info.protocol).remove_route(info).is_gone;
 }

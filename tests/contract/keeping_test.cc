@@ -1,4 +1,4 @@
-// A10, A11 and what comes with it: messages that outlive their reader, on the protocols that keep them.
+// A10, A11 and related behaviours: messages that outlive their reader, on the protocols that keep them.
 
 #include <unistd.h>
 
@@ -304,7 +304,7 @@ TEST_CASE_FIXTURE(Tidy,
     for (int left = std::rand() % 30; left > 0; --left) note(reader.hear());
     reader.kill(SIGKILL);
     (void)reader.wait();
-    // What it had said before it died counts as read.
+    // The messages that it reported before it died count as read.
     try {
       for (;;) note(reader.hear());
     } catch (const std::exception&) {

@@ -1,5 +1,6 @@
-// What UnixSocket and AtomicPipe share: each reader has one mailbox, each sender a queue for each reader.
-// Messages of all sizes; readers that stall, that die with messages queued for them, that come and go.
+// Behaviour that UnixSocket and AtomicPipe share: each reader has one mailbox, each sender a queue for each
+// reader. Messages of all sizes; readers that stall, that die with messages queued for them, or that join and
+// leave repeatedly.
 
 #include <unistd.h>
 
@@ -22,7 +23,7 @@ constexpr std::size_t kQueueMemory = (200 + 512) * kMiB;
 constexpr std::size_t kQueueMemory = 200 * kMiB;
 #endif
 
-/// A process that joins and does not read, until it is told how many messages to expect.
+/// A process that joins, and reads only after the test has said how many messages to expect.
 int sleeper(Lines& test, const BusInfo& bus) {
   Client client = ipcm_connect("sleeper", bus);
   test.say("joined");

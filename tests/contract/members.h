@@ -7,7 +7,7 @@
 
 namespace ipcm::test {
 
-/// Somebody on the bus, with a loop of its own.
+/// A member of the bus with a loop of its own.
 [[nodiscard]] inline std::unique_ptr<bus::Member> member(const BusInfo& info, const std::string& name,
                                                          bool reconnect = false) {
   transport::JoinRequest request;

@@ -1,4 +1,4 @@
-// Joining a bus, and what goes over it: A1 to A6.
+// Joining a bus, and its messages: A1 to A6.
 
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-// Who is on a bus, and who can have which name: A7 to A9.
+// The peers of a bus, and the names that a peer can have: A7 to A9.
 
 #include <sys/resource.h>
 #include <sys/wait.h>

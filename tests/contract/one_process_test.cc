@@ -1,4 +1,5 @@
-// What needs no second process: several clients in one. LocalMemory, which has nothing else, goes by these.
+// Tests without a second process: several clients in one. LocalMemory, which supports nothing else, runs
+// these.
 
 #include <algorithm>
 #include <atomic>

@@ -1,5 +1,5 @@
-// What becomes of a bus on a server when connections are cut, tables are locked or dropped, or somebody else
-// wants the database. Run by tests/support/servers.py.
+// A bus on a server when connections are cut, tables are locked or dropped, or another process wants the
+// database. Run by tests/support/servers.py.
 
 #include <csignal>
 
@@ -19,7 +19,7 @@ namespace {
 
 bool is_postgresql() { return protocol() == "PostgreSQL"; }
 
-/// Somebody else's connection to the database of the bus.
+/// The connection of another process to the database of the bus.
 class Administrator {
  public:
   Administrator() : session_(open(failure_)) { REQUIRE_MESSAGE(session_, failure_.text); }
@@ -75,7 +75,7 @@ class Administrator {
   database::OwnedSession session_;
 };
 
-/// What a command that visits the bus has: a limit of its own.
+/// The time limit of a command that uses the bus.
 template <class Call>
 std::chrono::milliseconds time_of(Call&& call) {
   const auto start = os::Clock::now();

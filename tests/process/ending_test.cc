@@ -1,4 +1,4 @@
-// Who notices whose end: owners, services, watched processes.
+// Ends that others must notice: of owners, services, watched processes.
 
 #include <unistd.h>
 

@@ -47,7 +47,7 @@ class Adder final : public Service {
   int sum_;
 };
 
-/// Keeps what it was asked last, and answers with what it was asked before.
+/// Keeps the last request, and answers with the one before.
 class Keeper final : public Service {
  public:
   struct Args {

@@ -1,4 +1,4 @@
-// G6: somebody takes away the files that a service is found by.
+// G6: another process removes the files by which a service is found.
 
 #include <cstdlib>
 #include <filesystem>

@@ -1,4 +1,4 @@
-// Deaths, and who notices: behaviours D4, F2, F3, and what else the reference gets wrong.
+// Deaths that others must notice: behaviours D4, F2, F3, and cases that the reference handles wrongly.
 
 #include <sys/wait.h>
 #include <unistd.h>

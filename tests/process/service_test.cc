@@ -14,7 +14,7 @@ using namespace ipcm::test;
 
 namespace {
 
-/// A service under test, and a client on its bus that hears what it says.
+/// A service under test, and a client on its bus that receives its reports.
 class Heard : public Tidy {
  public:
   Handle start(ServiceOptions options) {

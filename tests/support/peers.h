@@ -16,7 +16,8 @@
 
 namespace ipcm::test {
 
-/// One end of a conversation between a test and a process it forked. What can't be said or heard throws.
+/// One end of a conversation between a test and a process that it forked. Throws if a line can't be sent or
+/// received.
 class Lines {
  public:
   explicit Lines(os::UniqueFd socket) : socket_(std::move(socket)) {}
@@ -56,7 +57,7 @@ class Forked {
 
 /// Waits until that process has ended (a zombie has).
 void await_end(Pid pid);
-/// Waits until a file of that name is there, told by its directory.
+/// Waits until a file of that name exists; inotify on its directory wakes it.
 void await_file(const std::string& path);
 /// Waits until the descriptor is readable; false: the hang guard was over first.
 [[nodiscard]] bool becomes_readable(int fd);
@@ -105,7 +106,7 @@ template <class T>
   return text.find(part) != std::string::npos;
 }
 
-/// What `call` throws, which must be an E.
+/// Returns the exception of `call`, which must be an E.
 template <class E, class Call>
 [[nodiscard]] E thrown_by(Call&& call) {
   try {

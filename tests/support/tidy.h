@@ -38,7 +38,7 @@ class Tidy {
   std::vector<std::string> descriptors_;
 };
 
-/// What is open here: "3 -> /dev/null".
+/// Returns the open descriptors of this process: "3 -> /dev/null".
 [[nodiscard]] std::vector<std::string> open_descriptors();
 /// Names below a directory, without . and ..
 [[nodiscard]] std::vector<std::string> names_in(const std::string& directory);

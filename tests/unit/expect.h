@@ -7,7 +7,7 @@
 
 namespace ipcm::test {
 
-/// What `call` throws, in words; only an `Expected` will do.
+/// Returns the message of the exception of `call`, which must be an `Expected`.
 template <class Expected = ProtocolError, class Call>
 std::string error_of(Call&& call) {
   try {

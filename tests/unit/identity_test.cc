@@ -1,4 +1,4 @@
-// G2: a number is a claim. What the kernel vouches for about processes of others.
+// G2: a pid in a file is a claim. Facts about other processes that the kernel vouches for.
 
 #include "os/identity.h"
 

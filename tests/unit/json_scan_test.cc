@@ -23,7 +23,7 @@ using ipcm::test::Tidy;
 
 namespace {
 
-/// What a visitor is told, a line for each word of it.
+/// The calls that a visitor gets, a line for each.
 struct Recorder {
   std::string told = "\n";
 
@@ -50,7 +50,7 @@ struct Recorder {
   static std::string failure() { return "refused"; }
 };
 
-/// Documents of all shapes, and what is to be told of them.
+/// Documents of all shapes, and the expected calls.
 class Author {
  public:
   explicit Author(Dice& dice) : dice_(dice) {}

@@ -57,7 +57,7 @@ SpawnFailure failed(const SpawnRequest& request) {
   return std::get<SpawnFailure>(result);
 }
 
-/// What a shell script writes to its stdout.
+/// Returns the output of a shell script on stdout.
 std::string output_of(SpawnRequest request) {
   Pipe pipe = make_pipe();
   request.fds.push_back({pipe.write_end.get(), 1});
@@ -72,7 +72,7 @@ std::string output_of(SpawnRequest request) {
 constexpr const char* kListDescriptors =
     R"(for f in /proc/self/fd/*; do if [ -e "$f" ]; then printf '%s ' "${f##*/}"; fi; done)";
 
-/// Linux 6.15 tells the exit status of a process that somebody else has reaped.
+/// Linux 6.15 reports the exit status of a process that another process has reaped.
 bool kernel_tells_of_reaped() {
   utsname name{};
   int major = 0, minor = 0;

@@ -23,7 +23,7 @@ using ipcm::test::Tidy;
 
 namespace {
 
-/// What a listener makes of a text that arrives byte by byte and then ends.
+/// Returns the report of a listener for a text that arrives byte by byte and then ends.
 Report report_of(std::string_view text, const std::string& name = {}) {
   Listener listener(name);
   for (const char byte : text)

@@ -35,7 +35,7 @@ void remove_bus(const std::string& route) {
   ::unlink(route.c_str());
   CHECK(Sidecar::remove(route));
 }
-/// Somebody who has a name, in a process of its own.
+/// A holder of a name, in a process of its own.
 void hold(const std::string& route, const std::string& peer, const std::function<void()>& stay) {
   const Sidecar there(route);
   HeldLock::Attempt attempt;
