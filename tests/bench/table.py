@@ -30,7 +30,7 @@ def number(value):
 
 
 def wanted(row):
-    """What was wanted, and whether it was met; empty where nothing was."""
+    """The target, and whether it was met; empty if there is none."""
     if row.get('at_most') is not None and 'ratio' in row:
         return f"≤ {row['at_most']:g} ×", row['ratio'] <= row['at_most']
     if row.get('at_least') is not None and 'ratio' in row:
@@ -72,7 +72,7 @@ def machine():
 
 
 def curves(rows, folder):
-    """One SVG for each question that has points: a line for everybody who took part."""
+    """One SVG for each question that has points: a line for each participant."""
     made = []
     gnuplot = shutil.which('gnuplot')
     questions = []

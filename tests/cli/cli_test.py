@@ -162,7 +162,7 @@ class RunRefusesTest(TidyTest):
 
 
 class LaunchTest(TidyTest):
-    """Starts that fail: exit status 5, one line that tells why."""
+    """Starts that fail: exit status 5, and one line with the reason."""
 
     def test_an_unknown_class_is_told_with_those_that_there_are(self):
         self.assert_told(self.ipcm("run", "nosuch", "1", status=LAUNCH_FAILED), "nosuch", "echo")
@@ -1067,7 +1067,7 @@ class StreamsTest(TidyTest):
         self.assertTrue(result.err.startswith("ipcm: "), result)
 
     def test_a_run_leaves_the_rest_of_a_shared_stdin_blocking(self):
-        # O_NONBLOCK on a shared description would hurt whoever has it too.
+        # O_NONBLOCK on a shared description would affect other processes that have it open.
         running = self.start("/bin/sh", "-c", "ipcm run echo 1 >&2; cat")
         self.assertEqual(running.finish("after it\n").out, "after it\n")
 

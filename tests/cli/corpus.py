@@ -14,7 +14,7 @@ STATUS = "/var/lib/dpkg/status"
 
 
 def packages():
-    """What dpkg knows, a package an object."""
+    """The package list of dpkg, an object for each package."""
     if not os.path.exists(STATUS):
         return
     package, key = {}, None
@@ -85,7 +85,7 @@ def numbers():
 
 
 def protocol_words():
-    """What means something to the bus, where it means nothing."""
+    """Values with a meaning for the bus, in places where they have none."""
     for key in ("terminate", "hello", "ipcm_request_id", "ipcm_response_id", "ipcm_error", "request", "response", "content",
                 "from", "to", "broadcast", "id", "stamp", "stamp_ord", ""):
         for value in (1, 0, "", "0", "yes", None, True, False, {}, [], {key: {key: 1}}):

@@ -1,4 +1,4 @@
-"""G1, G5, G6: what is no bus is refused and stays as it was; an error is no empty bus; leftovers are collected."""
+"""G1, G5, G6: a path that is no bus is refused and not changed; an error is no empty bus; leftovers are removed."""
 
 import contextlib
 import ctypes
@@ -39,7 +39,7 @@ def dead_pid():
 
 
 class DirectoryWatch:
-    """Waits until a name is there. Nothing polls: the kernel tells of each new name."""
+    """Waits until a name exists. It does not poll: the kernel reports each new name."""
 
     def __init__(self, path):
         self.path = path
@@ -195,7 +195,7 @@ class NoBusTest(TidyTest):
 
 
 class LeftoversTest(TidyTest):
-    """What a killed command has left."""
+    """Leftovers of a killed command."""
 
     def test_gc_collects_what_a_killed_maker_left(self):
         pid = dead_pid()

@@ -179,7 +179,7 @@ class OutputTest(TidyTest):
 
 
 class WordsTest(TidyTest):
-    """The command line: what is accepted, and what is said of the rest."""
+    """The command line: accepted words, and the errors for others."""
 
     def test_a_time_limit_may_have_a_unit(self):
         for limit in ("0", "5", "0.5", "5s", "5000ms", "2m", "1h", "0s", "0ms"):

@@ -94,7 +94,7 @@ def open_descriptors():
 
 
 class Process:
-    """A process that is not waited for by number: a pidfd tells its end, and can't mean another one."""
+    """A process with a pidfd, which reports its end and can't mean another process."""
 
     def __init__(self, pid):
         self.pid = pid
@@ -326,7 +326,7 @@ class TidyTest(unittest.TestCase):
 
     @contextlib.contextmanager
     def bus(self, *options):
-        """A bus that is taken down in the end; yields the environment of who uses it."""
+        """A bus that is taken down at the end; yields the environment for its users."""
         made = json.loads(self.ipcm("--json", "bus", "new", *options).out)
         info = json.dumps(made["info"])
         env = dict(self.env, IPCM_INFO=info, ROUTE=made["route"])
@@ -337,7 +337,7 @@ class TidyTest(unittest.TestCase):
                 self.ipcm("bus", "rm", env=env)
 
     def peers(self, env):
-        """Who is on the bus, by name."""
+        """The peers on the bus, by name."""
         return {one["name"]: one for one in json.loads(self.ipcm("--json", "ps", env=env).out)}
 
     def script(self, text, name="boot.sh", mode=0o755):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kills a command of `ipcm` at each system call, and lets each call fail once that can fail; then looks at what is left.
+"""Kills a command of `ipcm` at each system call, and lets each call that can fail do so once; then checks the result.
 
   faults.py [--every N] [--seconds N] [--jobs N] [--protocol NAME] [WORD…]
 

@@ -1,4 +1,5 @@
-"""The commands that faults.py disturbs, and what must be true after each. A scene makes what its command needs, names the command, and looks at what is left.
+"""The commands that faults.py disturbs, and the conditions that must hold after each. A scene makes what its command needs, names the command, and
+checks the result.
 
 The rules, for every scene: the command ends in time; it is never wrong on stdout; status 0 means that the effect is there; another status comes with words on stderr;
 what did not start does not run; a service that others ask lives on; in the end `bus rm` and `bus gc` leave no process and no file."""
@@ -77,14 +78,14 @@ class Scene:
         self.reap(HANG)
         shutil.rmtree(self.root, ignore_errors=True)
 
-    # What the scenes say themselves.
+    # Hooks that a scene overrides.
     def prepare(self):
         pass
 
     def look(self, point, done):
         pass
 
-    # What they use.
+    # Tools for the scenes.
     def plain(self, *words, status=0):
         """A command without a fault. Its time is bounded as that of the disturbed one is."""
         done = self.finish([IPCM, '--timeout', LIMIT, *words], ())[0]

@@ -82,7 +82,7 @@ def alive(pid):
 
 
 class Directory:
-    """What the protocols whose route is a directory share: names, and the file with the pid."""
+    """The common part of the protocols whose route is a directory: names, and the file with the pid."""
 
     def __init__(self, route, name):
         self.route, self.name, self.order = route, name, Order()
@@ -254,7 +254,7 @@ class AtomicPipe(Directory):
 
 
 class SQLite:
-    """Rows in a database. There is no stamp_ord, and whoever reads looks by himself."""
+    """Rows in a database. There is no stamp_ord, and a reader polls."""
 
     def __init__(self, route, name):
         self.name, self.order = name, Order()
@@ -265,7 +265,7 @@ class SQLite:
 
     @staticmethod
     def create(route):
-        """What the reference makes when it makes a bus."""
+        """Makes what the reference makes for a new bus."""
         with contextlib.closing(sqlite3.connect(route, isolation_level=None)) as db:
             db.execute("CREATE TABLE ipcm_peers(id VARCHAR(512) NOT NULL PRIMARY KEY, pid INTEGER, active REAL DEFAULT NULL, stats BLOB, "
                        "suspend_expires REAL DEFAULT NULL)")
@@ -307,7 +307,7 @@ class SQLite:
 
 
 class JSONFile:
-    """One document, rewritten in place by whoever holds its lock."""
+    """One document, rewritten in place by the holder of its lock."""
 
     def __init__(self, route, name):
         self.route, self.name, self.order = route, name, Order()

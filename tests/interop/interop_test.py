@@ -53,7 +53,7 @@ class Boot:
         return self.running.pid
 
     def read_ready(self):
-        """All of what it writes until it closes the pipe."""
+        """Returns all that it writes until it closes the pipe."""
         deadline = time.monotonic() + HANG
         told = b""
         with open(self.ready, "rb", buffering=0) as pipe:
@@ -66,7 +66,7 @@ class Boot:
 
 
 class InteropTest(TidyTest):
-    """A bus that is a directory of our own, and what is done on it."""
+    """A bus that is a directory of our own, and operations on it."""
 
     def setUp(self):
         super().setUp()
@@ -202,7 +202,7 @@ class BootTest(InteropTest):
 
 
 class BootRefusesTest(InteropTest):
-    """Starts that fail: on the ready pipe the reason and no newline, on stderr one line, and an exit status that tells."""
+    """Starts that fail: on the ready pipe the reason and no newline, on stderr one line, and an exit status."""
 
     def refuse(self, status, params, *words, params_by="argument"):
         boot = Boot(self, params, params_by)
@@ -309,7 +309,7 @@ class BootRefusesTest(InteropTest):
                 self.assertEqual(os.listdir(self.route), [])
 
     def test_G6_without_a_reader_of_its_ready_line_it_leaves(self):
-        # Its launcher was killed: nobody knows of it, and nobody would end it.
+        # Its launcher was killed: no process knows of the service, and none would end it.
         ready, its_ready = os.pipe()
         os.close(ready)
         running = self.start(BOOT, "--ready-fd", str(its_ready), json.dumps(self.params()), stdin=subprocess.DEVNULL, pass_fds=[its_ready])

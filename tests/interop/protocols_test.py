@@ -30,7 +30,7 @@ def perl_has(module):
 
 
 def reference(*words, input=None):
-    """What the reference does at once; see ipc_manager.pl."""
+    """Operations of the reference; see ipc_manager.pl."""
     return subprocess.run([PERL, HERE + "/ipc_manager.pl", *words], input=input, stdout=subprocess.PIPE, check=True).stdout
 
 
