@@ -40,7 +40,8 @@ Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop
       loop_(std::move(loop)),
       sending_(sending),
       protocol_(transport::find_protocol(request.info.protocol)),
-      born_in_(os::generation()) {
+      born_in_(os::generation()),
+      inbox_limit_(kLargestInbox) {
   transport::expect_no_url(request.info.route);
   request_.serializer = wire::make_serializer(request.info);
   transport_ = protocol_.join(request_, *loop_, *this);
@@ -354,6 +355,24 @@ void Member::drain() {
   if (!paused_) transport_->drain();
 }
 
+void Member::drain_beyond_limit() {
+  if (!paused_ || inbox_bytes_ >= 2 * kLargestInbox) return drain();
+  paused_ = false;
+  inbox_limit_ = 2 * kLargestInbox;
+  const auto restore = [this] {
+    inbox_limit_ = kLargestInbox;
+    pause_if_full();
+  };
+  try {
+    transport_->receive(true);
+    transport_->drain();
+  } catch (...) {
+    restore();
+    throw;
+  }
+  restore();
+}
+
 template <class Condition>
 bool Member::await_change(Condition&& condition, os::Deadline deadline) {
   send_batch();
@@ -415,7 +434,11 @@ void Member::heard(wire::Heard message) {
   if (on_answer_ && !classify(message)) return;
   inbox_bytes_ += size_of(message);
   inbox_.push_back(std::move(message));
-  if (paused_ || inbox_bytes_ < kLargestInbox || !transport_) return;
+  pause_if_full();
+}
+
+void Member::pause_if_full() {
+  if (paused_ || inbox_bytes_ < inbox_limit_ || !transport_) return;
   paused_ = true;
   transport_->receive(false);
 }

@@ -96,6 +96,9 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   /// Reads what has arrived, without waiting. If the bus keeps messages, it reads no more than a reader
   /// should have at once: the rest comes after that was taken.
   void drain();
+  /// Reads what has arrived also when the inbox is full, up to twice its limit: the answer of a peer that has
+  /// ended may stand behind the messages of others.
+  void drain_beyond_limit();
   [[nodiscard]] transport::Transport& transport() { return *transport_; }
   [[nodiscard]] const transport::Transport& transport() const { return *transport_; }
 
@@ -153,6 +156,8 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   void stamp(Message& message, std::chrono::system_clock::time_point now);
   /// Hands an answer over, or parses another message. Returns whether the message belongs in the inbox.
   bool classify(wire::Heard& message);
+  /// Stops the transport from reading once the inbox has reached its limit.
+  void pause_if_full();
   /// Sorts and counts the messages of the inbox, which are about to be taken.
   void prepare_inbox();
   enum class When { now, with_others };
@@ -200,6 +205,7 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   std::string ended_;
   bool paused_ = false;  // the inbox is full: the transport reads nothing until it is taken
   std::size_t inbox_bytes_ = 0;
+  std::size_t inbox_limit_;
   std::vector<wire::Heard> inbox_;
   std::uint64_t incoming_ = 0;
   OnAnswer on_answer_;

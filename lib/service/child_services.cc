@@ -1,6 +1,7 @@
 #include "service/child_services.h"
 
 #include <csignal>
+#include <exception>
 #include <utility>
 
 #include "bus/member.h"
@@ -17,16 +18,25 @@ void ChildServices::start(const std::string& name, const ServiceOptions& options
                      "ipcm::ipcm_service(), which gives a Handle");
   if (const auto* before = find(name); before != nullptr && before->verdict() == Verdict::pending)
     throw UsageError("service '" + name + "' is being started already");
+  // Requests that still wait for an earlier start wait for this one.
+  auto waiting = requests_.starts().take_requests(name);
   requests_.starts().forget(name);
   launches_.erase(name);
   ServiceOptions complete = options;
   if (complete.registry == nullptr) complete.registry = parent_.registry;
-  auto request = plan_start(name, complete, parent_.parameters.info, &parent_);
-  request.on_bus = [this, name] { return presence_of(client_.member(), name); };
-  auto started = std::make_unique<launch::Launch>(loop_, std::move(request));
+  std::unique_ptr<launch::Launch> started;
+  try {
+    auto request = plan_start(name, complete, parent_.parameters.info, &parent_);
+    request.on_bus = [this, name] { return presence_of(client_.member(), name); };
+    started = std::make_unique<launch::Launch>(loop_, std::move(request));
+  } catch (...) {
+    requests_.fail_held(name, waiting, std::current_exception());
+    throw;
+  }
   launch::Launch& launch = *started;
   launches_.emplace(name, std::move(started));
-  requests_.starts().follow(name, launch, wait ? HeldStarts::Hold::no : HeldStarts::Hold::yes);
+  requests_.starts().follow(name, launch, wait ? HeldStarts::Hold::no : HeldStarts::Hold::yes,
+                            std::move(waiting));
   if (!wait) {
     if (options.timeout != kNoLimit) launch.limit(os::Deadline::after(options.timeout));
     return;
@@ -34,6 +44,7 @@ void ChildServices::start(const std::string& name, const ServiceOptions& options
   launch.decide(os::Deadline::limit(options.timeout));
   if (launch.verdict() != Verdict::failed) return;
   const LaunchError error = launch.error();
+  requests_.release_decided();  // the launch is still needed for that
   requests_.starts().forget(name);
   launches_.erase(name);
   throw error;

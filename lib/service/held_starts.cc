@@ -4,8 +4,10 @@
 
 namespace ipcm::service {
 
-void HeldStarts::follow(const std::string& peer, launch::Launch& launch, Hold hold) {
-  starts_.insert_or_assign(peer, Start{&launch, hold == Hold::yes, {}});
+void HeldStarts::follow(const std::string& peer, launch::Launch& launch, Hold hold,
+                        std::vector<Request> waiting) {
+  const bool holds = hold == Hold::yes || !waiting.empty();
+  starts_.insert_or_assign(peer, Start{&launch, holds, std::move(waiting)});
 }
 
 bool HeldStarts::holds(const std::string& peer) const {

@@ -28,9 +28,10 @@ class HeldStarts {
   };
   enum class Hold { no, yes };
 
-  /// Notes a start, in place of an earlier one of that name. Requests wait if `hold` says so. `launch` must
-  /// live until forget(), or until another start of that name.
-  void follow(const std::string& peer, launch::Launch& launch, Hold hold);
+  /// Notes a start, in place of an earlier one of that name. Requests wait if `hold` says so, or if there are
+  /// some that waited for the earlier one (`waiting`, from take_requests()). `launch` must live until forget(),
+  /// or until another start of that name.
+  void follow(const std::string& peer, launch::Launch& launch, Hold hold, std::vector<Request> waiting = {});
   void forget(const std::string& peer) { starts_.erase(peer); }
   /// Returns whether requests to that peer wait.
   [[nodiscard]] bool holds(const std::string& peer) const;

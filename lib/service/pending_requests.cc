@@ -78,6 +78,11 @@ void PendingRequests::release_decided() {
   }
 }
 
+void PendingRequests::fail_held(const std::string& peer, const std::vector<HeldStarts::Request>& requests,
+                                const std::exception_ptr& why) {
+  for (const auto& held : requests) open_.answer(held.id, Response(held.id, peer, why));
+}
+
 void PendingRequests::take_answer(const std::string& from, wire::Conversation& answer) {
   const auto request = open_.find(answer.id);
   if (request == open_.end() || request->second.response) {
@@ -100,7 +105,7 @@ void PendingRequests::fail_ended() {
   if (member_.ended().empty() || std::exchange(failed_ended_, true)) return;
   const auto why = std::make_exception_ptr(BusError(member_.ended()));
   for (const std::string& peer : open_.pending_peers()) {
-    for (const auto& held : starts_.take_requests(peer)) open_.answer(held.id, Response(held.id, peer, why));
+    fail_held(peer, starts_.take_requests(peer), why);
     open_.fail(peer, why);
   }
 }

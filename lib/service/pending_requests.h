@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -57,6 +58,9 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
   [[nodiscard]] HeldStarts& starts() { return starts_; }
   /// Sends, or fails, the requests whose start is decided.
   void release_decided();
+  /// Fails requests that waited for the start of a peer.
+  void fail_held(const std::string& peer, const std::vector<HeldStarts::Request>& requests,
+                 const std::exception_ptr& why);
 
  private:
   /// Sends a request that is open. Throws what Member::send_in_pieces() does.

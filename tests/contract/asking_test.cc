@@ -505,6 +505,44 @@ TEST_CASE_FIXTURE(Tidy, "D4: a response sent just before the sender was killed i
   }
 }
 
+TEST_CASE_FIXTURE(Tidy, "D4: such a response is delivered also to a full inbox" * kept_messages(false)) {
+  ServiceOptions options;
+  options.handle_request = [](Service& self, const Request& request) -> Answer {
+    self.send_request("answerer", "x", [&self, request](const Response& response) {
+      self.send_response(request, response.ok() ? response.as<std::string>() : response.error());
+    });
+    (void)self.client().peer_active("go on", kHang);  // the loop runs, and nobody empties the inbox
+    return later;
+  };
+  Handle handle = start("asker", options);
+  const BusInfo info = handle.info();
+  Forked answerer([info](Lines& test) {
+    Client client = ipcm_connect("answerer", info);
+    test.say("joined");
+    const auto asked = collect(client, 1)[0];
+    const auto content = asked.content.as<std::map<std::string, Content>>();
+    test.say("asked");
+    test.hear();
+    client.send_message(asked.from,
+                        std::map<std::string, Content>{{"ipcm_response_id", content.at("ipcm_request_id")},
+                                                       {"response", content.at("request")}});
+    test.say("answered");
+    test.hear();
+    return 0;
+  });
+  CHECK(answerer.hear() == "joined");
+  const std::string id = handle.send_request(1);
+  CHECK(answerer.hear() == "asked");
+  const std::string large(13UL * 1024 * 1024, 'x');
+  for (int i = 0; i < 5; ++i) handle.client().send_message("asker", large);  // more than 64 MiB
+  answerer.say("answer");
+  CHECK(answerer.hear() == "answered");
+  answerer.kill(SIGKILL);
+  answerer.await_end();
+  const Client go_on = ipcm_connect("go on", info);
+  CHECK(handle.await_response(id, kHang).as<std::string>() == "x");
+}
+
 TEST_CASE_FIXTURE(Tidy, "D4: a request to a missing peer is PeerGone at once") {
   Handle handle = start("e", echoing());
   CHECK(thrown_by<PeerGone>([&] { handle.send_request("nobody", 1); }).peer() == "nobody");

@@ -133,6 +133,37 @@ TEST_CASE_FIXTURE(Tidy, "B3: not waiting: a start that fails is what held reques
   }
 }
 
+TEST_CASE_FIXTURE(Tidy, "B3: not waiting: a request that is held waits for a repeated start, too") {
+  Handle handle = outer([](Service& self, const Request& request) -> Answer {
+    const auto second = request.as<std::string>();
+    const std::string name = "inner-" + second;
+    Peer inner = self.ipcm_service_nowait(name, failing());
+    inner.send_request("x", [&self, request](const Response& response) {
+      self.send_response(request, response.ok() ? "answered" : response.error());
+    });
+    for (;;) {
+      try {
+        if (second == "works") {
+          (void)self.ipcm_service_nowait(name, exec_echo());
+        } else {
+          ServiceOptions options = failing();
+          if (second == "missing") options.exec->path = "/nowhere/boot";
+          (void)self.ipcm_service(name, options);
+        }
+      } catch (const UsageError&) {
+        (void)self.client().peer_active("nobody", 10ms);  // the first start is not decided yet
+        continue;
+      } catch (const LaunchError&) {
+        return later;
+      }
+      return later;
+    }
+  });
+  CHECK(handle.sync_request<std::string>("works", kHang) == "answered");
+  CHECK(contains(handle.sync_request<std::string>("fails", kHang), "exited with status 3"));
+  CHECK(contains(handle.sync_request<std::string>("missing", kHang), "/nowhere/boot"));
+}
+
 TEST_CASE_FIXTURE(Tidy, "B3: not waiting: ready with a limit that passes says not yet") {
   Handle handle = outer([](Service& self, const Request&) -> Answer {
     ServiceOptions slow = exec_echo();
