@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "dynamic_fallback.h"
 #include "handoff/handoff.h"
 #include "ipcm/error.h"
 #include "os/descriptor.h"
@@ -19,7 +20,6 @@
 #include "service/credentials.h"
 #include "service/diagnostic.h"
 #include "service/serve.h"
-#include "twin.h"
 #include "wire/nearest.h"
 #include "wire/printable.h"
 
@@ -160,7 +160,7 @@ bool is_boot_command_line(int argc, const char* const* argv) {
 }  // namespace
 
 /// A process that is to be a service: what came over exec, understood, up to making the service itself.
-struct Begun::State {
+struct BootResult::State {
   const Registry& registry;
   handoff::Inherited inherited;
   ready::Announcer announcer;
@@ -172,16 +172,16 @@ struct Begun::State {
   /// The exit status if it can't be one.
   std::optional<int> prepare(const handoff::CommandLine& line, const char* called_as) {
     try {
-      const auto environment = boot_twin::keep_environment();
+      const auto environment = dynamic_fallback::keep_environment();
       inherited = handoff::take_inherited(line);
       announcer = ready::Announcer(std::move(inherited.ready), std::move(inherited.real_stderr),
                                    {std::move(inherited.log), inherited.log_out, inherited.log_err});
       const std::string text = handoff::take_parameters(line, inherited.leash);
       parameters = handoff::read_parameters(text);
-      if (boot_twin::is_needed(parameters.info))
-        return complain(
-            announcer, Exit::bus_unavailable,
-            boot_twin::become(line, text, parameters.info, announcer, inherited, environment, called_as));
+      if (dynamic_fallback::is_needed(parameters.info))
+        return complain(announcer, Exit::bus_unavailable,
+                        dynamic_fallback::become(line, text, parameters.info, announcer, inherited,
+                                                 environment, called_as));
       entry = registry.find(parameters.class_name);
       if (entry == nullptr)
         return complain(announcer, Exit::unknown_class,
@@ -210,11 +210,11 @@ struct Begun::State {
   }
 };
 
-Begun::Begun(Begun&&) noexcept = default;
-Begun& Begun::operator=(Begun&&) noexcept = default;
-Begun::~Begun() = default;
+BootResult::BootResult(BootResult&&) noexcept = default;
+BootResult& BootResult::operator=(BootResult&&) noexcept = default;
+BootResult::~BootResult() = default;
 
-int Begun::run() {
+int BootResult::run() {
   if (!state_)
     throw UsageError("there is no service to run: the process was not started as one, or it was served");
   const auto state = std::move(state_);
@@ -222,11 +222,11 @@ int Begun::run() {
   return *status_;
 }
 
-Begun begin(int argc, char** argv, const Registry& registry, const BeginOptions& options) {
-  Begun begun;
+BootResult begin(int argc, char** argv, const Registry& registry, const BeginOptions& options) {
+  BootResult begun;
   if (!is_boot_command_line(argc, argv)) return begun;
   os::take_charge_of_signals();
-  auto state = std::make_unique<Begun::State>(registry);
+  auto state = std::make_unique<BootResult::State>(registry);
   try {
     if (const auto status = state->prepare(handoff::read_command_line(argc, argv), argv[0]))
       std::exit(*status);
@@ -245,7 +245,7 @@ Begun begin(int argc, char** argv, const Registry& registry, const BeginOptions&
 namespace {
 
 int boot_now(const handoff::CommandLine& line, const Registry& registry, const char* called_as) {
-  Begun::State state(registry);
+  BootResult::State state(registry);
   if (const auto status = state.prepare(line, called_as)) return *status;
   return state.serve();
 }
@@ -254,17 +254,17 @@ int boot_now(const handoff::CommandLine& line, const Registry& registry, const c
 
 int boot(int argc, char** argv, const Registry& registry) {
   os::take_charge_of_signals();
-  using Wish = handoff::CommandLine::Wish;
+  using Action = handoff::CommandLine::Action;
   try {
     const handoff::CommandLine line = handoff::read_command_line(argc, argv);
-    switch (line.wish) {
-      case Wish::boot:
+    switch (line.action) {
+      case Action::boot:
         return boot_now(line, registry, argc > 0 ? argv[0] : "ipcm-boot");
-      case Wish::help:
+      case Action::help:
         return print(usage_of(argv[0]));
-      case Wish::list:
+      case Action::list:
         return print(Listing{registry}.as_text());
-      case Wish::list_json:
+      case Action::list_json:
         return print(Listing{registry}.as_json());
     }
     return 0;

@@ -5,7 +5,7 @@
 #include "bus/member.h"
 #include "ipcm/error.h"
 #include "os/time_limit.h"
-#include "wire/conversation.h"
+#include "wire/parsed_content.h"
 
 namespace ipcm {
 namespace {
@@ -167,7 +167,7 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
   self.transport().keep_requeued();
   const auto hand_over = [&] {
     for (const Message& message : self.take())
-      if (wire::understand(message.content).meaning != wire::Meaning::terminate) handler(message);
+      if (wire::classify(message.content).meaning != wire::Meaning::terminate) handler(message);
   };
   const auto limit = os::limited(kFlushTime);
   do {

@@ -10,7 +10,7 @@
 #include "os/random.h"
 #include "os/time_limit.h"
 #include "transport/protocols.h"
-#include "wire/conversation.h"
+#include "wire/parsed_content.h"
 
 namespace ipcm::bus {
 namespace {
@@ -26,11 +26,11 @@ constexpr std::size_t kMessageOverhead = 256;
 /// What is larger gains nothing by going out with others, and would be copied for that.
 constexpr std::size_t kLargestGathered = 8UL * 1024;
 
-std::size_t size_of(const wire::Heard& message) { return message.size() + kMessageOverhead; }
+std::size_t size_of(const wire::IncomingMessage& message) { return message.size() + kMessageOverhead; }
 
 }  // namespace
 
-void clear_for_more(std::vector<wire::Heard>& messages) {
+void clear_for_more(std::vector<wire::IncomingMessage>& messages) {
   if (messages.capacity() > kLargestKeptInbox) messages = {};
   messages.clear();
 }
@@ -83,18 +83,18 @@ std::string Member::send(std::string_view to, const Content& content, bool broad
   const bool gather = batches_ > 0 && !broadcast && content.size() <= kLargestGathered;
   const auto now = std::chrono::system_clock::now();
   Message message{os::make_uuid(now), name(), std::string(to), 0, 0, broadcast, {}};
-  transmit(message, now, wire::ContentPieces::of(content), gather ? When::with_others : When::now);
+  transmit(message, now, wire::ContentSlices::of(content), gather ? When::with_others : When::now);
   return std::move(message.id);
 }
 
-void Member::send_in_pieces(std::string id, std::string_view to, const wire::ContentPieces& content,
-                            std::uint64_t connection) {
+void Member::send_slices(std::string id, std::string_view to, const wire::ContentSlices& content,
+                         std::uint64_t connection) {
   Message message{std::move(id), name(), std::string(to), 0, 0, false, {}};
   transmit(message, std::chrono::system_clock::now(), content, When::now, connection);
 }
 
 void Member::transmit(Message& message, std::chrono::system_clock::time_point now,
-                      const wire::ContentPieces& content, When when, std::uint64_t connection) {
+                      const wire::ContentSlices& content, When when, std::uint64_t connection) {
   using Sent = transport::Transport::Sent;
   expect_usable();
   os::keep_heap();  // not at the start: a service that is asked nothing needs none
@@ -102,7 +102,7 @@ void Member::transmit(Message& message, std::chrono::system_clock::time_point no
   stamp(message, now);
   const auto [sent, why] = when != When::now ? transport_->gather(message, content)
                            : connection != 0 ? transport_->reply(message, content, connection)
-                                             : transport_->send_in_pieces(message, content);
+                                             : transport_->send_slices(message, content);
   sent_at_ = losses_;
   settle(message.to, sent, why, 1);
   ++statistics_.sent[message.to];
@@ -250,8 +250,8 @@ std::vector<Message> Member::take() {
   prepare_inbox();
   std::vector<Message> taken;
   taken.reserve(inbox_.size());
-  for (wire::Heard& heard : inbox_)
-    taken.push_back(heard.said ? std::move(heard).whole() : std::move(heard.message));
+  for (wire::IncomingMessage& incoming : inbox_)
+    taken.push_back(incoming.parsed ? std::move(incoming).whole() : std::move(incoming.message));
   clear_for_more(inbox_);
   if (keeps_messages_)
     for (const Message& message : taken) unfinished_.push_back(message.id);
@@ -264,7 +264,7 @@ void Member::finish(const std::vector<std::string>& ids) {
   if (!ids.empty() && !left_ && born_in_ == os::generation()) transport_->acknowledge(ids);
 }
 
-void Member::take_each(std::vector<wire::Heard>& into) {
+void Member::take_each(std::vector<wire::IncomingMessage>& into) {
   prepare_inbox();
   inbox_.swap(into);
 }
@@ -273,19 +273,20 @@ void Member::on_answer(OnAnswer answered, IncomingRequests requests) {
   on_answer_ = std::move(answered);
   incoming_requests_ = requests;
   if (!on_answer_) return;
-  std::erase_if(inbox_, [this](wire::Heard& message) { return !classify(message); });
+  std::erase_if(inbox_, [this](wire::IncomingMessage& message) { return !classify(message); });
   inbox_bytes_ = 0;
-  for (const wire::Heard& message : inbox_) inbox_bytes_ += size_of(message);
+  for (const wire::IncomingMessage& message : inbox_) inbox_bytes_ += size_of(message);
 }
 
-bool Member::classify(wire::Heard& message) {
-  if (!message.said)
-    message.said = wire::take_apart(message.message.content, incoming_requests_ == IncomingRequests::parsed);
-  if (message.said->meaning != wire::Meaning::response) return true;
+bool Member::classify(wire::IncomingMessage& message) {
+  if (!message.parsed)
+    message.parsed =
+        wire::parse_in_place(message.message.content, incoming_requests_ == IncomingRequests::parsed);
+  if (message.parsed->meaning != wire::Meaning::response) return true;
   if (keeps_messages_) finished_answers_.push_back(message.message.id);
   ++statistics_.read[message.message.from];
   const OnAnswer answered = on_answer_;  // the call may replace it
-  answered(message.message.from, *message.said);
+  answered(message.message.from, *message.parsed);
   return false;
 }
 
@@ -296,20 +297,20 @@ void Member::finish_answers() {
 void Member::prepare_inbox() {
   inbox_bytes_ = 0;
   if (std::exchange(paused_, false) && !left_) transport_->receive(true);
-  const auto earlier = [](const wire::Heard& one, const wire::Heard& other) {
+  const auto earlier = [](const wire::IncomingMessage& one, const wire::IncomingMessage& other) {
     const Message &a = one.message, &b = other.message;
     return a.stamp != b.stamp ? a.stamp < b.stamp : a.stamp_ord < b.stamp_ord;
   };
   // Mostly they are many of one sender, in order.
   bool in_order = true;
-  const wire::Heard* before = nullptr;
+  const wire::IncomingMessage* before = nullptr;
   std::uint64_t* count = nullptr;
-  for (const wire::Heard& heard : inbox_) {
-    if (before == nullptr || before->message.from != heard.message.from)
-      count = &statistics_.read[heard.message.from];
+  for (const wire::IncomingMessage& incoming : inbox_) {
+    if (before == nullptr || before->message.from != incoming.message.from)
+      count = &statistics_.read[incoming.message.from];
     ++*count;
-    if (before != nullptr && earlier(heard, *before)) in_order = false;
-    before = &heard;
+    if (before != nullptr && earlier(incoming, *before)) in_order = false;
+    before = &incoming;
   }
   // Only a sender with several connections to us can be out of order; sorting keeps the order of equals.
   if (!in_order) std::stable_sort(inbox_.begin(), inbox_.end(), earlier);
@@ -345,10 +346,12 @@ const Statistics& Member::statistics() {
 }
 
 std::size_t Member::unread() const {
-  return static_cast<std::size_t>(std::count_if(inbox_.begin(), inbox_.end(), [](const wire::Heard& heard) {
-    const auto meaning = heard.said ? heard.said->meaning : wire::understand(heard.message.content).meaning;
-    return meaning != wire::Meaning::terminate;
-  }));
+  return static_cast<std::size_t>(
+      std::count_if(inbox_.begin(), inbox_.end(), [](const wire::IncomingMessage& incoming) {
+        const auto meaning =
+            incoming.parsed ? incoming.parsed->meaning : wire::classify(incoming.message.content).meaning;
+        return meaning != wire::Meaning::terminate;
+      }));
 }
 
 void Member::drain() {
@@ -428,7 +431,7 @@ void Member::suspend(std::optional<double> expires, os::Deadline flush) {
   left_ = true;
 }
 
-void Member::heard(wire::Heard message) {
+void Member::incoming(wire::IncomingMessage message) {
   os::keep_heap();
   ++incoming_;
   if (on_answer_ && !classify(message)) return;

@@ -18,7 +18,7 @@
 namespace ipcm::bus {
 
 /// Empties a vector of messages and keeps its capacity for the next ones, unless that is very large.
-void clear_for_more(std::vector<wire::Heard>& messages);
+void clear_for_more(std::vector<wire::IncomingMessage>& messages);
 
 /// The part of a Client, a Handle and a Service that is on the bus: a transport, the inbox, and the counts.
 /// Runs on a loop that it may share.
@@ -50,8 +50,8 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   /// The same of content in pieces, which is known not to be null, under an id that nothing else has; at
   /// once, also inside a batch.
   /// `connection`: that of the request that it answers; see Transport::reply().
-  void send_in_pieces(std::string id, std::string_view to, const wire::ContentPieces& content,
-                      std::uint64_t connection = 0);
+  void send_slices(std::string id, std::string_view to, const wire::ContentSlices& content,
+                   std::uint64_t connection = 0);
   void broadcast(const Content& content);
 
   /// Up to as many end_batch(), what send() is given may be gathered, for several to go out together. What is
@@ -64,7 +64,7 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   void send_batch();
 
   /// Gets each answer, inside the loop. It may end the object that it belongs to.
-  using OnAnswer = std::function<void(const std::string& from, wire::Conversation& answer)>;
+  using OnAnswer = std::function<void(const std::string& from, wire::ParsedContent& answer)>;
   /// Requests in the inbox: parsed, for a service that answers them, or whole.
   enum class IncomingRequests { parsed, whole };
   /// From now on answers do not go into the inbox but to `answered`; those that are there already go there
@@ -87,7 +87,7 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   void finish_taken();
   /// Moves the content of the inbox into `into`, which must be empty; its capacity is reused. The caller
   /// acknowledges the messages with finish().
-  void take_each(std::vector<wire::Heard>& into);
+  void take_each(std::vector<wire::IncomingMessage>& into);
   void finish(const std::vector<std::string>& ids);
   /// Returns whether the bus keeps messages until they are acknowledged; on others finish() does nothing.
   [[nodiscard]] bool keeps_messages() const { return keeps_messages_; }
@@ -146,7 +146,7 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   void expect_usable() const;
 
  private:
-  void heard(wire::Heard message) override;
+  void incoming(wire::IncomingMessage message) override;
   void link_lost(const std::string& peer) override { connection_lost(peer, 0); }
   void connection_lost(const std::string& peer, std::uint64_t link) override;
   void peers_changed() override { ++peer_changes_; }
@@ -155,14 +155,14 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   void undelivered(const std::string& peer, std::size_t messages, const std::string& why) override;
   void stamp(Message& message, std::chrono::system_clock::time_point now);
   /// Hands an answer over, or parses another message. Returns whether the message belongs in the inbox.
-  bool classify(wire::Heard& message);
+  bool classify(wire::IncomingMessage& message);
   /// Stops the transport from reading once the inbox has reached its limit.
   void pause_if_full();
   /// Sorts and counts the messages of the inbox, which are about to be taken.
   void prepare_inbox();
   enum class When { now, with_others };
   void transmit(Message& message, std::chrono::system_clock::time_point now,
-                const wire::ContentPieces& content, When when, std::uint64_t connection = 0);
+                const wire::ContentSlices& content, When when, std::uint64_t connection = 0);
   /// `messages` that were handed over, and what came of it: throws if they can't be sent, and waits where a
   /// guest has to.
   [[nodiscard]] std::string subject(const std::string& to, std::size_t messages) const;
@@ -206,7 +206,7 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   bool paused_ = false;  // the inbox is full: the transport reads nothing until it is taken
   std::size_t inbox_bytes_ = 0;
   std::size_t inbox_limit_;
-  std::vector<wire::Heard> inbox_;
+  std::vector<wire::IncomingMessage> inbox_;
   std::uint64_t incoming_ = 0;
   OnAnswer on_answer_;
   IncomingRequests incoming_requests_ = IncomingRequests::whole;

@@ -9,7 +9,7 @@
 #include "bus/member.h"
 #include "bus/visitor.h"
 #include "ipcm/error.h"
-#include "wire/conversation.h"
+#include "wire/parsed_content.h"
 
 namespace ipcm::bus {
 namespace {

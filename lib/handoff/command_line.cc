@@ -101,13 +101,13 @@ CommandLine read_command_line(int argc, const char* const* argv) {
     } else if (word == "--json") {
       json = true;
     } else if (word == "--help" || word == "-h") {
-      line.wish = CommandLine::Wish::help;
+      line.action = CommandLine::Action::help;
       return line;
     } else {
       throw UsageError("unknown option '" + word + "'");
     }
   }
-  if (list) line.wish = json ? CommandLine::Wish::list_json : CommandLine::Wish::list;
+  if (list) line.action = json ? CommandLine::Action::list_json : CommandLine::Action::list;
   if (json && !list) throw UsageError("--json goes with --list");
   if (line.params && line.params_fd) throw UsageError("either PARAMS or --params-fd, not both");
   if (!list && !line.params && !line.params_fd)
@@ -133,7 +133,7 @@ std::string take_parameters(const CommandLine& line, const os::UniqueFd& leash) 
   const bool whole = !take_variable(kWholeVariable).empty();
   if (line.params) return *line.params;
   const os::UniqueFd file = take("--params-fd", line.params_fd.value_or(-1));
-  // A twin of ours has the variable, and a memory file.
+  // A fallback of ours has the variable, and a memory file.
   const bool is_pipe = os::facts_of(file.get()).kind == os::FileKind::fifo;
   const auto until = whole && is_pipe ? os::Input::all : os::Input::some;
   // Whatever copies of the pipe's other end there may be: without a launcher nothing will come.

@@ -58,8 +58,8 @@ struct Parameters {
 
 /// A boot binary's command line, understood.
 struct CommandLine {
-  enum class Wish { boot, list, list_json, help };
-  Wish wish = Wish::boot;
+  enum class Action { boot, list, list_json, help };
+  Action action = Action::boot;
   std::optional<int> ready_fd;
   std::optional<int> params_fd;
   std::optional<std::string> params;

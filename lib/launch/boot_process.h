@@ -4,7 +4,7 @@
 #include <variant>
 
 #include "ipcm/error.h"
-#include "launch/lines.h"
+#include "launch/launch_fds.h"
 #include "os/process.h"
 
 namespace ipcm::launch {
@@ -12,7 +12,7 @@ namespace ipcm::launch {
 /// A process that runs a boot binary, and our ends of what leads to it. Destroying it kills and reaps it.
 struct BootProcess {
   os::Child child;
-  Ends ends;
+  LauncherFds ends;
 };
 
 struct NotStarted {
@@ -22,8 +22,8 @@ struct NotStarted {
 };
 
 /// Executes the boot binary that the request names.
-[[nodiscard]] std::variant<BootProcess, NotStarted> start_boot(const Request& request, BothEnds lines);
+[[nodiscard]] std::variant<BootProcess, NotStarted> start_boot(const LaunchPlan& request, LaunchFds lines);
 
-[[nodiscard]] NotStarted not_started(const os::SpawnFailure& failure, const Request& request);
+[[nodiscard]] NotStarted not_started(const os::SpawnFailure& failure, const LaunchPlan& request);
 
 }  // namespace ipcm::launch

@@ -54,7 +54,7 @@ std::string hint_for(int error, const std::string& program) {
   }
 }
 
-std::string describe(const os::SpawnFailure& failure, const Request& request) {
+std::string describe(const os::SpawnFailure& failure, const LaunchPlan& request) {
   const std::string why = os::errno_text(failure.error);
   const std::string call = failure.call;  // a sandbox may refuse it: then its name is what helps
   switch (failure.step) {

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "launch/request.h"
+#include "launch/launch_plan.h"
 #include "os/spawn.h"
 
 namespace ipcm::launch {
@@ -17,6 +17,6 @@ namespace ipcm::launch {
 [[nodiscard]] std::string last_words(const std::string& tail);
 /// What to do about a program that can't be executed; empty: nothing comes to mind.
 [[nodiscard]] std::string hint_for(int error, const std::string& program);
-[[nodiscard]] std::string describe(const os::SpawnFailure& failure, const Request& request);
+[[nodiscard]] std::string describe(const os::SpawnFailure& failure, const LaunchPlan& request);
 
 }  // namespace ipcm::launch

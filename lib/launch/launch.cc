@@ -25,19 +25,19 @@ constexpr auto kFirstRequest = std::chrono::milliseconds(1);
 
 void Launch::refuse(Phase phase, int error, const std::string& what) const {
   LaunchError::Facts facts;
-  facts.name = request_.name;
+  facts.name = plan_.name;
   facts.phase = phase;
   facts.error = error;
   facts.elapsed = os::Clock::now() - began_;
-  throw LaunchError(started_as(request_.name) + what, facts);
+  throw LaunchError(started_as(plan_.name) + what, facts);
 }
 
-Launch::Launch(Loop& loop, Request request)
-    : loop_(loop), request_(std::move(request)), began_(os::Clock::now()), listener_(request_.name) {
+Launch::Launch(Loop& loop, LaunchPlan request)
+    : loop_(loop), plan_(std::move(request)), began_(os::Clock::now()), listener_(plan_.name) {
   os::reap_released_children();
   std::optional<BootProcess> warm;
-  if (const WarmPool pool = std::exchange(request_.warm, {})) {
-    warm = pool.boots()->take(request_);
+  if (const WarmPool pool = std::exchange(plan_.warm, {})) {
+    warm = pool.boots()->take(plan_);
     pool_ = pool.boots();
   }
   if (warm)
@@ -63,13 +63,13 @@ void Launch::adopt(BootProcess boot) {
 }
 
 void Launch::start_anew() {
-  BothEnds lines;
-  const bool by_fork = request_.program.empty() || request_.post_fork;
+  LaunchFds lines;
+  const bool by_fork = plan_.program.empty() || plan_.post_fork;
   try {
-    lines = open_lines(request_);
-    const bool by_file = request_.secret || request_.parameters.size() >= handoff::kLongestArgument;
-    if (!request_.program.empty() && by_file)
-      lines.childs.parameters = os::make_readable_once("ipcm-parameters", request_.parameters);
+    lines = open_fds(plan_);
+    const bool by_file = plan_.secret || plan_.parameters.size() >= handoff::kLongestArgument;
+    if (!plan_.program.empty() && by_file)
+      lines.childs.parameters = os::make_readable_once("ipcm-parameters", plan_.parameters);
   } catch (const SystemError& error) {
     refuse(Phase::prepare, error.code(), error.what());
   }
@@ -78,13 +78,13 @@ void Launch::start_anew() {
     start_by_fork(std::move(lines.childs));
     return;
   }
-  auto started = start_boot(request_, std::move(lines));
+  auto started = start_boot(plan_, std::move(lines));
   if (const auto* failed = std::get_if<NotStarted>(&started))
     refuse(failed->phase, failed->error, failed->what);
   adopt(std::move(std::get<BootProcess>(started)));
 }
 
-void Launch::start_by_fork(Lines lines) {
+void Launch::start_by_fork(ChildFds lines) {
   const auto numbers = lines.release();
   std::optional<os::Child> child;
   try {
@@ -103,17 +103,17 @@ void Launch::start_by_fork(Lines lines) {
   os::discard_stdio();
   int status = 71;  // a system error, in the words of the boot contract
   try {
-    if (request_.new_session) os::start_session();
-    if (request_.post_fork)
-      request_.post_fork();  // may fork again: the numbers survive that, owned descriptors would not
+    if (plan_.new_session) os::start_session();
+    if (plan_.post_fork)
+      plan_.post_fork();  // may fork again: the numbers survive that, owned descriptors would not
     lines.take_up(numbers);
-    if (!request_.program.empty()) {
+    if (!plan_.program.empty()) {
       // exec after a plain fork, for the sake of post_fork.
-      auto spawn = plan_boot(request_, lines);
+      auto spawn = plan_boot(plan_, lines);
       spawn.new_session = false;
       const os::SpawnFailure failure = os::become(spawn);
       // What was passed is where the program would have found it; our own numbers may be closed already.
-      ready::Announcer(os::UniqueFd(spawn.fds.front().as), {}).failed(describe(failure, request_));
+      ready::Announcer(os::UniqueFd(spawn.fds.front().as), {}).failed(describe(failure, plan_));
       os::leave_forked_process(127);
     }
     if (lines.in) os::replace_standard_stream(lines.in.get(), 0);
@@ -125,10 +125,9 @@ void Launch::start_by_fork(Lines lines) {
                                {std::move(lines.log), out, err});
     lines.capture.reset();
     try {
-      status =
-          request_.body(ChildSide{std::move(announcer), std::move(lines.leash), std::move(lines.original)});
+      status = plan_.body(ChildSide{std::move(announcer), std::move(lines.leash), std::move(lines.original)});
     } catch (const std::exception& error) {
-      const std::string line = "ipcm: service '" + wire::printable_name(request_.name) +
+      const std::string line = "ipcm: service '" + wire::printable_name(plan_.name) +
                                "': " + wire::printable(error.what(), 3UL * 1024) + "\n";
       (void)os::try_write_line(2, line, os::Deadline::after(std::chrono::seconds(1)));
       status = 70;
@@ -199,23 +198,22 @@ void Launch::conclude() {
     if (ended.empty())
       what = "it closed the ready pipe without a word, and ran on; it was ended";
     else
-      what = (request_.program.empty() ? std::string("its process ")
-                                       : "boot binary '" + request_.program + "' ") +
+      what = (plan_.program.empty() ? std::string("its process ") : "boot binary '" + plan_.program + "' ") +
              ended + " after " + readable_span(os::Clock::now() - began_) + ", before it was ready";
   }
   fail(std::move(facts), what);
 }
 
 bool Launch::has_joined() const {
-  if (!request_.on_bus) return false;
-  const auto there = request_.on_bus();
+  if (!plan_.on_bus) return false;
+  const auto there = plan_.on_bus();
   return there && there->joined;
 }
 
 /// The line is a claim; the bus is asked.
 void Launch::confirm(const ready::Ready& ready) {
-  std::optional<Request::Presence> there = Request::Presence{true, true, 0};
-  if (request_.on_bus) there = request_.on_bus();
+  std::optional<LaunchPlan::Presence> there = LaunchPlan::Presence{true, true, 0};
+  if (plan_.on_bus) there = plan_.on_bus();
   if (there && there->present) {
     succeed(proven(ready.pid, *there));
     return;
@@ -254,7 +252,7 @@ void Launch::refuse_absent() {
 
 /// Which process the service is. What it says of itself counts where the bus says the same, or where it is
 /// our own child.
-Pid Launch::proven(Pid claimed, const Request::Presence& there) const {
+Pid Launch::proven(Pid claimed, const LaunchPlan::Presence& there) const {
   if (there.pid > 0) return there.pid;
   return claimed == 0 || claimed == first_pid_ ? first_pid_ : 0;
 }
@@ -277,7 +275,7 @@ std::optional<ExitStatus> Launch::status_of(Pid pid) {
 
 void Launch::end_child() {
   for (Watch* watch : {&ready_watch_, &child_watch_, &limit_watch_, &last_words_watch_}) watch->stop();
-  if (request_.new_session)
+  if (plan_.new_session)
     child_.signal_group(SIGKILL);  // it may have started others, and nobody has asked for them
   (void)child_.kill_and_reap();
   ends_.ready.reset();
@@ -286,14 +284,14 @@ void Launch::end_child() {
 void Launch::fail(LaunchError::Facts facts, const std::string& what) {
   verdict_ = Verdict::failed;
   end_child();
-  facts.name = request_.name;
+  facts.name = plan_.name;
   facts.elapsed = os::Clock::now() - began_;
   facts.stderr_tail = capture_.take_tail();
   const std::string words = last_words(facts.stderr_tail);
   // A boot of ours says the same on both ways.
   const bool said_already = words.empty() || what.find(words) != std::string::npos ||
                             (!facts.reason.empty() && words.find(facts.reason) != std::string::npos);
-  error_.emplace(started_as(request_.name) + what + (said_already ? "" : "; its last words: " + words),
+  error_.emplace(started_as(plan_.name) + what + (said_already ? "" : "; its last words: " + words),
                  std::move(facts));
   refill_soon();
 }

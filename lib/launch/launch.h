@@ -6,7 +6,7 @@
 
 #include "ipcm/error.h"
 #include "launch/boot_process.h"
-#include "launch/request.h"
+#include "launch/launch_plan.h"
 #include "launch/stderr_capture.h"
 #include "loop/loop.h"
 #include "os/process.h"
@@ -29,7 +29,7 @@ class Launch {
   enum class Verdict { pending, ready, failed };
 
   /// Makes the process, or takes one that waits. Throws LaunchError (prepare, fork, exec).
-  Launch(Loop& loop, Request request);
+  Launch(Loop& loop, LaunchPlan request);
   ~Launch();
   Launch(const Launch&) = delete;
   Launch& operator=(const Launch&) = delete;
@@ -60,7 +60,7 @@ class Launch {
  private:
   void adopt(BootProcess boot);
   void start_anew();
-  void start_by_fork(Lines lines);
+  void start_by_fork(ChildFds lines);
   void on_ready_pipe();
   void on_child_ended();
   void heard(const ready::Report& report);
@@ -68,7 +68,7 @@ class Launch {
   void confirm(const ready::Ready& ready);
   void refuse_absent();
   void succeed(Pid service);
-  [[nodiscard]] Pid proven(Pid claimed, const Request::Presence& there) const;
+  [[nodiscard]] Pid proven(Pid claimed, const LaunchPlan::Presence& there) const;
   [[nodiscard]] bool has_joined() const;
   void fail(LaunchError::Facts facts, const std::string& what);
   void end_child();
@@ -78,7 +78,7 @@ class Launch {
   [[noreturn]] void refuse(LaunchError::Phase phase, int error, const std::string& what) const;
 
   Loop& loop_;
-  Request request_;
+  LaunchPlan plan_;
   std::weak_ptr<WarmBoots> pool_;  // is not to live as long as we do; empty: nothing is to be done for it
   os::Clock::time_point began_;
   Verdict verdict_ = Verdict::pending;
@@ -86,7 +86,7 @@ class Launch {
   Pid first_pid_ = 0;
   Pid service_pid_ = 0;
   Duration elapsed_{};
-  Ends ends_;
+  LauncherFds ends_;
   ready::Listener listener_;
   std::optional<ready::Ready> unconfirmed_;  // it says so; the bus does not, or not yet
   std::optional<ready::Report> bad_news_;    // it will not become ready; its end is awaited

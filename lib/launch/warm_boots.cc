@@ -19,7 +19,7 @@ constexpr std::size_t kRefilledAtOnce = 2;
 /// Another thread that fills a pool is done long before.
 constexpr auto kFillTime = std::chrono::seconds(10);
 
-bool can_wait(const Request& request) {
+bool can_wait(const LaunchPlan& request) {
   // A process that waits meets the end of its launcher on its ready pipe, or by its leash.
   return !request.program.empty() && (request.leash || !request.outlives_launcher) && !request.post_fork &&
          request.capture_stderr && request.log.empty() && request.redirect.in.empty() &&
@@ -27,8 +27,8 @@ bool can_wait(const Request& request) {
          request.original == std::array<int, 3>{-1, -1, -1};
 }
 
-Request without_parameters(const Request& request) {
-  Request kind;
+LaunchPlan without_parameters(const LaunchPlan& request) {
+  LaunchPlan kind;
   kind.program = request.program;
   kind.args = request.args;
   kind.env = request.env;
@@ -56,16 +56,15 @@ bool is_current(const std::vector<std::string>& environment) {
 
 }  // namespace
 
-BootKind::BootKind(const Request& request)
-    : request_(without_parameters(request)),
+BootKind::BootKind(const LaunchPlan& request)
+    : plan_(without_parameters(request)),
       environment_(current_environment()),
       places_(places_now(request.program)) {}
 
-bool BootKind::suits(const Request& request) const {
-  return request.program == request_.program && request.args == request_.args &&
-         request.env == request_.env && request.directory == request_.directory &&
-         request.new_session == request_.new_session && request.leash == request_.leash &&
-         is_current(environment_) && places_ == places_now(request.program);
+bool BootKind::suits(const LaunchPlan& request) const {
+  return request.program == plan_.program && request.args == plan_.args && request.env == plan_.env &&
+         request.directory == plan_.directory && request.new_session == plan_.new_session &&
+         request.leash == plan_.leash && is_current(environment_) && places_ == places_now(request.program);
 }
 
 BootKind::Places BootKind::places_now(const std::string& program) {
@@ -93,7 +92,7 @@ void WarmBoots::end_all() noexcept {
   waiting_.clear();
 }
 
-void WarmBoots::become(const Request& request) {
+void WarmBoots::become(const LaunchPlan& request) {
   if (kind_ && born_in_ == os::generation() && kind_->suits(request)) return;
   end_all();
   kind_.emplace(request);
@@ -102,7 +101,7 @@ void WarmBoots::become(const Request& request) {
 
 std::optional<NotStarted> WarmBoots::start_one() {
   try {
-    BothEnds lines = open_lines(kind_->request());
+    LaunchFds lines = open_fds(kind_->request());
     os::Pipe parameters = os::make_pipe();
     lines.childs.parameters = os::duplicate(parameters.read_end.get());
     os::set_nonblocking(parameters.write_end.get());
@@ -117,7 +116,7 @@ std::optional<NotStarted> WarmBoots::start_one() {
   }
 }
 
-std::optional<BootProcess> WarmBoots::take(const Request& request) {
+std::optional<BootProcess> WarmBoots::take(const LaunchPlan& request) {
   if (!can_wait(request) || request.parameters.size() > kLongestParameters) return std::nullopt;
   // Never waited for: another thread is filling it, and a process of our own is there as soon. In a fork of
   // such a process it stays locked for ever.
@@ -146,7 +145,7 @@ void WarmBoots::refill() noexcept {
   }
 }
 
-void WarmBoots::fill(const Request& request) {
+void WarmBoots::fill(const LaunchPlan& request) {
   if (!can_wait(request))
     throw UsageError(
         "a pool can't be filled for these options: redirected streams, post_fork and starts that are not "

@@ -25,11 +25,11 @@ namespace ipcm::launch {
 /// What a process of a boot binary has of its launcher, and so can't be given later.
 class BootKind {
  public:
-  explicit BootKind(const Request& request);
+  explicit BootKind(const LaunchPlan& request);
   /// Whether such a process is what a new one for this request would be.
-  [[nodiscard]] bool suits(const Request& request) const;
+  [[nodiscard]] bool suits(const LaunchPlan& request) const;
   /// To start one; without name and parameters.
-  [[nodiscard]] const Request& request() const { return request_; }
+  [[nodiscard]] const LaunchPlan& request() const { return plan_; }
 
  private:
   struct Place {
@@ -40,7 +40,7 @@ class BootKind {
   using Places = std::array<Place, 5>;
   [[nodiscard]] static Places places_now(const std::string& program);
 
-  Request request_;
+  LaunchPlan plan_;
   std::vector<std::string> environment_;
   Places places_;  // the binary, the working directory, the standard streams
 };
@@ -54,12 +54,12 @@ class WarmBoots {
   ~WarmBoots();
 
   /// One that has been given the request's parameters. nullopt: there is none that suits it.
-  [[nodiscard]] std::optional<BootProcess> take(const Request& request);
+  [[nodiscard]] std::optional<BootProcess> take(const LaunchPlan& request);
   /// Starts some of those that are missing, of the kind that was asked for last. That it can't is nobody's
   /// business: the next start will say so.
   void refill() noexcept;
   /// Starts all. Throws LaunchError; Timeout if another thread has it all the time.
-  void fill(const Request& request);
+  void fill(const LaunchPlan& request);
   [[nodiscard]] std::size_t waiting();
   /// Nobody waits, or another thread is taking or filling.
   [[nodiscard]] bool is_empty();
@@ -75,12 +75,12 @@ class WarmBoots {
  private:
   struct Waiting {
     os::Spawning process;  // nobody waits for its exec
-    Ends ends;
+    LauncherFds ends;
     os::Pipe parameters;  // both ends: as long as we could read it ourselves, writing raises no SIGPIPE
     [[nodiscard]] bool has_ended();
   };
   [[nodiscard]] std::optional<NotStarted> start_one();
-  void become(const Request& request);
+  void become(const LaunchPlan& request);
   void forget_the_dead();
   void end_all() noexcept;
 

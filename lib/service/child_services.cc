@@ -6,7 +6,7 @@
 
 #include "bus/member.h"
 #include "service/start.h"
-#include "wire/conversation.h"
+#include "wire/parsed_content.h"
 
 namespace ipcm::service {
 

@@ -11,7 +11,7 @@
 #include "os/time_limit.h"
 #include "service/pending_requests.h"
 #include "service/start.h"
-#include "wire/conversation.h"
+#include "wire/parsed_content.h"
 
 namespace ipcm {
 namespace {
@@ -49,7 +49,7 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
     os::reap_released_children();
     auto request = service::plan_start(name, options, info, nullptr);
     outlives = request.outlives_launcher;
-    request.on_bus = [this]() -> std::optional<launch::Request::Presence> {
+    request.on_bus = [this]() -> std::optional<launch::LaunchPlan::Presence> {
       if (!client) return std::nullopt;
       return service::presence_of(client->member(), name);
     };

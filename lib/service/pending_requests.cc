@@ -11,7 +11,7 @@ namespace ipcm::service {
 PendingRequests::PendingRequests(std::shared_ptr<bus::Member> member, IncomingRequests incoming)
     : shared_member_(std::move(member)), member_(*shared_member_), peers_(member_, open_, starts_) {
   member_.on_answer(
-      [this](const std::string& from, wire::Conversation& answer) { take_answer(from, answer); }, incoming);
+      [this](const std::string& from, wire::ParsedContent& answer) { take_answer(from, answer); }, incoming);
 }
 
 PendingRequests::~PendingRequests() { member_.on_answer({}, IncomingRequests::whole); }
@@ -28,7 +28,7 @@ void PendingRequests::transmit(OpenRequests::Position request, const std::string
     std::string begin = wire::request_begin(id);
     const std::uint64_t seen = open_.changes();
     // The message and the request have the same id.
-    member_.send_in_pieces(id, peer, wire::in_conversation(begin, payload));
+    member_.send_slices(id, peer, wire::wrap_payload(begin, payload));
     if (seen != open_.changes()) request = open_.find(id);  // it may be over, after a wait
     if (request == open_.end()) return;
     request->second.sent_at = member_.sent_at();
@@ -83,7 +83,7 @@ void PendingRequests::fail_held(const std::string& peer, const std::vector<HeldS
   for (const auto& held : requests) open_.answer(held.id, Response(held.id, peer, why));
 }
 
-void PendingRequests::take_answer(const std::string& from, wire::Conversation& answer) {
+void PendingRequests::take_answer(const std::string& from, wire::ParsedContent& answer) {
   const auto request = open_.find(answer.id);
   if (request == open_.end() || request->second.response) {
     const char* known = open_.history(answer.id);

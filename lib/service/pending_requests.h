@@ -12,7 +12,7 @@
 #include "service/held_starts.h"
 #include "service/open_requests.h"
 #include "service/peer_watch.h"
-#include "wire/conversation.h"
+#include "wire/parsed_content.h"
 
 namespace ipcm::service {
 
@@ -34,7 +34,7 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
   /// The owner ends. No callback runs any more; calls that still wait throw UsageError.
   void close() noexcept { closed_ = true; }
 
-  /// Sends a request, or holds it while its peer is being started. Throws what Member::send_in_pieces() does.
+  /// Sends a request, or holds it while its peer is being started. Throws what Member::send_slices() does.
   std::string send(const std::string& peer, const Content& payload, ResponseCallback callback);
   /// nullopt: not there yet. Throws UsageError for an id that has none, or a callback.
   std::optional<Response> get(const std::string& id);
@@ -63,10 +63,10 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
                  const std::exception_ptr& why);
 
  private:
-  /// Sends a request that is open. Throws what Member::send_in_pieces() does.
+  /// Sends a request that is open. Throws what Member::send_slices() does.
   void transmit(OpenRequests::Position request, const std::string& id, const Content& payload);
   /// Notes an answer; the member calls it inside the loop.
-  void take_answer(const std::string& from, wire::Conversation& answer);
+  void take_answer(const std::string& from, wire::ParsedContent& answer);
   /// Fails all requests, with the reason, once the bus has ended.
   void fail_ended();
   /// Runs the loop until `done` returns true, or the deadline passes (false).

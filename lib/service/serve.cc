@@ -10,13 +10,13 @@
 namespace ipcm::service {
 namespace {
 
-struct Trouble {
+struct StartFailure {
   Exit status;
   std::string words;
 };
 
 /// What was thrown, for the launcher and as an exit status. `doing` is where it came from.
-Trouble understand_error(const std::string& doing) {
+StartFailure describe_exception(const std::string& doing) {
   try {
     throw;
   } catch (const BusError& error) {
@@ -60,18 +60,18 @@ int serve(ServiceSetup setup, ready::Announcer announcer,
     }
     service->runtime().keep_log(announcer.give_log().log);
   } catch (...) {
-    Trouble trouble = understand_error(doing);
+    StartFailure failure = describe_exception(doing);
     // A class that throws in on_start threw, whatever type it chose.
     const bool joined = std::string_view(doing) == "on_start";
-    if (joined) trouble.status = Exit::service_threw;
-    announcer.failed(trouble.words, joined);
-    complain(name, trouble.words);
-    return status_of(trouble.status);
+    if (joined) failure.status = Exit::service_threw;
+    announcer.failed(failure.words, joined);
+    complain(name, failure.words);
+    return status_of(failure.status);
   }
   int status = 0;
   const auto report = [&] {
-    const Trouble trouble = understand_error("a callback threw");
-    complain_about("service '" + wire::printable_name(name) + "' ends", trouble.words);
+    const StartFailure failure = describe_exception("a callback threw");
+    complain_about("service '" + wire::printable_name(name) + "' ends", failure.words);
     status = status_of(Exit::service_threw);
   };
   try {

@@ -5,7 +5,7 @@
 #include "ipcm/launch.h"
 #include "ipcm/registry.h"
 #include "service/service_runtime.h"
-#include "wire/conversation.h"
+#include "wire/parsed_content.h"
 
 namespace ipcm {
 

@@ -11,7 +11,7 @@
 #include "service/diagnostic.h"
 #include "service/serve.h"
 #include "transport/protocols.h"
-#include "wire/conversation.h"
+#include "wire/parsed_content.h"
 #include "wire/printable.h"
 
 namespace ipcm::service {
@@ -306,7 +306,7 @@ void ServiceRuntime::note_children() {
 void ServiceRuntime::finish_messages() {
   if (client_->member().keeps_messages() && !messages_.empty()) {
     std::vector<std::string> ids;
-    for (const wire::Heard& heard : messages_) ids.push_back(heard.message.id);
+    for (const wire::IncomingMessage& incoming : messages_) ids.push_back(incoming.message.id);
     client_->member().finish(ids);
   }
   bus::clear_for_more(messages_);
@@ -334,15 +334,15 @@ void ServiceRuntime::tell_unhandled(Activity rest) {
   guarded("on_unhandled", [&] { callbacks.on_unhandled(self_, rest); });
 }
 
-void ServiceRuntime::deliver(wire::Heard& heard, Activity& activity) {
-  const Message& message = heard.message;
-  wire::Conversation& said = *heard.said;
-  if (said.meaning == wire::Meaning::request) {
-    answer(Request(std::move(said.id), std::move(heard.message.from), std::move(said.payload),
-                   heard.connection));
+void ServiceRuntime::deliver(wire::IncomingMessage& incoming, Activity& activity) {
+  const Message& message = incoming.message;
+  wire::ParsedContent& parsed = *incoming.parsed;
+  if (parsed.meaning == wire::Meaning::request) {
+    answer(Request(std::move(parsed.id), std::move(incoming.message.from), std::move(parsed.payload),
+                   incoming.connection));
     return;
   }
-  if (said.meaning == wire::Meaning::terminate) activity.terminated = true;
+  if (parsed.meaning == wire::Meaning::terminate) activity.terminated = true;
   activity.messages.push_back(message);
   guarded("on_general_message", [&] { self_.on_general_message(message); });
 }
@@ -398,14 +398,14 @@ void ServiceRuntime::send_answer(const Request& asked, const Answer& answered, c
 
 void ServiceRuntime::send_response(const Request& request, const Content& answer) {
   std::string begin = wire::response_begin(request.id());
-  client().member().send_in_pieces(os::make_uuid(), request.from(), wire::in_conversation(begin, answer),
-                                   request.connection());
+  client().member().send_slices(os::make_uuid(), request.from(), wire::wrap_payload(begin, answer),
+                                request.connection());
 }
 
 void ServiceRuntime::send_error(const Request& request, const std::string& text) {
   const Content content = wire::error_content(request.id(), text);
-  client().member().send_in_pieces(os::make_uuid(), request.from(), {{}, content.json(), {}},
-                                   request.connection());
+  client().member().send_slices(os::make_uuid(), request.from(), {{}, content.json(), {}},
+                                request.connection());
 }
 
 void ServiceRuntime::terminate(int code) {

@@ -66,7 +66,7 @@ class ServiceRuntime {
   void end_with_bus();
   void finish_messages();
   bool beat_if_due();  ///< Runs on_interval if its time has come.
-  void deliver(wire::Heard& heard, Activity& activity);
+  void deliver(wire::IncomingMessage& incoming, Activity& activity);
   void answer(Request request);
   void send_answer(const Request& asked, const Answer& answered, const std::string& failure);
   void tell_unhandled(Activity rest);
@@ -103,8 +103,8 @@ class ServiceRuntime {
   bool watches_peers_ = false;
   std::set<std::string> known_peers_;
   std::uint64_t seen_changes_ = 0;
-  std::vector<wire::Heard> messages_;  // of this turn
-  Activity next_;                      // noted by the loop, for the next turn
+  std::vector<wire::IncomingMessage> messages_;  // of this turn
+  Activity next_;                                // noted by the loop, for the next turn
   bool something_ = false;
   Request asked_{{}, {}, {}};  // room for the address of the next request
   std::string left_early_;     // the last requester that did not stay for its answer

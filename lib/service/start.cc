@@ -76,7 +76,7 @@ const Registry::Entry& find_class(const std::string& name, const ServiceOptions&
 namespace {
 
 /// Where the child's streams go, and what it is told of where they went before.
-void plan_streams(launch::Request& request, const Redirect& wanted, const Setup* starter) {
+void plan_streams(launch::LaunchPlan& request, const Redirect& wanted, const Setup* starter) {
   const auto original_of = [&](std::size_t stream) {
     const int kept = starter != nullptr ? starter->original.at(stream).get() : -1;
     return kept >= 0 ? kept : static_cast<int>(stream);
@@ -138,10 +138,10 @@ int serve_forked(handoff::Parameters parameters, const ServiceOptions& options, 
 }
 
 /// The part of a start that does not depend on the class and the parameters of the service.
-launch::Request plan_process(const std::string& name, const ServiceOptions& options, const BusInfo& info,
-                             const Setup* starter) {
+launch::LaunchPlan plan_process(const std::string& name, const ServiceOptions& options, const BusInfo& info,
+                                const Setup* starter) {
   const std::vector<Pid> watched = watched_pids(options);
-  launch::Request request;
+  launch::LaunchPlan request;
   request.name = name;
   request.leash =
       !options.detached && std::find(watched.begin(), watched.end(), os::own_pid()) != watched.end();
@@ -171,10 +171,10 @@ launch::Request plan_process(const std::string& name, const ServiceOptions& opti
 
 }  // namespace
 
-launch::Request plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info,
-                           const Setup* starter) {
+launch::LaunchPlan plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info,
+                              const Setup* starter) {
   check(name, options, info);
-  launch::Request request = plan_process(name, options, info, starter);
+  launch::LaunchPlan request = plan_process(name, options, info, starter);
   if (options.log) {
     try {
       request.log = bus::make_log_path(info, name);
@@ -200,7 +200,7 @@ launch::Request plan_start(const std::string& name, const ServiceOptions& option
   return request;
 }
 
-launch::Request::Presence presence_of(bus::Member& member, const std::string& name) {
+launch::LaunchPlan::Presence presence_of(bus::Member& member, const std::string& name) {
   using PeerState = transport::PeerFacts::State;
   const auto facts = member.transport().look(name);
   return {facts.state != PeerState::absent,

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "ipcm/launch.h"
-#include "launch/request.h"
+#include "launch/launch_plan.h"
 
 namespace ipcm::bus {
 class Member;
@@ -16,10 +16,10 @@ struct Setup;
 /// From what a caller asks for to what the launcher needs: exec or fork, parameters, leash, redirections.
 /// `starter`: the service that starts it; null from outside of one. Throws UsageError for contradicting
 /// options, LaunchError for a boot binary that can't be run, or an unknown class.
-[[nodiscard]] launch::Request plan_start(const std::string& name, const ServiceOptions& options,
-                                         const BusInfo& info, const Setup* starter);
+[[nodiscard]] launch::LaunchPlan plan_start(const std::string& name, const ServiceOptions& options,
+                                            const BusInfo& info, const Setup* starter);
 
 /// What the bus tells of a service that starts.
-[[nodiscard]] launch::Request::Presence presence_of(bus::Member& member, const std::string& name);
+[[nodiscard]] launch::LaunchPlan::Presence presence_of(bus::Member& member, const std::string& name);
 
 }  // namespace ipcm::service

@@ -28,9 +28,9 @@ inline constexpr std::size_t kLargestQueue = wire::kLargestFrame;
 class Receiver {
  public:
   virtual ~Receiver() = default;
-  virtual void heard(wire::Heard message) = 0;
+  virtual void incoming(wire::IncomingMessage message) = 0;
   /// Passes on a message that has not been classified yet.
-  void received(Message message) { heard({std::move(message)}); }
+  void received(Message message) { incoming({std::move(message)}); }
   /// The connection to a peer ended: the peer left, died, or only closed that connection.
   virtual void link_lost(const std::string& peer) = 0;
   /// As link_lost(), for media with several connections to one peer; `link` is a value of
@@ -126,20 +126,20 @@ class Transport {
   [[nodiscard]] virtual SendResult send(const Message& message) = 0;
   /// Sends a message whose content stands beside it, for media that do not need it in one piece; others
   /// first put it into the message.
-  [[nodiscard]] virtual SendResult send_in_pieces(Message& message, const wire::ContentPieces& content) {
+  [[nodiscard]] virtual SendResult send_slices(Message& message, const wire::ContentSlices& content) {
     message.content = content.content();
     return send(message);
   }
-  /// Sends an answer: on the connection of its request (wire::Heard) while that is open, and otherwise to
+  /// Sends an answer: on the connection of its request (wire::IncomingMessage) while that is open, and otherwise to
   /// the present owner of the name. So two peers that greet under one name each get their own answers.
-  [[nodiscard]] virtual SendResult reply(Message& message, const wire::ContentPieces& content,
+  [[nodiscard]] virtual SendResult reply(Message& message, const wire::ContentSlices& content,
                                          std::uint64_t /*connection*/) {
-    return send_in_pieces(message, content);
+    return send_slices(message, content);
   }
   /// Adds a message to the batch for its peer. Call send_gathered() before anything else is sent to that
   /// peer. Media that gain nothing by batches send the message at once.
-  [[nodiscard]] virtual SendResult gather(Message& message, const wire::ContentPieces& content) {
-    return send_in_pieces(message, content);
+  [[nodiscard]] virtual SendResult gather(Message& message, const wire::ContentSlices& content) {
+    return send_slices(message, content);
   }
   /// The batch of one peer; never empty.
   struct Gathered {

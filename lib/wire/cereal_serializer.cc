@@ -60,7 +60,7 @@ class Writer {
     number(static_cast<std::uint8_t>(message.broadcast));
   }
   /// All of it but what is not copied.
-  void begin_content(const ContentPieces& content) {
+  void begin_content(const ContentSlices& content) {
     if (content.is_bytes) {
       number(static_cast<std::uint8_t>(ContentKind::bytes));
       string(content.before);
@@ -165,23 +165,24 @@ class CerealSerializer final : public Serializer {
  public:
   [[nodiscard]] const char* name() const override { return "Cereal"; }
 
-  [[nodiscard]] Written write_in_pieces(const Message& message, const ContentPieces& content) const override {
+  [[nodiscard]] EncodedMessage write_slices(const Message& message,
+                                            const ContentSlices& content) const override {
     if (content.payload.size() <= kLargestCopied) {
-      Written written;
-      written.head.reserve(kFixed + message.id.size() + message.from.size() + message.to.size() +
+      EncodedMessage encoded;
+      encoded.head.reserve(kFixed + message.id.size() + message.from.size() + message.to.size() +
                            content.size());
-      append(written.head, message, content);
-      return written;
+      append(encoded.head, message, content);
+      return encoded;
     }
-    Written written{{}, content.payload, std::string(content.after)};
-    written.head.reserve(kFixed + message.id.size() + message.from.size() + message.to.size() +
+    EncodedMessage encoded{{}, content.payload, std::string(content.after)};
+    encoded.head.reserve(kFixed + message.id.size() + message.from.size() + message.to.size() +
                          content.before.size());
-    Writer writer(written.head, Record::message);
+    Writer writer(encoded.head, Record::message);
     writer.head(message);
     writer.begin_content(content);
-    return written;
+    return encoded;
   }
-  void append(std::string& into, const Message& message, const ContentPieces& content) const override {
+  void append(std::string& into, const Message& message, const ContentSlices& content) const override {
     Writer writer(into, Record::message);
     writer.head(message);
     writer.begin_content(content);
@@ -191,38 +192,38 @@ class CerealSerializer final : public Serializer {
   [[nodiscard]] Message read(std::string_view bytes, std::string_view receiver) const override {
     return read_as(bytes, receiver, false).message;
   }
-  [[nodiscard]] Heard hear(std::string_view bytes, std::string_view receiver) const override {
+  [[nodiscard]] IncomingMessage decode(std::string_view bytes, std::string_view receiver) const override {
     return read_as(bytes, receiver, true);
   }
 
-  [[nodiscard]] Heard hear_in_pieces(std::string_view head, Body body, std::string_view tail,
-                                     std::string_view receiver) const override {
-    if (head.empty()) return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
+  [[nodiscard]] IncomingMessage decode_slices(std::string_view head, Body body, std::string_view tail,
+                                              std::string_view receiver) const override {
+    if (head.empty()) return Serializer::decode_slices(head, std::move(body), tail, receiver);
     Reader reader(head);
-    Heard heard = read_envelope_of(reader);
+    IncomingMessage incoming = read_envelope_of(reader);
     if (reader.kind() == ContentKind::bytes) {
       if (!tail.empty() || !reader.has_string())
-        return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
+        return Serializer::decode_slices(head, std::move(body), tail, receiver);
       const std::string_view around = reader.string();
       if (!reader.rest().empty()) body.bytes.insert(0, reader.rest());
-      hear_bytes(heard, around, std::move(body.bytes));
-      complete(heard, receiver);
-      return heard;
+      decode_bytes(incoming, around, std::move(body.bytes));
+      complete(incoming, receiver);
+      return incoming;
     }
     if (reader.rest().size() < sizeof(std::uint64_t))
-      return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
+      return Serializer::decode_slices(head, std::move(body), tail, receiver);
     const auto size = reader.number<std::uint64_t>();
     const std::string_view before = reader.rest();
     const bool is_whole = size == before.size() + body.bytes.size() + tail.size();
     if (is_whole && before.empty() && tail.empty() && is_payload(body)) {
-      heard.message.content = Content::trusted_json(std::move(body.bytes));
+      incoming.message.content = Content::trusted_json(std::move(body.bytes));
     } else if (is_whole) {
-      heard.said = read_own_conversation(before, body, tail);
+      incoming.parsed = parse_own_content(before, body, tail);
     }
-    if (!heard.said && heard.message.content.is_null())
-      return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
-    complete(heard, receiver);
-    return heard;
+    if (!incoming.parsed && incoming.message.content.is_null())
+      return Serializer::decode_slices(head, std::move(body), tail, receiver);
+    complete(incoming, receiver);
+    return incoming;
   }
 
   [[nodiscard]] bool is_spoken(std::string_view bytes) const override {
@@ -245,11 +246,11 @@ class CerealSerializer final : public Serializer {
   [[nodiscard]] bool carries_bytes() const override { return true; }
   [[nodiscard]] std::string write_content(const Content& content) const override {
     if (!content.is_bytes()) return write_value(content.json());
-    const auto pieces = ContentPieces::of(content);
+    const auto slices = ContentSlices::of(content);
     std::string bytes;
     bytes.reserve(kFixed + content.size());
-    Writer(bytes, Record::value).begin_content(pieces);
-    return std::move(bytes.append(pieces.payload));
+    Writer(bytes, Record::value).begin_content(slices);
+    return std::move(bytes.append(slices.payload));
   }
   [[nodiscard]] Content read_content(std::string_view bytes) const override {
     Reader reader(bytes);
@@ -262,53 +263,55 @@ class CerealSerializer final : public Serializer {
   /// At most what is around the strings.
   static constexpr std::size_t kFixed = 6 * sizeof(std::uint64_t) + 6;
 
-  static Heard read_as(std::string_view bytes, std::string_view receiver, bool listening) {
+  static IncomingMessage read_as(std::string_view bytes, std::string_view receiver, bool listening) {
     Reader reader(bytes);
-    Heard heard = read_envelope_of(reader);
+    IncomingMessage incoming = read_envelope_of(reader);
     if (reader.kind() == ContentKind::bytes) {
       if (listening) {
         const std::string_view around = reader.string();
-        hear_bytes(heard, around, os::copy_of(reader.rest()));
+        decode_bytes(incoming, around, os::copy_of(reader.rest()));
       } else {
-        heard.message.content = read_bytes(reader);
+        incoming.message.content = read_bytes(reader);
       }
     } else {
       const std::string_view content = reader.content_text();
-      if (!listening || !read_own_conversation(content, heard.said))
-        heard.message.content = Reader::checked(content);
+      if (!listening || !parse_own_content(content, incoming.parsed))
+        incoming.message.content = Reader::checked(content);
     }
-    complete(heard, receiver);
-    return heard;
+    complete(incoming, receiver);
+    return incoming;
   }
   /// Behind their kind, up to the end.
   static Content read_bytes(Reader& reader) {
     const std::string_view around = reader.string();
-    if (!around.empty()) (void)conversation_of(around);
+    if (!around.empty()) (void)parsed_around(around);
     return Content::bytes_within(os::copy_of(reader.rest()), around);
   }
-  static void hear_bytes(Heard& heard, std::string_view around, std::string bytes) {
-    if (!around.empty()) heard.said = conversation_of(around);
-    (heard.said ? heard.said->payload : heard.message.content) = Content::bytes(std::move(bytes));
+  static void decode_bytes(IncomingMessage& incoming, std::string_view around, std::string bytes) {
+    if (!around.empty()) incoming.parsed = parsed_around(around);
+    (incoming.parsed ? incoming.parsed->payload : incoming.message.content) =
+        Content::bytes(std::move(bytes));
   }
-  static Conversation conversation_of(std::string_view around) {
-    auto said = read_around_bytes(around);
-    if (!said) Reader::refuse("what is around its bytes is no request or response with null in their place");
-    return std::move(*said);
+  static ParsedContent parsed_around(std::string_view around) {
+    auto parsed = parse_around_bytes(around);
+    if (!parsed)
+      Reader::refuse("what is around its bytes is no request or response with null in their place");
+    return std::move(*parsed);
   }
   /// All but the content.
-  static Heard read_envelope_of(Reader& reader) {
+  static IncomingMessage read_envelope_of(Reader& reader) {
     reader.expect(Record::message);
-    Heard heard{reader.names()};
-    Message& message = heard.message;
+    IncomingMessage incoming{reader.names()};
+    Message& message = incoming.message;
     message.stamp = reader.number<double>();
     message.stamp_ord = reader.number<std::uint64_t>();
     message.broadcast = reader.flag();
-    return heard;
+    return incoming;
   }
-  static void complete(Heard& heard, std::string_view receiver) {
-    Message& message = heard.message;
+  static void complete(IncomingMessage& incoming, std::string_view receiver) {
+    Message& message = incoming.message;
     if (message.from.empty() || message.from == "0") throw ProtocolError("a message without a sender");
-    if (!heard.said && message.content.is_null())
+    if (!incoming.parsed && message.content.is_null())
       throw ProtocolError("a message from '" + message.from + "' without content");
     if (message.id.empty()) message.id = os::make_uuid();
     if (message.to.empty()) message.to = receiver;

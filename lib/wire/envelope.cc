@@ -27,7 +27,7 @@ Number number_or(std::string_view digits, Number otherwise) {
   return number && std::isfinite(static_cast<double>(*number)) ? *number : otherwise;
 }
 
-/// In stamps, as they are written: a hundred thousandths of a second.
+/// The unit of stamps: a hundred thousandths of a second.
 constexpr std::uint64_t kTicks = 100'000;
 constexpr std::size_t kTickDigits = 5;
 
@@ -56,7 +56,7 @@ void put_stamp(Appender& text, double stamp) {
 }  // namespace
 
 std::string write_envelope(const Message& message) {
-  return write_envelope(message, ContentPieces::of(message.content)).take();
+  return write_envelope(message, ContentSlices::of(message.content)).take();
 }
 
 void refuse_bytes() {
@@ -93,7 +93,7 @@ void put_head(Appender& text, const Message& message) {
 
 }  // namespace
 
-void append_envelope(std::string& into, const Message& message, const ContentPieces& content) {
+void append_envelope(std::string& into, const Message& message, const ContentSlices& content) {
   if (content.is_bytes) refuse_bytes();
   Appender text(into, head_size(message) + content.size());
   put_head(text, message);
@@ -103,21 +103,21 @@ void append_envelope(std::string& into, const Message& message, const ContentPie
   text.text("}");
 }
 
-Written write_envelope(const Message& message, const ContentPieces& content) {
-  Written written;
+EncodedMessage write_envelope(const Message& message, const ContentSlices& content) {
+  EncodedMessage encoded;
   if (content.payload.size() <= kLargestCopied) {
-    append_envelope(written.head, message, content);
-    return written;
+    append_envelope(encoded.head, message, content);
+    return encoded;
   }
   if (content.is_bytes) refuse_bytes();
   {
-    Appender head(written.head, head_size(message) + content.before.size());
+    Appender head(encoded.head, head_size(message) + content.before.size());
     put_head(head, message);
     head.text(content.before);
   }
-  written.body = content.payload;
-  written.tail.append(content.after).push_back('}');
-  return written;
+  encoded.body = content.payload;
+  encoded.tail.append(content.after).push_back('}');
+  return encoded;
 }
 
 namespace {
@@ -142,7 +142,7 @@ bool take_stamp(std::string_view& text, double& stamp) {
 
 /// A message with its members as write_envelope() puts them, and nothing to be made up: most are. false: it
 /// is to be read member by member; what it means then is the same.
-bool read_own_envelope(std::string_view text, Message& message, std::optional<Conversation>* said) {
+bool read_own_envelope(std::string_view text, Message& message, std::optional<ParsedContent>* parsed) {
   std::string_view id, from, to;
   if (!take(text, R"({"id":")") || !take_plain(text, id) || !take(text, R"(,"from":")") ||
       !take_plain(text, from) || !take(text, R"(,"to":")") || !take_plain(text, to) ||
@@ -153,7 +153,7 @@ bool read_own_envelope(std::string_view text, Message& message, std::optional<Co
   if (!take(text, R"(,"content":)") || !text.ends_with('}')) return false;
   text.remove_suffix(1);
   if (id.empty() || from.empty() || from == "0" || to.empty()) return false;
-  if (said == nullptr || !read_own_conversation(text, *said)) {
+  if (parsed == nullptr || !parse_own_content(text, *parsed)) {
     if (text.empty() || text == "null" || text.front() <= ' ' || text.back() <= ' ' ||
         !is_ascii_json(text, kDeepest - 1))
       return false;
@@ -170,23 +170,24 @@ Message read_any_envelope(std::string_view text, std::string_view receiver);
 
 }  // namespace
 
-Heard hear_envelope(std::string_view text, std::string_view receiver) {
-  Heard heard;
-  if (!read_own_envelope(text, heard.message, &heard.said)) heard = {read_any_envelope(text, receiver)};
-  return heard;
+IncomingMessage decode_envelope(std::string_view text, std::string_view receiver) {
+  IncomingMessage incoming;
+  if (!read_own_envelope(text, incoming.message, &incoming.parsed))
+    incoming = {read_any_envelope(text, receiver)};
+  return incoming;
 }
 
-std::optional<Heard> hear_envelope(std::string_view head, Body& body, std::string_view tail,
-                                   std::string_view receiver) {
+std::optional<IncomingMessage> decode_envelope(std::string_view head, Body& body, std::string_view tail,
+                                               std::string_view receiver) {
   if (!head.ends_with(':') || !tail.starts_with('}')) return std::nullopt;
   std::string rest;
   rest.reserve(head.size() + kPayloadStandIn.size() + tail.size());
-  auto heard = hear_envelope(rest.append(head).append(kPayloadStandIn).append(tail), receiver);
-  Content& content = heard.said ? heard.said->payload : heard.message.content;
-  if (content.json() != kPayloadStandIn || !is_payload(body) || (!heard.said && body.bytes == "null"))
+  auto incoming = decode_envelope(rest.append(head).append(kPayloadStandIn).append(tail), receiver);
+  Content& content = incoming.parsed ? incoming.parsed->payload : incoming.message.content;
+  if (content.json() != kPayloadStandIn || !is_payload(body) || (!incoming.parsed && body.bytes == "null"))
     return std::nullopt;
   content = Content::trusted_json(std::move(body.bytes));
-  return heard;
+  return incoming;
 }
 
 Message read_envelope(std::string_view text, std::string_view receiver) {

@@ -6,43 +6,44 @@
 
 #include "ipcm/message.h"
 #include "wire/body.h"
-#include "wire/conversation.h"
-#include "wire/pieces.h"
+#include "wire/content_slices.h"
+#include "wire/parsed_content.h"
 
 namespace ipcm::wire {
 
-/// A message as one JSON object (docs/bus.md, "Messages").
-[[nodiscard]] Written write_envelope(const Message& message, const ContentPieces& content);
+/// Encodes a message as one JSON object (docs/bus.md, "Messages").
+[[nodiscard]] EncodedMessage write_envelope(const Message& message, const ContentSlices& content);
 [[nodiscard]] std::string write_envelope(const Message& message);
-/// The same, behind what `into` has.
-void append_envelope(std::string& into, const Message& message, const ContentPieces& content);
+/// Appends it to `into`.
+void append_envelope(std::string& into, const Message& message, const ContentSlices& content);
 
-/// What all of these throw where the content is bytes: a UsageError that says what to do.
+/// Throws the UsageError with which all of these refuse content of bytes. It says what to do instead.
 [[noreturn]] void refuse_bytes();
 
-/// Reads one. What may be missing is made up as the reference does: id, stamp (now), stamp_ord (0), to
-/// (`receiver`). Throws ProtocolError for what is no JSON object, or lacks a `from` or a content that is not
-/// null.
+/// Decodes a message. Adds missing fields as the reference does: id, stamp (now), stamp_ord (0), to
+/// (`receiver`). Throws ProtocolError for text that is no JSON object, and for an object without `from`, or
+/// without a content other than null.
 [[nodiscard]] Message read_envelope(std::string_view text, std::string_view receiver);
 
-/// The same, and what the content says if it says it as we do.
-[[nodiscard]] Heard hear_envelope(std::string_view text, std::string_view receiver);
+/// As read_envelope(), and parses a request or a response that has the form in which we write it.
+[[nodiscard]] IncomingMessage decode_envelope(std::string_view text, std::string_view receiver);
 
-/// The same of a message in three pieces, as write_envelope() has made them, without putting it together:
-/// `body` becomes what its content or its payload says, and is checked by itself. nullopt: it is to be read
-/// as a whole, and `body` is as before.
-[[nodiscard]] std::optional<Heard> hear_envelope(std::string_view head, Body& body, std::string_view tail,
-                                                 std::string_view receiver);
+/// Decodes a message in the three slices that write_envelope() has made, without joining them: `body` is
+/// checked by itself, and becomes the content or the payload. nullopt: the message must be decoded as a
+/// whole; then `body` is unchanged.
+[[nodiscard]] std::optional<IncomingMessage> decode_envelope(std::string_view head, Body& body,
+                                                             std::string_view tail,
+                                                             std::string_view receiver);
 
-/// The first frame on a connection: who is calling.
+/// The first frame on a connection. It names the caller.
 [[nodiscard]] std::string write_hello(std::string_view name);
 struct Hello {
   std::string name;
-  unsigned version = 0;  ///< of what we add to the protocol (docs/bus.md); 0: of none of ours
+  unsigned version = 0;  ///< of our additions to the protocol (docs/bus.md); 0: the peer has none
 };
-/// Throws ProtocolError unless it is an object with a non-empty string `hello`; other keys are passed over.
+/// Throws ProtocolError unless it is an object with a non-empty string `hello`; ignores other keys.
 [[nodiscard]] Hello read_hello(std::string_view text);
-/// Since this version, a peer takes messages in shared memory.
+/// Peers of this version and later accept messages in shared memory.
 inline constexpr unsigned kSharesMemory = 2;
 /// A hello that comes again later: an object with that single key.
 [[nodiscard]] bool is_late_hello(std::string_view text);

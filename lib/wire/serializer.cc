@@ -14,22 +14,23 @@ namespace {
 class JsonSerializer final : public Serializer {
  public:
   [[nodiscard]] const char* name() const override { return "JSON"; }
-  [[nodiscard]] Written write_in_pieces(const Message& message, const ContentPieces& content) const override {
+  [[nodiscard]] EncodedMessage write_slices(const Message& message,
+                                            const ContentSlices& content) const override {
     return write_envelope(message, content);
   }
-  void append(std::string& into, const Message& message, const ContentPieces& content) const override {
+  void append(std::string& into, const Message& message, const ContentSlices& content) const override {
     append_envelope(into, message, content);
   }
   [[nodiscard]] Message read(std::string_view bytes, std::string_view receiver) const override {
     return read_envelope(bytes, receiver);
   }
-  [[nodiscard]] Heard hear(std::string_view bytes, std::string_view receiver) const override {
-    return hear_envelope(bytes, receiver);
+  [[nodiscard]] IncomingMessage decode(std::string_view bytes, std::string_view receiver) const override {
+    return decode_envelope(bytes, receiver);
   }
-  [[nodiscard]] Heard hear_in_pieces(std::string_view head, Body body, std::string_view tail,
-                                     std::string_view receiver) const override {
-    if (auto heard = hear_envelope(head, body, tail, receiver)) return std::move(*heard);
-    return Serializer::hear_in_pieces(head, std::move(body), tail, receiver);
+  [[nodiscard]] IncomingMessage decode_slices(std::string_view head, Body body, std::string_view tail,
+                                              std::string_view receiver) const override {
+    if (auto incoming = decode_envelope(head, body, tail, receiver)) return std::move(*incoming);
+    return Serializer::decode_slices(head, std::move(body), tail, receiver);
   }
   [[nodiscard]] bool is_spoken(std::string_view bytes) const override {
     return bytes.starts_with('{') && bytes.ends_with('}');
@@ -61,7 +62,7 @@ constexpr std::pair<const char*, Factory> kSerializers[] = {
 }  // namespace
 
 std::string Serializer::write(const Message& message) const {
-  return write_in_pieces(message, ContentPieces::of(message.content)).take();
+  return write_slices(message, ContentSlices::of(message.content)).take();
 }
 
 std::string Serializer::write_content(const Content& content) const {
@@ -73,10 +74,10 @@ Content Serializer::read_content(std::string_view bytes) const {
   return Content::trusted_json(read_value(bytes));  // which has checked it
 }
 
-Heard Serializer::hear_in_pieces(std::string_view head, Body body, std::string_view tail,
-                                 std::string_view receiver) const {
+IncomingMessage Serializer::decode_slices(std::string_view head, Body body, std::string_view tail,
+                                          std::string_view receiver) const {
   if (!head.empty()) body.bytes.insert(0, head);
-  return hear(body.bytes.append(tail), receiver);
+  return decode(body.bytes.append(tail), receiver);
 }
 
 std::shared_ptr<const Serializer> make_serializer(const BusInfo& info) {

@@ -8,55 +8,55 @@
 #include "ipcm/bus_info.h"
 #include "ipcm/message.h"
 #include "wire/body.h"
-#include "wire/conversation.h"
-#include "wire/pieces.h"
+#include "wire/content_slices.h"
+#include "wire/parsed_content.h"
 
 namespace ipcm::wire {
 
-/// How messages become bytes: the second part of a bus's info string. Immutable, and shared by all who are on
-/// one bus in a process.
+/// Turns messages into bytes and back: the second part of the info string of a bus. Immutable; all members of
+/// one bus in a process share it.
 class Serializer {
  public:
   virtual ~Serializer() = default;
   [[nodiscard]] virtual const char* name() const = 0;
-  /// A whole message. read() makes up what may be missing (wire/envelope.h), and throws ProtocolError for
-  /// what is no message.
+  /// Encode and decode a whole message. read() adds missing fields (wire/envelope.h), and throws
+  /// ProtocolError for bytes that are no message.
   [[nodiscard]] std::string write(const Message& message) const;
-  /// The same of a message whose content stands beside it; its own is not looked at.
-  [[nodiscard]] virtual Written write_in_pieces(const Message& message,
-                                                const ContentPieces& content) const = 0;
-  /// The same, behind what `into` has already: for who puts several messages together.
-  virtual void append(std::string& into, const Message& message, const ContentPieces& content) const {
-    const Written written = write_in_pieces(message, content);
-    into.append(written.head).append(written.body).append(written.tail);
+  /// Encodes a message whose content stands beside it; `message.content` is ignored.
+  [[nodiscard]] virtual EncodedMessage write_slices(const Message& message,
+                                                    const ContentSlices& content) const = 0;
+  /// Appends an encoded message to `into`, for a caller that sends several messages at once.
+  virtual void append(std::string& into, const Message& message, const ContentSlices& content) const {
+    const EncodedMessage encoded = write_slices(message, content);
+    into.append(encoded.head).append(encoded.body).append(encoded.tail);
   }
   [[nodiscard]] virtual Message read(std::string_view bytes, std::string_view receiver) const = 0;
-  /// The same, for who wants to know what it says: that may be told at once.
-  [[nodiscard]] virtual Heard hear(std::string_view bytes, std::string_view receiver) const {
+  /// As read(), but may also parse the content, where that costs nothing.
+  [[nodiscard]] virtual IncomingMessage decode(std::string_view bytes, std::string_view receiver) const {
     return {read(bytes, receiver)};
   }
-  /// The same of one that came in three pieces, as write_in_pieces() has made them; the body is large.
-  [[nodiscard]] virtual Heard hear_in_pieces(std::string_view head, Body body, std::string_view tail,
-                                             std::string_view receiver) const;
-  /// Whether bytes that read() refused come from somebody who speaks this serializer all the same, and made
-  /// a mistake: then only that message is lost, not the connection it came on.
+  /// Decodes a message that came in the three slices that write_slices() has made; the body is large.
+  [[nodiscard]] virtual IncomingMessage decode_slices(std::string_view head, Body body, std::string_view tail,
+                                                      std::string_view receiver) const;
+  /// Returns whether bytes that read() refused come from a peer that uses this serializer and made a mistake:
+  /// then only that message is lost, not its connection.
   [[nodiscard]] virtual bool is_spoken(std::string_view bytes) const = 0;
-  /// One value by itself, for media that keep the other parts of a message apart, and for greetings. The JSON
-  /// text given and returned is pure ASCII. read_value() throws ProtocolError.
+  /// Encode and decode one value, for protocols that store the other parts of a message apart, and for
+  /// greetings. The JSON text is pure ASCII. read_value() throws ProtocolError.
   [[nodiscard]] virtual std::string write_value(std::string_view json) const = 0;
   [[nodiscard]] virtual std::string read_value(std::string_view bytes) const = 0;
 
-  /// Whether content may be bytes. Where not, who writes them gets a UsageError (refuse_bytes()).
+  /// Returns whether content may be bytes. If not, writing bytes throws UsageError (refuse_bytes()).
   [[nodiscard]] virtual bool carries_bytes() const { return false; }
-  /// The content of a message by itself; it is never null. read_content() throws ProtocolError.
+  /// Encode and decode the content of a message, which is never null. read_content() throws ProtocolError.
   [[nodiscard]] virtual std::string write_content(const Content& content) const;
   [[nodiscard]] virtual Content read_content(std::string_view bytes) const;
 };
 
-/// The serializer that an info string names, with its options. Throws BusError that lists the known ones, or
-/// says which option is wrong.
+/// Returns the serializer that an info string names, with its options. Throws BusError that lists the known
+/// serializers, or names the wrong option.
 [[nodiscard]] std::shared_ptr<const Serializer> make_serializer(const BusInfo& info);
-/// Their names.
+/// Returns the names of all serializers.
 [[nodiscard]] std::vector<std::string> known_serializers();
 
 }  // namespace ipcm::wire

@@ -66,7 +66,8 @@ class ZstdSerializer final : public Serializer {
   ~ZstdSerializer() override { delete idle_.load(); }
 
   [[nodiscard]] const char* name() const override { return "JSON::Zstd"; }
-  [[nodiscard]] Written write_in_pieces(const Message& message, const ContentPieces& content) const override {
+  [[nodiscard]] EncodedMessage write_slices(const Message& message,
+                                            const ContentSlices& content) const override {
     return {compressed(write_envelope(message, content).take()), {}, {}};
   }
   [[nodiscard]] Message read(std::string_view bytes, std::string_view receiver) const override {

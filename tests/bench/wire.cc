@@ -1,8 +1,8 @@
 // The cost of writing and reading a message, without sending it.
 
 #include "bench/bench.h"
-#include "wire/conversation.h"
 #include "wire/json_check.h"
+#include "wire/parsed_content.h"
 #include "wire/serializer.h"
 
 using namespace ipcm;
@@ -77,7 +77,7 @@ void coding() {
     parts.push_back(repeated("Cereal, write", one.times, [&] { (void)cereal->write(message); }));
     parts.push_back(repeated("Cereal, read", one.times, [&] { (void)cereal->read(as_cereal, "svc"); }));
     parts.push_back(
-        repeated("understand a request", one.times, [&] { (void)wire::understand(message.content); }));
+        repeated("understand a request", one.times, [&] { (void)wire::classify(message.content); }));
     parts.push_back(repeated("check the JSON text", one.times,
                              [&] { (void)wire::is_ascii_json(message.content.json()); }));
     report_each(parts, one.times, {.question = "parts of it", .variant = one.what});

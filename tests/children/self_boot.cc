@@ -39,7 +39,7 @@ int main(int argc, char** argv) {
   const char* how = std::getenv("SELF_BOOT");
   ipcm::BeginOptions options;
   options.run_returns_to_caller = how != nullptr && std::string_view(how) == "returns";
-  ipcm::Begun begun = ipcm::begin(argc, argv, registry, options);
+  ipcm::BootResult begun = ipcm::begin(argc, argv, registry, options);
   if (begun.status()) {
     (void)std::fprintf(stderr, "going on after %d\n", *begun.status());
     return 100 + *begun.status();

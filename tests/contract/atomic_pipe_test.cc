@@ -216,7 +216,7 @@ TEST_CASE_FIXTURE(
   ForeignPeer perl(guard.info(), "perl");
   Forked ours([&](Lines& test) {
     struct Deaf final : transport::Receiver {
-      void heard(wire::Heard) override {}
+      void incoming(wire::IncomingMessage) override {}
       void link_lost(const std::string&) override {}
       void peers_changed() override {}
       void dropped(const std::string& sentence) override { told = sentence; }

@@ -268,9 +268,10 @@ TEST_CASE_FIXTURE(Tidy, "A10: a suspended peer's messages wait, and it takes its
   CHECK(other.get_messages().empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "B6: a static boot binary becomes its twin where the bus needs a driver") {
+TEST_CASE_FIXTURE(Tidy,
+                  "B6: a static boot binary becomes its dynamic fallback where the bus needs a driver") {
   const Guard guard = ipcm_spawn(sqlite());
-  const bool has_twin = boot_program() != word("IPCM_TEST_BOOT_DYNAMIC");
+  const bool has_fallback = boot_program() != word("IPCM_TEST_BOOT_DYNAMIC");
   for (const bool secret : {false, true}) {
     CAPTURE(secret);
     ServiceOptions options = exec_echo();
@@ -281,13 +282,13 @@ TEST_CASE_FIXTURE(Tidy, "B6: a static boot binary becomes its twin where the bus
     REQUIRE(handle.service_pid());
     const std::string pid = std::to_string(*handle.service_pid());
     const std::string exe = std::filesystem::read_symlink("/proc/" + pid + "/exe");
-    CHECK(exe.ends_with("-dynamic") == has_twin);
+    CHECK(exe.ends_with("-dynamic") == has_fallback);
     CHECK(contains(command_line(*handle.service_pid()), "\"name\"") == !secret);
     CHECK(handle.child_pid() == handle.service_pid());
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "B7: a static boot binary without a twin fails with advice") {
+TEST_CASE_FIXTURE(Tidy, "B7: a static boot binary without its dynamic fallback fails with advice") {
   if (boot_program() == word("IPCM_TEST_BOOT_DYNAMIC")) return;  // this build's boot is dynamic itself
   const std::string alone = directory() + "/alone";
   std::filesystem::copy_file(boot_program(), alone);

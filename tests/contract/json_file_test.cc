@@ -257,7 +257,7 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: a process that keeps the file locked does not
 
 TEST_CASE_FIXTURE(Tidy, "JSONFile: while the file is locked, listing peers fails and names the holder") {
   struct Deaf final : transport::Receiver {
-    void heard(wire::Heard) override {}
+    void incoming(wire::IncomingMessage) override {}
     void link_lost(const std::string&) override {}
     void peers_changed() override {}
     void dropped(const std::string&) override {}

@@ -608,9 +608,9 @@ TEST_CASE_FIXTURE(Tidy, "launch: released children are reaped at the next start"
 TEST_CASE_FIXTURE(Tidy, "launch: a boot binary that is still being written is waited for") {
   const std::string boot = directory() + "/boot";
   std::filesystem::copy_file(boot_program(), boot);
-  // A protocol with a driver is served by the twin that stands beside the binary.
-  const std::string twin = boot + "-dynamic";
-  if (const char* built = std::getenv("IPCM_TEST_BOOT_DYNAMIC")) std::filesystem::copy_file(built, twin);
+  // A protocol with a driver is served by the fallback that stands beside the binary.
+  const std::string fallback = boot + "-dynamic";
+  if (const char* built = std::getenv("IPCM_TEST_BOOT_DYNAMIC")) std::filesystem::copy_file(built, fallback);
   {
     const Forked writer([&](test::Lines& test) {
       const os::UniqueFd held(::open(boot.c_str(), O_WRONLY | O_CLOEXEC));
@@ -631,7 +631,7 @@ TEST_CASE_FIXTURE(Tidy, "launch: a boot binary that is still being written is wa
     CHECK(thrown_by<LaunchError>([&] { (void)ipcm_service("e", options); }).facts().error == ETXTBSY);
   }
   std::filesystem::remove(boot);
-  std::filesystem::remove(twin);
+  std::filesystem::remove(fallback);
 }
 
 TEST_CASE_FIXTURE(

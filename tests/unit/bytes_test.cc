@@ -8,7 +8,7 @@
 #include "support/tidy.h"
 #include "unit/dice.h"
 #include "unit/expect.h"
-#include "wire/conversation.h"
+#include "wire/parsed_content.h"
 #include "wire/serializer.h"
 
 using namespace ipcm;
@@ -109,7 +109,7 @@ TEST_CASE_FIXTURE(
     Content content = request ? request_content("X", Content::bytes(all_values()))
                               : response_content("X", Content::bytes(all_values()));
     CHECK(content.around_bytes() == (request ? kRequest : kResponse));
-    for (const Conversation& said : {understand(content), take_apart(content, true)}) {
+    for (const ParsedContent& said : {classify(content), parse_in_place(content, true)}) {
       CHECK(said.meaning == (request ? Meaning::request : Meaning::response));
       CHECK(said.id == "X");
       CHECK(said.payload == Content::bytes(all_values()));
@@ -117,10 +117,10 @@ TEST_CASE_FIXTURE(
     CHECK(content.is_null());
   }
   Content terminate = Content::bytes(R"({"terminate":1})");
-  CHECK(understand(terminate).meaning == Meaning::general);
-  CHECK(take_apart(terminate, true).meaning == Meaning::general);
+  CHECK(classify(terminate).meaning == Meaning::general);
+  CHECK(parse_in_place(terminate, true).meaning == Meaning::general);
   CHECK(terminate.as_bytes() == R"({"terminate":1})");
-  CHECK(understand(Content::bytes_within("x", "{")).meaning == Meaning::general);
+  CHECK(classify(Content::bytes_within("x", "{")).meaning == Meaning::general);
 }
 
 TEST_CASE_FIXTURE(Tidy, "Cereal: bytes are kind 2, the JSON text around them, and the rest") {
@@ -130,36 +130,36 @@ TEST_CASE_FIXTURE(Tidy, "Cereal: bytes are kind 2, the JSON text around them, an
     const Message general = sample(Content::bytes(bytes));
     CHECK(serializer->write(general) == with_bytes("", bytes));
     CHECK(serializer->read(serializer->write(general), "me").content == general.content);
-    CHECK(serializer->hear(serializer->write(general), "me").message.content == general.content);
+    CHECK(serializer->decode(serializer->write(general), "me").message.content == general.content);
 
     const Message request = sample(request_content("X", Content::bytes(bytes)));
     const std::string written = serializer->write(request);
     CHECK(written == with_bytes(kRequest, bytes));
     CHECK(serializer->read(written, "me").content == request.content);
-    Heard heard = serializer->hear(written, "me");
-    REQUIRE(heard.said);
-    CHECK(heard.said->meaning == Meaning::request);
-    CHECK(heard.said->id == "X");
-    CHECK(heard.said->payload == Content::bytes(bytes));
+    IncomingMessage heard = serializer->decode(written, "me");
+    REQUIRE(heard.parsed);
+    CHECK(heard.parsed->meaning == Meaning::request);
+    CHECK(heard.parsed->id == "X");
+    CHECK(heard.parsed->payload == Content::bytes(bytes));
     CHECK(heard.size() == bytes.size() + 4);  // and the null that is left
     CHECK(std::move(heard).whole().content == request.content);
     std::string batch = "before";
-    serializer->append(batch, request, ContentPieces::of(request.content));
+    serializer->append(batch, request, ContentSlices::of(request.content));
     CHECK(batch == "before" + written);
   }
   // Keys in another order, and more of them, mean the same.
-  const auto heard =
-      serializer->hear(with_bytes(R"({ "response":null,"more":[1], "ipcm_response_id":"X"})", "bytes"), "me");
-  REQUIRE(heard.said);
-  CHECK(heard.said->meaning == Meaning::response);
-  CHECK(heard.said->payload == Content::bytes("bytes"));
+  const auto heard = serializer->decode(
+      with_bytes(R"({ "response":null,"more":[1], "ipcm_response_id":"X"})", "bytes"), "me");
+  REQUIRE(heard.parsed);
+  CHECK(heard.parsed->meaning == Meaning::response);
+  CHECK(heard.parsed->payload == Content::bytes("bytes"));
 }
 
 TEST_CASE_FIXTURE(Tidy, "Cereal: bytes are not copied where they are written") {
   const auto serializer = serializer_named("Cereal");
   const Content payload = Content::bytes(std::string(100000, 'x'));
   std::string begin = request_begin("X");
-  Written written = serializer->write_in_pieces(sample({}), in_conversation(begin, payload));
+  EncodedMessage written = serializer->write_slices(sample({}), wrap_payload(begin, payload));
   CHECK(written.body.data() == payload.as_bytes().data());
   CHECK(written.body.size() == 100000);
   CHECK(written.tail.empty());
@@ -178,14 +178,14 @@ TEST_CASE_FIXTURE(Tidy,
         if (head + tail > whole.size()) continue;
         CAPTURE(head);
         CAPTURE(tail);
-        Heard heard = serializer->hear_in_pieces(whole.substr(0, head),
-                                                 Body(whole.substr(head, whole.size() - head - tail)),
-                                                 whole.substr(whole.size() - tail), "me");
+        IncomingMessage heard = serializer->decode_slices(
+            whole.substr(0, head), Body(whole.substr(head, whole.size() - head - tail)),
+            whole.substr(whole.size() - tail), "me");
         CHECK(std::move(heard).whole().content == expected);
       }
     }
   }
-  CHECK_THROWS_AS((void)serializer->hear_in_pieces(with_bytes("{}", ""), Body("body"), "", "me"),
+  CHECK_THROWS_AS((void)serializer->decode_slices(with_bytes("{}", ""), Body("body"), "", "me"),
                   ProtocolError);
 }
 
@@ -204,7 +204,7 @@ TEST_CASE_FIXTURE(Tidy,
     for (const bool listening : {true, false})
       CHECK(contains(error_of([&] {
                        if (listening)
-                         (void)serializer->hear(with_bytes(around, "bytes"), "me");
+                         (void)serializer->decode(with_bytes(around, "bytes"), "me");
                        else
                          (void)serializer->read(with_bytes(around, "bytes"), "me");
                      }),
@@ -228,7 +228,7 @@ TEST_CASE_FIXTURE(
     std::string wrong = whole;
     wrong.replace(begin, 8, length);
     CHECK(contains(refusal(wrong), "ends too early"));
-    CHECK_THROWS_AS((void)serializer->hear_in_pieces(wrong, Body(""), "", "me"), ProtocolError);
+    CHECK_THROWS_AS((void)serializer->decode_slices(wrong, Body(""), "", "me"), ProtocolError);
   }
   for (const std::size_t size : {kRequest.size() - 1, kRequest.size() + 1, std::size_t{1}}) {
     std::string wrong = whole;
@@ -244,7 +244,7 @@ TEST_CASE_FIXTURE(
       wrong[dice.below(wrong.size())] = static_cast<char>(dice.below(256));
     try {
       const Content got = serializer->read(wrong, "me").content;
-      if (got.is_bytes() && !got.around_bytes().empty()) CHECK(understand(got).meaning != Meaning::general);
+      if (got.is_bytes() && !got.around_bytes().empty()) CHECK(classify(got).meaning != Meaning::general);
       ++read;
     } catch (const ProtocolError&) {
     }
@@ -277,7 +277,7 @@ TEST_CASE_FIXTURE(
          {error_of<UsageError>([&] { (void)serializer->write(general); }),
           error_of<UsageError>([&] { (void)serializer->write_content(general.content); }),
           error_of<UsageError>(
-              [&] { serializer->append(batch, general, ContentPieces::of(general.content)); })}) {
+              [&] { serializer->append(batch, general, ContentSlices::of(general.content)); })}) {
       CHECK(contains(error, "the serializer Cereal"));
       CHECK(contains(error, "base64"));
     }

@@ -10,9 +10,9 @@
 #include "os/clock.h"
 #include "support/tidy.h"
 #include "unit/expect.h"
-#include "wire/conversation.h"
 #include "wire/json_scan.h"
 #include "wire/json_text.h"
+#include "wire/parsed_content.h"
 
 using namespace ipcm;
 using namespace ipcm::wire;
@@ -50,18 +50,18 @@ TEST_CASE_FIXTURE(Tidy, "envelope: what Perl sends is understood") {
   CHECK_FALSE(request.broadcast);
   CHECK(request.content.json() ==
         R"({"ipcm_request_id":"01A2050B-EF33-7C54-B7BE-570FED48A938","request":"hello"})");
-  const auto asked = understand(request.content);
+  const auto asked = classify(request.content);
   CHECK(asked.meaning == Meaning::request);
   CHECK(asked.id == "01A2050B-EF33-7C54-B7BE-570FED48A938");
   CHECK(asked.payload.json() == R"("hello")");
 
-  const auto answer = understand(read_envelope(kResponse, "me").content);
+  const auto answer = classify(read_envelope(kResponse, "me").content);
   CHECK(answer.meaning == Meaning::response);
   CHECK(answer.id == asked.id);
   CHECK(answer.payload.json() == R"({"got":"hello","list":[1,"2",null]})");
   CHECK(answer.error.empty());
 
-  const auto error = understand(read_envelope(kError, "me").content);
+  const auto error = classify(read_envelope(kError, "me").content);
   CHECK(error.meaning == Meaning::response);
   CHECK(error.error == "Internal service error");
   CHECK(error.payload.is_null());
@@ -69,7 +69,7 @@ TEST_CASE_FIXTURE(Tidy, "envelope: what Perl sends is understood") {
   const Message last = read_envelope(kTerminate, "me");
   CHECK(last.broadcast);
   CHECK(last.from == "spawn");
-  CHECK(understand(last.content).meaning == Meaning::terminate);
+  CHECK(classify(last.content).meaning == Meaning::terminate);
 }
 
 TEST_CASE_FIXTURE(Tidy, "envelope: numbers may come as strings, and names as numbers") {
@@ -274,9 +274,9 @@ TEST_CASE_FIXTURE(Tidy, "envelope: in our own order of members, too, only what i
   CHECK(read_envelope(of("1.5", "0", "7"), "me").content.json() == "7");
   CHECK(read_envelope(of(own, "0", "7"), "me").content.json() == "7");
   CHECK(read_envelope(of(own, "18446744073709551615", "7"), "me").stamp_ord == 18446744073709551615U);
-  CHECK_FALSE(hear_envelope(of("1.5", "0", request), "me").said);
-  REQUIRE(hear_envelope(of(own, "0", request), "me").said);
-  CHECK(hear_envelope(of(own, "0", request), "me").said->payload.json() == "1");
+  CHECK_FALSE(decode_envelope(of("1.5", "0", request), "me").parsed);
+  REQUIRE(decode_envelope(of(own, "0", request), "me").parsed);
+  CHECK(decode_envelope(of(own, "0", request), "me").parsed->payload.json() == "1");
   for (const std::string& text :
        {of("1.", "0", "7"), of("1.e5", "0", "7"), of("01", "0", "7"), of("01.50000", "0", "7"),
         of("+1", "0", "7"), of(own + ".", "0", "7"), of(own, "00", "7"), of(own, "0.", "7"), of(own, "0", ""),
@@ -286,7 +286,7 @@ TEST_CASE_FIXTURE(Tidy, "envelope: in our own order of members, too, only what i
         of(own, "0", R"({"ipcm_request_id":"r","request":1})") + "}"}) {
     CAPTURE(text);
     CHECK_THROWS_AS((void)read_envelope(text, "me"), ProtocolError);
-    CHECK_THROWS_AS((void)hear_envelope(text, "me"), ProtocolError);
+    CHECK_THROWS_AS((void)decode_envelope(text, "me"), ProtocolError);
   }
   // What has more members is no request as we write it, and is one all the same.
   for (const char* more :
@@ -294,10 +294,10 @@ TEST_CASE_FIXTURE(Tidy, "envelope: in our own order of members, too, only what i
         R"({"ipcm_request_id":"r","request":1,"request":2})", R"({"ipcm_request_id":"\u0072","request":1})",
         R"({ "ipcm_request_id":"r","request":1})"}) {
     CAPTURE(std::string(more));
-    Heard heard = hear_envelope(of(own, "0", more), "me");
-    CHECK_FALSE(heard.said);
+    IncomingMessage heard = decode_envelope(of(own, "0", more), "me");
+    CHECK_FALSE(heard.parsed);
     CHECK(heard.message.content.json() == more);
-    CHECK(understand(heard.message.content).id == "r");
+    CHECK(classify(heard.message.content).id == "r");
   }
 }
 

@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 using ipcm::test::contains;
 using ipcm::test::error_of;
 using ipcm::test::Tidy;
-using Wish = CommandLine::Wish;
+using Action = CommandLine::Action;
 
 namespace {
 
@@ -217,7 +217,7 @@ TEST_CASE_FIXTURE(Tidy, "handoff: text that is no object is refused") {
 
 TEST_CASE_FIXTURE(Tidy, "command line: parameters stand on it or come by descriptor") {
   const auto plain = line_of({"{}"});
-  CHECK(plain.wish == Wish::boot);
+  CHECK(plain.action == Action::boot);
   CHECK(plain.params == "{}");
   CHECK_FALSE(plain.ready_fd);
   CHECK_FALSE(plain.params_fd);
@@ -225,7 +225,7 @@ TEST_CASE_FIXTURE(Tidy, "command line: parameters stand on it or come by descrip
                                                                  {"--ready-fd=5", "--params-fd=7"},
                                                                  {"--params-fd", "7", "--ready-fd=5"}}) {
     const auto line = line_of(words);
-    CHECK(line.wish == Wish::boot);
+    CHECK(line.action == Action::boot);
     CHECK(line.ready_fd == 5);
     CHECK(line.params_fd == 7);
     CHECK_FALSE(line.params);
@@ -241,11 +241,11 @@ TEST_CASE_FIXTURE(Tidy, "command line: two dashes end the options") {
 }
 
 TEST_CASE_FIXTURE(Tidy, "command line: lists and help need no parameters") {
-  CHECK(line_of({"--list"}).wish == Wish::list);
-  CHECK(line_of({"--list", "--json"}).wish == Wish::list_json);
-  CHECK(line_of({"--json", "--list"}).wish == Wish::list_json);
-  CHECK(line_of({"--help"}).wish == Wish::help);
-  CHECK(line_of({"-h"}).wish == Wish::help);
+  CHECK(line_of({"--list"}).action == Action::list);
+  CHECK(line_of({"--list", "--json"}).action == Action::list_json);
+  CHECK(line_of({"--json", "--list"}).action == Action::list_json);
+  CHECK(line_of({"--help"}).action == Action::help);
+  CHECK(line_of({"-h"}).action == Action::help);
 }
 
 TEST_CASE_FIXTURE(Tidy, "command line: an error names the mistake") {
@@ -342,7 +342,7 @@ TEST_CASE_FIXTURE(Tidy, "handoff: parameters that come whole through a pipe are 
   line.params_fd = pipe.read_end.release();
   CHECK(take_parameters(line, {}) == "{}");
   CHECK(std::getenv(kWholeVariable) == nullptr);
-  // Who passes a file instead, a twin say, may still have the variable: a file's end is no event.
+  // Who passes a file instead, a fallback say, may still have the variable: a file's end is no event.
   ::setenv(kWholeVariable, "1", 1);
   line.params_fd = os::make_sealed_memory_file("params", "{}").release();
   CHECK(take_parameters(line, {}) == "{}");

@@ -114,11 +114,11 @@ TEST_CASE_FIXTURE(Tidy, "serializers: whole messages come back, of every one tha
       const std::string& text = content.json();
       const std::string_view view = text;
       for (const std::size_t cut : {std::size_t{0}, std::size_t{1}, text.size() / 2, text.size()}) {
-        const ContentPieces pieces{view.substr(0, cut / 2), view.substr(cut / 2, text.size() - cut),
+        const ContentSlices pieces{view.substr(0, cut / 2), view.substr(cut / 2, text.size() - cut),
                                    view.substr(text.size() - cut + cut / 2)};
         Message empty = sent;
         empty.content = Content();
-        CHECK(serializer->write_in_pieces(empty, pieces).take() == bytes);
+        CHECK(serializer->write_slices(empty, pieces).take() == bytes);
       }
     }
   }

@@ -20,12 +20,12 @@ struct BeginOptions {
 };
 
 /// What begin() found.
-class Begun {
+class BootResult {
  public:
-  Begun() = default;
-  Begun(Begun&&) noexcept;
-  Begun& operator=(Begun&&) noexcept;
-  ~Begun();
+  BootResult() = default;
+  BootResult(BootResult&&) noexcept;
+  BootResult& operator=(BootResult&&) noexcept;
+  ~BootResult();
   /// The process was started as a service that has not been served yet: call run().
   [[nodiscard]] bool is_service() const noexcept { return state_ != nullptr; }
   /// Serves it to its end and returns its exit status. Throws UsageError if there is none, or it was served.
@@ -37,7 +37,7 @@ class Begun {
   struct State;
 
  private:
-  friend Begun begin(int, char**, const Registry&, const BeginOptions&);
+  friend BootResult begin(int, char**, const Registry&, const BeginOptions&);
   std::unique_ptr<State> state_;
   std::optional<int> status_;
 };
@@ -46,8 +46,9 @@ class Begun {
 /// command line is no boot contract (no --ready-fd, no --params-fd, no JSON object alone), it returns at
 /// once, and the program goes on as itself. Otherwise the process is to be a service: with `stay_in_begin`
 /// (Exec) it is served here to its end, and the process exits with its status (see BeginOptions); without,
-/// Begun::run() serves it when the program is ready for that. What is wrong with the parameters ends the
+/// BootResult::run() serves it when the program is ready for that. What is wrong with the parameters ends the
 /// process as boot() would.
-[[nodiscard]] Begun begin(int argc, char** argv, const Registry& registry, const BeginOptions& options = {});
+[[nodiscard]] BootResult begin(int argc, char** argv, const Registry& registry,
+                               const BeginOptions& options = {});
 
 }  // namespace ipcm

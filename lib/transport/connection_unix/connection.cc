@@ -9,11 +9,11 @@
 
 namespace ipcm::transport {
 
-Connection::Flow Connection::send(const wire::Written& payload) {
+Connection::Flow Connection::send(const wire::EncodedMessage& payload) {
   return send_frame(payload.head, payload.body, payload.tail, 0);
 }
 
-std::optional<Connection::Flow> Connection::send_in_memory(const wire::Written& payload) {
+std::optional<Connection::Flow> Connection::send_in_memory(const wire::EncodedMessage& payload) {
   if (!writer || !writer_is_mapped) return std::nullopt;
   // Some serializers write a message in one piece.
   const bool is_whole = payload.body.empty();

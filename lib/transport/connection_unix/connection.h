@@ -13,8 +13,8 @@
 #include "transport/connection_unix/memory_frame.h"
 #include "transport/connection_unix/shared_memory.h"
 #include "transport/unread_input.h"
+#include "wire/content_slices.h"
 #include "wire/frame.h"
-#include "wire/pieces.h"
 
 namespace ipcm::transport {
 
@@ -32,16 +32,16 @@ class Connection {
       : socket_(std::move(socket)), greeting_(std::move(greeting)) {}
 
   /// Sends a message, and queues the part that the kernel does not take. closed: nothing was sent.
-  [[nodiscard]] Flow send(const wire::Written& payload);
+  [[nodiscard]] Flow send(const wire::EncodedMessage& payload);
   /// Sends several messages that are already framed.
   [[nodiscard]] Flow send_frames(std::string_view frames, std::size_t messages);
   /// Returns the part of a message that can be in shared memory: some serializers write a message in one
   /// piece.
-  [[nodiscard]] static std::string_view large_part(const wire::Written& payload) {
+  [[nodiscard]] static std::string_view large_part(const wire::EncodedMessage& payload) {
     return payload.body.empty() ? std::string_view(payload.head) : payload.body;
   }
   /// Sends a message through memory that the peer has mapped. nullopt: it has to go through the socket.
-  [[nodiscard]] std::optional<Flow> send_in_memory(const wire::Written& payload);
+  [[nodiscard]] std::optional<Flow> send_in_memory(const wire::EncodedMessage& payload);
   /// Sends a frame about shared memory, with a descriptor (-1: none). false: no descriptor can be passed
   /// now, since the queue has to be sent first. Other failures show at the next message.
   bool tell(const MemoryFrame& frame, int descriptor = -1);

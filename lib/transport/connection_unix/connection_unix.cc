@@ -171,9 +171,9 @@ bool ConnectionUnix::take_frame(Id id, Connection& connection, std::string_view 
     return true;
   }
   try {
-    wire::Heard heard = request_.serializer->hear(payload, request_.name);
-    heard.connection = id;
-    receiver_.heard(std::move(heard));
+    wire::IncomingMessage incoming = request_.serializer->decode(payload, request_.name);
+    incoming.connection = id;
+    receiver_.incoming(std::move(incoming));
     return true;
   } catch (const ProtocolError& error) {
     if (is_late_greeting(payload)) return true;

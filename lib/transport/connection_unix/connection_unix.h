@@ -34,9 +34,9 @@ class ConnectionUnix final : public DirectoryTransport {
   ~ConnectionUnix() override;
 
   SendResult send(const Message& message) override;
-  SendResult send_in_pieces(Message& message, const wire::ContentPieces& content) override;
-  SendResult reply(Message& message, const wire::ContentPieces& content, std::uint64_t connection) override;
-  SendResult gather(Message& message, const wire::ContentPieces& content) override;
+  SendResult send_slices(Message& message, const wire::ContentSlices& content) override;
+  SendResult reply(Message& message, const wire::ContentSlices& content, std::uint64_t connection) override;
+  SendResult gather(Message& message, const wire::ContentSlices& content) override;
   [[nodiscard]] std::vector<Gathered> gathered() const override;
   SendResult send_gathered(const std::string& peer) override;
   [[nodiscard]] std::size_t queued_bytes(const std::string& peer) const override;
@@ -57,7 +57,7 @@ class ConnectionUnix final : public DirectoryTransport {
   void close_links() override;
   using Id = std::uint64_t;
 
-  SendResult send_written(const Message& message, const wire::Written& payload, Id answers = 0);
+  SendResult send_encoded(const Message& message, const wire::EncodedMessage& payload, Id answers = 0);
   /// Calls `put(connection)` on the connection to a peer, or on a new one if that has ended.
   template <class Put>
   SendResult put_on_route(const std::string& peer, std::size_t size, Put&& put);
@@ -83,7 +83,7 @@ class ConnectionUnix final : public DirectoryTransport {
   bool take_frame(Id id, Connection& connection, std::string_view payload);
   bool take_memory_frame(Connection& connection, const MemoryFrame& frame);
   bool map_memory(Connection& connection, std::uint64_t size);
-  Connection::Flow send_large(Connection& connection, const wire::Written& payload);
+  Connection::Flow send_large(Connection& connection, const wire::EncodedMessage& payload);
   void rest_after(Duration time);
   [[nodiscard]] bool is_late_greeting(std::string_view payload) const;
   void greeted(Id id, Connection& connection, wire::Hello hello);

@@ -68,21 +68,21 @@ Transport::Identified ConnectionUnix::identify_surely(const std::string& peer) {
 }
 
 Transport::SendResult ConnectionUnix::send(const Message& message) {
-  return send_written(
-      message, request_.serializer->write_in_pieces(message, wire::ContentPieces::of(message.content)));
+  return send_encoded(message,
+                      request_.serializer->write_slices(message, wire::ContentSlices::of(message.content)));
 }
 
-Transport::SendResult ConnectionUnix::send_in_pieces(Message& message, const wire::ContentPieces& content) {
-  return send_written(message, request_.serializer->write_in_pieces(message, content));
+Transport::SendResult ConnectionUnix::send_slices(Message& message, const wire::ContentSlices& content) {
+  return send_encoded(message, request_.serializer->write_slices(message, content));
 }
 
-Transport::SendResult ConnectionUnix::reply(Message& message, const wire::ContentPieces& content,
+Transport::SendResult ConnectionUnix::reply(Message& message, const wire::ContentSlices& content,
                                             std::uint64_t connection) {
-  return send_written(message, request_.serializer->write_in_pieces(message, content), connection);
+  return send_encoded(message, request_.serializer->write_slices(message, content), connection);
 }
 
-Transport::SendResult ConnectionUnix::send_written(const Message& message, const wire::Written& payload,
-                                                   Id answers) {
+Transport::SendResult ConnectionUnix::send_encoded(const Message& message,
+                                                   const wire::EncodedMessage& payload, Id answers) {
   if (payload.size() > wire::kLargestFrame)
     throw ProtocolError("a message of " + std::to_string(payload.size()) + " bytes to '" + message.to +
                         "' is larger than the limit of " + std::to_string(wire::kLargestFrame));
@@ -139,7 +139,7 @@ std::optional<Transport::SendResult> ConnectionUnix::put_on(Connection& connecti
   return std::nullopt;
 }
 
-Transport::SendResult ConnectionUnix::gather(Message& message, const wire::ContentPieces& content) {
+Transport::SendResult ConnectionUnix::gather(Message& message, const wire::ContentSlices& content) {
   auto found = batches_.find(message.to);
   if (found == batches_.end()) {
     // Report a peer that is absent, or does not read, now: as without a batch.

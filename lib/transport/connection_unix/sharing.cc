@@ -17,7 +17,7 @@ constexpr auto kLongestRest = std::chrono::hours(1);
 
 }  // namespace
 
-Connection::Flow ConnectionUnix::send_large(Connection& connection, const wire::Written& payload) {
+Connection::Flow ConnectionUnix::send_large(Connection& connection, const wire::EncodedMessage& payload) {
   if (const auto sent = connection.send_in_memory(payload)) {
     if (!rest_is_due_) rest_after(kRest);
     return *sent;
@@ -68,10 +68,10 @@ bool ConnectionUnix::take_memory_frame(Connection& connection, const MemoryFrame
   if (frame.head.size() + body.bytes.size() + frame.tail.size() > wire::kLargestFrame)
     throw ProtocolError("a message beyond the limit of " + std::to_string(wire::kLargestFrame) + " bytes");
   try {
-    wire::Heard heard =
-        request_.serializer->hear_in_pieces(frame.head, std::move(body), frame.tail, request_.name);
-    heard.connection = connection.id;
-    receiver_.heard(std::move(heard));
+    wire::IncomingMessage incoming =
+        request_.serializer->decode_slices(frame.head, std::move(body), frame.tail, request_.name);
+    incoming.connection = connection.id;
+    receiver_.incoming(std::move(incoming));
     return true;
   } catch (const ProtocolError& error) {
     receiver_.dropped("a message of '" + wire::printable_name(connection.peer) +

@@ -204,7 +204,7 @@ void MailboxTransport::receive(bool on) {
 
 void MailboxTransport::take_payload(std::string_view payload, const std::string& origin) {
   try {
-    receiver_.heard(request_.serializer->hear(payload, request_.name));
+    receiver_.incoming(request_.serializer->decode(payload, request_.name));
   } catch (const ProtocolError& error) {
     receiver_.dropped("a message " + origin + " was dropped: " + error.what());
   }

@@ -24,7 +24,7 @@ struct ChildSide {
   handoff::OriginalStreams original;
 };
 
-struct Request {
+struct LaunchPlan {
   std::string name;   ///< of the service, for messages
   bool leash = true;  ///< hand it a pidfd of this process
   bool capture_stderr = true;

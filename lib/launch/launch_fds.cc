@@ -1,4 +1,4 @@
-#include "launch/lines.h"
+#include "launch/launch_fds.h"
 
 #include <algorithm>
 
@@ -38,31 +38,31 @@ std::vector<std::string> environment_with(std::map<std::string, std::string> cha
 
 }  // namespace
 
-std::array<os::UniqueFd*, Lines::kCount> Lines::all() {
+std::array<os::UniqueFd*, ChildFds::kCount> ChildFds::all() {
   return {&ready,      &leash, &capture,     &real_stderr, &in,         &out,
           &parameters, &log,   &original[0], &original[1], &original[2]};
 }
 
-std::array<int, Lines::kCount> Lines::release() {
+std::array<int, ChildFds::kCount> ChildFds::release() {
   std::array<int, kCount> numbers{};
   const auto fds = all();
   for (std::size_t i = 0; i < kCount; ++i) numbers[i] = fds[i]->release();
   return numbers;
 }
 
-void Lines::take_up(const std::array<int, kCount>& numbers) {
+void ChildFds::take_up(const std::array<int, kCount>& numbers) {
   const auto fds = all();
   for (std::size_t i = 0; i < kCount; ++i) *fds[i] = os::UniqueFd(numbers[i]);
 }
 
-int Lines::first_stdout() const { return out ? out.get() : returns_stdout() ? capture.get() : log.get(); }
+int ChildFds::first_stdout() const { return out ? out.get() : returns_stdout() ? capture.get() : log.get(); }
 
-int Lines::first_stderr() const {
+int ChildFds::first_stderr() const {
   return capture ? capture.get() : real_stderr ? real_stderr.get() : log.get();
 }
 
-BothEnds open_lines(const Request& request) {
-  BothEnds lines;
+LaunchFds open_fds(const LaunchPlan& request) {
+  LaunchFds lines;
   auto& [childs, ours] = lines;
   os::Pipe ready = os::make_pipe();
   childs.ready = std::move(ready.write_end);
@@ -98,7 +98,7 @@ BothEnds open_lines(const Request& request) {
   return lines;
 }
 
-os::SpawnRequest plan_boot(const Request& request, const Lines& lines) {
+os::SpawnRequest plan_boot(const LaunchPlan& request, const ChildFds& lines) {
   os::SpawnRequest spawn;
   int next = kChildReadyFd;  // the numbers that the child will see
   std::map<std::string, std::string> variables = request.env;

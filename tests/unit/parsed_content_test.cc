@@ -1,4 +1,4 @@
-#include "wire/conversation.h"
+#include "wire/parsed_content.h"
 
 #include <string>
 
@@ -13,7 +13,7 @@ using ipcm::test::Tidy;
 
 namespace {
 
-Conversation of(const std::string& json) { return understand(Content::trusted_json(json)); }
+ParsedContent of(const std::string& json) { return classify(Content::trusted_json(json)); }
 
 }  // namespace
 
@@ -86,18 +86,18 @@ TEST_CASE_FIXTURE(Tidy, "conversation: anything else is a general message") {
 }
 
 TEST_CASE_FIXTURE(Tidy, "conversation: what is said is understood") {
-  const auto asked = understand(request_content("I\"D", Content::json("[1]")));
+  const auto asked = classify(request_content("I\"D", Content::json("[1]")));
   CHECK(asked.meaning == Meaning::request);
   CHECK(asked.id == "I\"D");
   CHECK(asked.payload.json() == "[1]");
-  const auto answered = understand(response_content("X", Content()));
+  const auto answered = classify(response_content("X", Content()));
   CHECK(answered.meaning == Meaning::response);
   CHECK(answered.payload.is_null());
   CHECK(answered.error.empty());
-  const auto failed = understand(error_content("X", "bad \xff byte"));
+  const auto failed = classify(error_content("X", "bad \xff byte"));
   CHECK(failed.meaning == Meaning::response);
   CHECK(failed.error == "bad \xef\xbf\xbd byte");
-  CHECK(understand(terminate_content()).meaning == Meaning::terminate);
+  CHECK(classify(terminate_content()).meaning == Meaning::terminate);
   CHECK(terminate_content().json() == R"({"terminate":1})");
   CHECK(error_content("X", "e").json() == R"({"ipcm_response_id":"X","response":null,"ipcm_error":"e"})");
   CHECK_NOTHROW(check_json(error_content("X", "\xff\n").json(), "it"));
@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(Tidy, "conversation: taken apart, what is no general message l
                            R"({"response" : [1,"two"] ,"ipcm_response_id":"X", "a":{}})"}) {
     CAPTURE(std::string(text));
     Content content = Content::trusted_json(text);
-    const auto said = take_apart(content, false);
+    const auto said = parse_in_place(content, false);
     CHECK(said.meaning == Meaning::response);
     CHECK(said.payload.json() == R"([1,"two"])");
     CHECK(content.is_null());
@@ -116,23 +116,23 @@ TEST_CASE_FIXTURE(Tidy, "conversation: taken apart, what is no general message l
   for (const bool requests : {false, true}) {
     const Content request = request_content("X", Content("hi"));
     Content content = request;
-    const auto said = take_apart(content, requests);
+    const auto said = parse_in_place(content, requests);
     CHECK(said.meaning == Meaning::request);
     CHECK(said.id == "X");
     CHECK(said.payload == (requests ? Content("hi") : Content()));
     CHECK(content == (requests ? Content() : request));
     for (const char* text : {R"({"a":1})", R"({"terminate":1})", "7"}) {
       Content general = Content::trusted_json(text);
-      CHECK(take_apart(general, requests).payload.is_null());
+      CHECK(parse_in_place(general, requests).payload.is_null());
       CHECK(general.json() == text);
     }
   }
   Content bare = Content::trusted_json(R"({"ipcm_response_id":"X","ipcm_error":"e"})");
-  CHECK(take_apart(bare, false).payload.is_null());
+  CHECK(parse_in_place(bare, false).payload.is_null());
 }
 
 TEST_CASE_FIXTURE(Tidy, "conversation: an error without words is an error all the same") {
   // ipcm_error "" would be read as success.
-  CHECK_FALSE(understand(error_content("X", "")).error.empty());
-  CHECK_FALSE(understand(error_content("X", "0")).error.empty());
+  CHECK_FALSE(classify(error_content("X", "")).error.empty());
+  CHECK_FALSE(classify(error_content("X", "0")).error.empty());
 }

@@ -1,4 +1,4 @@
-#include "twin.h"
+#include "dynamic_fallback.h"
 
 #include <algorithm>
 
@@ -10,11 +10,11 @@
 #include "os/sys.h"
 #include "transport/protocols.h"
 
-namespace ipcm::boot_twin {
+namespace ipcm::dynamic_fallback {
 namespace {
 
 /// Empty: there is none.
-std::string find_twin(const std::string& program) {
+std::string find_fallback(const std::string& program) {
   const auto slash = program.rfind('/');
   if (slash == std::string::npos) return {};
   const std::string folder = program.substr(0, slash), name = program.substr(slash + 1) + "-dynamic";
@@ -45,7 +45,7 @@ std::string become(const handoff::CommandLine& line, const std::string& paramete
                    const std::vector<const char*>& environment, const char* called_as) {
   const std::string program = os::own_executable();
   os::SpawnRequest request;
-  request.program = find_twin(program);
+  request.program = find_fallback(program);
   if (request.program.empty())
     return "protocol " + info.protocol + " needs a database driver, and " + program +
            " is linked statically and can't load one: put a dynamically linked build of it beside it, "
@@ -82,4 +82,4 @@ std::string become(const handoff::CommandLine& line, const std::string& paramete
          ", which could load it, can't be executed: " + os::errno_text(failure.error);
 }
 
-}  // namespace ipcm::boot_twin
+}  // namespace ipcm::dynamic_fallback

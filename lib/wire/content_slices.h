@@ -8,18 +8,18 @@
 
 namespace ipcm::wire {
 
-/// What is as small as that costs less to copy than to hand to the kernel as a piece of its own.
+/// Up to this size, copying costs less than a further slice for the kernel.
 inline constexpr std::size_t kLargestCopied = 1024;
 
-/// The JSON text of a content in three pieces that follow one another, so that a large payload is not copied
-/// into what wraps it. Borrowed.
+/// The JSON text of a content in three consecutive slices, so that a large payload is not copied into the text
+/// around it. Borrowed.
 ///
-/// Of bytes, the payload is the bytes, `before` is all of the JSON text around them, and `after` is empty.
-struct ContentPieces {
+/// For content of bytes, `payload` is the bytes, `before` is the JSON text around them, and `after` is empty.
+struct ContentSlices {
   std::string_view before, payload, after;
   bool is_bytes = false;
 
-  [[nodiscard]] static ContentPieces of(const Content& content) {
+  [[nodiscard]] static ContentSlices of(const Content& content) {
     if (content.is_bytes()) return {content.around_bytes(), content.as_bytes(), {}, true};
     return {{}, content.json(), {}};
   }
@@ -37,14 +37,14 @@ struct ContentPieces {
   }
 };
 
-/// A message as bytes, likewise: `body` is borrowed from what was written. A small one is all `head`.
-struct Written {
+/// An encoded message in three slices: `body` is borrowed from the content. A small message is all `head`.
+struct EncodedMessage {
   std::string head;
   std::string_view body;
   std::string tail;
 
   [[nodiscard]] std::size_t size() const { return head.size() + body.size() + tail.size(); }
-  /// As one, moved out.
+  /// Joins the slices, and moves the text out.
   [[nodiscard]] std::string take() { return std::move(head.append(body).append(tail)); }
 };
 

@@ -2,8 +2,8 @@
 
 #include <array>
 
+#include "launch/launch_plan.h"
 #include "launch/relay.h"
-#include "launch/request.h"
 #include "os/descriptor.h"
 #include "os/spawn.h"
 
@@ -12,7 +12,7 @@ namespace ipcm::launch {
 // The descriptors between a launcher and the process that it starts.
 
 /// Those that the child is meant to have. Released before a fork, taken up again on both sides.
-struct Lines {
+struct ChildFds {
   os::UniqueFd ready, leash, capture, real_stderr, in, out, parameters, log;
   handoff::OriginalStreams original;
 
@@ -32,21 +32,21 @@ struct Lines {
 };
 
 /// The launcher's ends of the same.
-struct Ends {
+struct LauncherFds {
   os::UniqueFd ready;    ///< Read end of the ready pipe; does not block.
   os::UniqueFd capture;  ///< Read end of its stderr, if that is captured,
   WordsTo words_to;      ///< and where it leads otherwise.
 };
 
-struct BothEnds {
-  Lines childs;
-  Ends ours;
+struct LaunchFds {
+  ChildFds childs;
+  LauncherFds ours;
 };
 /// Opens all that the request wants, but not the parameters. Throws SystemError.
-[[nodiscard]] BothEnds open_lines(const Request& request);
+[[nodiscard]] LaunchFds open_fds(const LaunchPlan& request);
 
 /// How a program is run that a child becomes: command line, environment and descriptors as the boot contract
 /// says (docs/boot.md).
-[[nodiscard]] os::SpawnRequest plan_boot(const Request& request, const Lines& lines);
+[[nodiscard]] os::SpawnRequest plan_boot(const LaunchPlan& request, const ChildFds& lines);
 
 }  // namespace ipcm::launch

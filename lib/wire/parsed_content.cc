@@ -1,4 +1,4 @@
-#include "wire/conversation.h"
+#include "wire/parsed_content.h"
 
 #include "ipcm/error.h"
 #include "os/memory.h"
@@ -14,7 +14,7 @@ namespace {
 
 /// Where the payload is in the text of the content.
 struct Understood {
-  Conversation said;
+  ParsedContent parsed;
   std::string_view payload;
 };
 
@@ -25,29 +25,29 @@ bool is_payload(std::string_view text) noexcept {
   return !text.empty() && text.front() > ' ' && text.back() > ' ' && is_ascii_json(text, kDeepest - kAround);
 }
 
-std::optional<Conversation> read_own_conversation(std::string_view before, Body& payload,
-                                                  std::string_view after) {
+std::optional<ParsedContent> parse_own_content(std::string_view before, Body& payload,
+                                               std::string_view after) {
   std::string around;
   around.reserve(before.size() + kPayloadStandIn.size() + after.size());
-  std::optional<Conversation> said;
-  if (!read_own_conversation(around.append(before).append(kPayloadStandIn).append(after), said) ||
-      said->payload.json() != kPayloadStandIn || !is_payload(payload))
+  std::optional<ParsedContent> parsed;
+  if (!parse_own_content(around.append(before).append(kPayloadStandIn).append(after), parsed) ||
+      parsed->payload.json() != kPayloadStandIn || !is_payload(payload))
     return std::nullopt;
-  said->payload = Content::trusted_json(std::move(payload.bytes));
-  return said;
+  parsed->payload = Content::trusted_json(std::move(payload.bytes));
+  return parsed;
 }
 
-Message Heard::whole() && {
-  if (!said || !message.content.is_null()) return std::move(message);
-  if (said->meaning == Meaning::request)
-    message.content = request_content(said->id, said->payload);
-  else if (said->meaning == Meaning::response)
-    message.content = said->error.empty() ? response_content(said->id, said->payload)
-                                          : error_content(said->id, said->error);
+Message IncomingMessage::whole() && {
+  if (!parsed || !message.content.is_null()) return std::move(message);
+  if (parsed->meaning == Meaning::request)
+    message.content = request_content(parsed->id, parsed->payload);
+  else if (parsed->meaning == Meaning::response)
+    message.content = parsed->error.empty() ? response_content(parsed->id, parsed->payload)
+                                            : error_content(parsed->id, parsed->error);
   return std::move(message);
 }
 
-bool read_own_conversation(std::string_view content, std::optional<Conversation>& said) {
+bool parse_own_content(std::string_view content, std::optional<ParsedContent>& parsed) {
   const bool is_request = take(content, R"({"ipcm_request_id":")");
   if (!is_request && !take(content, R"({"ipcm_response_id":")")) return false;
   std::string_view id;
@@ -56,7 +56,7 @@ bool read_own_conversation(std::string_view content, std::optional<Conversation>
   if (!content.ends_with('}')) return false;
   content.remove_suffix(1);
   if (!is_payload(content)) return false;  // one value, and no member after it
-  Conversation& read = said.emplace();
+  ParsedContent& read = parsed.emplace();
   read.meaning = is_request ? Meaning::request : Meaning::response;
   read.id = id;
   read.payload = Content::trusted_json(os::copy_of(content));
@@ -65,7 +65,7 @@ bool read_own_conversation(std::string_view content, std::optional<Conversation>
 
 namespace {
 
-Understood understand_text(std::string_view text) {
+Understood classify_text(std::string_view text) {
   if (text.empty() || text.front() != '{') return {};
   std::string request_id, response_id, error;
   std::string_view request, response;
@@ -103,48 +103,48 @@ Understood understand_text(std::string_view text) {
 
 }  // namespace
 
-std::optional<Conversation> read_around_bytes(std::string_view around) {
-  std::optional<Conversation> own;
-  if (read_own_conversation(around, own)) return own->payload.is_null() ? std::move(own) : std::nullopt;
+std::optional<ParsedContent> parse_around_bytes(std::string_view around) {
+  std::optional<ParsedContent> own;
+  if (parse_own_content(around, own)) return own->payload.is_null() ? std::move(own) : std::nullopt;
   if (!is_ascii_json(around)) return std::nullopt;
-  auto [said, payload] = understand_text(around);
-  const bool has_payload = said.meaning == Meaning::request || said.meaning == Meaning::response;
-  if (!has_payload || !said.error.empty() || payload != "null") return std::nullopt;
-  return std::move(said);
+  auto [parsed, payload] = classify_text(around);
+  const bool has_payload = parsed.meaning == Meaning::request || parsed.meaning == Meaning::response;
+  if (!has_payload || !parsed.error.empty() || payload != "null") return std::nullopt;
+  return std::move(parsed);
 }
 
-Conversation understand(const Content& content) {
+ParsedContent classify(const Content& content) {
   if (content.is_bytes()) {
-    auto said = read_around_bytes(content.around_bytes());
-    if (!said) return {};
-    said->payload = Content::bytes(os::copy_of(content.as_bytes()));
-    return std::move(*said);
+    auto parsed = parse_around_bytes(content.around_bytes());
+    if (!parsed) return {};
+    parsed->payload = Content::bytes(os::copy_of(content.as_bytes()));
+    return std::move(*parsed);
   }
-  auto [said, payload] = understand_text(content.json());
-  if (!payload.empty()) said.payload = Content::trusted_json(std::string(payload));
-  return std::move(said);
+  auto [parsed, payload] = classify_text(content.json());
+  if (!payload.empty()) parsed.payload = Content::trusted_json(std::string(payload));
+  return std::move(parsed);
 }
 
-Conversation take_apart(Content& content, bool requests) {
+ParsedContent parse_in_place(Content& content, bool requests) {
   if (content.is_bytes()) {
-    auto said = read_around_bytes(content.around_bytes());
-    if (!said) return {};
-    if (said->meaning == Meaning::response || requests)
-      said->payload = Content::bytes(std::move(content).take_bytes());
-    return std::move(*said);
+    auto parsed = parse_around_bytes(content.around_bytes());
+    if (!parsed) return {};
+    if (parsed->meaning == Meaning::response || requests)
+      parsed->payload = Content::bytes(std::move(content).take_bytes());
+    return std::move(*parsed);
   }
-  auto [said, payload] = understand_text(content.json());
-  if (said.meaning != Meaning::response && !(requests && said.meaning == Meaning::request))
-    return std::move(said);
-  if (payload.empty()) return content = Content(), std::move(said);
+  auto [parsed, payload] = classify_text(content.json());
+  if (parsed.meaning != Meaning::response && !(requests && parsed.meaning == Meaning::request))
+    return std::move(parsed);
+  if (payload.empty()) return content = Content(), std::move(parsed);
   // Cut to size where it is: another copy of a large one would cost more than all the rest.
   const auto begin = static_cast<std::size_t>(payload.data() - content.json().data());
   const std::size_t size = payload.size();
   std::string text = std::move(content).take_json();
   text.resize(begin + size);
   text.erase(0, begin);
-  said.payload = Content::trusted_json(std::move(text));
-  return std::move(said);
+  parsed.payload = Content::trusted_json(std::move(text));
+  return std::move(parsed);
 }
 
 namespace {
@@ -171,20 +171,20 @@ std::string response_begin(const std::string& id) {
   return conversation_begin(R"({"ipcm_response_id":)", id, R"(,"response":)");
 }
 
-ContentPieces in_conversation(std::string& begin, const Content& payload) {
-  if (!payload.is_bytes()) return {begin, payload.json(), kConversationEnd};
-  begin.append("null").append(kConversationEnd);
+ContentSlices wrap_payload(std::string& begin, const Content& payload) {
+  if (!payload.is_bytes()) return {begin, payload.json(), kWrapperEnd};
+  begin.append("null").append(kWrapperEnd);
   return {begin, payload.as_bytes(), {}, true};
 }
 
 Content request_content(const std::string& id, const Content& request) {
   std::string begin = request_begin(id);
-  return in_conversation(begin, request).content();
+  return wrap_payload(begin, request).content();
 }
 
 Content response_content(const std::string& id, const Content& response) {
   std::string begin = response_begin(id);
-  return in_conversation(begin, response).content();
+  return wrap_payload(begin, response).content();
 }
 
 Content error_content(const std::string& id, const std::string& given) {
