@@ -25,7 +25,7 @@ namespace {
 
 constexpr auto kTakeOverTime = std::chrono::seconds(10);
 
-/// Watches over the bus until it is told to end, or everybody who was there has left.
+/// Owns the bus until a signal ends it, or until all peers that were there have left.
 class Keeper {
  public:
   explicit Keeper(const BusInfo& info)
@@ -66,7 +66,7 @@ class Keeper {
   bool told_ = false, anybody_ = false;
 };
 
-/// The daemon's life. `report` hears its pid, or "!" and what went wrong.
+/// The life of the daemon. Writes its pid to `report`, or "!" and an error.
 int guard_from_now_on(const BusInfo& info, const SpawnOptions& options, os::UniqueFd report) {
   const transport::Protocol& protocol = transport::find_protocol(info.protocol);
   std::unique_ptr<transport::Ownership> owner;
@@ -75,7 +75,7 @@ int guard_from_now_on(const BusInfo& info, const SpawnOptions& options, os::Uniq
   try {
     os::set_process_title("ipcm-guard");
     owner = protocol.own(info);
-    keeper = std::make_unique<Keeper>(info);  // knows who is there before anybody hears that it does
+    keeper = std::make_unique<Keeper>(info);  // lists the peers before it reports its pid
     (void)os::try_write_all(report.get(), std::to_string(os::own_pid()));
   } catch (const std::exception& error) {
     (void)os::try_write_all(report.get(), std::string("!") + error.what());
@@ -87,7 +87,7 @@ int guard_from_now_on(const BusInfo& info, const SpawnOptions& options, os::Uniq
     keeper.reset();
     if (end_bus(info, options, {}, IfSomeStay::remove_bus).removal) return 0;
   } catch (const std::exception&) {
-    // Nobody is left to tell; the route goes all the same.
+    // The error has no receiver. The route is removed all the same.
   }
   owner.reset();  // its descriptors may be all that is missing
   (void)protocol.remove_route(info);

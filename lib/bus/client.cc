@@ -107,7 +107,7 @@ std::vector<Message> Client::wait_for_messages(Duration limit) {
   const os::TimeLimit scope(deadline);
   call->send_batch();
   call->finish_taken();
-  call->drain();  // what was put back wakes nobody
+  call->drain();  // messages that were put back do not wake the loop
   if (!call->has_messages()) {
     call->loop().run_until(
         [&] { return call->has_messages() || !call->ended().empty() || call->is_to_leave(); }, deadline);
@@ -163,7 +163,7 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
   bus::Member& self = *kept;
   if (self.has_left()) return;
   self.expect_usable();
-  if (self.is_telling()) return self.leave(os::Deadline::passed());  // once the call that told is over
+  if (self.is_telling()) return self.leave(os::Deadline::passed());  // takes effect after the callback
   self.transport().keep_requeued();
   const auto hand_over = [&] {
     for (const Message& message : self.take())
@@ -177,7 +177,7 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
     hand_over();
   } while (!limit.has_passed());
   self.leave(os::limited(kFlushTime));
-  if (handler) hand_over();  // what came while we left
+  if (handler) hand_over();  // messages that came while leaving
   const std::size_t unread = self.unread();
   if (unread > 0)
     throw Error("messages waiting at disconnect for " + self.name() + ": " + std::to_string(unread) +

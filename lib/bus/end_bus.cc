@@ -45,7 +45,7 @@ Ended end_bus(const BusInfo& info, const SpawnOptions& options, const std::vecto
               IfSomeStay if_some_stay, const std::function<void()>& between) {
   const transport::Protocol& protocol = transport::find_protocol(info.protocol);
   Ended ended;
-  // Each round ends those who joined during the one before.
+  // Each round ends the members that joined during the one before.
   constexpr int kRounds = 10;
   for (int round = 0; round < kRounds; ++round) {
     ended.stayed = take_down(info, options, children);

@@ -11,7 +11,7 @@
 
 namespace ipcm::bus {
 
-/// What became of a bus that was to end.
+/// The result of ending a bus.
 struct Ended {
   std::vector<Stayed> stayed;  ///< peers that did not leave
   transport::Removal removal;
@@ -21,9 +21,9 @@ struct Ended {
 /// from here (take_down.h), so that nobody could end it.
 enum class IfSomeStay { keep_unproven, remove_bus };
 
-/// Takes a bus down (take_down.h) and removes it. A peer that joins while that is going on is asked to leave,
-/// too. `between` is called when the peers have left and nothing was removed yet. Throws what take_down()
-/// throws; then all of it can be tried again.
+/// Takes a bus down (take_down.h) and removes it. A peer that joins meanwhile is asked to leave too. Calls
+/// `between` after the peers have left, before anything is removed. Throws as take_down() does; then the
+/// caller can try again.
 [[nodiscard]] Ended end_bus(const BusInfo& info, const SpawnOptions& options,
                             const std::vector<os::Child*>& children, IfSomeStay if_some_stay,
                             const std::function<void()>& between = {});

@@ -42,7 +42,7 @@ const transport::Protocol& first_viable(const std::vector<std::string>& wanted) 
 bool Guard::State::acts_here() const { return !down && born_in == os::generation(); }
 
 std::vector<bus::Stayed> Guard::State::take_down(const std::vector<os::Child*>& children) {
-  // Peers get the patience; what has to be removed after that gets a time of its own.
+  // The peers have `patience`. The removal after that has its own time.
   constexpr std::chrono::seconds kRemoval{10};
   const bool is_bounded = options.patience != kNoLimit && options.patience < Duration::max() - kRemoval;
   const os::TimeLimit limit(is_bounded ? os::Deadline::after(options.patience + kRemoval)
@@ -171,7 +171,7 @@ void make_bus(const transport::Protocol& protocol, Guard::State& state) {
     if (state.owner) state.owner->release();
     state.owner.reset();
     if (!options.route.empty()) {
-      // What was given is left as it was found: it may be a bus that others are on.
+      // A given route stays as it was: it may be a bus with members.
       if (!was_there) transport::forget_route_info(route);
     } else if (!protocol.remove_route(state.info)) {
       // A new directory goes even if there are too few descriptors to look into it.

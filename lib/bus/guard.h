@@ -16,17 +16,17 @@ struct Guard::State {
   SpawnOptions options;
   std::uint32_t born_in = 0;
   bool down = false;
-  /// While it is held, members know that somebody will take the bus down.
+  /// The lock of the owner. While it is held, members know that the bus will be taken down.
   std::unique_ptr<transport::Ownership> owner;
 
   [[nodiscard]] bool acts_here() const;
   std::vector<Discrepancy> discrepancies;  ///< found when it was taken down
-  std::vector<std::string> strangers;      ///< files in its directory that no bus has put there
-  /// Throws what shutdown() throws.
+  std::vector<std::string> strangers;      ///< files in its directory that belong to no bus
+  /// Throws as shutdown() does.
   void report(const std::vector<bus::Stayed>& left) const;
-  /// Returns those that would not leave. Throws Error; then the bus is not down, and the next call goes on.
+  /// Returns the peers that did not leave. Throws Error; then the bus is not down, and the next call continues.
   std::vector<bus::Stayed> take_down(const std::vector<os::Child*>& children);
-  /// For destructors: the same, and if that fails the bus is removed all the same.
+  /// As take_down(), for destructors: removes the bus even if that fails.
   void end_silently(const std::vector<os::Child*>& children) noexcept;
 };
 

@@ -15,7 +15,7 @@
 namespace ipcm::bus {
 namespace {
 
-/// A guest that sends to somebody who does not read gives up after this.
+/// The time after which a Client gives up sending to a peer that does not read.
 constexpr auto kSendTime = std::chrono::seconds(60);
 /// The size at which the inbox is full, and senders have to wait.
 constexpr std::size_t kLargestInbox = 64UL * 1024 * 1024;
@@ -23,7 +23,7 @@ constexpr std::size_t kLargestInbox = 64UL * 1024 * 1024;
 constexpr std::size_t kLargestKeptInbox = 4096;
 /// Counts for each message beside its content.
 constexpr std::size_t kMessageOverhead = 256;
-/// What is larger gains nothing by going out with others, and would be copied for that.
+/// A larger message gains nothing in a batch, and would be copied.
 constexpr std::size_t kLargestGathered = 8UL * 1024;
 
 std::size_t size_of(const wire::IncomingMessage& message) { return message.size() + kMessageOverhead; }
@@ -67,8 +67,8 @@ void Member::expect_usable() const {
 }
 
 void Member::stamp(Message& message, std::chrono::system_clock::time_point now) {
-  // As coarse as it is written, or two messages with different stamps here would have the same one on the
-  // wire, and might change places at a reader who sorts by it. Never backwards, whatever the clock does.
+  // The stamp has the resolution of the wire. Otherwise two messages with different stamps here could have
+  // the same stamp there, and a reader that sorts by it could exchange them. It never goes backwards.
   using Ticks = std::chrono::duration<std::int64_t, std::ratio<1, 100'000>>;
   const auto ticks = std::chrono::floor<Ticks>(now.time_since_epoch()).count();
   const double seconds = static_cast<double>(ticks) / static_cast<double>(Ticks::period::den);
@@ -132,7 +132,7 @@ void Member::settle(const std::string& to, transport::Transport::Sent sent, cons
       throw Error(subject(to, messages) + "can't be sent: " + why);
     case transport::Transport::Sent::queued:
       if (sending_ == Sending::queues) return;
-      // Whom we wait for may wait for others, and they for what is gathered.
+      // The receiver may wait for other peers, which wait for messages in the batch.
       if (batches_ > 0) hand_over_all();
       await_taken(to, messages);
   }
@@ -143,7 +143,7 @@ void Member::await_taken(const std::string& to, std::size_t messages) {
   const auto self = awaited_.insert(awaited_.end(), {{to, messages}, Sent::queued, {}});
   bool taken = false;
   try {
-    // While we wait we also read, or two who send each other much would wait for ever.
+    // The loop also reads meanwhile: otherwise two members that send each other much would wait for ever.
     taken = loop_->run_until([&] { return transport_->queued_bytes(to) == 0 || !ended_.empty(); },
                              os::limited(kSendTime));
     if (!taken) transport_->abandon(to);
@@ -153,7 +153,7 @@ void Member::await_taken(const std::string& to, std::size_t messages) {
   }
   const HandedOver handed = std::move(*self);
   awaited_.erase(self);
-  if (has_messages()) loop_->nudge();  // who waits for fd() would not learn of what was read meanwhile
+  if (has_messages()) loop_->nudge();  // a caller that waits for fd() is to see the messages read meanwhile
   if (!taken)
     throw Timeout(subject(to, messages) +
                   "was not taken in time (60 s, or the caller's limit): the receiver does not read, or the "
@@ -228,7 +228,7 @@ void Member::end_batch() noexcept {
     if (!left_ && born_in_ == os::generation())
       send_all_gathered([this](const std::exception& error) { dropped(error.what()); });
   } catch (const std::exception&) {
-    // A destructor is behind this: what is left to say found nobody who could take it.
+    // A destructor has called this: the error has no receiver.
   }
   --batches_;
 }
@@ -236,7 +236,7 @@ void Member::end_batch() noexcept {
 void Member::broadcast(const Content& content) {
   expect_usable();
   if (content.is_null()) throw UsageError("a broadcast may not be null");
-  send_batch();  // what it throws is not about those who vanish from the broadcast
+  send_batch();  // before the loop: an error here is not about a peer that left since it was listed
   for (const std::string& peer : transport_->peers()) {
     try {
       send(peer, content, true);
@@ -319,7 +319,7 @@ void Member::prepare_inbox() {
 void Member::requeue(const std::vector<Message>& messages) {
   expect_usable();
   transport_->requeue(messages);
-  std::vector<std::string> replaced;  // what was put back is there again; the one that was read is done with
+  std::vector<std::string> replaced;  // messages that were put back: the ones that were read are finished
   for (const Message& message : messages) {
     auto& count = statistics_.read[message.from];
     if (count == 0) (void)statistics();  // it was read by one before us
@@ -330,7 +330,7 @@ void Member::requeue(const std::vector<Message>& messages) {
     replaced.push_back(message.id);
   }
   finish(replaced);
-  loop_->nudge();  // who waits for fd() has something to read again
+  loop_->nudge();  // a caller that waits for fd() has something to read again
 }
 
 const Statistics& Member::statistics() {
@@ -340,7 +340,7 @@ const Statistics& Member::statistics() {
     for (const auto& [peer, count] : past.sent) statistics_.sent[peer] += count;
     for (const auto& [peer, count] : past.read) statistics_.read[peer] += count;
   } catch (const Error&) {
-    // What can't be read is as good as none: nobody fails to leave for that.
+    // Unreadable statistics count as none: they must not prevent leaving.
   }
   return statistics_;
 }
@@ -412,7 +412,7 @@ void Member::leave(os::Deadline flush) {
     to_leave_ = true;
     return;
   }
-  sending_ = Sending::queues;  // what is queued is waited for below, of all peers at once
+  sending_ = Sending::queues;  // the queues of all peers are awaited below, at once
   if (batches_ > 0) send_all_gathered([this](const std::exception& error) { dropped(error.what()); });
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
   finish_taken();
@@ -462,7 +462,7 @@ void Member::expect_bus() const {
 }
 
 void Member::undelivered(const std::string& peer, std::size_t messages, const std::string& why) {
-  // Whoever waits for them, or will, is told by what that throws: once is enough.
+  // A caller that waits for these messages gets an exception, and no diagnostic in addition.
   bool is_told = false;
   for (std::list<HandedOver>* waiting : {&awaited_, &handed_over_})
     for (HandedOver& handed : *waiting) {
@@ -476,7 +476,7 @@ void Member::undelivered(const std::string& peer, std::size_t messages, const st
 void Member::dropped(const std::string& sentence) {
   ++dropped_;
   if (!diagnostics_ || to_leave_) return;
-  // The callback may end the client that it is told by, and put another callback in its place.
+  // The callback may destroy its client, or replace itself.
   const auto kept = weak_from_this().lock();
   const Diagnostics tell = diagnostics_;
   ++telling_;

@@ -30,8 +30,8 @@ class Member final : private transport::Receiver, public std::enable_shared_from
  public:
   /// How it behaves when a receiver is slow.
   enum class Sending {
-    waits,  ///< a guest: nobody else runs its loop
-    queues  ///< a host: never blocks
+    waits,  ///< send() waits: for a Client, whose loop runs only inside its calls
+    queues  ///< send() never blocks: for a service, whose loop always runs
   };
   Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop, Sending sending);
   /// Leaves, if it has not: silently, and without waiting for anything.
@@ -47,20 +47,20 @@ class Member final : private transport::Receiver, public std::enable_shared_from
 
   /// Throws PeerGone, Timeout (a guest), Error (a host's queue is full). Returns the message's id.
   std::string send(std::string_view to, const Content& content, bool broadcast = false);
-  /// The same of content in pieces, which is known not to be null, under an id that nothing else has; at
-  /// once, also inside a batch.
-  /// `connection`: that of the request that it answers; see Transport::reply().
+  /// Sends a content in slices, which is not null, under a unique id; at once, also inside a batch.
+  /// `connection`: the connection of the request that it answers; see Transport::reply().
   void send_slices(std::string id, std::string_view to, const wire::ContentSlices& content,
                    std::uint64_t connection = 0);
   void broadcast(const Content& content);
 
-  /// Up to as many end_batch(), what send() is given may be gathered, for several to go out together. What is
-  /// to arrive before somebody can be waited for is sent with send_batch().
+  /// From here to the matching end_batch(), send() may gather messages and send several at once. send_batch()
+  /// sends them now: a caller needs that before it waits for an answer.
   void begin_batch() { ++batches_; }
-  /// Sends what is gathered, as send_batch() does. Does not throw: messages that could not be sent are told
-  /// of as dropped. Nothing in a forked process, and after leave().
+  /// Sends the gathered messages. Does not throw: reports messages that could not be sent as dropped. Does
+  /// nothing in a forked process, and after leave().
   void end_batch() noexcept;
-  /// Throws what send() does, naming the first peer that it failed for, when those for all others are out.
+  /// Sends the gathered messages. Throws as send() does, for the first peer for which that failed, after it has
+  /// sent the messages for all other peers.
   void send_batch();
 
   /// Gets each answer, inside the loop. It may end the object that it belongs to.
@@ -102,22 +102,22 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   [[nodiscard]] transport::Transport& transport() { return *transport_; }
   [[nodiscard]] const transport::Transport& transport() const { return *transport_; }
 
-  /// Waits until it is so, woken by changes of the bus. false: the deadline came first.
+  /// Wait until a peer is active, or gone; changes of the bus wake them. false: the deadline came first.
   bool await_active(const std::string& peer, os::Deadline deadline);
   bool await_gone(const std::string& peer, os::Deadline deadline);
 
   void count_statistics(bool keep) { keeps_statistics_ = keep; }
-  /// What those before us under this name have counted included.
+  /// Includes the counts of earlier members of this name.
   [[nodiscard]] const Statistics& statistics();
   [[nodiscard]] std::uint64_t dropped_count() const { return dropped_; }
-  /// Notes that something was dropped, and tells who wants to know.
+  /// Counts a dropped message, and calls the diagnostics callback.
   void note_dropped(const std::string& sentence) { dropped(sentence); }
   void on_diagnostic(Diagnostics tell) { diagnostics_ = std::move(tell); }
   /// Called inside the loop, when the way to a peer has ended; `link`: see Transport::last_link().
   using LinkLost = std::function<void(const std::string& peer, std::uint64_t link)>;
   void on_link_lost(LinkLost tell) { link_lost_ = std::move(tell); }
-  /// How many ways to peers have ended so far, and how many had when the last message was handed over: that
-  /// may have taken a new way.
+  /// The number of links to peers that have ended so far; and that number when the last message was sent,
+  /// which may have used a new link.
   [[nodiscard]] std::uint64_t losses() const { return losses_; }
   [[nodiscard]] std::uint64_t sent_at() const { return sent_at_; }
   /// Why this member has lost its place on the bus for good; empty as long as it has one. Nothing more comes
@@ -126,21 +126,21 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   /// Throws BusError if it has.
   void expect_bus() const;
 
-  /// Counts changes among the peers, once somebody watches them: who has looked remembers the number.
+  /// Counts the changes among the peers, once they are watched. A reader compares it with an earlier value.
   [[nodiscard]] std::uint64_t peer_changes() const { return peer_changes_; }
 
-  /// Sends what is queued, as long as the deadline allows, then leaves. Idempotent.
+  /// Sends the queued messages, as long as the deadline allows, then leaves. Idempotent.
   void leave(os::Deadline flush);
-  /// The same without a word, and without waiting for anything.
+  /// Leaves without waiting, and does not throw.
   void leave_silently() noexcept;
   /// Leaves for a while; see Transport::suspend(). What is queued is sent first, as long as the deadline
   /// allows.
   void suspend(std::optional<double> expires, os::Deadline flush);
   [[nodiscard]] bool has_left() const { return left_; }
-  /// A diagnostic callback is running, below which the transport is at work: leaving waits until the call that
-  /// told has ended.
+  /// A diagnostics callback runs, which the transport has called: leave() takes effect when that call has
+  /// returned.
   [[nodiscard]] bool is_telling() const { return telling_ > 0; }
-  /// It was told to leave from inside such a callback.
+  /// Whether leave() was called inside such a callback.
   [[nodiscard]] bool is_to_leave() const { return to_leave_ && !left_; }
   /// Throws UsageError in a process that was forked from the one that joined, and after leave().
   void expect_usable() const;
@@ -168,14 +168,14 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   [[nodiscard]] std::string subject(const std::string& to, std::size_t messages) const;
   void settle(const std::string& to, transport::Transport::Sent sent, const std::string& why,
               std::size_t messages);
-  /// What the transport has been given, and what came of it is still to be said.
+  /// A batch that the transport has, whose result the caller does not know yet.
   struct HandedOver {
     transport::Transport::Gathered batch;
     transport::Transport::Sent sent;
     std::string why;
     bool lost = false;  // queued, and undelivered since
   };
-  /// Waits until what is queued for a peer was taken; throws if it is not.
+  /// Waits until the receiver has taken the messages that are queued for it; throws if it does not.
   void await_taken(const std::string& to, std::size_t messages);
   [[nodiscard]] PeerGone not_taken_whole(const HandedOver& handed) const;
   [[nodiscard]] HandedOver hand_over(const transport::Transport::Gathered& batch);
@@ -195,10 +195,10 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   bool left_ = false;
   unsigned telling_ = 0;
   bool to_leave_ = false;
-  Watch end_;  // of a member that nobody holds any more, since its own callback
+  Watch end_;  // destroys a member whose owner let it go inside its own callback
   unsigned batches_ = 0;
-  std::list<HandedOver> handed_over_;  // batches whose turn to be waited for will come
-  std::list<HandedOver> awaited_;      // one inside the other, if somebody sends where dropped() is told
+  std::list<HandedOver> handed_over_;  // batches to be waited for
+  std::list<HandedOver> awaited_;      // being waited for; several if a diagnostics callback sends
   bool keeps_statistics_ = true;
   bool keeps_messages_ = false;
   std::uint64_t losses_ = 0, sent_at_ = 0;
@@ -212,9 +212,9 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   IncomingRequests incoming_requests_ = IncomingRequests::whole;
   std::vector<std::string> finished_answers_;  // ids of their messages
   std::uint64_t peer_changes_ = 0;
-  std::vector<std::string> unfinished_;  // ids of what take() gave out last
+  std::vector<std::string> unfinished_;  // ids of the messages that take() returned last
   Statistics statistics_;
-  bool knows_past_ = false;  // which a start need not read: it is in the statistics
+  bool knows_past_ = false;  // statistics_ includes the counts of earlier members of this name
   std::uint64_t dropped_ = 0;
   double last_stamp_ = 0;
   std::uint64_t last_ord_ = 0;

@@ -4,8 +4,8 @@
 
 namespace ipcm::bus {
 
-/// Where a bus is made becomes part of its info, which is JSON: a place whose path is not UTF-8 can't be told
-/// to anybody. Throws UsageError, naming the variable or the option that has it.
+/// Returns the directory in which new buses are made. Its path becomes part of the bus's info, which is JSON:
+/// throws UsageError for a path that is not UTF-8, and names the variable or the option that has it.
 void check_place(const SpawnOptions& options);
 
 }  // namespace ipcm::bus

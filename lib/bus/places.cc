@@ -20,7 +20,7 @@ using transport::is_made_name;
 
 constexpr std::string_view kOurs = "ipcm-", kSidecarBegin = ".", kSidecarEnd = ".ipcm";
 
-/// The name of the bus that a sidecar belongs to; the name itself for what is no sidecar.
+/// Returns the name of the bus to which a sidecar belongs; for any other name, the name itself.
 std::string name_of_bus(const std::string& name) {
   const std::size_t around = kSidecarBegin.size() + kSidecarEnd.size();
   if (!name.starts_with(kSidecarBegin) || !name.ends_with(kSidecarEnd) || name.size() <= around) return name;
@@ -42,7 +42,7 @@ bool maker_has_ended(const std::string& name, double changed) {
   std::from_chars(name.data() + kOurs.size(), name.data() + name.size(), pid);
   if (pid <= 0) return false;
   if (!os::is_running(pid)) return true;
-  constexpr double kTick = 0.02;  // the kernel tells the start of a process in those
+  constexpr double kTick = 0.02;  // the resolution in which the kernel notes the start of a process
   const auto began = os::start_time(pid);
   return began && *began > changed + kTick;
 }
@@ -95,7 +95,7 @@ bool remove_leftovers_at(const Place& place) {
   if (facts.kind == FileKind::none)
     facts = directory.look(std::string(kSidecarBegin) + place.name + std::string(kSidecarEnd));
   if (facts.owner != os::own_user()) return false;
-  // Somebody has begun to remove it: whoever that was, it may be gone on with.
+  // Another process has begun to remove it. Any process may continue that.
   if (const auto bus = os::Directory::below(directory, place.name)) {
     const transport::Standing standing = transport::standing_of(*bus);
     if (standing.is == transport::Standing::Is::closed) {

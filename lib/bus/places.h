@@ -8,8 +8,9 @@
 
 namespace ipcm::bus {
 
-// Buses in the directories where ours and the reference's are made ($XDG_RUNTIME_DIR, $TMPDIR, /tmp). Only
-// what belongs to us and is named as we or the reference name it; no link is followed.
+// Finds buses in the directories where this library and the reference make them ($XDG_RUNTIME_DIR, $TMPDIR,
+// /tmp). Considers only entries that belong to this user and have a name as this library or the reference
+// chooses it; follows no link.
 
 struct Place {
   std::string directory;
@@ -18,11 +19,11 @@ struct Place {
 };
 /// Throws SystemError where a directory can't be listed for want of memory or descriptors.
 [[nodiscard]] std::vector<Place> find_places();
-/// The bus there; nullopt: it is none, or just going.
+/// Returns the bus at a place; nullopt: it is no bus, or is being removed.
 [[nodiscard]] std::optional<BusInfo> bus_at(const Place& place);
-/// Whether its removal has begun: nobody can join it any more.
+/// Returns whether the removal of a bus has begun: no member can join it any more.
 [[nodiscard]] bool is_being_removed(const Place& place);
-/// Removes what a process has left there that was killed while it made or removed a bus. false: nothing.
+/// Removes the files of a process that was killed while it made or removed a bus. false: there are none.
 [[nodiscard]] bool remove_leftovers_at(const Place& place);
 
 }  // namespace ipcm::bus

@@ -14,7 +14,7 @@ namespace {
 
 bool is_directory(const std::string& path) { return os::look_at(path).kind == os::FileKind::directory; }
 
-/// On the bus itself; empty: it has no directory of ours.
+/// Returns the directory of logs on the bus itself; empty: it has none.
 std::string beside(const BusInfo& info) {
   if (!info.route.starts_with('/')) return {};  // a server's
   if (is_directory(info.route)) return info.route;
@@ -22,7 +22,7 @@ std::string beside(const BusInfo& info) {
   return is_directory(sidecar) ? sidecar : std::string();
 }
 
-/// The user's place for what programs keep.
+/// Returns the directory in which programs of this user keep their state.
 std::string state_directory() {
   if (const auto given = os::environment("XDG_STATE_HOME"); given && given->starts_with('/'))
     return *given + "/ipcm";
@@ -59,7 +59,7 @@ std::string make_log_directory(const BusInfo& info) {
     os::make_private_path(directory);
   } else if (directory == info.route &&
              os::look_at(directory + "/" + transport::kMarkFile).kind != os::FileKind::regular) {
-    (void)transport::expect_bus(os::Directory(directory));  // nothing is written into what is no bus
+    (void)transport::expect_bus(os::Directory(directory));  // throws unless the directory is a bus
   }
   return directory;
 }
@@ -80,7 +80,7 @@ void remove_logs_elsewhere(const BusInfo& info) noexcept {
           logs.remove_file(name);
     }
     (void)os::Directory(state_directory()).remove_empty_directory(directory.substr(directory.rfind('/') + 1));
-  } catch (const Error&) {  // a log too many harms nobody
+  } catch (const Error&) {  // a leftover log does no harm
   }
 }
 

@@ -6,25 +6,24 @@
 
 namespace ipcm::bus {
 
-// The log of a service: what it writes to stdout and stderr, where `ipcm` started it or ServiceOptions::log
-// says so.
+// The log of a service: its stdout and stderr, if `ipcm` started it or ServiceOptions::log is set.
 //
-// It stands beside the other files of ours on a bus, and goes with them: `.NAME.log` and `.NAME.log.1` (what
-// was written before; os/rolling_log.h) in the bus's directory, or in the sidecar directory of a bus that
-// is one file; NAME as on disk (disk_name.h). A bus on a server has no directory; nor has a file of the
-// reference's while nobody of ours is there. Their logs are in $XDG_STATE_HOME/ipcm (~/.local/state/ipcm), in
-// a directory for each bus.
+// It stands beside the other files of this library on a bus, and is removed with them: `.NAME.log` and
+// `.NAME.log.1` (the older part; os/rolling_log.h) in the directory of the bus, or in the sidecar directory of
+// a bus that is one file; NAME as on disk (disk_name.h). A bus on a server has no directory, and neither has a
+// file of the reference without members of this library. Their logs are in $XDG_STATE_HOME/ipcm
+// (~/.local/state/ipcm), in one directory for each bus.
 
 inline constexpr const char* kLogSuffix = ".log";
 
-/// Where the logs of a bus are; need not be there yet.
+/// Returns the directory of the logs of a bus. It may not exist yet.
 [[nodiscard]] std::string log_directory(const BusInfo& info);
-/// The same; makes the one in $XDG_STATE_HOME if need be. Throws SystemError.
+/// Returns that directory, and makes the one in $XDG_STATE_HOME if it is missing. Throws SystemError.
 [[nodiscard]] std::string make_log_directory(const BusInfo& info);
-/// The path of a service's log, in a directory that is there. Throws SystemError.
+/// Returns the path of the log of a service; its directory exists. Throws SystemError.
 [[nodiscard]] std::string make_log_path(const BusInfo& info, const std::string& name);
 [[nodiscard]] std::string log_path(const BusInfo& info, const std::string& name);
-/// Removes logs that do not stand on the bus itself. After the bus was removed.
+/// Removes the logs that do not stand on the bus itself. Called after the bus was removed.
 void remove_logs_elsewhere(const BusInfo& info) noexcept;
 
 }  // namespace ipcm::bus

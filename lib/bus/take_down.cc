@@ -16,13 +16,13 @@ namespace {
 
 using State = transport::PeerFacts::State;
 
-/// Who is told by name to end is not given as long as one whose bus ends.
+/// `ipcm stop NAME` waits less than the shutdown of a bus.
 constexpr auto kNamedTermTime = std::chrono::seconds(5);
 
 /// How long SIGTERM has effect, and SIGKILL, where the caller is in a hurry (SpawnOptions::hurry_fd).
 constexpr auto kHurriedTime = std::chrono::milliseconds(500);
 
-/// Somebody who is asked to go.
+/// A peer that is asked to leave.
 struct Leaving {
   std::string name;     // empty: a child that is not on the bus
   os::UniqueFd opened;  // its process, if we opened it
@@ -30,8 +30,8 @@ struct Leaving {
   bool may_be_killed = false;
   bool must_end = false;  // leaving the bus is not enough
   bool gone = false;
-  int signalled = 0;       // with what it was made to end
-  bool may_be_us = false;  // it has noted our number, and nothing tells whether here or in another namespace
+  int signalled = 0;       // the last signal that it got
+  bool may_be_us = false;  // its note has our process id, perhaps of another pid namespace
   Watch watch;
 };
 
@@ -88,7 +88,7 @@ class TakeDown {
     // Only if need be: ending a directory watch costs the kernel some ten milliseconds (an SRCU grace
     // period).
     if (!all_linked) member_->transport().watch_peers();
-    // Politeness is bounded by the caller's patience; those whom we may kill get their signals all the same.
+    // The patience of the caller bounds the polite time. Peers that may be killed get their signals anyway.
     const auto start = os::Clock::now();
     const auto give_up = patience == kNoLimit ? os::Deadline::never() : os::Deadline::at(start + patience);
     const auto polite =
@@ -152,7 +152,7 @@ class TakeDown {
         one.gone = true;
       } else if (!one.must_end) {
         const State state = member_->transport().look(one.name).state;
-        // Who is suspended has no process that could leave.
+        // A suspended peer has no process that could leave.
         one.gone = state == State::absent || state == State::dead || state == State::suspended;
       }
       if (one.gone) one.watch.stop();

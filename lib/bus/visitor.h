@@ -7,14 +7,14 @@
 
 namespace ipcm::bus {
 
-/// What a command that is on a bus for a moment is called there: "ipcm-PID-XXXXXX".
+/// Returns the name of a command that is on a bus for a moment: "ipcm-PID-XXXXXX".
 [[nodiscard]] std::string visitor_name();
 
 [[nodiscard]] bool is_visitor(std::string_view name);
 
-/// Whether visitors leave what they have counted. On a bus of the reference's, whose sanity check wants it
-/// from everybody. Not on one of ours, whose check does not, and which may see millions of them before it
-/// ends.
+/// Returns whether transient clients store their statistics when they leave. On a bus of the reference they
+/// do: its sanity check needs the statistics of every peer. On a bus of this library they do not: its check
+/// works without, and the bus may see millions of them.
 [[nodiscard]] bool visitors_count(const BusInfo& info);
 
 }  // namespace ipcm::bus

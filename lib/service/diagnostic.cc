@@ -7,7 +7,7 @@ namespace ipcm::service {
 namespace {
 
 constexpr int kStderr = 2;
-/// With what stands before it, a line fits into what a pipe takes at once.
+/// A line with its prefix is not longer than a pipe accepts in one write.
 constexpr std::size_t kLongestSentence = 3UL * 1024, kLongestBeginning = 768;
 constexpr auto kPatience = std::chrono::seconds(1);
 

@@ -17,11 +17,11 @@ namespace ipcm {
 namespace {
 
 constexpr auto kFlushTime = std::chrono::seconds(5);
-/// What relays the words of a child that has ended has read to the end of them.
+/// The time in which a relay reads the rest of the stderr of a child that has ended.
 constexpr auto kDyingTime = std::chrono::seconds(1);
 
-/// As the reference calls a launcher's handle, and random letters: this process may have several on one bus,
-/// and so may another one that has the same pid in another pid namespace.
+/// Joins under the name that the reference gives to a launcher, with random letters: this process may have
+/// several handles on one bus, and so may a process with the same pid in another pid namespace.
 Client join_as_parent(const BusInfo& info, const std::shared_ptr<Loop>& loop) {
   transport::JoinRequest request;
   request.info = info;
@@ -87,7 +87,7 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
     return launch->verdict() == Verdict::ready;
   }
 
-  /// What throws here can be tried again.
+  /// After an exception the call can be repeated.
   std::vector<bus::Stayed> end() {
     over = true;  // for callbacks that run meanwhile
     try {
@@ -103,7 +103,7 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
       requests->close();
       requests->starts().forget(name);  // the launch may end before a call that still uses the requests
     }
-    // Nobody was told that it is ready, and nobody would be.
+    // A start without a verdict ends with its handle.
     if (launch && launch->verdict() == launch::Launch::Verdict::pending && !outlives) launch.reset();
     requests.reset();
     if (client) client->member().leave(os::limited(kFlushTime));
@@ -138,7 +138,7 @@ Handle::~Handle() {
   try {
     (void)self->end();
   } catch (const std::exception&) {
-    // Silent, as promised; shutdown() reports. What is still owned ends with its owner objects.
+    // A destructor reports nothing; shutdown() does. Owner objects end the rest.
     if (self->guard) self->guard->end_silently({});
   }
 }

@@ -30,7 +30,7 @@ Response Requester::sync_request(std::string_view peer, const Content& payload, 
 }
 std::optional<Response> Requester::get_response(const std::string& id) { return requests().hold()->get(id); }
 Response Requester::await_response(const std::string& id, Duration limit) {
-  const std::string kept = id;  // a callback may end what the id belongs to
+  const std::string kept = id;  // a callback may destroy the owner of `id`
   return requests().hold()->await(kept, os::Deadline::limit(limit));
 }
 void Requester::await_all_responses(Duration limit) {

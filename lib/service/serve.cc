@@ -15,7 +15,7 @@ struct StartFailure {
   std::string words;
 };
 
-/// What was thrown, for the launcher and as an exit status. `doing` is where it came from.
+/// Describes the current exception, for the launcher and as an exit status. `doing`: the step that threw it.
 StartFailure describe_exception(const std::string& doing) {
   try {
     throw;

@@ -20,7 +20,7 @@ enum class Exit : int {
 };
 
 /// The life of a service process: makes the service, joins the bus, on_start, says ready, runs, leaves.
-/// Returns the exit status. What goes wrong before ready is told on the ready pipe, afterwards on stderr.
+/// Returns the exit status. Reports errors on the ready pipe until the service is ready, then on stderr.
 /// Never throws.
 [[nodiscard]] int serve(ServiceSetup setup, ready::Announcer announcer,
                         const std::function<std::unique_ptr<Service>(ServiceSetup)>& make) noexcept;

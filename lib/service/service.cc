@@ -19,7 +19,7 @@ const std::string& ServiceSetup::name() const {
 }
 
 Service::Service(ServiceSetup setup) {
-  (void)setup.name();  // a constructor that uses its setup twice is told so
+  (void)setup.name();  // throws for a setup that was moved away
   runtime_ = std::make_unique<service::ServiceRuntime>(*this, std::move(setup));
 }
 Service::~Service() = default;

@@ -171,11 +171,11 @@ void ServiceRuntime::arm_watchdog(ready::Announcer& announcer) {
 
 int ServiceRuntime::run(ready::Announcer& announcer) {
   arm_watchdog(announcer);
-  // What came while on_start ran, or was there before.
+  // Events may have come before on_start, or while it ran.
   turn();
   while (!exit_code_) {
     const auto until = something_ || requests_->has_work() ? os::Deadline::passed() : os::Deadline::never();
-    // A call that fails once is no reason to end: what it was about comes again, or is lost.
+    // One failed call is no reason to end the service.
     if (loop_recovery_.attempt([&] { loop_->turn(until); }))
       failed_turns_ = 0;
     else if (++failed_turns_ > kMostFailedTurns)
@@ -186,8 +186,8 @@ int ServiceRuntime::run(ready::Announcer& announcer) {
   return *exit_code_;
 }
 
-/// What has been written to the log was written in a turn, or while we slept. A watch would tell at once, but
-/// the kernel takes tens of milliseconds to end one, and so to end this process.
+/// Keeps the log small. A watch on the file would notice its growth at once, but the kernel takes tens of
+/// milliseconds to end a watch, and so to end this process.
 void ServiceRuntime::look_after_log() {
   const auto now = os::Clock::now();
   if (now < next_log_look_) return;
@@ -379,7 +379,7 @@ void ServiceRuntime::send_answer(const Request& asked, const Answer& answered, c
     else
       send_error(asked, failure);
   } catch (const PeerGone& gone) {
-    // Once for each requester that left, not for each of its requests.
+    // One line for each requester that left, not for each of its requests.
     if (std::exchange(left_early_, asked.from()) != asked.from())
       complain(setup_->parameters.name, std::string("an answer found nobody: ") + gone.what());
   } catch (const Error& error) {
@@ -391,7 +391,7 @@ void ServiceRuntime::send_answer(const Request& asked, const Answer& answered, c
       send_error(asked, text);
     } catch (const Error&) {
       client().member().transport().abandon_asker(asked.from(),
-                                                  asked.connection());  // the end of the connection tells
+                                                  asked.connection());  // the end of the connection shows it
     }
   }
 }
@@ -440,10 +440,10 @@ void ServiceRuntime::leave() {
   workers_.end();
   bus::Member& member = client_->member();
   const bool orphaned =
-      member.transport().is_orphaned();  // before: whoever removes the bus removes the sign of it, too
+      member.transport().is_orphaned();  // before leaving: a removal also removes the sign of it
   member.leave(os::Deadline::after(kFlushTime));
   if (!orphaned && !member.transport().is_orphaned()) return;
-  // The owner was killed: who leaves last takes the bus away. Others who leave now may have a file there for
+  // The owner was killed: the last member removes the bus. Others that leave now may have a file there for
   // a moment: so it takes more than one attempt.
   constexpr int kAttempts = 100;
   for (int i = 0; i < kAttempts; ++i)

@@ -75,7 +75,7 @@ const Registry::Entry& find_class(const std::string& name, const ServiceOptions&
 
 namespace {
 
-/// Where the child's streams go, and what it is told of where they went before.
+/// Plans the standard streams of the child, and its copies of the original ones.
 void plan_streams(launch::LaunchPlan& request, const Redirect& wanted, const Setup* starter) {
   const auto original_of = [&](std::size_t stream) {
     const int kept = starter != nullptr ? starter->original.at(stream).get() : -1;
@@ -145,7 +145,7 @@ launch::LaunchPlan plan_process(const std::string& name, const ServiceOptions& o
   request.name = name;
   request.leash =
       !options.detached && std::find(watched.begin(), watched.end(), os::own_pid()) != watched.end();
-  // Somebody must read the words: a service's loop does, and whoever waits.
+  // A captured stderr needs a reader: the loop of a service, or a caller that waits.
   request.capture_stderr = options.capture_stderr.value_or(options.wait || options.log || starter != nullptr);
   request.new_session = options.new_session;
   request.outlives_launcher = !options.wait;

@@ -13,13 +13,13 @@ namespace ipcm::service {
 
 struct Setup;
 
-/// From what a caller asks for to what the launcher needs: exec or fork, parameters, leash, redirections.
+/// Turns the options of a caller into a plan for the launcher: exec or fork, parameters, leash, redirections.
 /// `starter`: the service that starts it; null from outside of one. Throws UsageError for contradicting
 /// options, LaunchError for a boot binary that can't be run, or an unknown class.
 [[nodiscard]] launch::LaunchPlan plan_start(const std::string& name, const ServiceOptions& options,
                                             const BusInfo& info, const Setup* starter);
 
-/// What the bus tells of a service that starts.
+/// Returns what the bus knows of a service that starts.
 [[nodiscard]] launch::LaunchPlan::Presence presence_of(bus::Member& member, const std::string& name);
 
 }  // namespace ipcm::service
