@@ -273,9 +273,12 @@ void Member::on_answer(OnAnswer answered, IncomingRequests requests) {
   on_answer_ = std::move(answered);
   incoming_requests_ = requests;
   if (!on_answer_) return;
-  std::erase_if(inbox_, [this](wire::IncomingMessage& message) { return !classify(message); });
   inbox_bytes_ = 0;
-  for (const wire::IncomingMessage& message : inbox_) inbox_bytes_ += size_of(message);
+  for (wire::IncomingMessage& message : std::exchange(inbox_, {})) {
+    if (!classify(message)) continue;
+    inbox_bytes_ += size_of(message);
+    inbox_.push_back(std::move(message));
+  }
 }
 
 bool Member::classify(wire::IncomingMessage& message) {
@@ -426,7 +429,6 @@ void Member::suspend(std::optional<double> expires, os::Deadline flush) {
   send_batch();
   loop_->run_until([&] { return transport_->queued_messages() == 0; }, flush);
   finish_taken();
-  finish_answers();
   transport_->suspend(keeps_statistics_ ? statistics() : Statistics{}, expires);
   left_ = true;
 }

@@ -136,6 +136,7 @@ std::optional<Response> PendingRequests::get(const std::string& id) {
     request = open_.find(id);
   }
   if (request == open_.end() || !request->second.response) return std::nullopt;
+  member_.finish_answers();
   return open_.fetch(request);
 }
 

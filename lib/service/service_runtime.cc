@@ -310,6 +310,7 @@ void ServiceRuntime::finish_messages() {
     client_->member().finish(ids);
   }
   bus::clear_for_more(messages_);
+  client_->member().finish_taken();  // messages that a callback has taken
 }
 
 bool ServiceRuntime::beat_if_due() {

@@ -58,7 +58,8 @@ const std::string kFull(kLargestChunkData, 'f');
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "parts: 9000 bytes are three parts, numbered down, as the reference cuts them") {
+TEST_CASE_FIXTURE(Tidy,
+                  "pipe_chunks: 9000 bytes are three parts, numbered down, as the reference cuts them") {
   std::string message(9000, 'x');
   message.back() = 'z';
   const auto parts = cut({15764, 0}, message);
@@ -70,7 +71,7 @@ TEST_CASE_FIXTURE(Tidy, "parts: 9000 bytes are three parts, numbered down, as th
   CHECK(parts[0].size() == 4096);
 }
 
-TEST_CASE_FIXTURE(Tidy, "parts: the header is that of a capture of the reference") {
+TEST_CASE_FIXTURE(Tidy, "pipe_chunks: the header is that of a capture of the reference") {
   const std::string header = cut({15764, 0}, std::string(211, 'j'))[0].substr(0, kChunkHeader);
   const std::uint16_t probe = 1;
   char low = 0;
@@ -78,8 +79,8 @@ TEST_CASE_FIXTURE(Tidy, "parts: the header is that of a capture of the reference
   if (low == 1) CHECK(header == std::string("\x94\x3d\0\0\0\0\0\0\0\0\0\0\xd3\0\0\0", 16));
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "parts: messages of every size come out as they went in, in whatever pieces they arrive") {
+TEST_CASE_FIXTURE(
+    Tidy, "pipe_chunks: messages of every size come out as they went in, in whatever pieces they arrive") {
   std::minstd_rand random(7);
   std::string stream;
   std::vector<std::string> messages;
@@ -107,7 +108,8 @@ TEST_CASE_FIXTURE(Tidy,
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "parts: parts of several writers may be mixed; pid and thread distinguish them") {
+TEST_CASE_FIXTURE(Tidy,
+                  "pipe_chunks: parts of several writers may be mixed; pid and thread distinguish them") {
   ChunkReader reader;
   const std::string one(9000, '1'), two(9000, '2'), three(9000, '3');
   const auto a = cut({10, 0}, one), b = cut({10, 1}, two), c = cut({11, 0}, three);
@@ -123,7 +125,7 @@ TEST_CASE_FIXTURE(Tidy, "parts: parts of several writers may be mixed; pid and t
   CHECK(got == std::vector<std::string>{one, two, three});
 }
 
-TEST_CASE_FIXTURE(Tidy, "parts: an invalid header is reported, and stays where it is") {
+TEST_CASE_FIXTURE(Tidy, "pipe_chunks: an invalid header is reported, and stays where it is") {
   for (const std::string& odd :
        {std::string("hello, I am no header"), std::string(16, '\0'), std::string(16, '\xff'),
         part(0, 0, 0, "x"), part(0x80000000U, 0, 0, "x"), part(5000000, 0, 0, "x"),
@@ -141,7 +143,7 @@ TEST_CASE_FIXTURE(Tidy, "parts: an invalid header is reported, and stays where i
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "parts: a writer that begins a new message loses only its unfinished one") {
+TEST_CASE_FIXTURE(Tidy, "pipe_chunks: a writer that begins a new message loses only its unfinished one") {
   ChunkReader reader;
   put(reader, part(10, 0, 2, kFull) + part(10, 0, 1, kFull) + part(11, 0, 1, kFull));
   put(reader, part(10, 0, 1, "new ") + part(10, 0, 0, "one"));
@@ -154,8 +156,8 @@ TEST_CASE_FIXTURE(Tidy, "parts: a writer that begins a new message loses only it
   CHECK(events[2].message == kFull + "other");
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "parts: a message beyond the limit is reported once and skipped, and the next is read") {
+TEST_CASE_FIXTURE(
+    Tidy, "pipe_chunks: a message beyond the limit is reported once and skipped, and the next is read") {
   const auto full_parts = static_cast<std::uint32_t>(kLargestFrame / kLargestChunkData);
   {
     ChunkReader reader;  // announced by its first part
@@ -188,7 +190,7 @@ TEST_CASE_FIXTURE(Tidy,
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "parts: writers are bounded in number: the quietest has to go") {
+TEST_CASE_FIXTURE(Tidy, "pipe_chunks: writers are bounded in number: the quietest has to go") {
   ChunkReader reader;
   for (std::uint32_t i = 0; i < ChunkReader::kMostWriters; ++i) put(reader, part(100 + i, 0, 2, "x"));
   put(reader, part(100, 0, 1, "x"));  // the first is not the quietest any more
@@ -203,7 +205,7 @@ TEST_CASE_FIXTURE(Tidy, "parts: writers are bounded in number: the quietest has 
   CHECK(all_of(reader)[0].message == "yz");
 }
 
-TEST_CASE_FIXTURE(Tidy, "parts: unfinished messages of all threads of a dead process are forgotten") {
+TEST_CASE_FIXTURE(Tidy, "pipe_chunks: unfinished messages of all threads of a dead process are forgotten") {
   ChunkReader reader;
   put(reader, part(10, 0, 1, "ab") + part(10, 5, 3, "cde") + part(11, 0, 1, "f"));
   CHECK(all_of(reader).size() == 1);
