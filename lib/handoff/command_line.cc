@@ -25,13 +25,13 @@ void expect_open(const std::string& what, int number) {
 
 os::UniqueFd take(const std::string& what, int number) {
   expect_open(what, number);
-  // As a standard stream it would stay in the way of the service's own words, and of its children.
+  // A number from 0 to 2 must stay free for the standard streams of the service and of its children.
   if (number <= 2) return os::take_standard_stream(number);
   (void)os::set_close_on_exec(number);
   return os::UniqueFd(number);
 }
 
-/// For the optional ones: a stale variable that somebody inherited is no reason to fail.
+/// For optional descriptors: a stale variable that this process inherited is no reason to fail.
 os::UniqueFd take_if_open(std::string_view text) {
   const auto number = wire::number_from<int>(text);
   if (!number || *number < 3 || !os::set_close_on_exec(*number)) return {};
@@ -136,7 +136,7 @@ std::string take_parameters(const CommandLine& line, const os::UniqueFd& leash) 
   // A fallback of ours has the variable, and a memory file.
   const bool is_pipe = os::facts_of(file.get()).kind == os::FileKind::fifo;
   const auto until = whole && is_pipe ? os::Input::all : os::Input::some;
-  // Whatever copies of the pipe's other end there may be: without a launcher nothing will come.
+  // Another process may hold a copy of the pipe's write end. Once the launcher has ended, nothing will come.
   if (!os::await_input(file.get(), until, leash.get()))
     throw UsageError("--params-fd: the launcher has ended, and had given no parameters");
   return os::read_all(file.get(), kLargestParameters, "parameters");

@@ -18,15 +18,14 @@ namespace ipcm::handoff {
 //
 //   ipcm-boot [--ready-fd N] [--params-fd M | PARAMS]
 //
-// Beside it go two descriptors that a boot may use or not, named by environment variables:
+// Environment variables carry the rest. Each is optional, and a boot binary may ignore it:
 //   IPCM_LEASH_FD    a pidfd of the launcher: readable when it has ended
 //   IPCM_ORIG_IO_FDS three numbers: where stdin, stdout, stderr led before they were redirected; "-": nowhere
-//   IPCM_PARAMS_WHOLE set: what comes through a pipe fits into it, and its end may be waited for
-//   IPCM_STDERR_FD   where stderr should lead once ready; until then descriptor 2 is a pipe to the launcher,
-//   who keeps
-//                    the words for the case that the start fails
-//   IPCM_LOG_FD      a log of the service's own, and which of 1 and 2 are to lead there once it is ready:
-//   "5,1,2"
+//   IPCM_PARAMS_WHOLE set: the parameters fit into their pipe, so the boot binary may wait for its end
+//   IPCM_STDERR_FD   where stderr leads once the service is ready; until then descriptor 2 is a pipe to the
+//                    launcher, which quotes the text if the start fails
+//   IPCM_LOG_FD      the service's own log, and which of descriptors 1 and 2 lead there once the service is
+//                    ready: "5,1,2"
 
 inline constexpr int kContractVersion = 1;
 inline constexpr const char* kLeashVariable = "IPCM_LEASH_FD";
