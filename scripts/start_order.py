@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Writes boot/start_order.ld anew: what a service touches, in the order in which it does. Usage: start_order.py BUILD
+BUILD is optimised, without unity, and has boot/ipcm-boot and launcher/ipcm.
 
 A program is mapped in pieces of 64 KiB around each place that is touched: what lies together costs fewer of
 them. Runs the built boot binary under valgrind (`lackey` tells each address), with the lines that a launcher gives
@@ -67,8 +68,10 @@ def trace(boot, log, arguments, through_pipe='', meanwhile=None):
             os.close(fd)
         if meanwhile:
             ready = json.loads(process.stdout.readline())
-            meanwhile()
-            os.kill(ready['pid'], signal.SIGTERM)
+            try:
+                meanwhile()
+            finally:
+                os.kill(ready['pid'], signal.SIGTERM)  # otherwise a failure would wait for it for ever
         process.stdout.read()
     with open(log, encoding='utf-8') as lines:
         return [int(line[3:].split(',')[0], 16) for line in lines if re.match(r'^[I ][ LSM] ', line)]
