@@ -258,7 +258,13 @@ TEST_CASE_FIXTURE(Tidy,
   {
     // As a command joins, under its own limit.
     const os::TimeLimit limit(os::Deadline::after(kLimit));
-    const auto joined = time_of([&] { (void)member(guard.info(), "visitor"); });
+    const auto joined = time_of([&] {
+      try {
+        (void)member(guard.info(), "visitor");
+      } catch (const BusError&) {
+        // On a loaded machine the server needs longer than the limit for a connection.
+      }
+    });
     CHECK(joined < kHang / 2);
   }
   administrator.unlock();
