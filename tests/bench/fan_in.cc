@@ -42,7 +42,7 @@ void ask(const std::vector<std::string>& words) {
   const auto once = asker({words.begin() + 1, words.end()});
   constexpr int kBefore = 20;  // connected, known, and what is touched first has its pages
   for (int i = 0; i < kBefore; ++i) once();
-  ready();
+  bench::ready();
   await_start();
   for (int i = std::stoi(words.at(0)); i > 0; --i) once();
   done();
