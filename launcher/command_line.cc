@@ -12,7 +12,7 @@
 namespace ipcm::launcher {
 namespace {
 
-/// The verb that was given, or the last part of it that was understood.
+/// Returns the verb that was given, or the last part of it that the parser knows.
 const CLI::App& innermost(const CLI::App& app) {
   const CLI::App* at = &app;
   for (auto chosen = at->get_subcommands(); !chosen.empty(); chosen = at->get_subcommands())
@@ -27,7 +27,7 @@ std::vector<std::string> verbs_of(const CLI::App& app) {
   return names;
 }
 
-/// Those of the verb and of the commands above it.
+/// Returns the long options of the verb and of the commands above it.
 std::vector<std::string> options_of(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* at = &app; at != nullptr; at = at->get_parent())
@@ -73,7 +73,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& verb = innermost(app);
   std::string words = error.what();
   const auto extras = app.remaining(true);
-  // What is left over is the cause, also where the parser says that something is missing.
+  // An extra word is the cause, even if the parser reports that something is missing.
   if (!extras.empty() &&
       (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr || !verbs_of(verb).empty()))
     words = about_extra_word(verb, extras.front());

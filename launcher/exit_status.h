@@ -2,11 +2,11 @@
 
 namespace ipcm::launcher {
 
-/// What `ipcm` returns; `ipcm session` returns its command's own status.
+/// The exit status of `ipcm`. `ipcm session` returns the status of its command.
 enum class Status : int {
   done = 0,
-  answered_with_error = 1,  ///< the service got the request and said no, or bytes
-  usage = 2,                ///< the words were wrong, or no JSON
+  answered_with_error = 1,  ///< the service answered with an error, or with bytes
+  usage = 2,                ///< the command line was wrong, or a request was no JSON
   gone = 3,                 ///< no such bus or peer, or it went away
   timed_out = 4,
   launch_failed = 5,

@@ -23,7 +23,7 @@ LineReader::LineReader(Loop& loop) : can_wait_(os::EventSet::can_wait_for(kStdin
   else if (can_wait_)
     watch_ = loop.watch(kStdin, EPOLLIN, [this](std::uint32_t) {
       there_ = true;
-      watch_.want(0);  // until we read again
+      watch_.want(0);  // until fill() has read
     });
 }
 
@@ -34,7 +34,7 @@ void LineReader::fill() {
     looked_ -= at_;
     at_ = 0;
   }
-  // stdin may be shared and blocking: it is read only when something is there, once.
+  // Another process may share stdin, and it may be blocking: one read for each event does not block.
   ended_ = os::read_some(kStdin, buffer_, kPiece, "stdin") == os::ReadResult::end;
   there_ = false;
   if (can_wait_) watch_.want(ended_ ? 0U : static_cast<std::uint32_t>(EPOLLIN));

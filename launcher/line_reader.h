@@ -7,29 +7,30 @@
 
 namespace ipcm::launcher {
 
-/// Reads the lines of stdin as they come, without blocking. A last line without its newline counts.
+/// A reader of the lines of stdin that does not block. A last line without a newline counts as a line.
 class LineReader {
  public:
   explicit LineReader(Loop& loop);
   enum class Next {
     none,     ///< No line is there now: see is_ready(), at_end().
     line,     ///< A line, without its newline.
-    too_long  ///< A line of more than 64 MiB: the rest of it is passed over.
+    too_long  ///< A line of more than 64 MiB; the reader skips it.
   };
-  /// Reads 1 MiB at most, so that an input without end does not keep the event loop from its signals.
+  /// Stores the next line in `line`. Reads 1 MiB at most in one call, so that the event loop can handle
+  /// signals between two calls.
   [[nodiscard]] Next next(std::string& line);
   [[nodiscard]] bool at_end() const { return ended_ && at_ >= buffer_.size(); }
-  /// Whether next() has something to do now. If not, the loop wakes up when it has.
+  /// Returns whether next() can do something now. If not, the event loop wakes up when it can.
   [[nodiscard]] bool is_ready() const { return !at_end() && (ended_ || !can_wait_ || there_); }
 
  private:
   void fill();
   std::string buffer_;
   std::size_t at_ = 0;
-  std::size_t looked_ = 0;     // no newline before it
-  bool passing_over_ = false;  // the rest of a line that is too long
+  std::size_t looked_ = 0;     // there is no newline between at_ and here
+  bool passing_over_ = false;  // skips the rest of a line that is too long
   bool ended_ = false;
-  bool can_wait_;  // false: a regular file, always there
+  bool can_wait_;  // false: stdin is a regular file, which can always be read
   bool there_ = false;
   Watch watch_;
 };

@@ -11,9 +11,9 @@
 namespace ipcm::launcher {
 namespace {
 
-/// Commands that are over before read the logs once.
+/// The time after which a command begins to watch the logs.
 constexpr auto kLongCommand = std::chrono::milliseconds(100);
-/// A service may write a line at a time, and a bus be busy: so often is often enough.
+/// The pause between two copies: many services may write single lines.
 constexpr auto kPause = std::chrono::milliseconds(50);
 
 }  // namespace
@@ -28,7 +28,7 @@ void LogFollower::begin_to_watch() {
     stderr_.emplace(os::duplicate(STDERR_FILENO));
     changes_.emplace(directory_, os::DirectoryWatch::Of::contents);
   } catch (const SystemError&) {
-    return;  // this user has no watches left: then the logs are copied at the end
+    return;  // this user has no inotify watches left; finish() copies the logs
   }
   changes_watch_ = loop_.watch(changes_->fd(), EPOLLIN, [this](std::uint32_t) {
     changes_->read([](std::string_view) {});
@@ -37,7 +37,7 @@ void LogFollower::begin_to_watch() {
   copy();
 }
 
-/// What has come, then a pause.
+/// Copies new lines, then pauses.
 void LogFollower::copy() {
   find_logs();
   for (auto& [name, log] : logs_)
@@ -85,7 +85,7 @@ std::string last_words_of(const BusInfo& info, const std::string& name) noexcept
   constexpr auto kRelayTime = std::chrono::seconds(1);
   try {
     os::LogReader log(bus::log_path(info, name));
-    (void)log.await_writers(os::Deadline::after(kRelayTime));  // the relay may still be about to write them
+    (void)log.await_writers(os::Deadline::after(kRelayTime));  // the relay may not have written all yet
     std::string text = log.read_all();
     if (text.size() > kLooked) text.erase(0, text.size() - kLooked);
     return launch::last_words(text);

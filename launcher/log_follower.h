@@ -12,18 +12,18 @@
 
 namespace ipcm::launcher {
 
-/// Copies the logs of all services on a bus to our stderr, as they grow: for the commands that own the bus.
+/// A copier of the logs of all services on a bus to stderr, while they grow. For the commands that own a bus.
 ///
-/// A command that is over in a moment reads the logs once, at its end: the kernel takes tens of milliseconds
-/// to end a watch.
+/// A command that takes less than 100 ms reads the logs only once, at its end: the kernel takes tens of
+/// milliseconds to end a watch.
 class LogFollower {
  public:
   LogFollower(Loop& loop, const BusInfo& info);
   LogFollower(const LogFollower&) = delete;
   LogFollower& operator=(const LogFollower&) = delete;
-  /// The bus is about to be removed, its logs with it: opens them all.
+  /// Opens all logs and stops watching them. Call it before the bus is removed, which removes the logs.
   void hold();
-  /// Copies what is left, waiting for a slow reader.
+  /// Copies the rest of the logs. Waits if the reader of stderr is slow.
   void finish();
 
  private:
@@ -35,14 +35,14 @@ class LogFollower {
   Loop& loop_;
   std::string directory_;
   std::map<std::string, os::LogReader> logs_;
-  std::optional<os::StreamWriter> stderr_;  // with the watch
-  std::string pending_;                     // read, and not yet written
+  std::optional<os::StreamWriter> stderr_;  // set by begin_to_watch()
+  std::string pending_;                     // read from a log, and not yet written
   std::optional<os::DirectoryWatch> changes_;
   Watch changes_watch_, room_watch_, timer_;
 };
 
-/// The last lines that a service wrote to its log, on one line, for an error about its end; empty: there are
-/// none.
+/// Returns the last lines that a service wrote to its log, joined to one line, for an error about its end.
+/// Empty if there are none.
 [[nodiscard]] std::string last_words_of(const BusInfo& info, const std::string& name) noexcept;
 
 }  // namespace ipcm::launcher

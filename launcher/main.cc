@@ -1,4 +1,4 @@
-// The `ipcm` command: words in, exit status out. Everything else is the library's.
+// The `ipcm` command: runs the function of the verb and returns the exit status.
 
 #include <cstdio>
 #include <string>
@@ -36,7 +36,8 @@ int main(int argc, char** argv) {
   const auto options = ipcm::launcher::read_options(argc, argv, status);
   if (!options) return status;
   try {
-    // `run` and `session` do many things one after the other, each with the limit; the others do one.
+    // `run` and `session` do many things; the limit applies to each of them. For the other verbs, it begins
+    // here; `request` begins a new one for each further request.
     const bool lasts = options->command == "run" || options->command == "session";
     const ipcm::os::TimeLimit limit(
         ipcm::os::Deadline::limit(lasts ? ipcm::kNoLimit : options->limit(ipcm::kNoLimit)));

@@ -19,21 +19,21 @@ namespace {
 constexpr const char* kExitStatuses =
     "Exit status: 0 done; 1 the service answered with an error, or with bytes; 2 usage; 3 no such bus\n"
     "or peer, or it went away; 4 a request or a wait timed out; 5 launch failed; 74 the output could not\n"
-    "be written. Answers go to stdout, one JSON value a line; words for people go to stderr.";
+    "be written. Answers go to stdout, one JSON value a line; text for people goes to stderr.";
 
-/// The parser takes a word like [1,2] for a list of its own and cuts it up; here it is somebody's JSON. Words
-/// of that form go through it with a mark in front, which nobody types.
+/// The prefix of a word like [1,2] while it passes through the parser. The parser would split such a word as
+/// a list of its own, and here it is JSON. Nobody types this character.
 constexpr char kMark = '\x01';
 
 std::vector<std::string> marked(int argc, char** argv) {
   std::vector<std::string> words;
   for (int i = 1; i < argc && std::string_view(argv[i]) != "--"; ++i) {
     const std::string_view word = argv[i];
-    // The parser would take the next word for the value.
+    // The parser would use the next word as the value.
     if (word.starts_with("--") && word.ends_with('=') && word.find('=') + 1 == word.size())
       throw CLI::ValidationError(std::string(word.substr(0, word.size() - 1)), kEmptyValue);
   }
-  for (int i = argc - 1; i > 0; --i) {  // in the order that the parser wants: the last first
+  for (int i = argc - 1; i > 0; --i) {  // the parser expects the last word first
     const std::string_view word = argv[i];
     const bool list = word.size() >= 2 && word.starts_with('[') && word.ends_with(']');
     words.push_back((list ? std::string(1, kMark) : std::string()) + std::string(word));
@@ -43,17 +43,17 @@ std::vector<std::string> marked(int argc, char** argv) {
 
 void unmark(std::string& word) { std::erase(word, kMark); }
 
-/// Whether errors are to be JSON, where the parser has not come that far.
+/// Returns whether --json is given. For errors of the parser, which may not have reached it.
 bool says_json(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
     if (word == "--json") return true;
-    if (word == "--") return false;  // words of somebody else
+    if (word == "--") return false;  // the rest belongs to the command of `ipcm session`
   }
   return false;
 }
 
-/// A verb with its help and an example.
+/// Adds a verb with its help and an example.
 CLI::App* verb(CLI::App& parent, Options& options, const std::string& name, const std::string& path,
                const std::string& summary, const std::string& example) {
   CLI::App* command = parent.add_subcommand(name, summary);
@@ -64,7 +64,8 @@ CLI::App* verb(CLI::App& parent, Options& options, const std::string& name, cons
 }
 
 void add_start_options(CLI::App* command, Options& options) {
-  command->add_option("CLASS", options.class_name, "what to start; `ipcm types` lists them")->required();
+  command->add_option("CLASS", options.class_name, "the class of the service; `ipcm types` lists the classes")
+      ->required();
   command->add_option("--args", options.args, "the class's parameters, a JSON object")->type_name("JSON");
   command
       ->add_option("--boot", options.boot,
@@ -89,20 +90,21 @@ void add_start_options(CLI::App* command, Options& options) {
               *target = one.substr(equals + 1);
             }
           },
-          "where the service's streams go: in=PATH, out=PATH, err=PATH; &1, &2 for ipcm's own\n"
-          "[in=/dev/null; out and err: a log of the service's own, see `ipcm logs`]; once for each stream")
-      ->allow_extra_args(false)  // one word: the next one is the service's
+          "redirect a stream of the service: in=PATH, out=PATH, err=PATH; PATH &1 or &2: that of ipcm\n"
+          "[in=/dev/null; out and err: a log of the service, see `ipcm logs`]; once for each stream")
+      ->allow_extra_args(false)  // one word: the next one may be a request
       ->type_name("STREAM=PATH");
 }
 
 void add_bus_options(CLI::App* command, Options& options) {
   command
       ->add_option("--protocol", options.protocol,
-                   "of the bus; `ipcm bus protocols` lists them [$IPCM_PROTOCOL, else ConnectionUnix]")
+                   "protocol of the bus; `ipcm bus protocols` lists them\n"
+                   "[$IPCM_PROTOCOL, else ConnectionUnix]")
       ->type_name("NAME");
   command
       ->add_option("--serializer", options.serializer,
-                   "of its messages: a name, or [\"JSON::Zstd\",\"level\",9] [JSON]")
+                   "serializer of its messages: a name, or [\"JSON::Zstd\",\"level\",9] [JSON]")
       ->type_name("NAME");
 }
 
@@ -112,7 +114,7 @@ BusInfo Options::bus_info() const {
   const std::string text = bus.empty() ? os::environment("IPCM_INFO").value_or("") : bus;
   if (text.empty())
     throw UsageError(
-        "no bus is given: set IPCM_INFO (eval \"$(ipcm bus new)\"), run inside `ipcm session`, or say --bus "
+        "no bus is given: set IPCM_INFO (eval \"$(ipcm bus new)\"), run inside `ipcm session`, or use --bus "
         "INFO");
   try {
     const bool is_path =
@@ -131,7 +133,7 @@ SpawnOptions Options::spawn_options() const {
   SpawnOptions spawn;
   if (!protocol.empty()) spawn.protocols = {protocol};
   spawn.route = route;
-  spawn.term_time = std::chrono::seconds(5);  // a person waits
+  spawn.term_time = std::chrono::seconds(5);  // short, because a person waits
   spawn.credentials.user = user;
   if (serializer.empty()) return spawn;
   spawn.serializer = serializer;
@@ -150,12 +152,12 @@ SpawnOptions Options::spawn_options() const {
 std::string Options::boot_path() const {
   if (!boot.empty()) return boot;
   if (const auto given = os::environment("IPCM_BOOT"); given && !given->empty()) return *given;
-  // Beside us when installed, in the next folder in a build tree.
+  // An installed ipcm has it in the same folder, a build tree in the folder boot.
   const std::string self = os::own_executable();
   const std::string here = self.substr(0, self.rfind('/'));
   for (const std::string& candidate : {here + "/ipcm-boot", here + "/../boot/ipcm-boot"})
     if (os::why_not_executable(candidate) == 0) return candidate;
-  return {};  // the library looks where it is installed, then on $PATH
+  return {};  // the library looks in its installation directory, then on $PATH
 }
 
 Content json_from(const std::string& text, const std::string& what, std::size_t line) {
@@ -168,7 +170,7 @@ Content json_from(const std::string& text, const std::string& what, std::size_t 
     const std::string first_line = "at line 1, ";
     if (const auto place = reason.rfind(first_line); place != std::string::npos && line != 1)
       reason.replace(place, first_line.size(), "at line " + std::to_string(line) + ", ");
-    // A word without its quotes is what a shell makes of a string.
+    // A shell removes the quotes of a string, so that a bare word is left.
     const auto first = text.find_first_not_of(" \t\r\n");
     const bool is_word =
         first != std::string::npos && std::isalpha(static_cast<unsigned char>(text[first])) != 0;
@@ -183,13 +185,13 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.require_subcommand(1);
   app.set_version_flag("--version", IPCM_VERSION);
   app.footer(std::string(kExitStatuses) +
-             "\n\nExample:\n  ipcm run echo '{\"hello\":\"world\"}'\n\n`ipcm COMMAND --help` tells about a "
+             "\n\nExample:\n  ipcm run echo '{\"hello\":\"world\"}'\n\n`ipcm COMMAND --help` describes a "
              "command.");
-  app.formatter(std::make_shared<HelpFormatter>());  // before the verbs, which take it over
+  app.formatter(std::make_shared<HelpFormatter>());  // before the verbs are added: they copy it
   app.add_option("--bus", options.bus, "the bus: its info string, or its directory [$IPCM_INFO]")
       ->type_name("INFO");
   app.add_flag("--json", options.json, "for programs: results and errors as JSON");
-  app.add_flag("-v,--verbose", options.verbose, "tell on stderr what happens");
+  app.add_flag("-v,--verbose", options.verbose, "print the steps of the command on stderr");
   app.add_option_function<std::string>(
          "--timeout",
          [&options](const std::string& text) { options.timeout = read_time_limit("--timeout", text); },
@@ -198,85 +200,84 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       ->type_name("TIME");
 
   CLI::App* run = verb(
-      app, options, "run", "run", "a fresh bus, one service, the requests, the answers, and all is gone",
+      app, options, "run", "run",
+      "start a service on a new bus, send requests, print the answers, remove both",
       "  ipcm run echo '{\"hello\":\"world\"}'\n  ipcm run echo --args '{\"prefix\":\"> \"}' < lines.json");
   add_start_options(run, options);
   add_bus_options(run, options);
   run->add_option("REQUEST", options.words,
-                  "JSON values to ask, in order; without any, each line of stdin is one");
+                  "the requests, JSON values; if none is given, each line of stdin is one");
 
-  CLI::App* session =
-      verb(app, options, "session", "session",
-           "a fresh bus for one command (or $SHELL): IPCM_INFO is set in it, and all on it ends with it",
-           "  ipcm session -- sh -c 'ipcm start echo; ipcm request echo 1'");
+  CLI::App* session = verb(app, options, "session", "session",
+                           "run a command (or $SHELL) with IPCM_INFO set to a new bus; then remove the bus",
+                           "  ipcm session -- sh -c 'ipcm start echo; ipcm request echo 1'");
   add_bus_options(session, options);
   session->add_option("CMD", options.words, "the command and its arguments, after --");
 
-  CLI::App* bus = app.add_subcommand("bus", "buses that outlive a command");
+  CLI::App* bus = app.add_subcommand("bus", "make, list and remove buses");
   bus->require_subcommand(1);
   bus->fallthrough();
-  CLI::App* bus_new = verb(*bus, options, "new", "bus new", "make one; prints what a shell needs to use it",
-                           "  eval \"$(ipcm bus new)\"\n  eval \"$(ipcm bus new --protocol MessageFiles)\"");
+  CLI::App* bus_new =
+      verb(*bus, options, "new", "bus new", "make a bus, and print the shell commands that set IPCM_INFO",
+           "  eval \"$(ipcm bus new)\"\n  eval \"$(ipcm bus new --protocol MessageFiles)\"");
   add_bus_options(bus_new, options);
-  bus_new->add_option("--route", options.route, "a store that is there already: a directory, or a database")
+  bus_new->add_option("--route", options.route, "an existing place for the bus: a directory, or a database")
       ->type_name("ROUTE");
   bus_new
-      ->add_option("--user", options.user,
-                   "who we are on a database server; the password is $IPCM_DB_PASSWORD")
+      ->add_option("--user", options.user, "the user on a database server; the password is $IPCM_DB_PASSWORD")
       ->type_name("NAME");
   verb(*bus, options, "protocols", "bus protocols",
-       "the protocols that this build has, and why those that do not work here do not",
+       "list the protocols of this build, and the reason if one does not work here",
        "  ipcm bus protocols --json");
-  CLI::App* rm = verb(*bus, options, "rm", "bus rm", "end all that is on it, and remove it",
+  CLI::App* rm = verb(*bus, options, "rm", "bus rm", "end all members of a bus, and remove it",
                       " ipcm bus rm\n ipcm bus rm /run/user/1000/ipcm-4711-x7Gh2a");
   rm->add_option("BUS", options.words, "info strings or directories [$IPCM_INFO]");
-  verb(*bus, options, "ls", "bus ls", "the buses of this user on this machine", "  ipcm bus ls");
-  verb(*bus, options, "info", "bus info", "about one bus", "  ipcm bus info --json");
-  verb(*bus, options, "gc", "bus gc", "remove buses whose owner was killed and that nobody is on",
-       "  ipcm bus gc");
+  verb(*bus, options, "ls", "bus ls", "list the buses of this user on this machine", "  ipcm bus ls");
+  verb(*bus, options, "info", "bus info", "describe one bus", "  ipcm bus info --json");
+  verb(*bus, options, "gc", "bus gc", "remove buses without members whose owner was killed", "  ipcm bus gc");
 
   CLI::App* start = verb(
-      app, options, "start", "start", "start a service on a bus; back when it is ready",
+      app, options, "start", "start", "start a service on a bus, and return when it is ready",
       "  ipcm start echo --name e1\n  ipcm start greeter --boot ./greeter-boot --args '{\"word\":\"Hi\"}'");
   add_start_options(start, options);
-  start->add_option("--name", options.name, "its name on the bus [the class]")->type_name("NAME");
-  start->add_flag("--no-wait", options.no_wait, "do not wait until it is ready");
+  start->add_option("--name", options.name, "the name of the service on the bus [the class]")
+      ->type_name("NAME");
+  start->add_flag("--no-wait", options.no_wait, "return before the service is ready");
 
-  CLI::App* stop = verb(app, options, "stop", "stop", "end services: politely, then by force",
+  CLI::App* stop = verb(app, options, "stop", "stop", "end services: ask them to end, then send signals",
                         "  ipcm stop e1\n  ipcm stop --all");
-  stop->add_option("NAME", options.words, "names on the bus");
-  stop->add_flag("--all", options.all, "everybody on the bus");
+  stop->add_option("NAME", options.words, "names of the services on the bus");
+  stop->add_flag("--all", options.all, "end all members of the bus");
 
-  CLI::App* logs =
-      verb(app, options, "logs", "logs",
-           "what a service that ipcm has started wrote to its stdout and stderr; also after its end",
-           "  ipcm logs e1 -n 20\n  ipcm logs e1 -f");
-  logs->add_option("NAME", options.name, "whose")->required();
-  logs->add_flag("-f,--follow", options.follow, "go on as it grows, until the bus is removed");
+  CLI::App* logs = verb(app, options, "logs", "logs",
+                        "print the stdout and stderr of a service that ipcm has started; also after its end",
+                        "  ipcm logs e1 -n 20\n  ipcm logs e1 -f");
+  logs->add_option("NAME", options.name, "the name of the service")->required();
+  logs->add_flag("-f,--follow", options.follow, "print new lines too, until the bus is removed");
   logs->add_option_function<std::string>(
           "-n,--lines", [&options](const std::string& text) { options.lines = read_count("--lines", text); },
           "print only the last N lines [default: all that is kept, 1 to 2 MiB]")
       ->type_name("N");
 
-  verb(app, options, "ps", "ps", "who is on a bus", "  ipcm ps\n  ipcm ps --json");
-  verb(app, options, "types", "types", "the classes that a boot binary has, with their arguments",
+  verb(app, options, "ps", "ps", "list the members of a bus", "  ipcm ps\n  ipcm ps --json");
+  verb(app, options, "types", "types", "list the classes of a boot binary, with their arguments",
        "  ipcm types\n  ipcm types --boot ./greeter-boot")
       ->add_option("--boot", options.boot, "the boot binary to ask")
       ->type_name("PATH");
 
-  CLI::App* request = verb(app, options, "request", "request", "ask somebody on a bus, print the answer",
+  CLI::App* request = verb(app, options, "request", "request", "send requests to a peer, print the answers",
                            "  ipcm request e1 '{\"n\":1}'");
-  request->add_option("NAME", options.name, "whom")->required();
-  request->add_option("JSON", options.words, "what; each is asked in turn")->required();
+  request->add_option("NAME", options.name, "the name of the peer")->required();
+  request->add_option("JSON", options.words, "the requests, sent one after the other")->required();
 
-  CLI::App* send = verb(app, options, "send", "send", "send a message that wants no answer",
+  CLI::App* send = verb(app, options, "send", "send", "send messages to a peer; there is no answer",
                         "  ipcm send e1 '{\"note\":1}'");
-  send->add_option("NAME", options.name, "to whom")->required();
-  send->add_option("JSON", options.words, "what")->required();
+  send->add_option("NAME", options.name, "the name of the peer")->required();
+  send->add_option("JSON", options.words, "the messages")->required();
 
-  CLI::App* broadcast = verb(app, options, "broadcast", "broadcast", "send a message to everybody on a bus",
+  CLI::App* broadcast = verb(app, options, "broadcast", "broadcast", "send messages to all members of a bus",
                              " ipcm broadcast '{\"note\":1}'");
-  broadcast->add_option("JSON", options.words, "what")->required();
+  broadcast->add_option("JSON", options.words, "the messages")->required();
 
   try {
     app.parse(marked(argc, argv));

@@ -9,10 +9,10 @@
 
 namespace ipcm::launcher {
 
-/// What the command line said, as plain data: only options.cc knows the parser.
+/// The command line as plain data. Only options.cc and command_line.cc use the parser.
 struct Options {
-  // For all commands.
-  std::string bus;  ///< info string or route; from $IPCM_INFO if not given
+  // Options of all commands.
+  std::string bus;  ///< info string or route; empty: $IPCM_INFO
   bool json = false;
   bool verbose = false;
   std::optional<Duration> timeout;
@@ -22,32 +22,35 @@ struct Options {
   std::string name;                ///< start: of the service; request, send: of the peer
   std::string args;                ///< JSON
   std::string boot;                ///< path of the boot binary
-  std::vector<std::string> words;  ///< requests, messages, names, a command: what the verb takes
+  std::vector<std::string> words;  ///< the other words of the verb: requests, messages, names, or a command
   Redirect redirect;
   bool secret = false;
-  std::string protocol;    ///< of a bus that is to be made
+  std::string protocol;    ///< of the new bus
   std::string serializer;  ///< a name, or the array form with options
-  std::string route;       ///< of a store that is there already
+  std::string route;       ///< of an existing directory or database
   std::string user;        ///< on a database server
   bool no_wait = false;
   bool follow = false;               ///< logs
-  std::optional<std::size_t> lines;  ///< logs: so many, the last; all if not given
+  std::optional<std::size_t> lines;  ///< logs: how many of the last lines; nullopt: all
   bool all = false;
 
-  /// Throws UsageError if no bus is given.
+  /// Returns the bus of --bus or $IPCM_INFO. Throws UsageError if neither is given or it is no info string,
+  /// BusError if there is no bus at the route.
   [[nodiscard]] BusInfo bus_info() const;
-  /// How a bus is to be made. Throws UsageError.
+  /// Returns the options of a new bus. Throws UsageError.
   [[nodiscard]] SpawnOptions spawn_options() const;
   [[nodiscard]] Duration limit(Duration otherwise) const { return timeout.value_or(otherwise); }
-  /// The boot binary to run: what was said, else the one that belongs to this executable.
+  /// Returns the path of the boot binary: --boot, else $IPCM_BOOT, else the one beside this executable.
+  /// Empty: the library searches for it.
   [[nodiscard]] std::string boot_path() const;
 };
 
-/// nullopt: all was said and done (help, version, a wrong word); `status` is what to exit with.
+/// Parses the command line. Returns nullopt if nothing is left to do (help, version, or an error, which it
+/// reports); `status` is then the exit status.
 [[nodiscard]] std::optional<Options> read_options(int argc, char** argv, int& status);
 
-/// From JSON text on the command line. Throws UsageError that says which text it was. `line`: what to call
-/// its first line, where it is one of many.
+/// Parses JSON text from the command line or from stdin. Throws UsageError, which begins with `what` and
+/// quotes the text. `line`: the number of the text's first line, for the error.
 [[nodiscard]] Content json_from(const std::string& text, const std::string& what, std::size_t line = 1);
 
 }  // namespace ipcm::launcher

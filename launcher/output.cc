@@ -21,12 +21,13 @@ std::string& buffer() {
   return text;
 }
 
-/// The one control character that JSON allows in a string is written as its escape.
+/// Replaces DEL, the only control character that JSON allows in a string, by its escape.
 void escape_deletes(std::string& json) {
   for (std::size_t at = 0; (at = json.find('\x7f', at)) != std::string::npos;) json.replace(at, 1, "\\u007f");
 }
 
-/// Columns that a terminal needs, near enough: characters, not bytes.
+/// Returns the number of characters, which is about the number of columns on a terminal: some characters are
+/// two columns wide.
 std::size_t width_of(std::string_view printable) {
   return static_cast<std::size_t>(std::count_if(printable.begin(), printable.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
@@ -39,7 +40,7 @@ OutputLost::OutputLost(int error)
     : Error("stdout can't be written: " + os::errno_text(error)), code_(error) {}
 
 void flush_output() {
-  // Once: if it is lost, a second try would fail in the same way.
+  // Emptied before the write: if the write fails, a second one would fail in the same way.
   const std::string text = std::exchange(buffer(), {});
   try {
     os::write_all(STDOUT_FILENO, text, "stdout");
@@ -69,7 +70,7 @@ Content foreign_text(std::string_view text) {
 }
 
 void print_table(const std::vector<std::vector<std::string>>& rows) {
-  // A route may be as long as a path; names are bounded by those who fill the table.
+  // A route may be as long as a path; the callers limit the length of names.
   constexpr std::size_t kLongestCell = 4096;
   std::vector<std::vector<std::string>> shown;
   std::vector<std::size_t> widths;

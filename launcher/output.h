@@ -8,14 +8,14 @@
 #include "ipcm/error.h"
 #include "ipcm/json_archive.h"
 
-// What the command prints. stdout is buffered here and not by the C library: whoever shares the pipe may have
-// made it non-blocking, and then a full pipe means to wait for its reader, where the C library gives up and
-// loses what it had. stderr is written at once, and waits in the same way; if it can't be written, nobody is
-// left to be told.
+// The output of the command. This file buffers stdout, not the C library: another process that shares the
+// pipe may have set O_NONBLOCK, and if the pipe is then full, the C library drops its buffer. The functions
+// below wait for the reader. stderr is not buffered; a write waits in the same way, and its errors are
+// ignored, because nothing is left to report them on.
 
 namespace ipcm::launcher {
 
-/// stdout has gone (a reader that had enough) or takes nothing more (a full disk): nothing is left to do.
+/// An error of a write to stdout: its reader has closed the pipe, or a disk is full. The command ends.
 class OutputLost : public Error {
  public:
   explicit OutputLost(int error);
@@ -25,29 +25,30 @@ class OutputLost : public Error {
   int code_;
 };
 
-/// Text of our own on stdout, as it is. Throws OutputLost.
+/// Prints trusted text on stdout, unchanged. Throws OutputLost.
 void print_text(std::string_view text);
-/// A line on stdout, for people: what a terminal would not show as itself is escaped. Throws OutputLost.
+/// Prints a line for people on stdout, and escapes characters that a terminal does not display. Throws
+/// OutputLost.
 void print_line(std::string_view line);
-/// A line of valid JSON on stdout, exactly that value. Throws OutputLost.
+/// Prints a JSON value as one line on stdout. Throws OutputLost.
 void print_json(std::string json);
-/// A value that cereal can write, as JSON text.
+/// Returns the JSON text of a value that cereal can serialize.
 template <class T>
 [[nodiscard]] std::string json_of(const T& value) {
   JsonWriter writer;
   writer(value);
   return writer.take();
 }
-/// A JSON string of a text that another program chose: bytes that are no UTF-8 are replaced.
+/// Returns a JSON string of a text from another program. Replaces bytes that are no UTF-8.
 [[nodiscard]] Content foreign_text(std::string_view text);
-/// Columns as wide as their content, for people. Throws OutputLost.
+/// Prints a table for people; each column is as wide as its longest cell. Throws OutputLost.
 void print_table(const std::vector<std::vector<std::string>>& rows);
-/// What was printed gets out. Throws OutputLost.
+/// Writes the buffered output. Throws OutputLost.
 void flush_output();
 
-/// "ipcm: SENTENCE" on stderr, printable.
+/// Prints "ipcm: SENTENCE" on stderr, with unprintable characters escaped.
 void complain(std::string_view sentence) noexcept;
-/// A line of valid JSON on stderr.
+/// Prints a JSON value as one line on stderr.
 void complain_json(std::string json) noexcept;
 
 }  // namespace ipcm::launcher

@@ -18,7 +18,7 @@ struct VerdictLine {
   std::optional<std::size_t> line;  // of stdin
 
   void save(JsonWriter& archive) const {
-    // Words of a child need not be UTF-8.
+    // The message may quote output of a child, which need not be UTF-8.
     archive(cereal::make_nvp("error", foreign_text(verdict.message)));
     if (line) archive(cereal::make_nvp("line", *line));
     archive(cereal::make_nvp("kind", foreign_text(verdict.kind)),
@@ -55,7 +55,7 @@ std::string last_words(const Options& options, const std::string& peer) {
     const std::string words = last_words_of(options.bus_info(), peer);
     return words.empty() ? words : "; its last words: " + words;
   } catch (const Error&) {
-    return {};  // no bus, no log
+    return {};  // without a bus there is no log
   }
 }
 
@@ -91,7 +91,7 @@ Status report_error(const Options& options) noexcept {
     try {
       throw;
     } catch (const OutputLost& lost) {
-      if (lost.code() == EPIPE) return Status::output_lost;  // a reader that left wants to hear no more
+      if (lost.code() == EPIPE) return Status::output_lost;  // the reader closed the pipe: no message
       throw;
     } catch (const PeerGone& gone) {
       Verdict verdict = understand_error();

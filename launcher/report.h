@@ -10,38 +10,38 @@
 
 namespace ipcm::launcher {
 
-/// An error as the user is told of it.
+/// An error, as the command reports it to the user.
 struct Verdict {
   Status status = Status::done;
   std::string kind;     ///< "usage", "gone", "launch", …
-  std::string message;  ///< for a person
+  std::string message;  ///< for people
   std::optional<LaunchError::Facts> launch = {};
 
-  /// One object. `line`: of stdin, where one is to blame.
+  /// Returns the error as one JSON object. `line`: the number of the wrong line of stdin, if there is one.
   [[nodiscard]] std::string json(std::optional<std::size_t> line = {}) const;
 };
 
-/// What was thrown. Call it inside a catch block.
+/// Returns the verdict on the current exception. Call it inside a catch block.
 [[nodiscard]] Verdict understand_error();
-/// "; its last words: …" of a service that has a log, for an error about its end; or nothing.
+/// Returns "; its last words: …" for an error about the end of a service; empty if the service has no log.
 [[nodiscard]] std::string last_words(const Options& options, const std::string& peer);
-/// Turns what was thrown into words on stderr and a status. Call it inside a catch block.
+/// Reports the current exception on stderr and returns the exit status. Call it inside a catch block.
 [[nodiscard]] Status report_error(const Options& options) noexcept;
 
-/// The same for an error that is understood already.
+/// Reports an error that understand_error() has returned.
 Status report(const Options& options, const Verdict& verdict);
-/// The same for words that nothing was thrown for.
+/// Reports an error of the command line, without an exception. Returns `status`.
 int report_words(const Options& options, const std::string& words, int status);
 
-/// An answer that is no JSON: there is no line for it.
+/// An error: the answer is bytes, which the command can't print as JSON.
 class AnswerIsBytes : public Error {
  public:
   using Error::Error;
 };
 
-/// Words for people, on stderr, if they asked for them.
+/// Prints a sentence on stderr if --verbose is given.
 void tell(const Options& options, const std::string& sentence);
-/// An answer as a line of JSON. Throws what it failed with, and AnswerIsBytes.
+/// Prints an answer as a line of JSON. Throws the error of the request, and AnswerIsBytes.
 void print_answer(const Response& response);
 
 [[nodiscard]] std::string readable_milliseconds(Duration span);

@@ -1,4 +1,4 @@
-// ipcm bus new|rm|ls|info|gc: buses as things of their own.
+// ipcm bus new|rm|ls|info|protocols|gc: make, list and remove buses.
 
 #include <algorithm>
 #include <csignal>
@@ -15,7 +15,7 @@
 namespace ipcm::launcher {
 namespace {
 
-/// For a shell, whatever is in it.
+/// Returns the text as one word for a shell.
 std::string shell_quoted(const std::string& text) {
   std::string all = "'";
   for (const char c : text) all.append(c == '\'' ? std::string("'\\''") : std::string(1, c));
@@ -67,12 +67,13 @@ BusFacts look_at_bus(const Options& options, const BusInfo& info) {
   return facts;
 }
 
-/// All buses that can be found. One that can't be looked at hides no other: `failed` has the first reason.
+/// All buses that can be found. The list goes on after a bus that can't be examined: `failed` has the first
+/// error.
 struct AllBuses {
   std::vector<BusFacts> buses;
   std::exception_ptr failed;
 
-  /// After the others were printed: a list that is not complete has another status.
+  /// Throws the error if the list is not complete. Call it after the list was printed.
   void expect_complete() const {
     if (failed) std::rethrow_exception(failed);
   }
@@ -93,7 +94,7 @@ AllBuses all_buses(const Options& options) {
     try {
       all.buses.push_back(look_at_bus(options, *info));
     } catch (const BusError&) {
-      const bool has_gone = !bus::bus_at(place) || bus::is_being_removed(place);  // while we looked
+      const bool has_gone = !bus::bus_at(place) || bus::is_being_removed(place);  // meanwhile
       if (!has_gone && !all.failed) all.failed = std::current_exception();
     }
   }
@@ -115,7 +116,7 @@ int bus_new(const Options& options) {
                  "; export IPCM_INFO");  // the text is JSON
     flush_output();
   } catch (const OutputLost&) {
-    // Nobody knows of it. Nobody else can be on it either.
+    // The caller did not get the info string, so nobody can use the bus.
     (void)transport::find_protocol(guard.info().protocol).remove_route(guard.info());
     throw;
   }
@@ -131,7 +132,7 @@ int bus_rm(const Options& options) {
   }
   if (all.empty()) all.push_back(options.bus_info());
   std::string stayed;
-  // Half a bus would be left if a signal ended us: it hurries us instead.
+  // A signal hurries the removal instead of ending this process, which would leave half a bus.
   os::SignalReader signals(os::heeded({SIGINT, SIGTERM, SIGHUP}));
   for (const BusInfo& info : all) {
     SpawnOptions how = options.spawn_options();
@@ -143,7 +144,7 @@ int bus_rm(const Options& options) {
       for (const bus::Stayed& one : ended.stayed)
         if (!one.is_proven) who.push_back(one.name);
       throw Timeout(listed(who) + " did not leave; its process can't be proven from here, so the bus at " +
-                    info.route + " stays: end it where it runs, then try again");
+                    info.route + " was not removed: end it where it runs, then try again");
     }
     if (!ended.stayed.empty()) stayed.append(stayed.empty() ? "" : ", ").append(bus::describe(ended.stayed));
     if (!ended.removal)
@@ -151,8 +152,8 @@ int bus_rm(const Options& options) {
     tell(options, "removed " + info.route);
     if (!ended.removal.left.empty())
       throw BusError("the bus at '" + info.route +
-                     "' was removed, but its directory stays, since no bus has put " +
-                     "there: " + listed(ended.removal.left));
+                     "' was removed, but its directory was not: it has files that do not belong to a bus: " +
+                     listed(ended.removal.left));
   }
   signals.discard();
   if (!stayed.empty()) throw Timeout("removed, but these did not leave: " + stayed);

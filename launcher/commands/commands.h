@@ -6,8 +6,8 @@
 #include "exit_status.h"
 #include "options.h"
 
-// One verb, one function, one file. To add a verb: its file, a line here, one in main.cc's table, and its
-// words in options.cc. A command returns its exit status and throws ipcm::Error for what goes wrong.
+// The functions of the verbs. To add a verb: write its file, and add a line here, a line to the table in
+// main.cc, and its options in options.cc. A function returns the exit status and throws ipcm::Error.
 
 namespace ipcm::launcher {
 
@@ -28,13 +28,15 @@ int request(const Options& options);
 int send(const Options& options);
 int broadcast(const Options& options);
 
-/// A member of the bus that nobody sees: it can send and look around, ask where answers come on the asker's
-/// own connection, and leaves no trace. With a mailbox it is seen, and can ask anywhere.
+/// How a transient client joins. `unseen`: peers do not see it. It can list the peers and send; it can ask
+/// only on a protocol that returns answers on the requester's connection. `with_mailbox`: peers see it, and
+/// it can ask on every protocol.
 enum class Visit { unseen, with_mailbox };
+/// Joins the bus of the options as a transient client. Throws BusError.
 [[nodiscard]] std::unique_ptr<bus::Member> visit(const Options& options, Visit how = Visit::unseen);
-/// Throws it again, with the name on the bus that was probably meant. Call it where it was caught.
+/// Throws `gone` again and adds a similar name of a peer, if there is one.
 [[noreturn]] void suggest_peer(const PeerGone& gone, bus::Member& member);
-/// What run and start share: a service by exec, its streams in a log of its own.
+/// Returns the options that run and start share: a service by exec, with its streams in its own log.
 [[nodiscard]] ServiceOptions service_options(const Options& options);
 
 }  // namespace ipcm::launcher

@@ -23,7 +23,7 @@ void suggest_peer(const PeerGone& gone, bus::Member& member) {
   try {
     peers = member.transport().peers();
   } catch (const Error&) {
-    throw gone;  // the bus may be gone, too
+    throw gone;  // the bus may have been removed
   }
   const bool was_there = std::find(peers.begin(), peers.end(), gone.peer()) != peers.end();
   const std::string near = was_there ? "" : wire::did_you_mean(gone.peer(), peers);
@@ -36,10 +36,10 @@ ServiceOptions service_options(const Options& options) {
   if (!options.args.empty()) service.args = json_from(options.args, "--args");
   service.exec.emplace().path = options.boot_path();
   service.secret = options.secret;
-  service.new_session = true;  // Ctrl-C is for us; we take the service down
+  service.new_session = true;  // Ctrl-C signals only this command, which ends the service
   service.redirect = options.redirect;
   if (service.redirect.in.empty()) service.redirect.in = "/dev/null";
-  service.log = true;  // our streams are the caller's, who may wait for their end
+  service.log = true;  // not our stdout and stderr: the caller may wait until all writers have closed them
   service.bus = options.spawn_options();
   service.redirect.keep_original = false;
   service.timeout = options.limit(std::chrono::seconds(10));

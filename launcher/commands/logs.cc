@@ -1,4 +1,4 @@
-// ipcm logs: what a service has written to its stdout and stderr.
+// ipcm logs: prints the stdout and stderr of a service.
 
 #include <sys/epoll.h>
 
@@ -22,7 +22,7 @@
 namespace ipcm::launcher {
 namespace {
 
-/// For a terminal: without control characters other than tabs.
+/// Returns the line for a terminal: escapes control characters other than tabs.
 std::string shown(std::string_view line) {
   std::string text;
   for (std::size_t at = 0; at <= line.size();) {
@@ -33,7 +33,7 @@ std::string shown(std::string_view line) {
   return text;
 }
 
-/// Prints lines as they become complete.
+/// A printer of lines that waits until a line is complete.
 class Lines {
  public:
   explicit Lines(const Options& options) : options_(options), to_terminal_(os::is_terminal(1)) {}
@@ -42,7 +42,7 @@ class Lines {
     for (std::size_t end = 0; (end = rest_.find('\n')) != std::string::npos; rest_.erase(0, end + 1))
       print_one(rest_.substr(0, end));
   }
-  /// A last line without its newline, too.
+  /// Prints a last line without a newline too.
   void finish() {
     if (!rest_.empty()) print_one(rest_);
     rest_.clear();
@@ -60,7 +60,7 @@ class Lines {
   std::string rest_;
 };
 
-/// The last lines of a text.
+/// Returns the last `count` lines of a text.
 std::string last_lines(std::string text, std::size_t count) {
   if (count == 0) return {};
   std::size_t at = text.size();
@@ -76,12 +76,12 @@ std::string last_lines(std::string text, std::size_t count) {
 void follow(os::LogReader& log, Lines& lines) {
   os::FileWatch watch(log.path(), os::FileWatch::Of::writing);
   Loop loop;
-  bool changed = true;  // it may have grown before it was watched
+  bool changed = true;  // the log may have grown before the watch began
   const Watch changes = loop.watch(watch.fd(), EPOLLIN, [&](std::uint32_t) { changed |= watch.read(); });
   for (;;) {
     loop.run_until([&] { return changed; }, os::Deadline::never());
     changed = false;
-    const bool removed = log.was_removed();  // first: then what follows is all
+    const bool removed = log.was_removed();  // before the read, so that the read gets all that was written
     lines.print(log.read_new());
     flush_output();
     if (removed) return;
@@ -92,15 +92,14 @@ void follow(os::LogReader& log, Lines& lines) {
 
 int logs(const Options& options) {
   const BusInfo info = options.bus_info();
-  const bool is_on_server = !info.route.starts_with('/');  // its logs can be read without it
+  const bool is_on_server = !info.route.starts_with('/');  // its logs are on this machine, not on the server
   if (!is_on_server) (void)visit(options);                 // throws if there is no bus
   os::LogReader log(bus::log_path(info, options.name));
   if (!log.open()) {
     if (is_on_server) (void)visit(options);
-    throw PeerGone(options.name,
-                   "there is no log of '" + options.name + "' on the bus " + info.route +
-                       ": services that `ipcm start` has started have one, unless both of their "
-                       "streams are redirected");
+    throw PeerGone(options.name, "there is no log of '" + options.name + "' on the bus " + info.route +
+                                     ": a service has one if `ipcm start` has started it, unless both of its "
+                                     "streams are redirected");
   }
   Lines lines(options);
   std::string text = log.read_all();

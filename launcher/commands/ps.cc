@@ -1,4 +1,4 @@
-// ipcm ps: who is on a bus.
+// ipcm ps: lists the members of a bus.
 
 #include <algorithm>
 
@@ -24,14 +24,14 @@ const char* word_of(transport::PeerFacts::State state) {
   }
 }
 
-/// A peer as `ipcm ps` shows it. The age and the memory of a process in another pid namespace are not known:
+/// A peer as `ipcm ps` shows it. The age and the memory of a process in another pid namespace are unknown:
 /// its number means another process here.
 struct Line {
   std::string name, class_name, state;
   Pid pid = 0;
   bool elsewhere = false;
   std::optional<double> age;  // in seconds
-  std::uint64_t memory = 0;   // in bytes; 0: not known
+  std::uint64_t memory = 0;   // in bytes; 0: unknown
 
   Line(const std::string& peer, const transport::PeerFacts& facts)
       : name(peer),

@@ -1,4 +1,4 @@
-// ipcm request, send, broadcast: talk to who is on a bus.
+// ipcm request, send, broadcast: send messages to members of a bus.
 
 #include "commands/commands.h"
 #include "os/time_limit.h"
@@ -8,7 +8,7 @@
 namespace ipcm::launcher {
 namespace {
 
-/// Queued messages get out before we leave; the kernel has them by then.
+/// The time to send the queued messages before the client leaves.
 constexpr auto kFlushTime = std::chrono::seconds(5);
 
 std::vector<Content> contents_of(const std::vector<std::string>& words, const char* what) {
@@ -23,14 +23,14 @@ std::vector<Content> contents_of(const std::vector<std::string>& words, const ch
 int request(const Options& options) {
   const auto contents = contents_of(options.words, "request");
   auto member = visit(options);
-  // Where answers come to a mailbox, who asks needs one.
+  // On such a protocol, answers come to the mailbox of the requester.
   if (!member->transport().keeps_links() || member->protocol().keeps_messages()) {
     member.reset();
     member = visit(options, Visit::with_mailbox);
   }
   bus::Member& here = *member;
   service::PendingRequests requests(std::move(member), service::PendingRequests::IncomingRequests::whole);
-  auto deadline = os::TimeLimit::current();  // joining has used some of the first one's time
+  auto deadline = os::TimeLimit::current();  // the limit of the first request includes the join
   try {
     for (const Content& content : contents) {
       print_answer(requests.ask(options.name, content, deadline));

@@ -1,9 +1,9 @@
-// ipcm run: a fresh bus, one service, requests in order, answers in order, and nothing is left.
+// ipcm run: makes a bus, starts one service, sends requests, prints the answers in order, and removes both.
 //
 // Each line of stdin gets exactly one line of stdout, so that a caller can match them by counting: the
-// answer; or, where there is none, an empty line and the error on stderr, or with --json an object that tells
-// the error. This holds to the end of stdin, also after the service has died. A blank line asks nothing and
-// gets an empty line.
+// answer, or if there is none, an empty line and the error on stderr. With --json, the line is then an object
+// that describes the error. This holds until the end of stdin, even after the service has died. A blank line
+// is no request and gets an empty line.
 
 #include <sys/epoll.h>
 
@@ -23,7 +23,7 @@
 namespace ipcm::launcher {
 namespace {
 
-/// So many requests are under way at once: enough to keep both sides busy, few enough to bound memory.
+/// The limit of open requests: enough to keep both sides busy, few enough to bound memory.
 constexpr std::size_t kWindow = 256;
 constexpr std::size_t kWindowBytes = 8UL * 1024 * 1024;
 
@@ -40,11 +40,11 @@ class Run {
       const auto receipt = signals_.next();
       if (!receipt) return;
       interrupted_ = receipt->signal;
-      signals_watch_.stop();  // one that comes after it hurries the take-down
+      signals_watch_.stop();  // the next signal hurries the shutdown
     });
     handle_watch_ = loop_.watch(handle_.fd(), EPOLLIN, [this](std::uint32_t) { handle_.dispatch(); });
     if (from_stdin_) lines_.emplace(loop_);
-    options_.bus = handle_.info().text();  // whose logs an error quotes
+    options_.bus = handle_.info().text();  // an error quotes the logs of this bus
   }
 
   int go() {
@@ -63,25 +63,25 @@ class Run {
     logs_.finish();
     tell(options_, std::to_string(asked_) + " requests, " + std::to_string(answered_) +
                        " answers; the service " + (ended ? ended->describe() : "ended") +
-                       ", the bus was taken down in " + readable_milliseconds(os::Clock::now() - began));
+                       ", the bus was removed in " + readable_milliseconds(os::Clock::now() - began));
     return interrupted_ != 0 ? 128 + interrupted_ : number(status_);
   }
 
  private:
   /// A request, from the time it is read until its answer is printed.
   struct Slot {
-    std::size_t number = 0;  // of the request, or of its line of stdin
+    std::size_t number = 0;  // of the request or of its line of stdin, from 1
     std::size_t bytes = 0;
     std::optional<Response> response = {};
-    std::exception_ptr failed = {};  // without an answer
-    bool blank = false;              // a line with nothing in it asks nothing
+    std::exception_ptr failed = {};  // the error, if there is no answer
+    bool blank = false;              // a blank line is no request
     os::Deadline deadline = os::Deadline::never();
 
     [[nodiscard]] bool is_over() const { return response || failed || blank; }
   };
   using SharedSlot = std::shared_ptr<Slot>;
 
-  /// A signal that comes while the bus is taken down hurries that.
+  /// Sets the descriptor of signals that hurry the shutdown.
   static ServiceOptions hurried_by(int fd, ServiceOptions service) {
     service.bus.hurry_fd = fd;
     return service;
@@ -90,7 +90,7 @@ class Run {
   void ask_all() {
     while (interrupted_ == 0 && !over_) {
       send_more();
-      if (print_ready() && !over_) continue;  // there is room again, and lines may be here already
+      if (print_ready() && !over_) continue;  // there is room again, and lines may be buffered
       if (over_ || (slots_.empty() && requests_.empty() && (!lines_ || lines_->at_end()))) break;
       const os::Deadline deadline = slots_.empty() ? os::Deadline::never() : slots_.front()->deadline;
       const bool reads_on = lines_ && lines_->is_ready() && has_room();
@@ -124,7 +124,7 @@ class Run {
   }
 
   SharedSlot add_slot() {
-    // Shared with the callback, which may come after we have given up.
+    // Shared with the callback, which may run after the deadline of the request.
     slots_.push_back(std::make_shared<Slot>());
     slots_.back()->number = ++asked_;
     return slots_.back();
@@ -137,11 +137,11 @@ class Run {
     try {
       handle_.send_request(request, [slot](const Response& response) { slot->response = response; });
     } catch (const Error&) {
-      slot->failed = std::current_exception();  // too large, or the service has gone
+      slot->failed = std::current_exception();  // too large, or the service has ended
     }
   }
 
-  /// Each line gets a slot, and so a line of output, whatever is in it. false: there is none now.
+  /// Adds a slot for the next line of stdin, and so a line of output. Returns false if there is no line now.
   bool read_line() {
     if (!lines_) return false;
     std::string line;
@@ -149,7 +149,7 @@ class Run {
     try {
       next = lines_->next(line);
     } catch (const Error&) {
-      input_lost_ = std::current_exception();  // told when all that came before has been answered
+      input_lost_ = std::current_exception();  // reported after all earlier lines have been answered
       lines_.reset();
     }
     if (next == LineReader::Next::none) return false;
@@ -165,7 +165,7 @@ class Run {
     return true;
   }
 
-  /// Whether anything was done.
+  /// Prints the first slots that are over. Returns whether there were any.
   bool print_ready() {
     const std::size_t before = slots_.size();
     while (!slots_.empty() && slots_.front()->is_over() && !over_) {
@@ -192,17 +192,18 @@ class Run {
     }
   }
 
-  /// The others are asked all the same. Call it inside a catch block.
+  /// Reports the failure of one request. Further requests are still sent, unless the requests are words of
+  /// the command line and the service has gone. Call it inside a catch block.
   void tell_failure(const Slot& slot) {
     Verdict verdict = understand_error();
     if (status_ == Status::done) status_ = verdict.status;
     if (verdict.message.find(naming(slot)) == std::string::npos) verdict.message += " (" + naming(slot) + ")";
-    if (verdict.kind == "gone" && !std::exchange(has_gone_, true))  // once, not for each line that follows
+    if (verdict.kind == "gone" && !std::exchange(has_gone_, true))  // only once
       verdict.message += last_words(options_, handle_.service_name());
     if (!from_stdin_) {
       flush_output();
       (void)report(options_, verdict);
-      over_ = verdict.status == Status::gone;  // nobody is left to ask
+      over_ = verdict.status == Status::gone;  // no service is left
     } else if (options_.json) {
       print_json(verdict.json(slot.number));
     } else {
@@ -232,7 +233,7 @@ class Run {
 }  // namespace
 
 int run(const Options& options) {
-  // All that can be wrong is found before anything is started.
+  // All requests are checked before the service is started.
   std::vector<Content> requests;
   for (const std::string& word : options.words) requests.push_back(json_from(word, "request"));
   return Run(options, std::move(requests)).go();

@@ -1,4 +1,4 @@
-// ipcm session: a bus for as long as a command runs.
+// ipcm session: makes a bus, runs a command, and removes the bus.
 
 #include <sys/epoll.h>
 
@@ -21,7 +21,7 @@ extern char** environ;
 namespace ipcm::launcher {
 namespace {
 
-/// As env(1) and nohup(1) have them.
+/// The exit statuses of env(1) and nohup(1).
 constexpr int kCannotExecute = 126, kNotFound = 127;
 
 std::string find_program(const std::string& name) {
@@ -36,7 +36,7 @@ int session(const Options& options) {
   if (command.args.empty()) command.args = {os::environment("SHELL").value_or("/bin/sh")};
   command.program = find_program(command.args.front());
 
-  // Services that `ipcm start` leaves behind become our children: so none is left, and none stays a zombie.
+  // Services that `ipcm start` leaves behind become children of this process, which reaps them.
   os::adopt_orphans();
   os::SignalReader signals(os::heeded({SIGINT, SIGQUIT, SIGTERM, SIGHUP}));
   os::SignalReader ended_children({SIGCHLD});
@@ -47,12 +47,12 @@ int session(const Options& options) {
 
   ::setenv("IPCM_INFO", guard.info().text().c_str(), 1);
   for (char** entry = environ; *entry != nullptr; ++entry) command.env.emplace_back(*entry);
-  // We stand between the caller and its command: what it passes on (make's jobserver, <(…), flock 9<) gets
-  // through, and so do the signals that it ignores.
+  // The command inherits all descriptors of the caller (make's jobserver, <(…), flock 9<) and the signals
+  // that the caller ignores.
   command.keep_other_fds = true;
   command.ignored_signals = os::ignored_on_entry();
   std::erase(command.ignored_signals,
-             SIGCHLD);  // or the command would lose the exit statuses of its children
+             SIGCHLD);  // the command needs the exit statuses of its children
   auto made = os::spawn_when_written(command.program, [&] { return command; });
   if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) {
     guard.shutdown();
@@ -69,7 +69,7 @@ int session(const Options& options) {
   const Watch signals_watch = loop.watch(signals.fd(), EPOLLIN, [&](std::uint32_t) {
     while (const auto receipt = signals.next()) {
       if (receipt->signal == SIGTERM || receipt->signal == SIGHUP) (void)child.signal(receipt->signal);
-      // SIGINT and SIGQUIT come from a terminal, and the command got them there itself; it decides.
+      // SIGINT and SIGQUIT come from a terminal, which sends them to the command too.
     }
   });
   const Watch children_watch = loop.watch(ended_children.fd(), EPOLLIN, [&](std::uint32_t) {
@@ -79,7 +79,7 @@ int session(const Options& options) {
   });
   loop.run_until([&] { return child.reaped(); }, os::Deadline::never());
 
-  // The signal that ended the command is no hurry; one that comes from now on is.
+  // The signal that ended the command does not hurry the shutdown; a signal from now on does.
   signals.discard();
   logs.hold();
   guard.shutdown();

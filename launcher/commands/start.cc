@@ -1,4 +1,4 @@
-// ipcm start: a service on a bus that exists. It lives as long as the bus has its owner, not as long as this
+// ipcm start: starts a service on an existing bus. The service ends with the owner of the bus, not with this
 // command.
 
 #include <sys/epoll.h>
@@ -15,19 +15,19 @@
 namespace ipcm::launcher {
 namespace {
 
-/// What shells add to the number of the signal that ended a command.
+/// The number that shells add to the number of the signal that ended a command.
 constexpr int kSignalled = 128;
 
-/// The process that takes the bus down, if there is one: a service that was started from a shell ends with
-/// it. One of another pid namespace has no number here, and its number there is another process: then the
-/// service ends when it is told to.
+/// Returns the owner of the bus: a service that was started from a shell ends with it. Returns nullopt if
+/// there is no owner, or if it lives in another pid namespace: its number there may mean another process
+/// here. The service then ends only on request.
 std::optional<Pid> owner_of(const BusInfo& info) {
   const auto owner = transport::find_protocol(info.protocol).owner(info);
   return owner.held && owner.pid > 0 ? std::optional<Pid>(owner.pid) : std::nullopt;
 }
 
-/// Waits until it is ready, or until a signal says that nobody wants it any more. Returns that signal, or 0.
-/// The time limit is the start's own.
+/// Waits until the service is ready or a signal asks this command to end. Returns that signal, or 0. The
+/// start has its own time limit.
 int await_ready(Handle& handle, os::SignalReader& signals) {
   Loop loop;
   int interrupted = 0;
@@ -42,7 +42,7 @@ int await_ready(Handle& handle, os::SignalReader& signals) {
 struct Started {
   const std::string& name;
   Pid pid;
-  std::optional<Duration> time_to_ready;  // unless nobody waited
+  std::optional<Duration> time_to_ready;  // nullopt: the command did not wait
 
   void save(JsonWriter& archive) const {
     archive(cereal::make_nvp("name", name), cereal::make_nvp("pid", pid),
@@ -53,7 +53,7 @@ struct Started {
   }
 };
 
-/// Prints that the service is there. Throws OutputLost.
+/// Prints the name of the service, with --json more. Throws OutputLost.
 void print_started(const Options& options, const std::string& name, Handle& handle, bool waited) {
   const Pid pid = (waited ? handle.service_pid() : handle.child_pid()).value_or(0);
   if (!options.json) {
@@ -75,10 +75,10 @@ int start(const Options& options) try {
     service.watch_pids = {*owner};
   else
     service.detached = true;
-  // From here on, so that no signal ends this command and leaves a service behind that nobody knows of.
+  // From here on, a signal can't end this command and leave a service behind.
   os::SignalReader signals(os::heeded({SIGINT, SIGTERM, SIGHUP}));
   Handle handle = options.no_wait ? ipcm_service_nowait(name, service) : ipcm_service_begin(name, service);
-  // Destroying the handle of a start that is under way ends it.
+  // If the start is not finished, the destructor of the handle ends it.
   if (const int interrupted = options.no_wait ? 0 : await_ready(handle, signals); interrupted != 0)
     return kSignalled + interrupted;
   if (!options.no_wait)
@@ -87,13 +87,13 @@ int start(const Options& options) try {
   try {
     print_started(options, name, handle, !options.no_wait);
   } catch (...) {
-    handle.end_service();  // nobody was told of it
+    handle.end_service();  // the caller did not get its name
     throw;
   }
   handle.release();
   return number(Status::done);
 } catch (const LaunchError&) {
-  (void)visit(options);  // throws if the cause is that there is no such bus: that has a status of its own
+  (void)visit(options);  // throws if the cause is a missing bus, which has its own exit status
   throw;
 }
 

@@ -1,4 +1,4 @@
-// ipcm stop: the word to end, then SIGTERM, then SIGKILL; all at once.
+// ipcm stop: asks services to end, then sends SIGTERM, then SIGKILL; to all services at the same time.
 
 #include <csignal>
 
@@ -13,7 +13,7 @@ namespace ipcm::launcher {
 
 namespace {
 
-/// Whoever stops a service should know that it had no time to put things in order.
+/// Reports that a signal ended a service, which may not have cleaned up.
 void tell_force(const Options& options, const bus::Forced& one) {
   const std::string signal = one.signal == SIGKILL ? "SIGKILL" : "SIGTERM";
   if (options.json)
@@ -28,7 +28,7 @@ void tell_force(const Options& options, const bus::Forced& one) {
 }  // namespace
 
 int stop(const Options& options) {
-  if (options.all != options.words.empty()) throw UsageError("stop wants names, or --all");
+  if (options.all != options.words.empty()) throw UsageError("stop needs names, or --all");
   const auto member = visit(options);
   std::vector<std::string> names = options.words;
   if (options.all) names = member->transport().peers();
@@ -47,8 +47,8 @@ int stop(const Options& options) {
     if (bus::all_proven(left)) throw Timeout("did not end, not even by SIGKILL: " + bus::describe(left));
     std::string who;
     for (const bus::Stayed& one : left) who.append(who.empty() ? "'" : ", '").append(one.name).append("'");
-    throw Timeout(who + " did not leave; its process can't be proven from here, so it was told to end and " +
-                  "not signalled; end it where it runs");
+    throw Timeout(who + " did not leave; its process can't be proven from here, so it was asked to end but " +
+                  "got no signal; end it where it runs");
   }
   for (const std::string& name : names) tell(options, "'" + name + "' has ended");
   return number(Status::done);

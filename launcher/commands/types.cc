@@ -1,4 +1,4 @@
-// ipcm types: asks a boot binary what it can be.
+// ipcm types: lists the classes of a boot binary.
 
 #include "commands/commands.h"
 #include "launch/boot_binary.h"
@@ -35,16 +35,16 @@ int types(const Options& options) {
   auto& child = std::get<os::Child>(made);
   const auto limit = os::Deadline::limit(options.limit(std::chrono::seconds(10)));
   const std::string listed = os::read_until_end(output.read_end.get(), limit, "types", kLongestListing);
-  output.read_end.reset();  // one that writes on is told so
+  output.read_end.reset();  // a child that writes more now fails
   const auto status = child.reap(limit);
-  if (!status) throw Timeout("'" + ask.program + " --list' did not end in time, and was ended");
+  if (!status) throw Timeout("'" + ask.program + " --list' did not end in time, and was killed");
   if (!status->success())
     throw Error("'" + ask.program + " --list' " + status->describe() + ": is it a boot binary?");
   if (!options.json) {
     print_text(wire::printable(listed, kLongestListing, wire::Newlines::kept));
     return number(Status::done);
   }
-  wire::check_json(listed, "what '" + ask.program + " --list --json' prints");
+  wire::check_json(listed, "the output of '" + ask.program + " --list --json'");
   print_json(listed.substr(0, listed.find_last_not_of(" \t\r\n") + 1));
   return number(Status::done);
 }
