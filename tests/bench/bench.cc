@@ -26,9 +26,9 @@ extern char** environ;
 namespace ipcm::bench {
 namespace {
 
-/// Ends a hang.
+/// The time limit of a run, in seconds. It ends a hang.
 constexpr unsigned kLongestRun = 170;
-/// One racer of one race gets no more than this, once it has a few samples.
+/// The time limit of one racer in one race, in µs; it counts once the racer has kFewSamples samples.
 constexpr double kLongestRace = 2.5e6;
 constexpr std::size_t kFewSamples = 5;
 constexpr int kToldFd = 3, kGoFd = 4;
@@ -149,7 +149,7 @@ void skipped(const std::string& question, const std::string& variant, const std:
 
 void race(std::vector<Racer>& racers, int rounds, int each) {
   for (Racer& racer : racers)
-    for (int i = 0; i < std::max(1, each / 4); ++i) racer.once();  // warm
+    for (int i = 0; i < std::max(1, each / 4); ++i) racer.once();  // warm-up
   for (int round = 0; round < rounds; ++round) {
     for (Racer& racer : racers) {
       for (int i = 0; i < each; ++i) {
@@ -181,7 +181,7 @@ void report_race(const std::vector<Racer>& racers, Figure common) {
 Process::Ends Process::make_pipes() {
   std::array<int, 2> told{}, go{};
   if (::pipe2(told.data(), O_CLOEXEC) != 0 || ::pipe2(go.data(), O_CLOEXEC) != 0) fail("pipe");
-  // Above what they are to be in the child, or one would be overwritten by the other.
+  // The descriptors have numbers above those in the child, so that dup2 does not overwrite one of them.
   constexpr int kAbove = 10;
   told_ = os::UniqueFd(told[0]);
   go_ = os::UniqueFd(go[1]);
@@ -195,7 +195,7 @@ Process::Ends Process::make_pipes() {
 Process Process::forked(const std::function<void()>& work) {
   Process process;
   Ends ends = process.make_pipes();
-  const int told = ends.told.release(), go = ends.go.release();  // a fork closes what is owned
+  const int told = ends.told.release(), go = ends.go.release();  // a fork closes those of a UniqueFd
   process.pid_ = ::fork();
   if (process.pid_ < 0) fail("fork");
   if (process.pid_ == 0) {
@@ -235,7 +235,7 @@ Process::Process(const std::vector<std::string>& arguments, Placement placement,
   (void)::sched_setaffinity(0, sizeof before, &before);
   ::posix_spawn_file_actions_destroy(&actions);
   if (error != 0) throw std::runtime_error("posix_spawn");
-  ends = {};  // the child alone holds them now
+  ends = {};  // only the child has them now
   await_told("start");
 }
 
@@ -283,7 +283,7 @@ double memory_of(pid_t pid) { return proc_number(pid, "smaps_rollup", "Pss") / 1
 double memory_free() { return proc_number(0, "meminfo", "MemAvailable") / 1024; }
 
 Directory::Directory() {
-  // In memory, as a user's runtime directory is: a disk's moods are not what is measured.
+  // In memory, as a user's runtime directory is: the speed of a disk varies.
   const char* chosen = std::getenv("IPCM_BENCH_DIRECTORY");
   path_ = std::string(chosen != nullptr                           ? chosen
                       : std::filesystem::is_directory("/dev/shm") ? "/dev/shm"
@@ -301,7 +301,7 @@ int run(int argc, char** argv, const Parts& questions, const Parts& parts) {
   program_name = std::filesystem::path(argv[0]).filename();
   ::alarm(kLongestRun);
   try {
-    (void)processors();  // before anybody is pinned
+    (void)processors();  // before any process is pinned
     if (!words.empty() && words[0] == "--as") {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       ::fcntl(kToldFd, F_SETFD, FD_CLOEXEC);
@@ -309,7 +309,7 @@ int run(int argc, char** argv, const Parts& questions, const Parts& parts) {
       parts.at(words.at(1))({words.begin() + 2, words.end()});
       return 0;
     }
-    const Directory own;  // for what our library and others put somewhere
+    const Directory own;  // for files of ipcm and other libraries
     ::setenv("TMPDIR", own.path().c_str(), 1);
     ::setenv("XDG_RUNTIME_DIR", own.path().c_str(), 1);
     if (words.empty())

@@ -1,9 +1,9 @@
 #pragma once
 
-// What the benchmarks share. Each program answers a few questions; for each it measures ours, the floor (the
-// same work with bare system calls) and, where they were found, others, alternating in one run. Every figure
-// is one JSON line on stdout, and one more in $IPCM_BENCH_RESULTS/PROGRAM.jsonl, from which table.py makes
-// the table. Nothing here sleeps, but where rest is what is measured.
+// The shared part of the benchmarks. Each program answers a few questions. For each question it measures
+// ipcm, the floor (the same work with bare system calls) and the other libraries that were found, alternating
+// in one run. Every figure is one JSON line on stdout and in $IPCM_BENCH_RESULTS/PROGRAM.jsonl, from which
+// table.py makes the table. The benchmarks do not sleep, except to measure an idle service.
 
 #include <sys/types.h>
 
@@ -33,16 +33,16 @@ class Samples {
   std::vector<double> values_;
 };
 
-/// Which processor each side may use. The wake-up of another processor costs more than all the rest.
+/// The processors that each side may use. Waking up another processor costs more than everything else.
 enum class Placement { one, two, anywhere };
 [[nodiscard]] const char* to_string(Placement placement);
-/// Those that this machine has.
+/// Returns the placements that this machine supports.
 [[nodiscard]] std::vector<Placement> placements();
 enum class Side { asks, answers };
-/// Puts this process, and those it starts from now on, where that side belongs.
+/// Pins this process, and the processes that it starts from now on, to the processor of that side.
 void pin(Placement placement, Side side);
 
-/// One figure, compared with another one of the same run.
+/// A figure, compared with another one of the same run.
 struct Figure {
   std::string question = {};  ///< rows with the same question stand together
   std::string variant = {};   ///< "64 B, one processor"
@@ -50,18 +50,18 @@ struct Figure {
   std::string unit = "µs";
   Samples samples = {};
   std::string against = {};             ///< "the floor"
-  std::optional<double> floor = {};     ///< its median
-  std::optional<double> at_most = {};   ///< wanted: ratio to that
-  std::optional<double> at_least = {};  ///< wanted, where more is better
-  std::optional<double> within = {};    ///< wanted: the value itself
-  std::optional<double> curve_x = {};   ///< it is a point of the curve `question`, as well
-  std::string curve_label = {};         ///< what x is
+  std::optional<double> floor = {};     ///< the median of `against`
+  std::optional<double> at_most = {};   ///< the largest wanted ratio to `floor`
+  std::optional<double> at_least = {};  ///< the smallest wanted ratio to `floor`
+  std::optional<double> within = {};    ///< the largest wanted median
+  std::optional<double> curve_x = {};   ///< x, if the figure is also a point of the curve `question`
+  std::string curve_label = {};         ///< the label of x
 };
 void report(const Figure& figure);
-/// A measurement that was not possible here, and the reason.
+/// Reports a measurement that is not possible on this machine, and the reason.
 void skipped(const std::string& question, const std::string& variant, const std::string& why);
 
-/// Who takes part in a race: the first is the floor.
+/// A participant of a race. The first one is the floor.
 struct Racer {
   std::string who;
   std::function<void()> once;
@@ -69,30 +69,32 @@ struct Racer {
   Samples samples = {};
   double spent = 0;
 };
-/// Each in turn, `rounds` times, `each` timed calls at a time; who is slow gets fewer.
+/// Runs the racers by turns, `rounds` times, with `each` timed calls in a round; fewer calls if a racer is
+/// slow.
 void race(std::vector<Racer>& racers, int rounds, int each);
-/// A figure for each of them, compared with the first.
+/// Reports a figure for each racer, compared with the first one.
 void report_race(const std::vector<Racer>& racers, Figure common);
 
-/// Another process: this program again with `arguments`, at once pinned. It calls ready() when it can be
-/// talked to, done() if somebody waits for that, and is killed at the end. Exits are waited for with wait().
+/// Another process, which executes this program with `arguments` and is pinned from its start. The process
+/// calls ready() when it can be used, and done() if await_done() is used. The destructor kills it; wait()
+/// waits for its exit.
 class Process {
  public:
   Process(const std::vector<std::string>& arguments, Placement placement, Side side);
-  /// A fork of this one, which does that and ends.
+  /// Forks a process that does `work` and ends.
   [[nodiscard]] static Process forked(const std::function<void()>& work);
   Process(Process&& other) noexcept;
   Process& operator=(Process&&) = delete;
   ~Process();
-  /// Lets go a process that waits in await_start().
+  /// Wakes the process, which waits in await_start().
   void start();
-  /// Until it calls done(): its end is no part of what it was to do.
+  /// Waits until the process calls done(). The end of the process is not part of the measurement.
   void await_done();
   void wait();
   [[nodiscard]] pid_t pid() const { return pid_; }
 
  private:
-  /// The other sides of the two pipes.
+  /// The child's ends of the two pipes.
   struct Ends {
     os::UniqueFd told, go;
   };
@@ -103,20 +105,21 @@ class Process {
   pid_t pid_ = -1;
   os::UniqueFd told_, go_;
 };
-/// For the other process: tells that it is ready; waits until it is let go; tells that it has done its work.
+/// For the other process: ready() reports that it can be used, await_start() waits for start(), and done()
+/// reports that it has done its work.
 void ready();
 void await_start();
 void done();
 
-/// /proc/PID/FILE, the number after `key`.
+/// Returns the number after `key` in /proc/PID/FILE.
 [[nodiscard]] double proc_number(pid_t pid, const std::string& file, const std::string& key);
-/// PSS in MiB.
+/// Returns the PSS of the process in MiB.
 [[nodiscard]] double memory_of(pid_t pid);
-/// Memory that could be had now, in MiB.
+/// Returns the available memory in MiB.
 [[nodiscard]] double memory_free();
 
-/// A directory of the run's own, in $IPCM_BENCH_DIRECTORY, else in memory where that can be had; removed at
-/// the end.
+/// The temporary directory of the run, in $IPCM_BENCH_DIRECTORY, else in /dev/shm if that exists. The
+/// destructor removes it.
 class Directory {
  public:
   Directory();
@@ -131,11 +134,11 @@ class Directory {
 };
 
 using Parts = std::map<std::string, std::function<void(const std::vector<std::string>&)>>;
-/// main(): without arguments, all `questions`; otherwise those named. `--as PART …` is another process of the
-/// same run. A run that hangs is ended.
+/// The body of main(). Answers the named questions; without arguments, all of them. `--as PART …` is used for
+/// the other processes of the run. A run that hangs is ended.
 int run(int argc, char** argv, const Parts& questions, const Parts& parts);
 
-/// The boot binary of this build.
+/// Returns the path of the boot binary of this build.
 [[nodiscard]] std::string boot_program();
 
 }  // namespace ipcm::bench

@@ -1,4 +1,4 @@
-// A bus with many on it: what does one more cost, and taking it down? And one that idles?
+// Measures a bus with many peers: the cost of one more peer, of the shutdown, and of an idle bus.
 
 #include "bench/ours.h"
 
@@ -21,7 +21,8 @@ std::vector<double> request_times(Handle& handle, int count) {
   return all;
 }
 
-/// The same bus, grown step by step, against a small one that stays: so that the machine's mood is the same.
+/// Compares a bus that grows step by step with a small one, in the same run, because the speed of the machine
+/// changes with time.
 void many() {
   Guard guard = ipcm_spawn();
   const Guard small_guard = ipcm_spawn();
@@ -29,7 +30,7 @@ void many() {
   options.ipcm_info = guard.info();
   small_options.ipcm_info = small_guard.info();
   Handle asked = ipcm_service("asked", options);
-  Handle small_asked = ipcm_service("asked", small_options);  // that bus has two peers: it and us
+  Handle small_asked = ipcm_service("asked", small_options);  // two peers: the service and its handle
   std::vector<Handle> others;
   std::optional<double> start_at_two, memory_at_two;
   for (const int peers : {2, 100, 1000}) {
@@ -39,7 +40,7 @@ void many() {
       skipped(kQuestion, variant, "not enough free memory");
       continue;
     }
-    // Each start makes a handle, and that is a peer as well; those are let go.
+    // The handle of each start is a peer too; release() removes it from the bus.
     Samples starts, small_starts;
     const auto start_one = [&](std::size_t number) {
       others.push_back(ipcm_service("s" + std::to_string(number), options));
@@ -120,7 +121,7 @@ void take_down() {
 }
 
 void memory() {
-  // The million takes a while: only when it is asked for.
+  // A million requests take long, so they run only with IPCM_BENCH_LONG.
   const bool is_long = std::getenv("IPCM_BENCH_LONG") != nullptr;
   const int requests = is_long ? 1000000 : 100000;
   const auto handle = start_echo(Placement::one, "JSON");

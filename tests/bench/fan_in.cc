@@ -1,4 +1,4 @@
-// Many ask one: how many answers a second does it give to 64 processes?
+// Measures how many answers a second one service gives to 64 processes.
 
 #include "bench/ours.h"
 #include "bench/peers.h"
@@ -15,7 +15,7 @@ constexpr std::size_t kSize = 64;
 constexpr int kRounds = 3;
 constexpr double kEnough = 0.75;
 
-/// What asks once: `floor PATH`, `peer LIBRARY PATH`, `ours INFO`.
+/// Returns the function that sends one request: `floor PATH`, `peer LIBRARY PATH`, `ours INFO`.
 std::function<void()> asker(const std::vector<std::string>& how) {
   if (how.at(0) == "floor") {
     const auto socket = std::make_shared<os::UniqueFd>(connect_at(how.at(1)));
@@ -40,7 +40,7 @@ std::function<void()> asker(const std::vector<std::string>& how) {
 
 void ask(const std::vector<std::string>& words) {
   const auto once = asker({words.begin() + 1, words.end()});
-  constexpr int kBefore = 20;  // connected, known, and what is touched first has its pages
+  constexpr int kBefore = 20;  // afterwards, the connection exists and the memory pages are mapped
   for (int i = 0; i < kBefore; ++i) once();
   bench::ready();
   await_start();
@@ -48,10 +48,10 @@ void ask(const std::vector<std::string>& words) {
   done();
 }
 
-/// Programs of their own, or forks of this one, which share its pages and the places of its code.
+/// How the clients are made: by exec, or by fork, which shares the memory pages and the code addresses.
 enum class Made { executed, forked };
 
-/// Answers a second.
+/// Returns the number of answers a second.
 double rate(int clients, int each, const std::vector<std::string>& how, Made made) {
   std::vector<std::string> words = {"ask", std::to_string(each)};
   words.insert(words.end(), how.begin(), how.end());

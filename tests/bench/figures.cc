@@ -1,4 +1,5 @@
-// How soon is an end noticed, and is rest really rest? Five figures, medians of 20.
+// Measures how soon the end of a process is noticed, and how often an idle service wakes up. Five figures,
+// medians of 20.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -24,7 +25,7 @@ constexpr int kTimes = 20;
 constexpr const char* kQuestion = "ends, and rest";
 constexpr auto kHang = std::chrono::seconds(20);
 
-/// A number that forked processes share with us.
+/// A number that forked processes share with this one.
 class SharedNumber {
  public:
   SharedNumber()
@@ -50,7 +51,7 @@ os::UniqueFd open_process(pid_t pid) {
   return std::move(*process);
 }
 
-/// The service notes when it kills itself, in the middle of a request.
+/// Measures the end of a service that kills itself during a request and stores the time before.
 void service_killed() {
   const SharedNumber killed;
   Samples noticed;
@@ -77,16 +78,16 @@ void service_killed() {
           .within = 2});
 }
 
-/// A process that owns a bus and a service on it, and is killed.
+/// Measures the end of a service after its owner, which also owns the bus, was killed.
 void owner_killed() {
-  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);  // the orphan comes to us
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);  // this process adopts the orphan
   Samples gone;
   for (int i = 0; i < kTimes; ++i) {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe");
     const pid_t owner = ::fork();
     if (owner == 0) {
-      // Its own memory, its own library state; it never comes back.
+      // The child has its own library state and never returns from here.
       const Handle handle = ipcm_service("orphan", echo_options());
       const std::string told = std::to_string(*handle.service_pid()) + " " + handle.info().route;
       (void)!::write(ends[1], told.data(), told.size());
@@ -141,7 +142,7 @@ void handle_destroyed() {
 
 void idle() {
   constexpr auto kRest = std::chrono::seconds(10);
-  // Several services rest at the same time, on one bus and on their own.
+  // Several services are idle at the same time, on one bus and on separate buses.
   const Guard guard = ipcm_spawn();
   ServiceOptions options = echo_options();
   options.ipcm_info = guard.info();
@@ -155,9 +156,9 @@ void idle() {
   };
   std::vector<double> before;
   for (Handle& handle : resting) (void)handle.sync_request("awake?", kHang);
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // they go back to rest
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // they become idle again
   for (Handle& handle : resting) before.push_back(wakeups(handle));
-  std::this_thread::sleep_for(kRest);  // this is what is measured
+  std::this_thread::sleep_for(kRest);  // the measured time
   Samples all;
   for (std::size_t i = 0; i < resting.size(); ++i) all.add(wakeups(resting[i]) - before[i]);
   report({.question = kQuestion,
@@ -168,7 +169,7 @@ void idle() {
           .within = 0});
 }
 
-/// Two buses side by side, asked in turn.
+/// Sends requests to two buses by turns.
 void request_by_peers() {
   const Guard few = ipcm_spawn(), many = ipcm_spawn();
   const auto start = [](const Guard& guard, const std::string& name) {

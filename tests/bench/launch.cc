@@ -1,4 +1,4 @@
-// Starting: from the call to a service that is ready, against a process that says one byte.
+// Measures a start, from the call until the service is ready, against a process that only writes one byte.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -38,7 +38,7 @@ os::UniqueFd pipe_for_child(os::UniqueFd& read_end) {
   return os::UniqueFd(ends[1]);
 }
 
-/// Until its byte is here. Its end is not part of it.
+/// Returns the time until the byte of the process arrives; its end is not included.
 double start_floor() {
   os::UniqueFd read_end;
   const double begin = now_us();
@@ -59,7 +59,7 @@ double start_floor() {
   return took;
 }
 
-/// The same by fork and exec, which pays for the caller's memory.
+/// The same by fork and exec; a fork copies the page tables of the caller.
 double start_by_fork() {
   os::UniqueFd read_end;
   const double begin = now_us();
@@ -79,7 +79,7 @@ double start_by_fork() {
   return took;
 }
 
-/// A process that waits, and forks one that says its byte when it is asked to.
+/// A process that waits, and on request forks one that writes a byte.
 class Zygote {
  public:
   Zygote() {
@@ -120,7 +120,7 @@ double start_ours(const ServiceOptions& options) {
   const double begin = now_us();
   Handle handle = ipcm_service("started", options);
   const double took = now_us() - begin;
-  // What comes in the place of a process that waited is not to be in somebody else's way.
+  // Waits until the pool is full again, so that new warm boots do not slow down the next measurement.
   while (options.exec->warm && options.exec->warm.waiting() < kPool) {
     pollfd one{handle.fd(), POLLIN, 0};
     (void)::poll(&one, 1, -1);
@@ -176,7 +176,7 @@ void launches() {
           .at_most = 1});
 }
 
-/// Memory that is really there, page by page.
+/// Memory of which every page is resident.
 class Resident {
  public:
   explicit Resident(std::size_t bytes) : bytes_(bytes) {
@@ -196,8 +196,8 @@ class Resident {
   std::size_t bytes_;
 };
 
-/// A process that stays small, and starts services when it is told to: in turn with one that has grown, so
-/// that both meet the machine in the same mood.
+/// A process with little memory that starts services on request. It takes turns with a process that has much
+/// memory, because the speed of the machine changes with time.
 class SmallLauncher {
  public:
   explicit SmallLauncher(const ServiceOptions& options) {

@@ -12,7 +12,7 @@
 
 namespace ipcm::bench {
 
-/// The boot binary's echo service, executed, with a bus of its own unless one is given.
+/// Returns options for the echo service of the boot binary, by exec, with its own bus unless one is given.
 [[nodiscard]] inline ServiceOptions echo_options(const std::string& serializer = "JSON") {
   ServiceOptions options;
   options.class_name = "echo";
@@ -22,13 +22,13 @@ namespace ipcm::bench {
 }
 
 [[nodiscard]] inline std::shared_ptr<Handle> start_echo(Placement placement, const std::string& serializer) {
-  pin(placement, Side::answers);  // it inherits that
+  pin(placement, Side::answers);  // the service inherits it
   auto handle = std::make_shared<Handle>(ipcm_service("echo", echo_options(serializer)));
   pin(placement, Side::asks);
   return handle;
 }
 
-/// A handle on a bus that others own leaves its service running: this ends it, and reaps it.
+/// Ends and reaps the service of a handle: on a bus of another owner, the handle itself leaves it running.
 inline void end_service(Handle& handle) {
   const Pid pid = handle.child_pid().value();
   const auto process = os::open_process(pid);
@@ -39,7 +39,7 @@ inline void end_service(Handle& handle) {
   (void)::waitpid(pid, nullptr, 0);
 }
 
-/// Children of this process that have ended; their handles let them go.
+/// Reaps the children of this process that have ended. Their handles have released them.
 inline void reap_all() {
   while (::waitpid(-1, nullptr, WNOHANG) > 0) {
   }

@@ -29,7 +29,7 @@ int echo(sd_bus_message* message, void*, sd_bus_error*) {
   return sd_bus_reply_method_return(message, "s", text);
 }
 
-/// Direct: no daemon between the two. One caller.
+/// Serves one caller directly, without a daemon between the two.
 void serve(const std::string& path) {
   const auto listener = listen_at(path);
   ready();

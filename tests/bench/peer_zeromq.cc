@@ -13,7 +13,7 @@ void expect(bool good) {
   if (!good) throw std::runtime_error(std::string("ZeroMQ: ") + zmq_strerror(zmq_errno()));
 }
 
-/// A socket with a context of its own; ended in this order.
+/// A socket with its own context. The socket is closed first.
 class Socket {
  public:
   explicit Socket(int kind) : context_(zmq_ctx_new()), socket_(zmq_socket(context_, kind)) {

@@ -1,6 +1,6 @@
 #pragma once
 
-// Others who ask and answer, each in a file of its own that is built where its library was found.
+// Other libraries for requests and answers, each in a file that is built if the library was found.
 
 #include <functional>
 #include <string>
@@ -10,19 +10,19 @@ namespace ipcm::bench {
 
 struct PeerLibrary {
   const char* name;
-  /// Answers each request with itself, at `path`, for ever; calls ready().
+  /// Answers each request with itself, at `path`, forever. Calls ready() first.
   void (*serve)(const std::string& path);
-  /// What asks once and waits, with `size` bytes.
+  /// Returns a function that sends one request of `size` bytes and waits for the answer.
   std::function<void()> (*ask)(const std::string& path, std::size_t size);
-  bool serves_many = true;  ///< callers at once
+  bool serves_many = true;  ///< serves several callers at once
 };
 
 extern const PeerLibrary kZeromq, kNng, kSdBus;
-/// Those that this build has.
+/// Returns the libraries that this build has.
 [[nodiscard]] std::vector<const PeerLibrary*> peer_libraries();
 [[nodiscard]] const PeerLibrary& peer_library(const std::string& name);
 
-/// One-way over ZeroMQ's PUSH and PULL: sends `count` messages of `size` bytes; receives them.
+/// One-way messages over ZeroMQ: PUSH sends `count` messages of `size` bytes, PULL receives them.
 void zeromq_push(const std::string& path, std::size_t count, std::size_t size);
 std::function<void()> zeromq_pull(const std::string& path);
 

@@ -1,4 +1,4 @@
-// A request and its answer: how long does one take, of which size, against a bare socket and against others?
+// Measures the time of a request and its answer by size, against a bare socket and other libraries.
 
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,7 +19,7 @@ std::string text_of(std::size_t bytes) {
   return bytes >= 1024 ? std::to_string(bytes / 1024) + " KiB" : std::to_string(bytes) + " B";
 }
 
-/// The processes that answer, and who asks them.
+/// The processes that answer, and the racers that ask them.
 struct Field {
   Directory directory;
   std::vector<Process> servers;
@@ -58,7 +58,7 @@ void add_others(Field& field, Placement placement, std::size_t size) {
     const std::string path = field.directory.file(library->name);
     field.servers.emplace_back(std::vector<std::string>{"peer", library->name, path}, placement,
                                Side::answers);
-    pin(placement, Side::asks);  // their threads inherit it
+    pin(placement, Side::asks);  // threads of the library inherit it
     field.racers.push_back({library->name, library->ask(path, size)});
   }
 }

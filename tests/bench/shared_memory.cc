@@ -1,5 +1,5 @@
-// Large payloads through memory that two processes share: what a ring of it with a futex takes, there and
-// back, and a request and its answer between ours, which go the same way.
+// Measures large payloads through memory that two processes share: the round trip through a ring with a
+// futex, and a request and its answer through ipcm, which uses such memory too.
 
 #include <linux/futex.h>
 #include <sys/mman.h>
@@ -22,7 +22,7 @@ namespace {
 constexpr const char* kQuestion = "large payloads, shared memory";
 constexpr std::size_t kMiB = 1024UL * 1024;
 
-/// One slot each way, and whose turn it is.
+/// The memory of one direction. `full` tells which side may use it.
 struct Slot {
   std::atomic<std::uint32_t> full;
   std::uint32_t size;

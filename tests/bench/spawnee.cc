@@ -1,5 +1,5 @@
-// The least that a started process can do: one byte to the pipe it was given, and away. With an argument it
-// is a zygote: for each byte that comes it forks one that does the same.
+// The smallest program to start: it writes one byte to its pipe and ends. With an argument it is a zygote:
+// for each byte that it reads it forks a process that does the same.
 
 #include <unistd.h>
 
@@ -10,7 +10,7 @@ namespace {
 int tell() { return ::write(3, "x", 1) == 1 ? 0 : 1; }
 
 int zygote() {
-  (void)std::signal(SIGCHLD, SIG_IGN);  // nobody waits for them
+  (void)std::signal(SIGCHLD, SIG_IGN);  // no zombies
   char byte = 0;
   while (::read(3, &byte, 1) == 1)
     if (::fork() == 0) ::_exit(tell());

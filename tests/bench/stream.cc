@@ -1,4 +1,4 @@
-// One-way: how many messages a second arrive and are decoded?
+// Measures how many one-way messages a second arrive and are decoded.
 
 #include <algorithm>
 
@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kSize = 64;
 constexpr int kRounds = 3;
 
-/// Messages a second, from the first to the last one received.
+/// Returns the messages a second, from the first to the last one received.
 double rate(std::size_t count, double begin) { return static_cast<double>(count) / (now_us() - begin) * 1e6; }
 
 enum class Sending { each, batch };
@@ -52,7 +52,7 @@ void source_ours(const std::string& info, std::size_t count, bool batched) {
   client.disconnect();
 }
 
-/// Bare: 64 bytes a write, as much as there is a read.
+/// The floor: each write has 64 bytes, and each read up to 1024 messages.
 double by_floor(Placement placement, std::size_t count) {
   const Directory directory;
   const auto listener = listen_at(directory.file("sink"));

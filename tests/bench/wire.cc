@@ -10,7 +10,7 @@ using namespace ipcm::bench;
 
 namespace {
 
-/// Many at a time: one takes less than the clock can tell.
+/// Returns a racer that runs `once` several times: one run is shorter than the resolution of the clock.
 Racer repeated(const std::string& who, int times, std::function<void()> once,
                std::optional<double> at_most = {}) {
   return {who,
