@@ -1,5 +1,6 @@
-// A program that is its own boot binary, and something else as well. Without the boot contract on its command
-// line it says so and ends with status 3. As a service it says on stderr when its main() goes on afterwards.
+// A program that is its own boot binary, and also has another purpose. Without the arguments of the boot
+// contract it says so and ends with status 3. As a service it reports on stderr that its main() goes on after
+// the service.
 //   $SELF_BOOT=returns: run_returns_to_caller
 
 #include <unistd.h>

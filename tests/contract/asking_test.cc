@@ -12,11 +12,11 @@
 using namespace ipcm;
 using namespace ipcm::test;
 
-TEST_SUITE_BEGIN("asking" * needs_processes());  // services, each a process
+TEST_SUITE_BEGIN("asking" * needs_processes());  // each service is a process
 
 namespace {
 
-/// A service that keeps its requests until it hears a general message, then answers each with itself.
+/// Returns a service that keeps its requests until a general message arrives, then answers each with itself.
 ServiceOptions putting_off() {
   ServiceOptions options;
   auto kept = std::make_shared<std::vector<Request>>();
@@ -31,7 +31,7 @@ ServiceOptions putting_off() {
   return options;
 }
 
-/// For a member that is no service: answers the first request with itself, and stays.
+/// Answers the first request with itself, and stays on the bus. For a member that is no service.
 void answers_once(Lines& test, Client& client) {
   const auto asked = collect(client, 1)[0];
   const auto content = asked.content.as<std::map<std::string, Content>>();
@@ -41,7 +41,7 @@ void answers_once(Lines& test, Client& client) {
   test.hear();
 }
 
-/// A member of the bus that sends what the test says, one line each: TO JSON.
+/// Joins the bus and sends the messages that the test names, one on each line: TO JSON.
 int mouthpiece(Lines& test, const BusInfo& info, const std::string& name) {
   Client client = ipcm_connect(name, info);
   test.say("joined");
@@ -281,7 +281,7 @@ TEST_CASE_FIXTURE(Tidy, "D4: a peer that leaves while a large request is on its 
     Forked deaf([&](Lines& test) {
       const Client client = ipcm_connect("deaf", guard.info());
       test.say("joined");
-      // Something is there; it reads nothing of it.
+      // Waits for a request, and does not read it.
       pollfd there{client.fd(), POLLIN, 0};
       return ::poll(&there, 1, static_cast<int>(std::chrono::milliseconds(kHang).count())) == 1 ? 0 : 1;
     });
@@ -308,7 +308,7 @@ TEST_CASE_FIXTURE(Tidy, "D4: requests to a predecessor fail, and requests to its
     (void)first.wait();
     Forked second(member("b", guard.info().text(), answers_once));
     CHECK(second.hear() == "joined");
-    // The requester has noticed nothing of this.
+    // The requester has not noticed the change.
     const std::string latest = asker.send_request("b", "new");
     CHECK(asker.await_response(latest, kHang).as<std::string>() == "new");
     CHECK_THROWS_AS((void)asker.await_response(old, kHang).content(), PeerGone);
@@ -319,7 +319,8 @@ TEST_CASE_FIXTURE(Tidy, "D4: requests to a predecessor fail, and requests to its
 
 namespace {
 
-/// A pipe that a process holds another one up with. Plain numbers: what a UniqueFd owns is closed by a fork.
+/// A pipe that makes another process wait. It holds plain numbers, because a fork closes the descriptors of a
+/// UniqueFd.
 class Gate {
  public:
   Gate() { REQUIRE(::pipe2(ends_.data(), O_CLOEXEC) == 0); }
@@ -329,7 +330,7 @@ class Gate {
     for (const int end : ends_) ::close(end);
   }
   void open() const { CHECK(::write(ends_[1], "x", 1) == 1); }
-  /// What waits until somebody has opened it, in a forked process.
+  /// Returns a function that waits until the gate is opened, for a forked process.
   [[nodiscard]] std::function<void()> wait() const {
     return [end = ends_[0]] {
       char byte = 0;
@@ -342,7 +343,7 @@ class Gate {
 };
 
 std::string outcome(const Response& response) { return response.ok() ? "answered" : "failed"; }
-/// The exit status of the asked process, if it is known.
+/// Returns the exit status of the asked process, if it is known.
 std::string end_of_asked(const Response& response) {
   try {
     (void)response.content();
@@ -354,8 +355,8 @@ std::string end_of_asked(const Response& response) {
   }
 }
 
-/// A service that, asked for a name, asks whoever has it, then starts its successor, and asks that one. What
-/// comes of it is told to "ear".
+/// Returns a service whose requests are names. It asks the peer of that name, starts a successor of the peer,
+/// and asks the successor. It reports both results to "ear".
 ServiceOptions replacing(const std::function<void()>& before_successor, const std::function<void()>& at_end,
                          const std::function<std::string(const Response&)>& telling_of = outcome,
                          ServiceOptions successor = echoing()) {
@@ -398,7 +399,7 @@ TEST_CASE_FIXTURE(Tidy,
     else
       first.say("leave");
     CHECK(collect_contents(ear, 1) == std::vector<std::string>{R"("old failed")"});
-    (void)first.wait();  // its lock goes last
+    (void)first.wait();  // the kernel releases its lock last
     gate.open();
     CHECK(collect_contents(ear, 1) == std::vector<std::string>{R"("new answered")"});
   }
@@ -511,7 +512,7 @@ TEST_CASE_FIXTURE(Tidy, "D4: such a response is delivered also to a full inbox" 
     self.send_request("answerer", "x", [&self, request](const Response& response) {
       self.send_response(request, response.ok() ? response.as<std::string>() : response.error());
     });
-    (void)self.client().peer_active("go on", kHang);  // the loop runs, and nobody empties the inbox
+    (void)self.client().peer_active("go on", kHang);  // the loop runs, and nothing empties the inbox
     return later;
   };
   Handle handle = start("asker", options);
@@ -571,7 +572,7 @@ TEST_CASE_FIXTURE(Tidy, "D6: services ask others while they serve, in a chain an
   Handle b = start_on(guard.info(), "b", forwarding_to("c"));
   Handle c = start_on(guard.info(), "c", forwarding_to("a"));
   CHECK(a.sync_request<int>(1, kHang) == 1);
-  CHECK(a.sync_request<int>(50, kHang) == 50);  // a is asked again while its own answer is open
+  CHECK(a.sync_request<int>(50, kHang) == 50);  // a gets requests while its own answer is open
   guard.shutdown();
 }
 

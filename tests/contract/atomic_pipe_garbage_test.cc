@@ -1,4 +1,4 @@
-// AtomicPipe: garbage in the pipe, and writers that die or begin anew.
+// AtomicPipe: garbage in the pipe, and writers that die or begin a message again.
 
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -90,7 +90,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: garbage to a service is dropped, it goes on answeri
     CAPTURE(garbage.what);
     Raw raw(handle.info(), "target");
     raw.write(garbage.bytes);
-    await_idle(pid);  // or a request could be in the pipe that is emptied
+    await_idle(pid);  // before the request, because the reader empties the pipe
     CHECK(handle.sync_request(garbage.what, kHang).as<std::string>() == garbage.what);
     await_idle(pid);
   }
@@ -151,7 +151,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: unfinished messages of a dead writer are dropped, f
     if (!dead_before) {
       CHECK(collect(target, 1)[0].content.as<std::string>() == "whole");
       serve_until_silent(target);
-      CHECK(told.empty());  // it may yet go on
+      CHECK(told.empty());  // the writer may still continue the message
     }
     writer.say("end");
     CHECK(writer.wait() == ExitStatus::exited(0));
@@ -171,7 +171,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: unfinished messages of a dead writer are dropped, f
     CHECK(contains(told[0], "8160"));
     serve_until_silent(target);
   }
-  CHECK(open_descriptors().size() <= descriptors + 1);  // the last one's Lines
+  CHECK(open_descriptors().size() <= descriptors + 1);  // the Lines of the last writer
 }
 
 TEST_CASE_FIXTURE(Tidy, "G2: a part that names the number of a thread costs its message, and no more") {

@@ -1,6 +1,6 @@
 #pragma once
 
-// Peers of AtomicPipe as the reference makes them, and the parts of messages that they write.
+// Peers of AtomicPipe that behave like the reference, and the parts of messages that they write.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -17,7 +17,7 @@
 namespace ipcm::test {
 
 inline constexpr std::size_t kMiB = 1024UL * 1024;
-/// Bytes of a message that one part carries.
+/// The number of bytes of a message in one part.
 inline constexpr std::size_t kData = 4080;
 
 [[nodiscard]] inline std::string bytes_of(std::initializer_list<std::uint32_t> numbers) {
@@ -42,7 +42,7 @@ inline constexpr std::size_t kData = 4080;
   return part(0, wire_message(R"("from":"raw","content":)" + content));
 }
 
-/// A writer as the reference's is; writes what it is given in one call.
+/// A writer like that of the reference. It writes its argument in one call.
 class Raw {
  public:
   Raw(const BusInfo& bus, const std::string& peer)
@@ -52,7 +52,7 @@ class Raw {
   void write(const std::string& bytes) {
     REQUIRE(::write(pipe_.get(), bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
   }
-  /// As a message, in parts.
+  /// Writes a message in parts.
   void write_message(const std::string& message, std::uint32_t thread = 0) {
     const std::size_t parts = (message.size() + kData - 1) / kData;
     for (std::size_t i = 0; i < parts; ++i)
@@ -69,7 +69,7 @@ struct Part {
   std::string data;
 };
 
-/// A reader as the reference's is.
+/// A reader like that of the reference.
 class ForeignPeer {
  public:
   ForeignPeer(const BusInfo& bus, const std::string& name) : bus_(bus), name_(name) {

@@ -98,11 +98,11 @@ TEST_CASE_FIXTURE(Tidy, "wire: two members of one process write under different 
 TEST_CASE_FIXTURE(Tidy, "wire: large messages that two members of one process send at once do not mix") {
   Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
-  constexpr std::size_t kSize = 4 * kMiB;  // several times what the pipe holds, so that both wait for room
+  constexpr std::size_t kSize = 4 * kMiB;  // more than the pipe holds, so that both wait
   Forked both([&](Lines& test) {
     ServiceOptions options;
     options.handle_request = [&](Service& self, const Request& request) -> Answer {
-      // A second member of the process, in the middle of the service's own message.
+      // A second member of the process sends while a message of the service is half sent.
       for (int i = 0; i < 3; ++i) self.client().send_message("a", std::string(kSize, 's'));
       Client second = ipcm_connect("second", guard.info());
       for (int i = 0; i < 3; ++i) second.send_message("a", std::string(kSize, 'c'));
@@ -185,7 +185,7 @@ TEST_CASE_FIXTURE(Tidy,
     CHECK(b.hear() == "joined");
     sender.say("send");
     CHECK(sender.hear() == "sent");
-    b.kill(SIGKILL);  // its pipe stays where it is, without a reader
+    b.kill(SIGKILL);  // its pipe stays, without a reader
     CHECK(b.wait() == ExitStatus::signalled(SIGKILL));
     sender.say("send");
     CHECK(sender.hear() == "gone");
@@ -198,7 +198,7 @@ TEST_CASE_FIXTURE(
     "replaced: a successor is reached at once, also if its predecessor's pipe is still open somewhere") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
-  ForeignPeer first(guard.info(), "perl");  // and stays open, as in a worker of the reference's
+  ForeignPeer first(guard.info(), "perl");  // stays open, as in a worker of the reference
   a.send_message("perl", 1);
   remove_foreign(guard.info(), "perl");
   CHECK_THROWS_AS(a.send_message("perl", 2), PeerGone);

@@ -1,4 +1,5 @@
-// Client::batch(): many messages with one call. Where a protocol gains nothing by it, all must be as without.
+// Client::batch(): many messages with one call. On protocols that gain nothing by it, the results are the
+// same as without a batch.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -17,7 +18,7 @@ using namespace ipcm::test;
 
 namespace {
 
-/// For tests of messages that are held back until the batch ends.
+/// For tests of messages that stay in this process until the batch ends.
 LeaveOut gathering() { return {protocol() != "ConnectionUnix"}; }
 
 std::vector<int> numbers_of(const std::vector<Message>& messages) {
@@ -31,7 +32,7 @@ std::vector<int> up_to(int count) {
   return numbers;
 }
 
-/// A member that stays until it is told to end.
+/// Returns the body of a member that stays until the test ends it.
 std::function<int(Lines&)> staying(const std::string& name, const BusInfo& info) {
   return [=](Lines& test) {
     const Client client = ipcm_connect(name, info);
@@ -69,7 +70,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: a batch of many messages, small and large, arrives
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   constexpr int kMany = 3000;
-  // Every 500th is larger than all that may be gathered.
+  // Every 500th message is larger than the limit of a batch.
   const auto content = [](int i) {
     return std::to_string(i) + (i % 500 == 7 ? std::string(100'000, 'x') : "");
   };
@@ -105,7 +106,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: nothing is held back beyond flush, the end of a ba
   a.send_message("c", 4);
   { const Batch end = std::move(batch); }
   CHECK(numbers_of(collect(c, 1)) == std::vector<int>{4});
-  a.send_message("c", 5);  // as ever
+  a.send_message("c", 5);  // without a batch
   CHECK(numbers_of(collect(c, 1)) == std::vector<int>{5});
   CHECK_THROWS_AS(batch.flush(), UsageError);  // NOLINT: moved from on purpose
 }
@@ -116,10 +117,10 @@ TEST_CASE_FIXTURE(Tidy, "A16: a batch is held back until it is flushed, or large
   Batch batch = a.batch();
   a.send_message("b", 1);
   CHECK(b.get_messages().empty());
-  a.send_message("b", std::string(20'000, 'x'));  // too large to be gathered: at once, behind the other
+  a.send_message("b", std::string(20'000, 'x'));  // too large: sent at once, after the other
   CHECK(b.get_messages().size() == 2);
   for (int i = 0; i < 1000; ++i) a.send_message("b", std::string(100, 'x'));
-  const auto some = b.get_messages().size();  // more than 64 KiB, at once
+  const auto some = b.get_messages().size();  // more than 64 KiB are sent at once
   CHECK(some > 100);
   CHECK(some < 1000);
   batch.flush();
@@ -179,7 +180,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: a service sends batches, too" * needs_processes())
     return "poured";
   };
   Handle handle = start_on(guard.info(), "pours", pouring);
-  // Beyond what a socket holds: a service does not wait for its readers, but queues.
+  // More than a socket holds: a service does not wait for its readers, but queues messages.
   CHECK(handle.sync_request<std::string>(500, kHang) == "poured");
   CHECK(numbers_of(collect(a, 500)) == up_to(500));
 }
@@ -204,7 +205,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: an unknown peer is reported at once, a dead one wh
   });
   CHECK(gone.peer() == "b");
   CHECK(a.statistics().sent == std::map<std::string, std::uint64_t>{{"b", 1}});
-  batch.flush();  // it was said
+  batch.flush();  // the error is reported only once
 }
 
 TEST_CASE_FIXTURE(Tidy,
@@ -311,7 +312,7 @@ TEST_CASE_FIXTURE(Tidy,
                       needs_processes()) {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
-  // More than any socket or pipe holds. Where messages are kept nobody waits.
+  // More than any socket or pipe holds. On a protocol that keeps messages, the sender does not wait.
   const std::size_t many = keeps_messages() ? 100 : 2000;
   Forked b([&](Lines& test) {
     Client client = ipcm_connect("b", guard.info());
@@ -340,8 +341,8 @@ TEST_CASE_FIXTURE(Tidy, "A16: while a batch waits for a slow reader, its message
   const std::size_t many = keeps_messages() ? 100 : 2000;
   std::array<int, 2> ends{};
   REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
-  const auto [heard, tell] = ends;  // plain numbers: what a UniqueFd owns is closed by a fork
-  // b reads nothing before c has got what was sent to it first.
+  const auto [heard, tell] = ends;  // plain numbers: a fork closes a UniqueFd
+  // b reads nothing before c has received the first messages to it.
   Forked b([&, end = heard](Lines& test) {
     Client client = ipcm_connect("b", guard.info());
     test.say("joined");
@@ -375,7 +376,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: a service's queue for a peer that does not read is
   ServiceOptions pouring;
   pouring.handle_request = [](Service& self, const Request&) -> Answer {
     const Batch batch = self.client().batch();
-    // Letters that do not shrink: the limit is one of bytes as they are sent.
+    // Text that does not compress: the limit counts the bytes that are sent.
     std::string piece(4000, ' ');
     for (std::size_t i = 0; i < piece.size(); i += 8)
       for (std::uint64_t bits = os::random_bits(), k = 0; k < 8; ++k, bits >>= 8U)
@@ -400,14 +401,15 @@ TEST_CASE_FIXTURE(Tidy, "A16: a service's queue for a peer that does not read is
 
 namespace {
 
-/// Fills the way to a peer that does not read: what is sent to it next has to wait.
+/// Fills the channel to a peer that does not read, so that the next message has to wait.
 void fill_way(const Client& client, const std::string& peer) {
   const Message message{"filler", client.id(), peer, 1, 0, false, Content(std::string(10'000, 'x'))};
   while (client.member().transport().send(message).sent == transport::Transport::Sent::done) {
   }
 }
 
-/// A member that reads nothing until the test says so; then it reads all, up to a message of this size.
+/// The size of the last message to a slow() member, which reads nothing until the test tells it to. Then it
+/// reads everything up to that message.
 constexpr std::size_t kLast = 9000;
 std::function<int(Lines&)> slow(const std::string& name, const BusInfo& info) {
   return [=](Lines& test) {
@@ -438,7 +440,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: a message lost while the batch waits for another p
       Batch batch = a.batch();
       a.send_message("c", 1);
       a.send_message("c", 2);
-      // The loop runs only where somebody is waited for.
+      // The loop runs only during a wait for a reader.
       const Watch meanwhile = a.member().loop().at(os::Clock::now(), [&] {
         c.kill(SIGKILL);
         c.await_end();
@@ -451,7 +453,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: a message lost while the batch waits for another p
         const auto gone = thrown_by<PeerGone>([&] { batch.flush(); });
         CHECK(gone.peer() == "c");
         CHECK(contains(gone.what(), "the batch of 2 messages from 'a' to 'c' was not taken whole"));
-        batch.flush();  // it was said
+        batch.flush();  // the error is reported only once
       }
     }
     CHECK(a.statistics().sent.at("c") == 0);

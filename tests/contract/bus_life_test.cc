@@ -1,4 +1,4 @@
-// The state that a bus keeps: statistics, messages put back, suspended names; and its owner.
+// The state of a bus: statistics, requeued messages, suspended names, and the owner.
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -18,7 +18,7 @@ using namespace ipcm::test;
 
 namespace {
 
-/// A process that joins under `name`, takes `count` messages, and leaves.
+/// Returns the body of a process that joins under `name`, reads `count` messages, and leaves.
 std::function<int(Lines&)> taker(const std::string& name, const BusInfo& info, std::size_t count) {
   return [=](Lines& test) {
     Client client = ipcm_connect(name, info);
@@ -35,15 +35,15 @@ std::vector<std::string> described(const std::vector<Discrepancy>& all) {
   return words;
 }
 
-/// Letters that no compression makes much shorter.
+/// Returns letters that no compression makes much shorter.
 std::string noise(std::size_t size) {
-  std::mt19937 random(1);  // the same each time
+  std::mt19937 random(1);  // the same text in each run
   std::string text(size, ' ');
   for (char& letter : text) letter = static_cast<char>('A' + random() % 26);
   return text;
 }
 
-/// Become this test program again, running only the helper test named so, in the process that we are.
+/// Executes this test program again in this process, with only the helper test of that name.
 [[noreturn]] void become_helper(const std::string& info) {
   ::setenv("IPCM_TEST_REJOIN", info.c_str(), 1);
   ::execl("/proc/self/exe", "contract", "--no-skip", "-tc=helper: join again after exec", nullptr);
@@ -65,7 +65,7 @@ TEST_CASE_FIXTURE(Tidy,
   REQUIRE(all.contains("b"));
   CHECK(all.at("b").read.at("a") == 2);
   CHECK(all.at("b").sent.empty());
-  CHECK_FALSE(all.contains("a"));  // still here
+  CHECK_FALSE(all.contains("a"));  // still on the bus
   CHECK(a.statistics().sent.at("b") == 2);
 }
 
@@ -95,7 +95,7 @@ TEST_CASE_FIXTURE(Tidy, "A4: the sanity check names each pair whose counts diffe
     CHECK(collect(a, 1).size() == 1);
     c.disconnect();
     a.disconnect();
-    CHECK_THROWS_AS(b.disconnect(), Error);  // unread messages are no messages read
+    CHECK_THROWS_AS(b.disconnect(), Error);  // it has unread messages, which do not count as read
   }
   CHECK(described(guard.sanity_check()) ==
         std::vector<std::string>{"3 messages from 'a' to 'b' were sent and not read"});
@@ -137,7 +137,7 @@ TEST_CASE_FIXTURE(Tidy, "A4: a bus with do_sanity_check checks at shutdown") {
   a.disconnect();
   const auto error = thrown_by<Error>([&] { guard.shutdown(); });
   CHECK(contains(error.what(), "1 messages from 'a' to 'b' were sent and not read"));
-  CHECK_NOTHROW(guard.shutdown());  // it is down
+  CHECK_NOTHROW(guard.shutdown());  // already done
 }
 
 TEST_CASE_FIXTURE(Tidy, "A4: services that asked each other and were shut down pass the sanity check" *
@@ -166,7 +166,7 @@ TEST_CASE_FIXTURE(Tidy, "A10: suspend and reconnect: messages sent before and me
       test.say("away");
     } catch (const BusError& error) {
       test.say(error.what());
-      (void)collect(client, 1);  // it is still there
+      (void)collect(client, 1);  // it is still on the bus
     }
     return 0;
   });
@@ -327,7 +327,7 @@ TEST_CASE_FIXTURE(Tidy, "A14: cleave: a detached process owns the bus, and takes
   CHECK(daemon != ::getpid());
   CHECK(::getsid(daemon) != ::getsid(0));
   CHECK_THROWS_AS((void)guard.cleave(), UsageError);
-  CHECK_NOTHROW(guard.shutdown());  // it is no longer ours
+  CHECK_NOTHROW(guard.shutdown());  // the daemon owns the bus now
   Forked b([&](Lines& test) {
     Client client = ipcm_connect("b", info);
     test.say("joined");
@@ -427,7 +427,7 @@ TEST_CASE_FIXTURE(Tidy, "D5: a peer that restarts under a new pid: where message
   if (keeps_messages()) {
     CHECK(asker.await_response(id, kHang).as<std::string>() == "question");
   } else {
-    // The question went with the process that had it: nobody is left who could answer.
+    // The request ended with the process that had it, so there is no answer.
     CHECK_THROWS_AS((void)asker.await_response(id, kHang).content(), PeerGone);
   }
   CHECK(second.wait() == ExitStatus::exited(0));
@@ -439,7 +439,7 @@ TEST_CASE_FIXTURE(Tidy, "F5: a member that never handles its messages has a full
   const auto kFloodHang = 6 * kHang;  // hundreds of megabytes, with sanitizers, into a database
   Client slow = ipcm_connect("slow", guard.info());
   Client quick = ipcm_connect("quick", guard.info());
-  // A service never blocks: messages that do not go out are queued up to a limit, and then refused with an
+  // A service never blocks: it queues messages up to a limit. Beyond the limit, try_message() fails with an
   // error text.
   ServiceOptions options;
   options.handle_request = [](Service& self, const Request& request) -> Answer {
@@ -456,12 +456,12 @@ TEST_CASE_FIXTURE(Tidy, "F5: a member that never handles its messages has a full
   const auto refused = flood.sync_request<std::string>("flood", kFloodHang);
   CAPTURE(refused);
   CHECK(contains(refused, "'slow'"));
-  // A JSONFile may be locked by its reader at that moment, and say that instead.
+  // On a JSONFile, the error may be that the reader has locked the file at that moment.
   CHECK((contains(refused, "does not read") || contains(refused, "is locked by")));
-  // It looks, and never takes: until it has had enough for others, and looks no more.
+  // The slow client dispatches and never takes messages, until its full inbox stops it from reading.
   for (bool had_enough = false; !had_enough;) {
     slow.dispatch();
-    if (keeps_messages()) {  // what it does not take in stays where it is
+    if (keeps_messages()) {  // messages that it does not read stay on the bus
       had_enough = !os::is_readable(slow.fd());
       continue;
     }
@@ -479,7 +479,7 @@ TEST_CASE_FIXTURE(Tidy, "F5: a member that never handles its messages has a full
 
 namespace {
 
-/// While it lives, this process can open nothing.
+/// A guard that keeps this process from opening descriptors while it lives.
 class NoDescriptors {
  public:
   NoDescriptors() {
@@ -538,7 +538,7 @@ TEST_CASE_FIXTURE(Tidy, "G1: a bus has one owner at a time" * needs_files()) {
   SpawnOptions options = bus_options();
   options.route = one.info().route;
   CHECK_THROWS_AS((void)ipcm_spawn(options), BusError);
-  CHECK(bus_exists(one.info()));  // who did not get it does not take it away
+  CHECK(bus_exists(one.info()));  // the failed attempt does not remove the bus
   one.release();
   const Guard two = ipcm_spawn(options);
   CHECK(two.info().route == one.info().route);

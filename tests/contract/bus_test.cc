@@ -1,5 +1,4 @@
-// What becomes of a bus and its members: forks (A12), the guard that takes it down (A13), making one (A15),
-// deaths (F2).
+// A bus and its members: forks (A12), the shutdown by the guard (A13), making a bus (A15), deaths (F2).
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -97,7 +96,7 @@ TEST_CASE_FIXTURE(Tidy, "A13: the guard's end asks peers to leave, waits for tha
   Forked b(member("b", guard->info().text(), leaves_politely));
   CHECK(b.hear() == "joined");
   guard.reset();
-  CHECK(std::filesystem::exists(mark));  // it was waited for
+  CHECK(std::filesystem::exists(mark));  // the guard has waited for it
   CHECK_FALSE(bus_exists(info));
   CHECK(b.hear() == "terminate");
   (void)b.wait();
@@ -198,7 +197,7 @@ TEST_CASE_FIXTURE(Tidy, "A13: a guard in a forked child does nothing") {
   CHECK(child.hear() == "destroyed");
   CHECK(child.wait() == ExitStatus::exited(0));
   CHECK(a.get_messages().empty());
-  const Client b = ipcm_connect("b", guard.info());  // the bus is there
+  const Client b = ipcm_connect("b", guard.info());  // the bus still exists
 }
 
 TEST_CASE_FIXTURE(Tidy, "A15: the protocols are known, with whether each works here") {

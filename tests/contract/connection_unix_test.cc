@@ -1,5 +1,5 @@
-// F4 on ConnectionUnix: bytes that no honest peer would send, on a raw connection to a client's and to a
-// service's socket.
+// F4 on ConnectionUnix: bytes that no correct peer sends, on a raw connection to the socket of a client and
+// of a service.
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -22,14 +22,14 @@ std::string be32(std::uint32_t value) { return big_endian(value, 4); }
 const std::string kHello = frame(R"({"hello":"raw"})");
 std::string message(const std::string& members) { return frame(wire_message(members)); }
 
-/// A stream socket that knows nothing of frames.
+/// A stream socket without the frames of the protocol.
 class Raw {
  public:
   Raw(const BusInfo& bus, const std::string& peer) : socket_(socket_to(bus, peer, SOCK_STREAM)) {}
   void send(const std::string& bytes) {
     for (std::size_t sent = 0; sent < bytes.size();) {
       const auto now = ::send(socket_.get(), bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
-      if (now < 0) return;  // hung up on: that is for the test to judge
+      if (now < 0) return;  // the peer closed the connection; the test checks that
       sent += static_cast<std::size_t>(now);
     }
   }
@@ -39,7 +39,7 @@ class Raw {
     pollfd look{socket_.get(), POLLIN, 0};
     return ::poll(&look, 1, 0) == 0;
   }
-  /// Waits for bytes, and takes them.
+  /// Waits for bytes and returns them.
   [[nodiscard]] std::string received() const {
     pollfd look{socket_.get(), POLLIN, 0};
     if (::poll(&look, 1, os::Deadline::after(kHang).poll_timeout()) <= 0) return {};
@@ -55,9 +55,9 @@ class Raw {
 struct Garbage {
   std::string what;
   std::string bytes;
-  bool close;     ///< We hang up after it; otherwise the connection stays as it is.
-  bool hangs_up;  ///< The receiver is to drop the connection.
-  bool told;      ///< It is worth a diagnostic.
+  bool close;     ///< The test closes the connection after the bytes.
+  bool hangs_up;  ///< The receiver closes the connection.
+  bool told;      ///< The receiver reports a diagnostic.
 };
 
 std::vector<Garbage> all_garbage() {
@@ -113,7 +113,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: garbage to a client is dropped with a diagnostic, a
       CHECK((target.dropped() > dropped) == garbage.told);
       CHECK(told.empty() != garbage.told);
       CHECK(target.get_messages().empty());
-      // Whoever else is there is served as before, while the odd connection may still be open.
+      // Other peers are served as before, while the odd connection may still be open.
       other.send_message("target", garbage.what);
       CHECK(collect(target, 1)[0].content.as<std::string>() == garbage.what);
       target.send_message("other", 1);
@@ -123,7 +123,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: garbage to a client is dropped with a diagnostic, a
     }
     if (round == 0) descriptors = open_descriptors().size();
   }
-  CHECK(open_descriptors().size() == descriptors);  // whatever one round opened, three do not triple
+  CHECK(open_descriptors().size() == descriptors);  // further rounds open no more descriptors
   CHECK(target.peers() == std::vector<std::string>{"other"});
 }
 
@@ -169,7 +169,7 @@ TEST_CASE_FIXTURE(
     raw.send(message(std::string(R"("from":"raw","content":)") + content));
     CHECK(handle.sync_request(content, kHang).as<std::string>() == content);
   }
-  // The reference's service dies of a requester that left before the answer.
+  // A requester that leaves before the answer ends a service of the reference.
   raw.send(message(
       R"("from":"who?","content":{"ipcm_request_id":"01A2050B-0000-7000-8000-000000000002","request":1})"));
   CHECK(handle.sync_request("on", kHang).ok());
@@ -191,7 +191,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: a frame may arrive byte by byte, and others are ser
     if (&byte - request.data() < 40) CHECK(handle.sync_request(1, kHang).ok());
   }
   CHECK(handle.sync_request(2, kHang).ok());
-  CHECK_FALSE(raw.is_open());  // readable: the answer is there
+  CHECK_FALSE(raw.is_open());  // readable: the answer has arrived
 }
 
 TEST_CASE_FIXTURE(Tidy, "F4: many connections that never speak do not keep others out") {
@@ -229,7 +229,7 @@ TEST_CASE_FIXTURE(Tidy, "G3: of two that greet under one name, each gets the ans
   Raw first(handle.info(), "target"), second(handle.info(), "target");
   first.send(kHello);
   CHECK(handle.sync_request(1, kHang).ok());
-  second.send(kHello);  // from now on, what is sent to that name goes here
+  second.send(kHello);  // from now on, messages to that name use this connection
   CHECK(handle.sync_request(2, kHang).ok());
   ask(first, 1);
   CHECK(first.received().find("of 1") != std::string::npos);
@@ -241,8 +241,8 @@ TEST_CASE_FIXTURE(Tidy, "G3: of two that greet under one name, each gets the ans
 
 namespace {
 
-/// A process that is found on the bus as `name`, takes connections, reads `most` bytes of each and closes it.
-/// It lives on.
+/// Appears on the bus as `name`, accepts connections, reads `most` bytes of each and closes it. The process
+/// goes on.
 int closes_connections(Lines& test, const BusInfo& bus, const std::string& name, std::size_t most) {
   const os::UniqueFd listener = socket_of(bus, name, SOCK_STREAM);
   if (::listen(listener.get(), 10) != 0) return 1;
@@ -292,7 +292,7 @@ TEST_CASE_FIXTURE(Tidy,
     REQUIRE(peer.hear() == "ready");
     for (int i = 0; i < 3; ++i) {
       const auto gone = thrown_by<PeerGone>([&] { (void)handle.sync_request("closer", i, kHang); });
-      CHECK(contains(gone.what(), "close"));  // while it was sent, or afterwards
+      CHECK(contains(gone.what(), "close"));  // during the send, or later
       CHECK(gone.peer() == "closer");
     }
     int failed = 0;
@@ -301,7 +301,7 @@ TEST_CASE_FIXTURE(Tidy,
         (void)handle.send_request("closer", i,
                                   [&](const Response& response) { failed += response.ok() ? 0 : 1; });
       } catch (const PeerGone&) {
-        ++failed;  // it was seen when it was sent
+        ++failed;  // the send has found it
       }
     }
     CHECK(handle.sync_request("e", 1, kHang).as<int>() == 1);

@@ -1,7 +1,7 @@
 #pragma once
 
-// The contract that every protocol keeps. The suite is built once and run once for each protocol that
-// tests/contract/meson.build lists, and once more for each other serializer; by hand:
+// The contract that every protocol keeps. The suite is built once. It runs once for each protocol in
+// tests/contract/meson.build, and once more for each other serializer. To run it by hand:
 // IPCM_TEST_PROTOCOL=ConnectionUnix IPCM_TEST_SERIALIZER=Cereal contract_bus.
 
 #include <cstdlib>
@@ -27,10 +27,10 @@ using Strings = std::vector<std::string>;
   return name != nullptr ? name : "JSON";
 }
 
-/// Whether messages wait for a receiver that is away.
+/// Returns whether messages wait for a receiver that is away.
 [[nodiscard]] inline bool keeps_messages() { return transport::find_protocol(protocol()).keeps_messages(); }
-// What not every protocol can. A test that asks for more than the protocol under test has is left out of that
-// run (doctest counts it as skipped, not as passed):
+// Abilities that not every protocol has. If the protocol under test lacks an ability that a test needs, the
+// test is left out of the run (doctest counts it as skipped, not as passed):
 //
 //   TEST_CASE_FIXTURE(Tidy, "A10: …" * kept_messages()) { … }
 
@@ -52,10 +52,10 @@ struct LeaveOut {
 
 /// For tests of behaviour inside one process.
 [[nodiscard]] inline LeaveOut needs_no_processes() { return {!needs_processes().when}; }
-/// For tests that look at where a bus lies in the file system.
+/// For tests that examine the files of a bus.
 [[nodiscard]] inline LeaveOut needs_files() { return needs_processes(); }
 
-/// How a bus of the protocol under test is made.
+/// Returns the options of a new bus of the protocol under test.
 [[nodiscard]] inline SpawnOptions bus_options() {
   SpawnOptions options;
   options.protocols = {protocol()};
@@ -71,8 +71,8 @@ struct LeaveOut {
   return transport::find_protocol(info.protocol).remove_route(info).is_gone;
 }
 
-/// What a route leads to, of a bus that may have been taken down: a file or a directory, or tables on a
-/// server.
+/// Returns whether the route of a bus that may have been removed still leads to a file, to a directory, or to
+/// tables on a server.
 [[nodiscard]] inline bool bus_exists(const BusInfo& info) {
   if (info.route.starts_with('/')) return std::filesystem::exists(info.route);
   try {
@@ -83,7 +83,7 @@ struct LeaveOut {
   }
 }
 
-/// A process that joins the bus, and then does `body`.
+/// Returns the body of a process that joins the bus and then runs `body`.
 [[nodiscard]] inline std::function<int(Lines&)> member(const std::string& name, const std::string& info,
                                                        std::function<void(Lines&, Client&)> body) {
   return [=](Lines& test) {
@@ -95,7 +95,7 @@ struct LeaveOut {
 }
 inline void stays(Lines& test, Client&) { test.hear(); }
 
-/// A forked service on a new bus of that protocol, or on an existing one.
+/// Starts a forked service on a new bus of the protocol under test; start_on() uses an existing bus.
 [[nodiscard]] inline Handle start(const std::string& name, ServiceOptions options) {
   options.bus = bus_options();
   return ipcm_service(name, options);

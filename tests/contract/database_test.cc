@@ -1,5 +1,5 @@
-// What only buses in databases have. The cases whose names begin with "server" need one:
-// tests/support/servers.py.
+// Behaviour of buses in databases only. The cases whose names begin with "server" need a server, which
+// tests/support/servers.py starts.
 
 #include <poll.h>
 #include <sys/stat.h>
@@ -21,7 +21,7 @@ using database::Values;
 
 namespace {
 
-/// A connection as another program would have one.
+/// The connection of another program.
 class Foreign {
  public:
   explicit Foreign(const std::string& file)
@@ -94,7 +94,7 @@ TEST_CASE_FIXTURE(Tidy, "driver: one that is missing is named, with where it was
   CHECK(contains(thrown_by<BusError>([] { (void)database::load_driver("nonesuch"); }).what(),
                  "ipcm-driver-nonesuch.so"));
   write_file(directory() + "/ipcm-driver-broken.so", "no module");
-  CHECK(database::why_no_driver("broken").empty());  // only its file is looked at
+  CHECK(database::why_no_driver("broken").empty());  // checks only that the file exists
   CHECK(
       contains(thrown_by<BusError>([] { (void)database::load_driver("broken"); }).what(), "can't be loaded"));
   std::filesystem::remove(directory() + "/ipcm-driver-broken.so");
@@ -157,7 +157,7 @@ TEST_CASE_FIXTURE(
   CHECK(a.get_messages().empty());
   CHECK(told.size() == 4);
   CHECK(perl.run("SELECT COUNT(*) FROM ipcm_messages", {}, {Column::integer}) ==
-        std::vector<Values>{{std::int64_t{0}}});  // what was read, too: we have come back for more
+        std::vector<Values>{{std::int64_t{0}}});  // the second read removed the messages of the first
   process.kill(SIGKILL);
   process.await_end();
   CHECK(a.peers().empty());
@@ -169,7 +169,7 @@ TEST_CASE_FIXTURE(Tidy, "SQLite: a reader sleeps until something is written, who
   const Guard guard = ipcm_spawn(sqlite());
   Client a = ipcm_connect("a", guard.info());
   Foreign perl(guard.info().route);
-  while (readable(a.fd(), 0ms)) a.dispatch();  // its own joining
+  while (readable(a.fd(), 0ms)) a.dispatch();  // the events of its own join
   CHECK_FALSE(readable(a.fd(), 300ms));
   perl.add_message("01A2050B-EF33-7769-9AB2-B6C36F6D7024", "a", "perl", 1, Blob{"1"});
   CHECK(readable(a.fd(), kHang));
@@ -241,7 +241,7 @@ TEST_CASE_FIXTURE(Tidy, "A10: a suspended peer's messages wait, and it takes its
     const auto a = member(guard.info(), "a");
     b.send_message("a", "before");
     a->drain();
-    CHECK(a->has_messages());  // and never taken
+    CHECK(a->has_messages());  // and does not take them
     a->transport().suspend({}, {});
   }
   CHECK(b.peers() == std::vector<std::string>{"a"});
@@ -261,7 +261,7 @@ TEST_CASE_FIXTURE(Tidy, "A10: a suspended peer's messages wait, and it takes its
   REQUIRE(again.size() == 1);
   CHECK(again[0].content == Content("during"));
   CHECK(again[0].id == got[1].id);
-  // One whose time has passed is dead: its name is had, and nothing waits under it.
+  // A suspended peer is dead after its deadline: another one gets the name, and no messages wait for it.
   a->transport().suspend({}, 1.0);
   CHECK(b.peers().empty());
   Client other = ipcm_connect("a", guard.info());
@@ -289,7 +289,7 @@ TEST_CASE_FIXTURE(Tidy,
 }
 
 TEST_CASE_FIXTURE(Tidy, "B7: a static boot binary without its dynamic fallback fails with advice") {
-  if (boot_program() == word("IPCM_TEST_BOOT_DYNAMIC")) return;  // this build's boot is dynamic itself
+  if (boot_program() == word("IPCM_TEST_BOOT_DYNAMIC")) return;  // the boot of this build is dynamic
   const std::string alone = directory() + "/alone";
   std::filesystem::copy_file(boot_program(), alone);
   {
@@ -333,7 +333,7 @@ TEST_CASE_FIXTURE(Tidy, "server: a password is told to nobody") {
   CHECK(contains(in_route, "IPCM_DB_PASSWORD"));
   CHECK_FALSE(contains(in_route, password));
 
-  // A service that is exec'd has it from the environment, as we have.
+  // A service by exec reads it from the environment, as this process does.
   const Guard guard = spawn_bus();
   ServiceOptions options = exec_echo();
   options.ipcm_info = guard.info();

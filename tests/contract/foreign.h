@@ -1,7 +1,7 @@
 #pragma once
 
-// Peers as the reference makes them: no lock file, only an endpoint N and N.pid. And what tests of bytes
-// share.
+// Peers like those of the reference, which have no lock file, only an endpoint N and N.pid. Also helpers for
+// tests of raw bytes.
 
 #include <poll.h>
 #include <unistd.h>
@@ -14,7 +14,8 @@
 
 namespace ipcm::test {
 
-/// Says that the endpoint `name` in the route can receive: under another name first, then renamed.
+/// Announces that the endpoint `name` in the route can receive: writes the pid file under another name, then
+/// renames it.
 inline void announce_foreign(const BusInfo& bus, const std::string& name, Pid pid) {
   const std::string file = bus.route + "/" + name + ".pid";
   write_file(file + ".pend", std::to_string(pid));
@@ -24,19 +25,19 @@ inline void remove_foreign(const BusInfo& bus, const std::string& name) {
   (void)::unlink((bus.route + "/" + name).c_str());
 }
 
-/// A message as it stands on the wire.
+/// Returns the bytes of a message with these members.
 [[nodiscard]] inline std::string wire_message(const std::string& members) {
   return R"({"id":"01A2050B-EF33-7769-9AB2-B6C36F6D7024","to":"target","stamp":1795380997.9,"stamp_ord":0,)" +
          members + "}";
 }
-/// The same, from `raw`, of exactly `size` bytes.
+/// Returns a message from `raw` of exactly `size` bytes.
 [[nodiscard]] inline std::string wire_message_of(std::size_t size) {
   const std::string empty = wire_message(R"("from":"raw","content":"")");
   REQUIRE(size >= empty.size());
   return wire_message(R"("from":"raw","content":")" + std::string(size - empty.size(), 'x') + "\"");
 }
 
-/// Serves the client until its descriptor has nothing more; a client that would spin never gets there.
+/// Serves the client until its descriptor is not readable. A client that spins fails the test.
 inline void serve_until_silent(Client& client) {
   const auto deadline = os::Deadline::after(kHang);
   for (;;) {
@@ -47,7 +48,7 @@ inline void serve_until_silent(Client& client) {
   }
 }
 
-/// Takes messages from a client until none are there.
+/// Takes messages from a client until it has none.
 inline std::vector<Message> take_all(Client& client) {
   std::vector<Message> all;
   for (;;) {

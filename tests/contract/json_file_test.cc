@@ -1,4 +1,4 @@
-// JSONFile as others see it: the document changed by hand, as a peer of the reference does it.
+// JSONFile as other programs see it: the tests change the document as a peer of the reference does.
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -31,7 +31,7 @@ std::string message(const std::string& id, double stamp, const std::string& cont
   return R"({"stamp":)" + std::to_string(stamp) + R"(,"id":)" + (id.empty() ? "null" : "\"" + id + "\"") +
          R"(,"broadcast":null,"content":)" + content + R"(,"to":"a","stamp_ord":"0","from":"perl"})";
 }
-/// As the reference changes the document: the file opened, locked, emptied, written, closed.
+/// Changes the document as the reference does: opens, locks, truncates, writes and closes the file.
 void rewrite(const std::string& route, const std::function<std::string(JsonDocument)>& change) {
   const os::UniqueFd file(::open(route.c_str(), O_RDWR | O_CLOEXEC));
   REQUIRE(file);
@@ -67,7 +67,7 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: the bus is one file of its user's, and names 
   CHECK(text.starts_with(R"([{"id":")" + id + R"(","from":"b","to":"a/b","stamp":)"));
   CHECK(text.ends_with(R"("content":"gr\u00fc\u00df"}])"));
   CHECK(collect(a, 1).size() == 1);
-  CHECK(document_of(route).messages.at("a/b") == text);  // not before it was dealt with
+  CHECK(document_of(route).messages.at("a/b") == text);  // removed only by the next read
   CHECK(a.get_messages().empty());
   CHECK(document_of(route).messages.at("a/b") == "[]");
   a.disconnect();
@@ -89,7 +89,7 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: a peer of the reference joins, sends, receive
     rewrite(route, [](JsonDocument document) {
       document.clients["perl"] = "{\"pid\":\"" + std::to_string(::getpid()) + "\"}";
       document.others["later"] = "[1,{\"x\":null}]";
-      // Its keys come in any order, and its numbers as strings.
+      // The reference writes keys in any order, and numbers as strings.
       return " {\"messages\":{\"perl\":[],\"a\":[]} , "
              "\"stats\":{},\"later\":[1,{\"x\":null}],\"clients\":{\"perl\":" +
              document.clients.at("perl") + ",\"a\":" + document.clients.at("a") + "}}\n";
@@ -110,7 +110,7 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: a peer of the reference joins, sends, receive
   CHECK(got[0].content.json() == R"({"x":1})");
   a.send_message("perl", 2);
   CHECK(transport::elements_of(document_of(route).messages.at("perl")).size() == 1);
-  CHECK(document_of(route).others.at("later") == R"([1,{"x":null}])");  // what we do not know stays
+  CHECK(document_of(route).others.at("later") == R"([1,{"x":null}])");  // unknown keys stay
   rewrite(route, [&](JsonDocument document) {
     document.clients["perl"] = R"({"pid":null})";
     return document.text();
@@ -130,7 +130,7 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: a peer of the reference joins, sends, receive
   perl.await_end();
   CHECK_FALSE(a.try_message("perl", 4));
   CHECK(a.peers().empty());
-  CHECK(document_of(route).clients.contains("perl"));  // it has not read all
+  CHECK(document_of(route).clients.contains("perl"));  // it has unread messages
   rewrite(route, [&](JsonDocument document) {
     document.messages["perl"] = "[]";
     return document.text();
@@ -317,7 +317,7 @@ TEST_CASE_FIXTURE(Tidy, "G8: while another process locks the file, limits hold, 
   CHECK(a.wait_for_messages(100ms).empty());
   CHECK_THROWS_AS((void)a.peer_active("b", 100ms), Timeout);
   CHECK(os::Clock::now() - start < transport::JsonFile::kPatience);
-  // One that queues instead of waiting, as a service does, goes on, and the message goes out later.
+  // A member that queues instead of waiting, such as a service, goes on and sends the message later.
   transport::JoinRequest request;
   request.info = guard.info();
   request.name = "d";

@@ -1,4 +1,4 @@
-// A10, A11 and related behaviours: messages that outlive their reader, on the protocols that keep them.
+// A10, A11 and related behaviours: messages that outlive their reader, on the protocols that keep messages.
 
 #include <unistd.h>
 
@@ -17,14 +17,14 @@ using namespace ipcm::test;
 
 namespace {
 
-/// A member of the bus without the public face of one.
+/// A member of the bus, without the public interface of Client.
 class Bare {
  public:
   Bare(const BusInfo& info, const std::string& name, bool reconnect = false)
       : member_(request(info, name, reconnect), std::make_shared<Loop>(), bus::Member::Sending::waits) {}
   bus::Member* operator->() { return &member_; }
 
-  /// Waits until `count` have come; those before count as dealt with.
+  /// Waits until `count` messages have arrived, and returns them. Earlier messages count as read.
   std::vector<Message> collect(std::size_t count) {
     std::vector<Message> all;
     const auto deadline = os::Deadline::after(kHang);
@@ -75,7 +75,7 @@ TEST_CASE_FIXTURE(Tidy, "A10: messages sent before and during a suspension are a
     b.send_message("a", 1);
     CHECK(a.contents(1) == Strings{"1"});
     b.send_message("a", 2);
-    a->drain();  // taken in, and not read: not lost either
+    a->drain();  // in the inbox, not read, and not lost
     b.send_message("a", 3);
     a->suspend(std::nullopt, os::Deadline::passed());
     CHECK_THROWS_AS(a->expect_usable(), UsageError);
@@ -197,7 +197,7 @@ TEST_CASE_FIXTURE(Tidy,
     b.send_message("a", 1);
     CHECK(reader.hear() == "1");
     CHECK(reader.wait() == ExitStatus::signalled(SIGKILL));
-    CHECK(b.peers().empty());  // a look at them clears away the dead, but not what they have not read
+    CHECK(b.peers().empty());  // peers() removes dead peers, but not their unread messages
     Bare a(guard.info(), "a", true);
     b.send_message("a", 2);
     CHECK(a.contents(dealt_with ? 1 : 2) == (dealt_with ? Strings{"2"} : Strings{"1", "2"}));
@@ -262,13 +262,13 @@ TEST_CASE_FIXTURE(Tidy,
   const char* given = std::getenv("IPCM_TEST_KILLS");
   const int kills = given != nullptr ? std::atoi(given) : 20;
   const Guard guard = spawn_bus();
-  // Sends numbers, one after the other, until it is told to stop; says how many.
+  // Sends increasing numbers until the test ends it, and reports how many.
   Forked sender([&](Lines& test) {
     Client client = ipcm_connect("sender", guard.info());
     test.say("joined");
     int sent = 0;
     for (std::string line = test.hear(); line != "end"; line = test.hear()) {
-      // A reader that is dead takes nothing until its successor is there: then the number is sent again.
+      // After the reader died, a send fails until the successor has joined. Then the number is sent again.
       for (int i = 0; i < 40; ++i)
         if (client.try_message("reader", sent)) ++sent;
       test.say(std::to_string(sent));
@@ -287,8 +287,8 @@ TEST_CASE_FIXTURE(Tidy,
     return 0;
   };
 
-  std::map<int, std::set<std::string>> seen;  // by number: the ids it came under
-  std::map<std::string, int> times;           // by id
+  std::map<int, std::set<std::string>> seen;  // the ids of the messages with that number
+  std::map<std::string, int> times;           // how often that id arrived
   const auto note = [&](const std::string& line) {
     const auto blank = line.find(' ');
     seen[std::stoi(line.substr(blank + 1))].insert(line.substr(0, blank));
@@ -300,7 +300,7 @@ TEST_CASE_FIXTURE(Tidy,
     Forked reader(reading);
     CHECK(reader.hear() == "joined");
     sender.say("more");
-    // Killed after a random number of messages: while it reads, says, or removes the next.
+    // Kills the reader after a random number of messages: while it reads, reports, or removes the next.
     for (int left = std::rand() % 30; left > 0; --left) note(reader.hear());
     reader.kill(SIGKILL);
     (void)reader.wait();
@@ -325,7 +325,7 @@ TEST_CASE_FIXTURE(Tidy,
   int twice = 0;
   for (const auto& [number, ids] : seen) {
     CHECK(number < all);
-    CHECK(ids.size() == 1);  // a second time under the same id
+    CHECK(ids.size() == 1);  // a message that arrives twice has the same id
   }
   for (const auto& [id, count] : times) twice += count > 1;
   MESSAGE(all << " messages, " << kills << " readers killed, " << twice << " came more than once");

@@ -15,15 +15,15 @@ using namespace ipcm::test;
 namespace {
 
 constexpr std::size_t kMiB = 1024UL * 1024;
-/// What a sender may need for a queue at its limit, and the message in hand. An address sanitizer keeps what
-/// is freed for a while.
+/// The memory that a sender may need for a full queue and the current message. The address sanitizer keeps
+/// freed memory for a while.
 #ifdef __SANITIZE_ADDRESS__
 constexpr std::size_t kQueueMemory = (200 + 512) * kMiB;
 #else
 constexpr std::size_t kQueueMemory = 200 * kMiB;
 #endif
 
-/// A process that joins, and reads only after the test has said how many messages to expect.
+/// Joins, and reads only after the test has said how many messages to expect.
 int sleeper(Lines& test, const BusInfo& bus) {
   Client client = ipcm_connect("sleeper", bus);
   test.say("joined");
@@ -37,7 +37,7 @@ int sleeper(Lines& test, const BusInfo& bus) {
   return 0;
 }
 
-/// A service that sends to `sleeper`, as many as it can of a given size.
+/// Returns a service that sends as many messages of a given size as it can to `sleeper`.
 ServiceOptions flooder() {
   ServiceOptions options;
   options.handle_request = [](Service& self, const Request& request) -> Answer {
@@ -59,7 +59,7 @@ ServiceOptions flooder() {
 TEST_CASE_FIXTURE(Tidy, "large: messages between ours go whole and in order, whatever their size") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
-  // Around what a part of one protocol, and a datagram of the other, can carry.
+  // Sizes near the limits of a part (AtomicPipe) and of a datagram (UnixSocket).
   const std::vector<std::size_t> sizes = {1,     3900,      4000,  4080,     4081,     8160,   3,      65000,
                                           65300, 65536,     65537, 70000,    3,        212000, 213000, 5,
                                           kMiB,  30 * kMiB, 1,     5 * kMiB, 5 * kMiB, 2};
@@ -100,7 +100,7 @@ TEST_CASE_FIXTURE(Tidy,
     CHECK(static_cast<std::size_t>(sent) * size > 48 * kMiB);
     CHECK(static_cast<std::size_t>(sent) * size < 80 * kMiB);
     CHECK(os::resident_memory(pid).value() < before + kQueueMemory);
-    // The others notice nothing, and nobody spins.
+    // Other requests are answered as before, and the service does not spin.
     CHECK(handle.sync_request("still", kHang).as<std::string>() == "still");
     await_idle(pid);
     reader.say(std::to_string(sent));
@@ -124,7 +124,7 @@ TEST_CASE_FIXTURE(
   (void)collect(ear, 1);
   reader.kill(SIGKILL);
   CHECK(reader.wait() == ExitStatus::signalled(SIGKILL));
-  // Its queue is noticed to be in vain without anybody sending.
+  // The service notices the death of the reader although nothing is sent.
   await_idle(handle.service_pid().value());
   CHECK(contains(read_file(directory() + "/log"), "were not delivered"));
   CHECK(handle.sync_request("still", kHang).as<std::string>() == "still");

@@ -7,7 +7,7 @@
 
 namespace ipcm::test {
 
-/// A member of the bus with a loop of its own.
+/// Returns a member of the bus with its own event loop.
 [[nodiscard]] inline std::unique_ptr<bus::Member> member(const BusInfo& info, const std::string& name,
                                                          bool reconnect = false) {
   transport::JoinRequest request;

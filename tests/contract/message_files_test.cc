@@ -1,4 +1,4 @@
-// MessageFiles as others see it: files laid out by hand, as a peer of the reference does it.
+// MessageFiles as other programs see it: the tests write files as a peer of the reference does.
 
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -32,12 +32,12 @@ std::string message(const std::string& id, double stamp, const std::string& cont
   return R"({"stamp":)" + std::to_string(stamp) + R"(,"id":")" + id + R"(","content":)" + content +
          R"(,"to":"a","stamp_ord":0,"from":"perl"})";
 }
-/// As the reference delivers: under another name first, then renamed.
+/// Delivers as the reference does: writes the file under another name, then renames it.
 void deliver(const std::string& mailbox, const std::string& file, const std::string& text) {
   write_file(mailbox + "/" + file + ".pend", text);
   REQUIRE(::rename((mailbox + "/" + file + ".pend").c_str(), (mailbox + "/" + file + ".ready").c_str()) == 0);
 }
-/// Waits until something has happened to that name.
+/// Waits for an event of that name.
 void await_name(os::DirectoryWatch& watch, const std::string& name) {
   os::EventSet events;
   events.add(watch.fd(), EPOLLIN, 0);
@@ -90,13 +90,13 @@ TEST_CASE_FIXTURE(Tidy, "MessageFiles: to a peer of the reference goes one file,
   const std::string text = read_file(route + "/perl/" + id + ".ready");
   CHECK(text.starts_with(R"({"id":")" + id + R"(","from":"a","to":"perl","stamp":)"));
   CHECK(text.ends_with(R"("content":"gr\u00fc\u00df"})"));
-  // It suspends: the pid file goes. What is sent now is kept.
+  // A peer of the reference suspends by removing its pid file. Messages to it are kept.
   ::unlink((route + "/perl.pid").c_str());
   a.send_message("perl", 2);
   CHECK(a.peers() == Strings{"perl"});
   CHECK_FALSE(a.peer_active("perl"));
   CHECK(names_in(route + "/perl").size() == 2);
-  // It comes back, and dies with what it has not read.
+  // The peer returns, and dies with unread messages.
   write_file(route + "/perl.pid", std::to_string(perl.pid()));
   perl.kill(SIGKILL);
   perl.await_end();
@@ -115,15 +115,15 @@ TEST_CASE_FIXTURE(
   Client a = ipcm_connect("a", guard.info());
   deliver(mailbox, "z", message(kId, 1795380997.5, "1"));
   deliver(mailbox, "m m", message("not a uuid", 1795380997.6, "2"));
-  deliver(mailbox, "a", message("", 1795380997.7, "3"));   // no id: one is made up
-  deliver(mailbox, "b", message(kId, 1795380997.8, "4"));  // one that was there before: still a message
+  deliver(mailbox, "a", message("", 1795380997.7, "3"));   // without an id: it gets one
+  deliver(mailbox, "b", message(kId, 1795380997.8, "4"));  // a known id: also a message
   write_file(mailbox + "/half.pend", message(kId, 1795380990, "0"));
   const auto got = collect(a, 4);
   CHECK(got.size() == 4);
   for (std::size_t i = 0; i < 4; ++i) CHECK(got[i].content.as<std::size_t>() == i + 1);
   CHECK(got[0].id == kId);
   CHECK(got[2].id.size() == 36);
-  CHECK(names_in(mailbox).size() == 5);  // not before they were dealt with
+  CHECK(names_in(mailbox).size() == 5);  // removed only by the next read
   CHECK(a.get_messages().empty());
   CHECK(names_in(mailbox) == Strings{"half.pend"});
   REQUIRE(::rename((mailbox + "/half.pend").c_str(), (mailbox + "/half.ready").c_str()) == 0);
@@ -204,7 +204,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: an entry that is no message is reported, removed, a
     if (!told.empty()) CHECK(contains(told[0], what));
     CHECK(a.get_messages().empty());
     CHECK(told.size() <= 1);
-    // A directory with something in it stays, and is told once: nobody knows what is in it.
+    // A directory that is not empty stays, because its content is unknown. The client reports it once.
     const bool stays = what == "directory";
     CHECK(names_in(mailbox).size() == (stays ? 1 : 0));
     if (stays) CHECK(std::filesystem::remove_all(mailbox + "/" + what + ".ready") == 2);
@@ -231,7 +231,7 @@ TEST_CASE_FIXTURE(Tidy, "MessageFiles: a mailbox of any size is taken in pieces,
   Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
   constexpr std::size_t kMany = 12, kSize = 8UL << 20U;
   for (std::size_t i = 0; i < kMany; ++i) b.send_message("a", std::to_string(i) + std::string(kSize, 'x'));
-  a.dispatch();  // the loop alone does not take in without end
+  a.dispatch();  // the loop stops reading when the inbox is full
   CHECK_FALSE(names_in(guard.info().route + "/a").empty());
   std::size_t next = 0, rounds = 0;
   while (next < kMany) {
@@ -252,7 +252,7 @@ TEST_CASE_FIXTURE(Tidy, "F5: an unread mailbox becomes full, and has room again 
   const std::string mailbox = guard.info().route + "/a";
   Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
   b.send_message("a", 0);
-  // One file under many names, as many as ext4 allows it.
+  // Hard links to one file, as many as ext4 allows.
   constexpr std::size_t kNames = 50'000;
   const auto file = [&](std::size_t i) { return mailbox + "/" + std::to_string(i) + ".ready"; };
   for (std::size_t i = 1; i < transport::Outbox::kMostMessages; ++i) {
@@ -268,11 +268,11 @@ TEST_CASE_FIXTURE(Tidy, "F5: an unread mailbox becomes full, and has room again 
   CHECK(more < transport::Outbox::kBetweenCounts);
   CHECK(contains(why, "does not read"));
   CHECK_THROWS_AS(b.send_message("a", 0), Error);
-  Client late = ipcm_connect("late", guard.info());  // one who sends for the first time, too
+  Client late = ipcm_connect("late", guard.info());  // a new sender gets the error too
   CHECK_FALSE(late.try_message("a", 0, &why));
   CHECK(b.try_message("late", 1));  // others are not affected
   CHECK(collect(late, 1).size() == 1);
-  for (std::size_t i = 1; i < kNames; ++i) ::unlink(file(i).c_str());  // as its reader does
+  for (std::size_t i = 1; i < kNames; ++i) ::unlink(file(i).c_str());  // as the reader does
   CHECK(b.try_message("a", 1));
   CHECK(late.try_message("a", 1));
 }
@@ -305,7 +305,7 @@ TEST_CASE_FIXTURE(Tidy, "A5: a half-written message of a killed sender does not 
   write_file(guard.info().route + "/a/x.pend", "{");
   a.disconnect();
   CHECK(names_in(guard.info().route) == Strings{".info", ".owner"});
-  // Nor does what one left that was killed while it left.
+  // Nor does a half-removed mailbox of a peer that was killed while it left.
   REQUIRE(::mkdir((guard.info().route + "/_a").c_str(), 0755) == 0);
   write_file(guard.info().route + "/_a/y.ready", message(kId, 1, "1"));
   Client again = ipcm_connect("a", guard.info());
@@ -317,7 +317,7 @@ TEST_CASE_FIXTURE(Tidy, "A5: a half-written message of a killed sender does not 
 TEST_CASE_FIXTURE(Tidy, "A9: a mailbox that another process has just made belongs to that process") {
   const Guard guard = spawn();
   const std::string route = guard.info().route;
-  REQUIRE(::mkdir((route + "/perl").c_str(), 0755) == 0);  // its pid file is still to come
+  REQUIRE(::mkdir((route + "/perl").c_str(), 0755) == 0);  // before its pid file
   deliver(route + "/perl", "x", message(kId, 1795380997, "1"));
   CHECK_THROWS_AS((void)ipcm_connect("perl", guard.info()), NameTaken);
   CHECK(names_in(route + "/perl") == Strings{"x.ready"});

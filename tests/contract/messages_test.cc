@@ -44,7 +44,7 @@ TEST_CASE_FIXTURE(Tidy, "A1: the reference's long names are understood") {
 }
 
 TEST_CASE_FIXTURE(Tidy, "A1: joining a route that is no bus fails with an error that names the route") {
-  // What is no route of a server at all is not repeated: any part of it may be a password.
+  // The error does not repeat a wrong route of a server: any part of it may be a password.
   const bool is_server = !bus_options().route.empty();
   const BusInfo nowhere{protocol(), serializer(),
                         is_server ? "dbname=x host=" + directory() : directory() + "/nowhere"};
@@ -101,7 +101,7 @@ TEST_CASE_FIXTURE(Tidy, "A2: content is any JSON value but null" * needs_process
   CHECK_THROWS_AS(a.send_message("b", nullptr), UsageError);
   CHECK_THROWS_AS(a.try_message("b", nullptr), UsageError);
   CHECK(b.wait() == ExitStatus::exited(0));
-  CHECK_THROWS_AS(a.broadcast(nullptr), UsageError);  // also if nobody is there to hear it
+  CHECK_THROWS_AS(a.broadcast(nullptr), UsageError);  // even if there is no other peer
 }
 
 TEST_CASE_FIXTURE(Tidy, "A2: a broadcast reaches all others, and not its sender" * needs_processes()) {
@@ -140,7 +140,7 @@ TEST_CASE_FIXTURE(Tidy, "A3: messages from one sender arrive in the order sent, 
   for (const Message& message : collect(a, kMany)) {
     REQUIRE(message.content.as<int>() == next++);
     const std::pair<double, std::uint64_t> stamp{message.stamp, message.stamp_ord};
-    REQUIRE(last < stamp);  // what a reader that sorts goes by
+    REQUIRE(last < stamp);  // the sort key of readers
     last = stamp;
   }
   CHECK(b.wait() == ExitStatus::exited(0));

@@ -89,11 +89,11 @@ TEST_CASE_FIXTURE(Tidy,
   const auto error = thrown_by<NameTaken>([&] { (void)ipcm_connect("b", guard.info()); });
   CHECK(error.holder() == b.pid());
   CHECK(contains(error.what(), std::to_string(b.pid())));
-  // The refusal harmed nobody.
+  // The refusal changes nothing for others.
   Client a = ipcm_connect("a", guard.info());
   a.send_message("b", "still there?");
   CHECK(b.hear() == "\"still there?\"");
-  // Nor may one process have a name twice.
+  // One process can't have a name twice either.
   CHECK(thrown_by<NameTaken>([&] { (void)ipcm_connect("a", guard.info()); }).holder() == ::getpid());
   CHECK(a.peer_active("b"));
   b.say("end");
@@ -137,14 +137,14 @@ TEST_CASE_FIXTURE(Tidy, "A9: a failed join leaves nothing behind, at whichever s
   Forked b([&](Lines& test) {
     rlimit enough{};
     if (::getrlimit(RLIMIT_NOFILE, &enough) != 0) return 1;
-    // One descriptor more each time: so each step that needs one is the first to have none.
+    // Each round allows one descriptor more, so that each step fails once for lack of a descriptor.
     for (rlimit tight{0, enough.rlim_max};; ++tight.rlim_cur) {
       if (tight.rlim_cur > enough.rlim_cur || ::setrlimit(RLIMIT_NOFILE, &tight) != 0) return 2;
       std::optional<Client> client;
       try {
         client.emplace(ipcm_reconnect("b", guard.info()));
       } catch (const Error&) {
-        // Told below, when there is room again.
+        // Reported below, when descriptors are available again.
       }
       if (::setrlimit(RLIMIT_NOFILE, &enough) != 0) return 3;
       test.say(client ? "joined" : "failed");
@@ -175,7 +175,7 @@ TEST_CASE_FIXTURE(Tidy, "A9: which names can't be") {
   const Guard guard = spawn_bus();
   for (const std::string& name :
        {std::string("_hidden"), std::string("_"), std::string(), std::string("a\0b", 3),
-        std::string("0")})  // a Perl peer takes "0" for no name at all
+        std::string("0")})  // to a Perl peer, "0" is no name
     CHECK_THROWS_AS((void)ipcm_connect(name, guard.info()), UsageError);
   const Client a = ipcm_connect("a", guard.info());
 }

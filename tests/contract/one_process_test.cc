@@ -1,5 +1,4 @@
-// Tests without a second process: several clients in one. LocalMemory, which supports nothing else, runs
-// these.
+// Tests with several clients in one process. LocalMemory, which supports nothing else, runs these.
 
 #include <algorithm>
 #include <atomic>
@@ -39,7 +38,7 @@ TEST_CASE_FIXTURE(Tidy, "A2: clients of one process talk, and a broadcast reache
 TEST_CASE_FIXTURE(Tidy, "A3: messages between clients of one process arrive in order, small and large") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
-  // As many as any medium takes before they are read.
+  // As many as every medium holds unread.
   constexpr int kMany = 8, kRounds = 20;
   for (int round = 0; round < kRounds; ++round) {
     for (int i = 0; i < kMany; ++i)
@@ -98,7 +97,7 @@ TEST_CASE_FIXTURE(Tidy, "A7: a client waits for one that joins on another thread
   Client a = ipcm_connect("a", guard.info());
   std::thread other([info = guard.info()] {
     Client b = ipcm_connect("b", info);
-    (void)b.wait_for_messages(kHang);  // until it was seen
+    (void)b.wait_for_messages(kHang);  // until a has seen this client
     for (int i = 0; i < 100; ++i) b.send_message("a", i);
   });
   const bool active = a.peer_active("b", kHang);

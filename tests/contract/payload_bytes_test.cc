@@ -1,5 +1,5 @@
-// Bytes as content: over a bus with the serializer Cereal they come out as they went in, elsewhere who sends
-// them is refused.
+// Bytes as content: a bus with the serializer Cereal carries them unchanged; with another serializer, the
+// send fails.
 
 #include "contract.h"
 #include "wire/serializer.h"
@@ -16,11 +16,11 @@ SpawnOptions bus_with(const std::string& serializer) {
   options.serializer = serializer;
   return options;
 }
-/// The protocol under test can have them: JSONFile holds JSON, whatever the serializer.
+/// Returns whether the protocol under test can carry bytes: JSONFile holds only JSON, with every serializer.
 bool can_carry() { return protocol() != "JSONFile"; }
 LeaveOut carried() { return {!can_carry()}; }
 
-/// All values, in an order that no text has, `size` of them.
+/// Returns `size` bytes with all values, which are no text.
 std::string some_bytes(std::size_t size) {
   std::string all(size, '\0');
   for (std::size_t i = 0; i < size; ++i) all[i] = static_cast<char>((i * 167 + i / 256) & 0xff);
@@ -32,7 +32,8 @@ ServiceOptions on_bus(const std::string& serializer, ServiceOptions options) {
   return options;
 }
 
-/// Answers with the request's JSON text as bytes, and to bytes with how many they are; it takes "7" for JSON.
+/// Returns a service that answers a JSON request with its text as bytes, and bytes with their number. It
+/// reads the bytes "7" as JSON, which fails.
 ServiceOptions turning() {
   ServiceOptions options;
   options.expose_error_details = true;

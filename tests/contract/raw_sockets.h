@@ -1,6 +1,6 @@
 #pragma once
 
-// Sockets of those who speak to a member's endpoint without being one, and the frames of ConnectionUnix.
+// Sockets that connect to a member's endpoint without being a member, and the frames of ConnectionUnix.
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -15,7 +15,7 @@
 
 namespace ipcm::test {
 
-/// Where the endpoint `name` of that bus is.
+/// Returns the address of the endpoint `name` on that bus.
 [[nodiscard]] inline sockaddr_un address_in(const BusInfo& bus, const std::string& name) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -37,7 +37,7 @@ namespace ipcm::test {
   return socket;
 }
 
-/// Whether the other end hung up, within kHang.
+/// Returns whether the other end closed the connection within kHang.
 [[nodiscard]] inline bool is_hung_up(int socket) {
   for (;;) {
     pollfd wait{socket, POLLIN, 0};

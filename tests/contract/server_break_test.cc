@@ -75,7 +75,7 @@ class Administrator {
   database::OwnedSession session_;
 };
 
-/// The time limit of a command that uses the bus.
+/// Returns the time that the call takes.
 template <class Call>
 std::chrono::milliseconds time_of(Call&& call) {
   const auto start = os::Clock::now();
@@ -173,7 +173,7 @@ TEST_CASE_FIXTURE(Tidy, "server: G3: a bus without an owner but with members ref
     CHECK(contains(thrown_by<BusError>([] { (void)spawn_bus(); }).what(), "'a'"));
     CHECK(a.peers().empty());
   }
-  Guard now = spawn_bus();  // nobody is on it any more
+  Guard now = spawn_bus();  // the bus has no members now
   now.shutdown();
   CHECK(Administrator().tables().empty());
 }
@@ -189,7 +189,7 @@ TEST_CASE_FIXTURE(Tidy, "server: G1: a database that is no bus is refused by eve
   CHECK_FALSE(remove_bus(info));
   CHECK(administrator.tables() == mine);
   administrator.run("DROP TABLE ipcm_peers");
-  // A database may hold a bus beside other things, which stay.
+  // A database may hold a bus beside other tables, which stay.
   Guard guard = spawn_bus();
   { const Client a = ipcm_connect("a", guard.info()); }
   guard.shutdown();
@@ -205,7 +205,7 @@ TEST_CASE_FIXTURE(Tidy, "server: G3: several of our members can join a bus of th
   Administrator administrator;
   constexpr int kPeers = 4, kRounds = 5;
   for (int round = 0; round < kRounds; ++round) {
-    administrator.run("DROP TABLE ipcm_ours");  // then it looks as the reference has made it
+    administrator.run("DROP TABLE ipcm_ours");  // now it looks like a bus of the reference
     std::vector<std::unique_ptr<Forked>> peers;
     for (int i = 0; i < kPeers; ++i)
       peers.push_back(std::make_unique<Forked>([&info, i](Lines& test) {
@@ -232,7 +232,7 @@ TEST_CASE_FIXTURE(Tidy, "server: G6: a service whose table was dropped or altere
     Handle echo = start_on(guard.info(), "e", echo_options());
     Client reader = ipcm_connect("reader", guard.info());
     {
-      // A statement of the service would wait for this one's lock, and this one for that of a transaction.
+      // Closed before the service is used, so that the two connections do not wait for each other's locks.
       Administrator administrator;
       administrator.run(change);
     }
@@ -256,7 +256,7 @@ TEST_CASE_FIXTURE(Tidy,
   const auto waited = time_of([&] { CHECK(echo.client().wait_for_messages(kLimit).empty()); });
   CHECK(waited < kHang / 2);
   {
-    // As a command joins, under its own limit.
+    // Joins as a command does, with its time limit.
     const os::TimeLimit limit(os::Deadline::after(kLimit));
     const auto joined = time_of([&] {
       try {

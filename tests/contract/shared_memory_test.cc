@@ -1,5 +1,5 @@
-// ConnectionUnix: large messages between ours in memory that they share; who does not know of that meets
-// nothing of it, and what no honest peer would share costs its connection only.
+// ConnectionUnix: large messages in shared memory between peers of this library. Peers without shared memory
+// get plain frames. Wrong use of shared memory costs a peer only its connection.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -41,18 +41,18 @@ std::string place_note(std::uint64_t offset, std::uint64_t size, const std::stri
          tail;
 }
 
-/// A stream socket whose user knows the frames, and may lie.
+/// A stream socket with the frames of the protocol, which may send wrong content.
 class Raw {
  public:
   Raw(const BusInfo& bus, const std::string& peer) : Raw(socket_to(bus, peer, SOCK_STREAM)) {}
   explicit Raw(os::UniqueFd socket) : socket_(std::move(socket)) {}
 
-  /// A client in this process is served meanwhile.
+  /// Sends the bytes, and serves the client `meanwhile`, which is in the same process.
   void send(std::string_view bytes, Client* meanwhile = nullptr) {
     while (!bytes.empty()) {
       const auto now = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       if (now > 0) bytes.remove_prefix(static_cast<std::size_t>(now));
-      if (now < 0 && errno != EAGAIN) return;  // hung up on: that is for the test to judge
+      if (now < 0 && errno != EAGAIN) return;  // the peer closed the connection; the test checks that
       if (now < 0 && meanwhile != nullptr) meanwhile->dispatch();
       if (now < 0 && meanwhile == nullptr) await(POLLOUT);
     }
@@ -62,7 +62,7 @@ class Raw {
     REQUIRE(os::send_some(socket_.get(), bytes, descriptor.get(), &sent) == os::SendResult::some);
     REQUIRE(sent == bytes.size());
   }
-  /// The payload of the next frame. A client in this process is served meanwhile.
+  /// Returns the payload of the next frame. Serves the client `meanwhile`, which is in the same process.
   std::string hear(Client* meanwhile = nullptr) {
     std::string length = take(4, meanwhile);
     std::size_t size = 0;
@@ -92,7 +92,7 @@ class Raw {
   os::UniqueFd socket_;
 };
 
-/// A message to `target`, all of it but its content, which is to stand between the two.
+/// A message to `target` without its content, which belongs between head and tail.
 struct Around {
   std::string head, tail;
 };
@@ -106,7 +106,8 @@ std::string plain_message(const std::string& content) {
 }
 std::string text_of(std::size_t size, char letter = 'x') { return "\"" + std::string(size, letter) + "\""; }
 
-/// What is said until a client of this process has mapped a file of `size` bytes that a raw peer gave it.
+/// Exchanges frames until `target`, a client of this process, has mapped a file of `size` bytes of the raw
+/// peer. Returns the file.
 os::UniqueFd agree_on_memory(Raw& raw, Client& target, std::size_t size) {
   raw.send(kHello);
   raw.send(plain_message(text_of(kSmallestInMemory)), &target);
@@ -118,14 +119,14 @@ os::UniqueFd agree_on_memory(Raw& raw, Client& target, std::size_t size) {
   return file;
 }
 
-/// The first eight bytes of a memory file.
+/// Returns the first eight bytes of a memory file as a number.
 std::uint64_t number_in(const os::UniqueFd& file) {
   std::uint64_t number = 0;
   REQUIRE(::pread(file.get(), &number, sizeof number, 0) == sizeof number);
   return number;
 }
 
-/// Memory files of ours that a process has open, to send through: their memory, in bytes.
+/// Returns the sizes in bytes of the memory files that a process of this library has open for sending.
 std::vector<std::size_t> memory_files_of(const std::string& process) {
   std::vector<std::size_t> all;
   const std::string folder = "/proc/" + process + "/fd";
@@ -139,7 +140,7 @@ std::vector<std::size_t> memory_files_of(const std::string& process) {
   }
   return all;
 }
-/// How many messages have gone through the only one of these.
+/// Returns the number of messages that have passed through the only memory file of a process.
 std::uint64_t taken_from(const std::string& process) {
   const std::string folder = "/proc/" + process + "/fd";
   for (const std::string& name : names_in(folder)) {
@@ -157,18 +158,18 @@ std::size_t maps_of(const std::string& process) {
   return count;
 }
 
-/// A client makes its timer when it needs one for the first time.
+/// Returns the descriptors except timers: a client makes its timer when it first needs one.
 std::vector<std::string> but_for_timers(std::vector<std::string> descriptors) {
   std::erase_if(descriptors, [](const std::string& one) { return contains(one, "timerfd"); });
   return descriptors;
 }
 
-/// Sends and answers until both ways are in memory.
+/// Exchanges messages until both directions use shared memory.
 void prime(Handle& handle) {
   for (int i = 0; i < 3; ++i)
     REQUIRE(handle.sync_request(std::string(kMiB, 'p'), kHang).as<std::string>().size() == kMiB);
 }
-/// Large, and the socket takes it while nobody reads.
+/// The size of a large message that fits into the socket while nobody reads.
 constexpr std::size_t kModest = 100000;
 /// The same, from one client to another of this process.
 void prime(Client& from, Client& to, const std::string& name) {
@@ -196,7 +197,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: requests and answers of any size are whole, and
          {std::size_t{1}, 2 * kMiB, kSmallestInMemory, kSmallestInMemory - 2, 3 * kMiB, std::size_t{7},
           20 * kMiB, kMiB, 40 * kMiB, kSmallestInMemory + 1, std::size_t{0}, 5 * kMiB}) {
       CAPTURE(size);
-      // What does not compress, so that it is as large with each serializer.
+      // Text that does not compress, so that it has the same size with each serializer.
       std::string text(size, letter++);
       std::uint32_t random = 1;
       for (char& c : text) c = static_cast<char>('0' + ((random = random * 1664525 + 1013904223) >> 26));
@@ -208,7 +209,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: requests and answers of any size are whole, and
     }
     CHECK(memory_files_of("self").size() == 1);
     CHECK(memory_files_of(std::to_string(*handle.service_pid())).size() == 1);
-    // All that are large, but for those before both had mapped it.
+    // All large messages, except those before both sides had mapped the file.
     CHECK(taken_from("self") >= 4);
     CHECK(taken_from(std::to_string(*handle.service_pid())) >= 4);
     CHECK(handle.client().dropped() == 0);
@@ -221,7 +222,7 @@ TEST_CASE_FIXTURE(Tidy,
   Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
   prime(a, b, "b");
   REQUIRE(memory_files_of("self").size() == 1);
-  // The last large ones find 8 MiB unread, and go through the socket.
+  // When 8 MiB are unread, further large messages go through the socket.
   std::vector<std::size_t> sizes;
   for (std::size_t i = 0; i < 7; ++i) sizes.insert(sizes.end(), {kMiB + 140000 + i, i});
   sizes.insert(sizes.end(), {kModest * 3 / 2, 5, 6});
@@ -294,18 +295,18 @@ TEST_CASE_FIXTURE(Tidy, "memory: the bytes by which two agree on it, and talk") 
     CHECK(collect_contents(target, 1)[0] == text);
     CHECK(number_in(file) == i);
   }
-  // A whole message, as well.
+  // A whole message in shared memory is valid too.
   const std::string whole = around.head + text + around.tail;
   whole.copy(memory.bytes().data() + kSharedMemoryHead + 4 * kMiB, whole.size());
   raw.send(frame(place_note(4 * kMiB, whole.size(), "", "")));
   CHECK(collect_contents(target, 1)[0] == text);
 
-  // Now the other way: the first one through the socket, behind the file.
+  // The other direction: the first message goes through the socket, after the file.
   target.send_message("raw", std::string(kModest, 'z'));
   CHECK(raw.hear(&target) == file_note(kSharedMemory));
   CHECK(contains(raw.hear(&target), std::string(kModest, 'z')));
   target.send_message("raw", std::string(kModest, 'z'));
-  CHECK(contains(raw.hear(&target), std::string(kModest, 'z')));  // nobody has mapped it yet
+  CHECK(contains(raw.hear(&target), std::string(kModest, 'z')));  // the raw peer has not mapped it yet
   raw.send(frame(kMapped));
   serve_until_silent(target);
   target.send_message("raw", std::string(kModest, 'z'));
@@ -415,7 +416,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: a peer that uses it without agreement loses its
   for (const std::string& hello : {kHello, kForeignHello}) {
     Raw raw(guard.info(), "target");
     raw.send(hello);
-    // Before anybody has asked for it.
+    // The file comes before the target has agreed to share memory.
     raw.send(frame(file_note(2 * kMiB)), os::make_shared_memory_file("test", kSharedMemoryHead + 2 * kMiB));
     serve_until_silent(target);
     CHECK(raw.hung_up());
@@ -443,11 +444,11 @@ TEST_CASE_FIXTURE(Tidy, "memory: bytes in it that are no message are dropped alo
     CHECK(target.dropped() == ++dropped);
     CHECK(target.get_messages().empty());
   }
-  put("2", R"({"content":)", "}");  // from nobody
+  put("2", R"({"content":)", "}");  // without a sender
   CHECK(target.dropped() == ++dropped);
-  put(" [1, 2] ", around.head, around.tail);  // odd, and a message
+  put(" [1, 2] ", around.head, around.tail);  // unusual, but a message
   CHECK(collect(target, 1)[0].content.as<std::vector<int>>() == std::vector<int>{1, 2});
-  put("3", around.head.substr(0, around.head.size() - 1), R"(:4,"content":5})");  // not what it seems
+  put("3", around.head.substr(0, around.head.size() - 1), R"(:4,"content":5})");  // two contents
   CHECK(target.dropped() == ++dropped);
   put("3", around.head, around.tail);
   CHECK(collect_contents(target, 1)[0] == "3");
@@ -517,7 +518,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: it is given back when nothing large has come fo
     CHECK(collect_contents(b, 1)[0] == text_of(16 * kMiB));
     REQUIRE(memory_files_of("self").size() == 1);
     CHECK(memory_files_of("self")[0] >= 16 * kMiB);
-    // Nothing but the time that has come makes it readable.
+    // Only the timer makes it readable.
     const auto deadline = os::Deadline::after(kHang);
     while (memory_files_of("self")[0] > 64 * 1024 && !deadline.has_passed()) {
       REQUIRE(readable(a.fd()));
@@ -525,7 +526,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: it is given back when nothing large has come fo
     }
     CHECK(memory_files_of("self")[0] <= 64 * 1024);
   }
-  // And then there is rest.
+  // Afterwards, nothing wakes the client.
   pollfd look{a.fd(), POLLIN, 0};
   CHECK(::poll(&look, 1, 0) == 0);
 }

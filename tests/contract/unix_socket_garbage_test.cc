@@ -1,4 +1,4 @@
-// UnixSocket: datagrams that no honest peer would send.
+// UnixSocket: datagrams that no correct peer sends.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -26,7 +26,7 @@ os::UniqueFd unsealed(const std::string& content) {
 struct Garbage {
   std::string what;
   std::function<void(Raw&)> send;
-  bool told = true;  ///< It is worth a diagnostic.
+  bool told = true;  ///< The receiver reports a diagnostic.
 };
 
 std::vector<Garbage> all_garbage() {
@@ -155,7 +155,7 @@ TEST_CASE_FIXTURE(Tidy, "F7: a datagram of another user is refused and reported"
   Client target = ipcm_connect("target", guard.info());
   std::vector<std::string> told;
   target.on_diagnostic([&](const std::string& sentence) { told.push_back(sentence); });
-  // Nobody else could even reach the socket, unless somebody opened the doors.
+  // Without these permissions another user can't reach the socket.
   for (const std::string& path : {directory(), guard.info().route, guard.info().route + "/target"})
     REQUIRE(::chmod(path.c_str(), 0777) == 0);
   constexpr uid_t kSomebody = 54321;
@@ -171,6 +171,6 @@ TEST_CASE_FIXTURE(Tidy, "F7: a datagram of another user is refused and reported"
   CHECK(target.get_messages().empty());
   REQUIRE(told.size() == 1);
   CHECK(contains(told[0], "54321"));
-  // What everybody may write to is not taken for a bus, and would not be removed.
+  // A directory that everybody may write to counts as no bus, and would not be removed.
   REQUIRE(::chmod(guard.info().route.c_str(), 0700) == 0);
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-// Peers of UnixSocket as the reference makes them, and datagrams that only ours send.
+// Peers of UnixSocket that behave like the reference, and datagrams that only this library sends.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,11 +16,11 @@
 
 namespace ipcm::test {
 
-/// Bytes that a datagram carries, and the reference reads.
+/// The number of bytes in the largest datagram that the reference reads.
 inline constexpr std::size_t kLargest = 65536;
 inline constexpr std::size_t kMiB = 1024UL * 1024;
 
-/// A sender as the reference's is: an unbound socket, connected.
+/// A sender like that of the reference: a connected socket without an address.
 class Raw {
  public:
   Raw(const BusInfo& bus, const std::string& peer) : socket_(socket_to(bus, peer, SOCK_DGRAM)) {}
@@ -46,7 +46,7 @@ class Raw {
   os::UniqueFd socket_;
 };
 
-/// A reader as the reference's is.
+/// A reader like that of the reference.
 class ForeignPeer {
  public:
   ForeignPeer(const BusInfo& bus, const std::string& name)
@@ -57,7 +57,7 @@ class ForeignPeer {
   ~ForeignPeer() {
     if (socket_) remove_foreign(bus_, name_);
   }
-  /// The next datagram, through the reference's 65536 bytes.
+  /// Returns the next datagram, read into a buffer of 65536 bytes like that of the reference.
   std::string hear() {
     REQUIRE(readable(socket_.get()));
     std::string bytes(kLargest, '\0');

@@ -19,7 +19,7 @@ TEST_CASE_FIXTURE(Tidy, "wire: a message as the reference sends it is understood
   Raw raw(guard.info(), "service_parent_15745");
   raw.send(
       R"({"content":{"response":{"got":"hello","list":[1,"2",null]},"ipcm_response_id":"01A2050B-EF33-7C54-B7BE-570FED48A938"},"from":"svc","stamp_ord":0,"to":"service_parent_15745","id":"01A2050B-EF36-740F-A83D-00A7E4F30A23","stamp":1795380997.94263})");
-  raw.send("");  // ends a round of the reference's reader, and means nothing
+  raw.send("");  // ends a round of the reference's reader; no message
   raw.send(R"( {"from":"svc","content":"\u20ac","stamp":"1795380998"} )");
   const auto got = collect(target, 2);
   CHECK(got[0].from == "svc");
@@ -68,7 +68,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK_FALSE(a.try_message("perl", std::string(10 * kMiB, 'x'), &why));
   CHECK(contains(why, "65536"));
   CHECK(a.statistics().sent.at("perl") == 2);
-  // A try of ours to have its name makes it none of ours.
+  // After a failed attempt of this library to get its name, it still counts as a peer of the reference.
   Forked thief([&](Lines& test) {
     try {
       (void)ipcm_connect("perl", guard.info());
@@ -117,10 +117,10 @@ TEST_CASE_FIXTURE(Tidy,
   Client a = ipcm_connect("a", guard.info());
   Forked b([&](Lines& test) {
     Client client = ipcm_connect("b", guard.info());
-    client.send_message("a", 1);  // the way is open
+    client.send_message("a", 1);  // opens the channel
     rlimit before{};
     if (::getrlimit(RLIMIT_NOFILE, &before) != 0) return 1;
-    // Room for the memory file, and for one end of a pipe.
+    // Descriptors for the memory file and one end of a pipe.
     const int next = os::duplicate(0).get();
     rlimit tight = before;
     tight.rlim_cur = static_cast<rlim_t>(next) + 2;
@@ -169,7 +169,7 @@ TEST_CASE_FIXTURE(Tidy, "large: a reader without descriptors left drops that mes
   const std::string told = b.hear();
   CHECK(contains(told, "0 a large message"));
   CHECK(contains(told, "ulimit -n"));
-  a.send_message("b", std::string(kMiB, 'y'));  // its receipt has come back
+  a.send_message("b", std::string(kMiB, 'y'));  // the receipt of the first one has come back
   b.say("sent");
   CHECK(b.hear() == "\"yy");
   CHECK(b.wait() == ExitStatus::exited(0));
@@ -208,7 +208,7 @@ TEST_CASE_FIXTURE(
     "replaced: a successor is reached at once, also if its predecessor's socket is still open somewhere") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
-  ForeignPeer first(guard.info(), "perl");  // and stays open, as in a worker of the reference's
+  ForeignPeer first(guard.info(), "perl");  // stays open, as in a worker of the reference
   a.send_message("perl", 1);
   remove_foreign(guard.info(), "perl");
   CHECK_THROWS_AS(a.send_message("perl", 2), PeerGone);
@@ -280,7 +280,7 @@ TEST_CASE_FIXTURE(Tidy, "D4: requests to a successor are not confused with open 
   ::kill(pid, SIGKILL);
   await_end(pid);
   Handle second = start_on(handle.info(), "s", echoing());
-  // The handle's loop has not run since: it learns of the death when it asks again.
+  // The loop of the handle has not run since, so that the handle learns of the death with its next request.
   const std::string answered = handle.send_request("s", 2);
   CHECK(handle.await_response(answered, kHang).as<int>() == 2);
   CHECK_THROWS_AS((void)handle.await_response(lost, kHang).content(), PeerGone);
