@@ -1,16 +1,16 @@
-// Runs a command and kills one of its processes at a chosen system call, or lets that call fail once.
+// Runs a command and kills one of its processes at a chosen system call, or makes that call fail once.
 //
-//   inject --report FD --side launcher|boot --call NUMBER --nth N --fault KILL|ERRNO [--attach PID] --
-//   COMMAND… inject --report FD --side launcher|boot --count [--attach PID] -- COMMAND…
+//   inject --report FD --side SIDE --call NUMBER --nth N --fault KILL|ERRNO [--attach PID] -- COMMAND…
+//   inject --report FD --side SIDE --count [--attach PID] -- COMMAND…
 //
-// `launcher` is the command itself, from its exec on. `boot` is each process that it makes, or with --attach
-// that process instead; every process counts its own calls. KILL strikes before the call happens; a number is
-// the errno that the call returns without having happened (close happens all the same, as in the kernel).
-// After that the processes run untraced.
+// SIDE is `launcher` or `boot`. `launcher` is the command itself, from its exec on. `boot` is each process
+// that the command makes, or with --attach that process instead. Each process has its own count of calls.
+// KILL kills the process before the call. ERRNO is a number: the call is not made and returns that errno
+// (close() is made all the same, as in the kernel). Afterwards the processes run untraced.
 //
-// FD gets the report: with --count a line "NUMBER TIMES" for each system call that the side made,
-// the most that one process made; otherwise "struck" or "missed". The exit status is the command's, 128 + N
-// after a signal; 125 for our own errors.
+// The report goes to FD. With --count it is a line "NUMBER TIMES" for each system call of the side; if there
+// are several processes, TIMES is the largest count. Without --count it is "struck" or "missed". The exit
+// status is that of the command, 128 + N if a signal ended it, and 125 for errors of inject itself.
 
 #include <elf.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@
 
 namespace {
 
-constexpr int kKill = 0;  // in place of an errno
+constexpr int kKill = 0;  // instead of an errno
 constexpr int kOwnError = 125;
 
 [[noreturn]] void give_up(const std::string& what) {
@@ -102,7 +102,7 @@ Order parse(int argc, char** argv) {
       "usage: inject --side SIDE (--count | --call NUMBER --nth N --fault FAULT) [--attach PID] -- COMMAND");
 }
 
-/// The process that a task belongs to.
+/// Returns the process of a task.
 pid_t process_of(pid_t task) {
   std::ifstream status("/proc/" + std::to_string(task) + "/status");
   for (std::string line; std::getline(status, line);)
@@ -151,8 +151,8 @@ class Tracer {
   struct Task {
     pid_t process = 0;
     bool watched = false;
-    bool to_fail = false;             // at the end of the call it is in
-    unsigned long long argument = 0;  // that this call had, where we gave it another one
+    bool to_fail = false;             // the current call gets the errno at its end
+    unsigned long long argument = 0;  // the original argument of the call, if it was replaced
   };
 
   void attach() {
@@ -170,7 +170,7 @@ class Tracer {
 
   void go_on(pid_t task, int signal) {
     const auto how = done_ && !tasks_[task].to_fail ? PTRACE_CONT : PTRACE_SYSCALL;
-    ::ptrace(how, task, 0, signal);  // it may have been killed meanwhile: waitpid tells
+    ::ptrace(how, task, 0, signal);  // fails if the task was killed; waitpid reports that
   }
 
   void stopped(pid_t task, int status) {
@@ -190,7 +190,7 @@ class Tracer {
     go_on(task, event != 0 ? 0 : signal);
   }
 
-  /// A task that is new to us. The command's own calls before its exec are ours, not its.
+  /// Registers a new task. Calls of the command before its exec are calls of inject and do not count.
   void meet(pid_t task) {
     const pid_t process = process_of(task);
     const bool launcher = process == command_;
@@ -218,7 +218,7 @@ class Tracer {
       }
     } else if (info.op == PTRACE_SYSCALL_INFO_EXIT && of.to_fail) {
       of.to_fail = false;
-      // brk() has no errno: where it fails it returns the break as it is, as it does when 0 is asked for.
+      // brk() has no errno: if it fails, it returns the current break, as it does for the argument 0.
       if (order_.call == SYS_brk)
         restore_argument(task, of.argument);
       else
@@ -250,7 +250,7 @@ class Tracer {
   static void set_result(pid_t task, long result) {
     (void)exchange_argument(task, static_cast<unsigned long long>(result));
   }
-  /// The register of the first argument, which is the result's, too: there is nothing to restore.
+  /// Sets the register of the first argument, which is also that of the result, and returns the old value.
   static unsigned long long exchange_argument(pid_t task, unsigned long long value) {
     user_regs_struct registers{};
     iovec all = {&registers, sizeof registers};

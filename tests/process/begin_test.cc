@@ -19,7 +19,7 @@ ServiceOptions self_boot(bool stay_in_begin, const std::string& how = {}) {
   return options;
 }
 
-/// How it ended when told to, and what it had said on stderr.
+/// Starts a service and ends it. Returns its exit status and its output on stderr.
 std::pair<std::optional<ExitStatus>, std::string> end_of(const ServiceOptions& options,
                                                          const std::string& file) {
   const StderrInto into(file);

@@ -1,4 +1,4 @@
-// Ends that others must notice: of owners, services, watched processes.
+// Ends of owners, services and watched processes, which other processes must notice.
 
 #include <unistd.h>
 

@@ -14,8 +14,8 @@ using namespace ipcm::test;
 
 namespace {
 
-/// Tells by a file that a destructor or exit handler ran, and in which process; only while a test asks for
-/// it.
+/// The prefix of files that show that a destructor or an exit handler ran, and in which process. Empty: no
+/// files.
 std::string mark_file;
 void leave_mark(const std::string& who) {
   if (!mark_file.empty()) write_file(mark_file + "-" + who, std::to_string(::getpid()));
@@ -66,7 +66,7 @@ TEST_CASE_FIXTURE(Tidy,
     CHECK(handle->sync_request("y", kHang).ok());
     (void)handle->shutdown();
     await_end(service);
-    CHECK(::waitpid(middle, nullptr, WNOHANG) == -1);  // reaped by whoever made it
+    CHECK(::waitpid(middle, nullptr, WNOHANG) == -1);  // its parent has reaped it
     CHECK(errno == ECHILD);
     await_no_children();
   }

@@ -16,20 +16,21 @@ using namespace ipcm::test;
 
 namespace {
 
-/// Whether a stream of a service is what one may have: a socket, a lock file or a pipe of ours is not.
+/// Returns whether a descriptor of a service is a proper stream, and no socket, event descriptor or file of
+/// this library.
 bool is_a_stream(Pid pid, int fd) {
   const std::string leads = os::where_leads(pid, fd);
   return !leads.empty() && !leads.starts_with("socket:") && !leads.starts_with("anon_inode:") &&
          !contains(leads, "ipcm-");
 }
 
-/// SQLite never uses the numbers 0 to 2 for a file of its own: it opens /dev/null at those that are closed,
-/// and leaves it there.
+/// Returns whether SQLite has opened /dev/null at a closed descriptor from 0 to 2. It does so because it
+/// never uses these numbers for its files, and does not close them.
 bool was_filled_by_a_driver(const BusInfo& bus, int fd) {
   return bus.protocol == "SQLite" && os::where_leads(os::own_pid(), fd) == "/dev/null";
 }
 
-/// The answer of `peer` to a client that started nothing.
+/// Returns the answer of `peer` to a client that did not start it.
 template <class T>
 T ask(Client& client, const std::string& peer, const T& payload) {
   service::PendingRequests requests(client.shared_member(),
@@ -37,7 +38,7 @@ T ask(Client& client, const std::string& peer, const T& payload) {
   return requests.ask(peer, Content(payload), os::Deadline::after(kHang)).template as<T>();
 }
 
-/// Starts a service and asks it, in a host whose streams `closed` (a bit each) are closed.
+/// Starts a service and asks it, in a host that has closed the streams in `closed` (a bit for each).
 std::string ask_without_streams(int closed, const ServiceOptions& options) {
   for (int stream = 0; stream <= 2; ++stream)
     if ((closed >> stream & 1) != 0) ::close(stream);
@@ -52,7 +53,7 @@ std::string ask_without_streams(int closed, const ServiceOptions& options) {
       if (is_closed && os::is_open(stream) && !was_filled_by_a_driver(handle.info(), stream))
         words += "open in the host: " + number;
     }
-    // The owner's lock is there for another process to see.
+    // Another process can see the lock of the owner.
     Forked other([info = handle.info()](Lines& test) {
       Client client = ipcm_connect("other", info);
       test.say(std::to_string(ask(client, "e", 6)));
@@ -83,7 +84,7 @@ TEST_CASE_FIXTURE(Tidy,
 }
 
 TEST_CASE_FIXTURE(Tidy, "G7: a limit of file sizes kills no host: what can't be sent is an error in words") {
-  // The service has none.
+  // The limit of the host does not apply to the service.
   Handle handle = ipcm_service("e", exec_echo());
   for (const rlim_t most : {0U, 20'000U, 200'000U}) {
     CAPTURE(most);
@@ -121,7 +122,7 @@ TEST_CASE_FIXTURE(Tidy, "G7: a host that ignores SIGCHLD starts services, and fa
       (void)ipcm_service("e", odd);
       test.say("it started");
     } catch (const LaunchError& error) {
-      // Which of the two depends on the kernel.
+      // The kernel decides which of the two it is.
       const std::string words = error.what();
       test.say(contains(words, "exited with status 3") || contains(words, "can't be known on this kernel")
                    ? "told"

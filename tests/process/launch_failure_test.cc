@@ -25,7 +25,7 @@ ServiceOptions odd(const std::string& how) {
   return options;
 }
 
-/// The echo class, exec'd or forked.
+/// Returns options for the echo class, by exec or by fork.
 ServiceOptions echo(bool exec) {
   static const Registry builtin = builtin_services();
   ServiceOptions options = exec_echo();
@@ -34,8 +34,8 @@ ServiceOptions echo(bool exec) {
   return options;
 }
 
-/// How the start fails. Whatever the reason: the error names the service, and its process is gone and reaped
-/// already.
+/// Returns the error of a start that fails. Checks that the error names the service, and that its process has
+/// ended and is reaped.
 LaunchError failure(const std::string& name, const ServiceOptions& options) {
   const auto error = thrown_by<LaunchError>([&] { (void)ipcm_service(name, options); });
   CHECK(own_children().empty());
@@ -157,7 +157,7 @@ TEST_CASE_FIXTURE(Tidy,
   ServiceOptions options = odd("family");
   options.new_session = true;
   options.timeout = 300ms;
-  // Not failure(): the orphan comes to us, and is dead, but we are the ones who have to reap it.
+  // Not failure(): this process adopts the dead orphan and must reap it.
   CHECK(thrown_by<LaunchError>([&] { (void)ipcm_service("x", options); }).facts().timed_out);
   await_no_children();
 }
@@ -293,7 +293,7 @@ TEST_CASE_FIXTURE(Tidy, "B7: a name that is taken: by whom") {
     if (error.status()) CHECK_FALSE(error.status()->success());
   }
   {
-    ServiceOptions options = exec_echo();  // the bus was not harmed
+    ServiceOptions options = exec_echo();  // the bus still works
     options.ipcm_info = guard.info();
     Handle other = ipcm_service("other", options);
     CHECK(other.sync_request("x", kHang).ok());

@@ -30,7 +30,7 @@ struct Prefix {
   }
 };
 
-/// A class that is registered here, and so can only be forked.
+/// A class that only this program has registered, so that it can only be forked.
 class Adder final : public Service {
  public:
   struct Args {
@@ -47,7 +47,7 @@ class Adder final : public Service {
   int sum_;
 };
 
-/// Keeps the last request, and answers with the one before.
+/// A service that answers each request with the one before.
 class Keeper final : public Service {
  public:
   struct Args {
@@ -68,7 +68,7 @@ class Keeper final : public Service {
   Content kept_;
 };
 
-/// A second thread, for as long as it lives.
+/// A guard that gives the process a second thread.
 class SecondThread {
  public:
   SecondThread()
@@ -395,7 +395,7 @@ TEST_CASE_FIXTURE(Tidy, "B6: exec: the service does not see the variables and de
   int pipes = 0;
   for (const std::string& target : descriptors_of(handle.service_pid().value()))
     if (contains(target, "pipe:") && !contains(descriptors_of(::getpid()), target)) ++pipes;
-  CHECK(pipes == 0);  // the ready pipe is closed, and stderr leads where it should
+  CHECK(pipes == 0);  // the ready pipe is closed, and stderr is no pipe of the launch
 }
 
 TEST_CASE_FIXTURE(Tidy, "B8: child_pid is unset on a handle's peers that were not started here") {
@@ -533,7 +533,7 @@ echo late >&2
     options.detached = true;
     options.capture_stderr = true;
     Handle handle = ipcm_service_nowait("x", options);
-    handle.release();  // before it is ready: what reads its words is not we any more
+    handle.release();  // before the service is ready: a relay now reads its stderr
     test::write_file(go, "on\n");
     await_no_children();
     CHECK(read_file(file) == "early\nlate\n");
@@ -574,11 +574,11 @@ TEST_CASE_FIXTURE(Tidy, "launch: the log of a service that prints without end is
   };
   Handle handle = ipcm_service("e", options);
   const std::string path = bus::log_path(bus.info(), "e");
-  // More than enough of it, for longer than it takes to look at the log again.
+  // Writes more than the log keeps, for longer than the interval at which the service checks its log.
   const auto until = os::Deadline::after(300ms);
   for (int i = 0; i < 30 || !until.has_passed(); ++i) REQUIRE(handle.sync_request(1, kHang).ok());
   CHECK(handle.sync_request(1, kHang).ok());
-  await_idle(handle.service_pid().value());  // it looks at its log after it has answered
+  await_idle(handle.service_pid().value());  // it checks its log after an answer
   const auto older = os::look_at(path + ".1").size;
   CHECK(older > os::RollingLog::kFull);
   CHECK(older <= os::RollingLog::kLargest);
@@ -608,7 +608,7 @@ TEST_CASE_FIXTURE(Tidy, "launch: released children are reaped at the next start"
 TEST_CASE_FIXTURE(Tidy, "launch: a boot binary that is still being written is waited for") {
   const std::string boot = directory() + "/boot";
   std::filesystem::copy_file(boot_program(), boot);
-  // A protocol with a driver is served by the fallback that stands beside the binary.
+  // If the protocol needs a driver, the fallback beside the binary serves it.
   const std::string fallback = boot + "-dynamic";
   if (const char* built = std::getenv("IPCM_TEST_BOOT_DYNAMIC")) std::filesystem::copy_file(built, fallback);
   {

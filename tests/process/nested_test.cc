@@ -20,7 +20,7 @@ ServiceOptions failing() {
 
 using Handler = std::function<Answer(Service&, const Request&)>;
 
-/// A service, outside of any other, that does `handler` for each request.
+/// Starts a service from outside of a service; it runs `handler` for each request.
 Handle outer(Handler handler) {
   ServiceOptions options;
   options.expose_error_details = true;
@@ -151,7 +151,7 @@ TEST_CASE_FIXTURE(Tidy, "B3: not waiting: a request that is held waits for a rep
           (void)self.ipcm_service(name, options);
         }
       } catch (const UsageError&) {
-        (void)self.client().peer_active("nobody", 10ms);  // the first start is not decided yet
+        (void)self.client().peer_active("nobody", 10ms);  // the first start is still open
         continue;
       } catch (const LaunchError&) {
         return later;
@@ -184,7 +184,7 @@ TEST_CASE_FIXTURE(Tidy, "B5: a new bus inside a service gives a handle on it") {
   Handle handle = outer([](Service& self, const Request& request) -> Answer {
     ServiceOptions options = exec_echo();
     options.new_bus = true;
-    Handle inner = ipcm_service("outer", options);  // even the same name: it is another bus
+    Handle inner = ipcm_service("outer", options);  // the same name, on another bus
     if (inner.info() == self.info()) return "the same bus?";
     return inner.sync_request<std::string>(request.raw(), kHang);
   });
@@ -213,7 +213,7 @@ TEST_CASE_FIXTURE(Tidy,
       return shared;
     });
     CHECK(handle.sync_request<std::vector<std::string>>(1, kHang).empty());
-    // The inner one's end is the inner one's alone.
+    // The end of the inner service does not end the outer one.
     handle.client().send_message("inner", Content::json(R"({"terminate":1})"));
     await_end(handle.client().peer_pid("inner").value_or(0));
     CHECK(handle.client().peer_active("outer"));

@@ -33,7 +33,7 @@ TEST_CASE_FIXTURE(Tidy, "own callback: a Handle may end inside its own response 
       if (end == End::release) handle->release();
       if (end == End::destroy) handle.reset();
       if (end == End::move_away) elsewhere.emplace(std::move(*handle));
-      CHECK(response.as<int>() == 1);  // the response and what the callback holds live on
+      CHECK(response.as<int>() == 1);  // the response and the captures are still alive
       CHECK(filler.size() == 1000);
     };
     SUBCASE("nothing else is awaited") {
@@ -60,7 +60,7 @@ TEST_CASE_FIXTURE(Tidy,
                   "own callback: a Handle that owns the bus and the service ends inside sync_request()") {
   ServiceOptions options;
   options.handle_request = [](Service&, const Request& request) -> Answer {
-    if (request.as<int>() == 2) return later;  // which never comes
+    if (request.as<int>() == 2) return later;  // there is no answer
     return request.raw();
   };
   auto handle = std::make_unique<Handle>(ipcm_service("e", options));
@@ -179,7 +179,7 @@ TEST_CASE_FIXTURE(Tidy, "G10: a handler may keep, move or change its request") {
     CHECK(handle.sync_request<int>(1, kHang) == 2);
     CHECK(std::string(thrown_by<RemoteError>([&] { (void)handle.sync_request(-1, kHang); }).what()) ==
           "below zero");
-    // An error without words is an error all the same.
+    // An error with an empty message is still an error.
     CHECK(std::string(thrown_by<RemoteError>([&] { (void)handle.sync_request(0, kHang); }).what()) != "");
     CHECK(handle.sync_request<int>(2, kHang) == 3);
   }

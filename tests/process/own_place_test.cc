@@ -10,7 +10,7 @@ using namespace ipcm::test;
 
 namespace {
 
-/// What a service "e" of a bus consists of in the file system, and each alone is enough for it to be lost.
+/// Returns the files and directories of a service "e". Without any one of them, nobody finds the service.
 std::vector<std::string> places(const BusInfo& bus) {
   const std::filesystem::path route = bus.route;
   if (bus.protocol == "JSONFile" || bus.protocol == "SQLite") {
@@ -56,14 +56,14 @@ TEST_CASE_FIXTURE(Tidy, "G6: a service whose route, endpoint or lock is removed 
       }
       const std::string told = read_file(words);
       CAPTURE(told);
-      CHECK(contains(told, "ends: "));  // a watch or a statement may find it first
+      CHECK(contains(told, "ends: "));  // a watch or an SQL statement reports it
       std::filesystem::remove_all(directory() + "/aside");
       std::filesystem::remove_all(place);
       std::filesystem::remove(words);
     }
 }
 
-// On a bus that is one file, the client looks at the file itself, so that no request may reach the service.
+// On a bus that is one file, the client itself checks the file, so that a request may not reach the service.
 TEST_CASE_FIXTURE(Tidy, "G6: a service that ends with its owner finds out with a later request" *
                             doctest::skip(is_protocol("SQLite") || is_protocol("JSONFile"))) {
   const Guard bus = ipcm_spawn();

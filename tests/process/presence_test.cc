@@ -29,7 +29,7 @@ Handle start_on(const BusInfo& bus, const std::string& name, ServiceOptions opti
 TEST_CASE_FIXTURE(
     Tidy, "D4: a dead peer that another process must reap is gone at once, and its exit status is known") {
   const Guard guard = ipcm_spawn();
-  // A process of its own starts the service, and never reaps it.
+  // Another process starts the service, and never reaps it.
   Forked starter([&](Lines& test) {
     Handle handle = start_on(guard.info(), "e", never_answering());
     test.say(std::to_string(handle.service_pid().value()));
@@ -44,7 +44,7 @@ TEST_CASE_FIXTURE(
   const auto gone = thrown_by<PeerGone>([&] { (void)asker.await_response(id, kHang).content(); });
   CHECK(gone.peer() == "e");
   CHECK(gone.status() == ExitStatus::signalled(SIGKILL));
-  CHECK(::kill(pid, 0) == 0);  // a zombie still
+  CHECK(::kill(pid, 0) == 0);  // still a zombie
   CHECK_FALSE(contains(asker.client().peers(), std::string("e")));
   starter.say("end");
   CHECK(starter.wait() == ExitStatus::exited(0));
@@ -88,11 +88,11 @@ TEST_CASE_FIXTURE(Tidy, "F3: a recycled pid is not taken for a live peer") {
   });
   CHECK(other.hear() == "joined");
   CHECK(here.peer_active("b"));
-  // As it would be if b had died and its number had been given to a process that runs now: ourselves.
+  // Writes files as if b had died and a running process had got its number: the parent of this one.
   const std::string route = guard.info().route;
   other.kill(SIGKILL);
   (void)other.wait();
-  if (!std::filesystem::is_directory(route)) return;  // the medium has no files to rewrite
+  if (!std::filesystem::is_directory(route)) return;  // a bus without such files
   write_file(route + "/b.pid", std::to_string(::getppid()));
   write_file(route + "/.b.lock", R"({"pid":)" + std::to_string(::getppid()) + R"(,"note":""})");
   CHECK_FALSE(here.peer_active("b"));
@@ -106,7 +106,7 @@ TEST_CASE_FIXTURE(Tidy, "reference: a client that leaves before its answer does 
       ipcm_service("e", ServiceOptions{.handle_request = [](Service& self, const Request& request) -> Answer {
                      static std::optional<Request> kept;
                      if (request.from() == "hasty") {
-                       kept = request;  // to be answered once the other one has left
+                       kept = request;  // answered after its requester has left
                        return later;
                      }
                      try {
@@ -136,7 +136,7 @@ TEST_CASE_FIXTURE(Tidy, "reference: a request from a peer that can't be reached 
     try {
       hasty.disconnect();
     } catch (const Error&) {
-      // The first answers may have come already.
+      // The first answers may have arrived already.
     }
   }
   CHECK(handle.sync_request("x", kHang).ok());

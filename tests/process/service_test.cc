@@ -30,12 +30,12 @@ class Heard : public Tidy {
     heard_.pop_front();
     return first;
   }
-  /// How many messages of 10 KB fill what a reader has before it; where all of them wait at its place, a few
-  /// do (a file that is rewritten for each takes the square of their number).
+  /// Returns how many messages of 10 KB fill the channel to a reader. On a protocol that keeps messages, a
+  /// few are enough (on a JSONFile, the time grows with the square of their number).
   [[nodiscard]] int flood() const {
     return transport::find_protocol(guard_->info().protocol).keeps_messages() ? 40 : 400;
   }
-  /// Whether all was heard that has come so far.
+  /// Returns whether no report is left.
   bool silent() { return heard_.empty() && ear().get_messages().empty(); }
   ~Heard() {
     ear_.reset();
@@ -81,7 +81,7 @@ TEST_CASE_FIXTURE(Heard, "C1: callbacks are a list: push, unshift, remove, clear
   CHECK(hear() == "unshifted");
   CHECK(hear() == "given");
   CHECK(hear() == "removed");
-  CHECK(hear() == "pushed");  // removed while the list was called: counts from the next call on
+  CHECK(hear() == "pushed");  // removed during a call of the list: takes effect in the next call
   send("clear");
   CHECK(hear() == "unshifted");
   CHECK(hear() == "given");
@@ -141,7 +141,7 @@ TEST_CASE_FIXTURE(Heard, "C1: on_general_message gets what is neither request no
   CHECK(hear() == "ear: 1");
   handle.client().broadcast("hello");
   std::string next = hear();
-  if (next == "hello") next = hear();  // the broadcast reaches us as well
+  if (next == "hello") next = hear();  // the broadcast reaches the test too
   CHECK(next == handle.client().id() + " to all: \"hello\"");
 }
 
@@ -197,7 +197,7 @@ TEST_CASE_FIXTURE(Heard, "C2: an activity has all the events that woke the servi
   CHECK(hear() == "guest -1");
   ear().send_message("e", Content::json(R"({"terminate":1})"));
   std::string last = hear();
-  if (last.starts_with("message")) last = hear();  // it may be told as a message as well
+  if (last.starts_with("message")) last = hear();  // the terminate message may be reported too
   CHECK(last == "terminated");
   await_end(handle.service_pid().value());
 }
@@ -308,7 +308,7 @@ TEST_CASE_FIXTURE(Heard, "C4: an exception in a callback ends the service with a
   Handle heard = start(options);
   ear().send_message("e", 1);
   await_end(heard.service_pid().value());
-  CHECK(hear() == "cleanup");  // it cleans up all the same
+  CHECK(hear() == "cleanup");  // it still cleans up
 }
 
 TEST_CASE_FIXTURE(Heard, "C4: with intercept_errors the service goes on, whichever callback throws") {
@@ -337,7 +337,7 @@ TEST_CASE_FIXTURE(Heard, "C4: with intercept_errors the service goes on, whichev
       CHECK(handle.sync_request<int>(i, kHang) == i);
     }
   }
-  CHECK(contains(read_file(file), "boom in on_general_message"));  // and it is reported
+  CHECK(contains(read_file(file), "boom in on_general_message"));  // the error is reported
   std::filesystem::remove(file);
 }
 
@@ -420,14 +420,13 @@ TEST_CASE_FIXTURE(Heard,
   Handle handle = start(options);
   CHECK(handle.sync_request<std::string>("how is it?", kHang) == "0 can");
   CHECK(handle.sync_request<std::string>("flood", kHang) == "flooded");
-  // Where messages wait at the reader's place, there they are; otherwise the kernel takes so much and no
-  // more.
+  // A protocol that keeps messages has stored them all; otherwise, the kernel accepts only a part.
   const bool kept = transport::find_protocol(handle.info().protocol).keeps_messages();
   CHECK(handle.sync_request<std::string>("how is it?", kHang) == (kept ? "0 can" : "1 can't"));
   const auto all = collect(ear(), static_cast<std::size_t>(many));
   for (int i = 0; i < many; ++i)
     REQUIRE(std::stoi(all[static_cast<std::size_t>(i)].content.as<std::string>()) == i);
-  // The queue is drained without anybody asking for it; when, only the service knows.
+  // The service sends its queue by itself; the test can't know when.
   const auto deadline = os::Deadline::after(kHang);
   std::string how;
   while ((how = handle.sync_request<std::string>("how is it?", kHang)) != "0 can")
@@ -479,10 +478,10 @@ TEST_CASE_FIXTURE(Tidy, "C9: terminate in on_start: the service was ready, and e
 TEST_CASE_FIXTURE(Heard, "C9: a terminate message ends the loop after the messages that came with it") {
   ServiceOptions options;
   options.on_start = [](Service& self) {
-    // Has all of the batch waiting before it looks.
+    // Waits until the whole batch has arrived before it handles a message.
     tell(self, "ready");
     (void)self.peer("go").ready(kHang);
-    self.client().member().drain();  // a mailbox may not have been looked at since
+    self.client().member().drain();  // reads the mailbox, which ready() may not have done
   };
   options.on_general_message = [](Service& self, const Message& message) {
     if (message.content.json().starts_with('"')) tell(self, message.content);

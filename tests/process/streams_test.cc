@@ -1,4 +1,4 @@
-// Where a service's streams go: B10.
+// The standard streams of a service: B10.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -12,8 +12,8 @@ using namespace ipcm::test;
 
 namespace {
 
-/// Says something on its stdout and on the original one when asked; starts another one of the kind when asked
-/// for "nested …".
+/// Returns a service that writes each request to its stdout and to the original one. For "nested …", it
+/// starts another service of this kind.
 ServiceOptions speaker(int depth = 0) {
   ServiceOptions options;
   options.handle_request = [depth](Service& self, const Request& request) -> Answer {
@@ -32,7 +32,7 @@ ServiceOptions speaker(int depth = 0) {
   return options;
 }
 
-/// Leads this process's stdout into a file for a while.
+/// A guard that redirects stdout of this process to a file.
 class StdoutInto {
  public:
   explicit StdoutInto(const std::string& path) : before_(::fcntl(1, F_DUPFD_CLOEXEC, 3)) {

@@ -1,4 +1,4 @@
-// Processes of a boot binary that wait.
+// Warm boots: processes of a boot binary that wait for their parameters.
 
 #include <poll.h>
 #include <unistd.h>
@@ -23,7 +23,7 @@ ServiceOptions warm_echo(const WarmPool& pool) {
   return options;
 }
 
-/// As somebody else's event loop would.
+/// Waits until the pool is full, as the event loop of another program does.
 void await_refill(Handle& handle, const WarmPool& pool, std::size_t processes) {
   while (pool.waiting() < processes) {
     pollfd one{handle.fd(), POLLIN, 0};
@@ -96,7 +96,7 @@ TEST_CASE_FIXTURE(Tidy, "warm: a pool that has ended gets no replacement") {
     handle.emplace(ipcm_service("e", warm_echo(pool)));
   }
   pollfd one{handle->fd(), POLLIN, 0};
-  REQUIRE(::poll(&one, 1, os::Deadline::after(kHang).poll_timeout()) == 1);  // it was planned
+  REQUIRE(::poll(&one, 1, os::Deadline::after(kHang).poll_timeout()) == 1);  // the refill was planned
   handle->dispatch();
   CHECK(own_children() == std::vector<Pid>{*handle->child_pid()});
   CHECK(answer(*handle) == "hello");
@@ -251,11 +251,12 @@ TEST_CASE_FIXTURE(Tidy, "warm: a pool that can't be filled reports why; a start 
   options.redirect.out = "/dev/null";
   CHECK(contains(thrown_by<UsageError>([&] { ipcm_warm_up(options); }).what(), "redirected"));
   CHECK(pool.waiting() == 0);
-  // It ends at once instead of waiting; the start that finds it dead has the same end, and tells.
+  // This boot ends at once instead of waiting. A start finds it dead, fails for the same reason, and reports
+  // that.
   options = warm_echo(pool);
   options.exec = Exec{.path = child_program("odd_boot"), .args = {"exit"}, .warm = pool};
   ipcm_warm_up(options);
-  for (const Pid pid : own_children()) await_end(pid);  // it may have ended, and be reaped, already
+  for (const Pid pid : own_children()) await_end(pid);  // it may already have ended and be reaped
   CHECK(
       contains(thrown_by<LaunchError>([&] { (void)ipcm_service("e", options); }).what(), "a screw is loose"));
 }
@@ -288,7 +289,7 @@ TEST_CASE_FIXTURE(Tidy, "warm: a pool that another thread used during the fork i
   const WarmPool pool(1);
   const ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
-  launch::WarmBoots::Held held(*pool.boots());  // as that thread would
+  launch::WarmBoots::Held held(*pool.boots());  // as that thread does
   Forked child([&](ipcm::test::Lines& test) {
     test.say(std::to_string(pool.waiting()));
     Handle handle = ipcm_service("e", options);

@@ -67,13 +67,13 @@ TEST_CASE_FIXTURE(Tidy, "E1: a worker that throws, or returns a status: both end
   (void)handle.shutdown();
   const std::string said = read_file(file);
   CHECK(contains(said, "worker 'thrower' of service 'e' ends: no more paper"));
-  CHECK_FALSE(contains(said, "told of"));  // E2: reaped silently
+  CHECK_FALSE(contains(said, "told of"));  // E2: reaped without a report
   std::filesystem::remove(file);
 }
 
 TEST_CASE_FIXTURE(Tidy, "E1: outside a service there is no worker") {
   Handle handle = ipcm_service("e", with_handler([](Service& self, const Request&) -> Answer {
-                                 // In a worker the service is somebody else's: it is not a service there.
+                                 // In a worker, the service object belongs to the parent: a call there fails.
                                  const Pid pid = self.ipcm_worker("outer", [&self] {
                                    try {
                                      (void)self.ipcm_worker("inner", [] { return 0; });
@@ -161,7 +161,7 @@ TEST_CASE_FIXTURE(Tidy, "E3: a worker holds none of the service's sockets, locks
     CHECK_FALSE(contains(leads, "eventpoll"));
     CHECK_FALSE(contains(leads, handle.info().route));
   }
-  // The service dies, its worker does not keep it alive for others, nor its name.
+  // When the service dies, its worker does not keep it alive for others, nor its name.
   const Pid service = handle.service_pid().value();
   ::kill(pid, SIGSTOP);
   ::kill(service, SIGKILL);

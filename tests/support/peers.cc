@@ -74,12 +74,12 @@ std::string Lines::hear() {
 
 Forked::Forked(const std::function<int(Lines& test)>& body) : lines_(os::UniqueFd()) {
   Pair pair = make_pair();
-  const int childs = pair.right.release();  // a descriptor that is owned does not cross the fork
+  const int childs = pair.right.release();  // a fork closes the descriptor of a UniqueFd
   pid_ = ::fork();
   if (pid_ == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (const int signal : {SIGINT, SIGTERM, SIGABRT, SIGSEGV, SIGFPE, SIGILL})
-      ::signal(signal, SIG_DFL);  // doctest's handlers would report in the test's name
+      ::signal(signal, SIG_DFL);  // the handlers of doctest would report as the test
     int status = 99;
     try {
       Lines lines{os::UniqueFd(childs)};

@@ -1,6 +1,6 @@
 #pragma once
 
-// Other processes for tests: forked ones that talk with the test line by line, and ways to look at any
+// Other processes for tests: forked processes that exchange lines with the test, and functions that examine a
 // process.
 
 #include <doctest/doctest.h>
@@ -16,13 +16,13 @@
 
 namespace ipcm::test {
 
-/// One end of a conversation between a test and a process that it forked. Throws if a line can't be sent or
+/// One end of the connection between a test and a process that it forked. Throws if a line can't be sent or
 /// received.
 class Lines {
  public:
   explicit Lines(os::UniqueFd socket) : socket_(std::move(socket)) {}
   void say(const std::string& line);
-  /// The next line; throws when the other end is closed, or after kHang.
+  /// Returns the next line. Throws when the other end is closed, or after kHang.
   std::string hear();
 
  private:
@@ -30,9 +30,9 @@ class Lines {
   std::string heard_;
 };
 
-/// A real process: a fork of the test that runs `body` and exits with what it returns; 99 if it throws. It
-/// shares nothing with the test but what was there before, and never returns into it. Do not CHECK in the
-/// body: say() what is to be checked. Killed and reaped at the end at the latest.
+/// A real process: a fork of the test that runs `body` and exits with the value that `body` returns, or 99 if
+/// it throws. It shares only earlier state with the test, and never returns into it. Do not use CHECK in the
+/// body: say() the values, and check them in the test. The destructor kills and reaps it.
 class Forked {
  public:
   explicit Forked(const std::function<int(Lines& test)>& body);
@@ -44,9 +44,9 @@ class Forked {
   void say(const std::string& line) { lines_.say(line); }
   std::string hear() { return lines_.hear(); }
   void kill(int signal);
-  /// Waits until it has ended, and leaves it a zombie.
+  /// Waits until the process has ended, and leaves it a zombie.
   void await_end() const;
-  /// Waits until it has ended, and reaps it.
+  /// Waits until the process has ended, and reaps it.
   ExitStatus wait();
 
  private:
@@ -55,28 +55,28 @@ class Forked {
   bool reaped_ = false;
 };
 
-/// Waits until that process has ended (a zombie has).
+/// Waits until that process has ended; a zombie counts as ended.
 void await_end(Pid pid);
 /// Waits until a file of that name exists; inotify on its directory wakes it.
 void await_file(const std::string& path);
-/// Waits until the descriptor is readable; false: the hang guard was over first.
+/// Waits until the descriptor is readable. Returns false after kHang.
 [[nodiscard]] bool becomes_readable(int fd);
-/// Waits until it sleeps with nothing to do. A process that spins never does.
+/// Waits until the process sleeps with nothing to do. A process that spins never does.
 void await_idle(Pid pid);
-/// The children of this process, zombies included.
+/// Returns the children of this process, including zombies.
 [[nodiscard]] std::vector<Pid> own_children();
-/// /proc/PID/cmdline, its NULs turned into blanks.
+/// Returns /proc/PID/cmdline with blanks instead of NUL bytes.
 [[nodiscard]] std::string command_line(Pid pid);
-/// Where the descriptors of a process lead.
+/// Returns the targets of the descriptors of a process.
 [[nodiscard]] std::vector<std::string> descriptors_of(Pid pid);
-/// How many descriptors another process has open, but for timers: an event loop makes its own when it has
-/// waited for a while.
+/// Returns the number of open descriptors of another process, without timers: an event loop makes its timer
+/// only after it has waited for a while.
 std::size_t count_descriptors(Pid pid);
 
-/// Does `work` while this process has a second thread.
+/// Runs `work` while this process has a second thread.
 void with_thread(const std::function<void()>& work);
 
-/// Sends this process's stderr into a file for as long as it lives.
+/// A guard that redirects stderr of this process to a file.
 class StderrInto {
  public:
   explicit StderrInto(const std::string& path);
@@ -88,14 +88,14 @@ class StderrInto {
   os::UniqueFd before_;
 };
 
-/// Waits for messages until `count` have come, and returns all there are; fewer fail the test.
+/// Waits until `count` messages have arrived, and returns all messages. Fewer fail the test.
 std::vector<Message> collect(Client& client, std::size_t count);
-/// The same, and their contents.
+/// The same, but returns their contents.
 std::vector<std::string> collect_contents(Client& client, std::size_t count);
 /// Serves the handle until `done`, or fails the test after kHang.
 void dispatch_until(Handle& handle, const std::function<bool()>& done);
 
-/// Options for the boot binary's echo class, by exec.
+/// Returns options for the echo class of the boot binary, by exec.
 [[nodiscard]] ServiceOptions exec_echo();
 
 template <class T>
@@ -120,7 +120,7 @@ template <class E, class Call>
   std::abort();
 }
 
-/// A service that answers each request with itself.
+/// Returns options for a service that answers each request with itself.
 [[nodiscard]] inline ServiceOptions echoing() {
   ServiceOptions options;
   options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };

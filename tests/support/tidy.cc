@@ -23,7 +23,7 @@
 namespace ipcm::test {
 namespace {
 
-/// All children of this process, adopted ones included.
+/// Returns all children of this process, including adopted ones.
 std::vector<Pid> children() {
   std::vector<Pid> all;
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
@@ -62,7 +62,7 @@ std::vector<std::string> open_descriptors() {
     const auto size = ::readlink((place + "/" + name).c_str(), target.data(), target.size());
     const std::string leads(target.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
     if (leads.find("/proc/") == std::string::npos)
-      all.push_back(name + " -> " + leads);  // but for our own listing
+      all.push_back(name + " -> " + leads);  // without the descriptor of this listing
   }
   std::sort(all.begin(), all.end());
   return all;
@@ -87,13 +87,13 @@ Tidy::Tidy() {
   ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
   ::unsetenv("IPCM_INFO");
   ::unsetenv("IPCM_BOOT");
-  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);  // orphans of a test come to us, and are seen
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);  // adopts the orphans of a test, so that it finds them
   descriptors_ = open_descriptors();
 }
 
 Tidy::~Tidy() {
   await_no_children();
-  os::reap_released_children();  // the library keeps their pidfds up to its next start
+  os::reap_released_children();  // the library keeps their pidfds until its next start
   const auto files = names_in(directory_);
   CHECK_MESSAGE(files.empty(), "files were left behind, the first is ", files.empty() ? "" : files.front());
   CHECK(open_descriptors() == descriptors_);

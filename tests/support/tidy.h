@@ -1,6 +1,6 @@
 #pragma once
 
-// What every test stands on. A test that inherits from Tidy has a temporary directory of its own ($TMPDIR,
+// The base of every test. A test that inherits from Tidy has its own temporary directory ($TMPDIR,
 // $XDG_RUNTIME_DIR), and fails if it leaves a process, a file there, or a descriptor behind:
 //
 //   TEST_CASE_FIXTURE(Tidy, "launch: a child that …") { … }
@@ -17,9 +17,9 @@ namespace ipcm::test {
 
 using namespace std::chrono_literals;
 
-/// 20 s, times $IPCM_TEST_PATIENCE (a whole number, at least 1): a machine under emulation needs more.
+/// Returns 20 s times $IPCM_TEST_PATIENCE (a whole number, at least 1): an emulated machine needs more time.
 [[nodiscard]] std::chrono::seconds hang_guard();
-/// Ends a hang; never an assertion of speed.
+/// The time limit that ends a hang. It does not test the speed.
 inline const std::chrono::seconds kHang = hang_guard();
 
 class Tidy {
@@ -28,9 +28,9 @@ class Tidy {
   ~Tidy();
   Tidy(const Tidy&) = delete;
   Tidy& operator=(const Tidy&) = delete;
-  /// This test's own directory; empty at its start, and to be empty at its end.
+  /// Returns the directory of this test. It is empty at the start, and must be empty at the end.
   [[nodiscard]] const std::string& directory() const { return directory_; }
-  /// Waits until no child of this process is left, orphaned grandchildren included.
+  /// Waits until this process has no children, including orphaned grandchildren.
   static void await_no_children();
 
  private:
@@ -40,11 +40,11 @@ class Tidy {
 
 /// Returns the open descriptors of this process: "3 -> /dev/null".
 [[nodiscard]] std::vector<std::string> open_descriptors();
-/// Names below a directory, without . and ..
+/// Returns the names in a directory, without . and ..
 [[nodiscard]] std::vector<std::string> names_in(const std::string& directory);
-/// A child program of the tests, built beside them; see tests/children.
+/// Returns the path of a child program of the tests; see tests/children.
 [[nodiscard]] std::string child_program(const std::string& name);
-/// The boot binary and the command that were built.
+/// Return the paths of the boot binary and of the command of this build.
 [[nodiscard]] std::string boot_program();
 [[nodiscard]] std::string ipcm_program();
 /// Writes a script of mode 0755 and returns its path.

@@ -54,7 +54,7 @@ struct Letter {
   }
 };
 
-/// All may be absent.
+/// A struct with optional fields only.
 struct Settings {
   std::string word = "hello";
   int times = 3;

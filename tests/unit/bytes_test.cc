@@ -1,4 +1,4 @@
-// Bytes as such: as content, and as the serializers have them or refuse them.
+// Bytes as content, and the serializers that carry or refuse them.
 
 #include <string>
 #include <vector>
@@ -41,7 +41,7 @@ std::string length_of(std::size_t size) {
   return text;
 }
 
-/// A message up to its content, and then these bytes.
+/// Returns a message with these bytes instead of its content.
 std::string with_content(const std::string& bytes) {
   const std::string whole = serializer_named("Cereal")->write(sample(Content(0)));
   constexpr std::size_t kKindLengthText = 1 + 8 + 1;
@@ -91,7 +91,7 @@ TEST_CASE_FIXTURE(Tidy, "content: bytes are not read as a type, and JSON is not 
   CHECK(bytes.as<Content>() == bytes);
   CHECK(contains(error_of<UsageError>([] { (void)Content("x").as_bytes(); }), "JSON text"));
   CHECK_THROWS_AS((void)Content("x").take_bytes(), UsageError);
-  CHECK_THROWS_AS((void)Content(std::vector<Content>{bytes}), UsageError);  // nor do they stand in a list
+  CHECK_THROWS_AS((void)Content(std::vector<Content>{bytes}), UsageError);  // a list can't contain bytes
 }
 
 TEST_CASE_FIXTURE(Tidy, "content: a moved-from Content stays consistent") {
@@ -141,13 +141,13 @@ TEST_CASE_FIXTURE(Tidy, "Cereal: bytes are kind 2, the JSON text around them, an
     CHECK(heard.parsed->meaning == Meaning::request);
     CHECK(heard.parsed->id == "X");
     CHECK(heard.parsed->payload == Content::bytes(bytes));
-    CHECK(heard.size() == bytes.size() + 4);  // and the null that is left
+    CHECK(heard.size() == bytes.size() + 4);  // plus the "null" in their place
     CHECK(std::move(heard).whole().content == request.content);
     std::string batch = "before";
     serializer->append(batch, request, ContentSlices::of(request.content));
     CHECK(batch == "before" + written);
   }
-  // Keys in another order, and more of them, mean the same.
+  // The order of the keys and additional keys do not matter.
   const auto heard = serializer->decode(
       with_bytes(R"({ "response":null,"more":[1], "ipcm_response_id":"X"})", "bytes"), "me");
   REQUIRE(heard.parsed);
@@ -209,7 +209,7 @@ TEST_CASE_FIXTURE(Tidy,
                          (void)serializer->read(with_bytes(around, "bytes"), "me");
                      }),
                      "what is around its bytes"));
-    CHECK(serializer->is_spoken(with_bytes(around, "bytes")));  // and so costs that message only
+    CHECK(serializer->is_spoken(with_bytes(around, "bytes")));  // so only this message is lost
   }
 }
 
@@ -235,7 +235,7 @@ TEST_CASE_FIXTURE(
     wrong.replace(begin, 8, length_of(size));
     CHECK(contains(refusal(wrong), "what is around its bytes"));
   }
-  // Whatever is wrong, it is refused, or what comes out keeps its promises.
+  // A damaged message is refused, or the result is a valid message.
   Dice dice;
   int read = 0;
   for (int i = 0; i < 20000; ++i) {

@@ -33,7 +33,7 @@ TEST_CASE_FIXTURE(Tidy, "deadline: it is a point in time") {
 
 TEST_CASE_FIXTURE(Tidy, "deadline: a span too long for the clock is never, a negative one has passed") {
   CHECK(Deadline::after(Duration::max()).is_never());
-  CHECK(Deadline::after(Duration::max() - 1ns).is_never());  // whatever the clock shows, also just after boot
+  CHECK(Deadline::after(Duration::max() - 1ns).is_never());  // at every time, even just after boot
   CHECK(Deadline::after(Duration::min()).has_passed());
   CHECK(Deadline::after(-1ns).has_passed());
   CHECK(Deadline::after(0ns).has_passed());

@@ -208,7 +208,7 @@ TEST_CASE_FIXTURE(Tidy, "pipe: all is written though the pipe is non-blocking an
   REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
   HeldChild child([&](const auto& stay) {
     ::close(ends[1]);
-    stay();  // until the writer has begun: it fills the pipe first
+    stay();  // until the writer has filled the pipe
     ::_exit(read_all(ends[0], 2'000'000, "pipe").size() == 1'000'000 ? 0 : 1);
   });
   REQUIRE(child.came());
@@ -216,7 +216,7 @@ TEST_CASE_FIXTURE(Tidy, "pipe: all is written though the pipe is non-blocking an
   UniqueFd write_end(ends[1]);
   set_nonblocking(write_end.get());
   std::string all(1'000'000, 'x');
-  // Fill it, so that the rest has to wait for the reader.
+  // Fills the pipe, so that the rest has to wait for the reader.
   const ssize_t put = ::write(write_end.get(), all.data(), all.size());
   REQUIRE(put > 0);
   REQUIRE(static_cast<std::size_t>(put) < all.size());
@@ -286,7 +286,7 @@ TEST_CASE_FIXTURE(Tidy, "pipe: a sealed file in memory can't be changed any more
   CHECK((::ftruncate(file.get(), 100) == -1 && errno == EPERM));
   CHECK((::fcntl(file.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE) == -1 && errno == EPERM));
   CHECK(::mmap(nullptr, 7, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0) == MAP_FAILED);
-  // Nor through a description of one's own.
+  // A second open file description can't write to it either.
   const UniqueFd again(::open(("/proc/self/fd/" + std::to_string(file.get())).c_str(), O_RDWR | O_CLOEXEC));
   CHECK((!again || (::write(again.get(), "x", 1) == -1 && errno == EPERM)));
   CHECK(make_sealed_memory_file("empty", ""));
@@ -310,7 +310,7 @@ TEST_CASE_FIXTURE(
   CHECK(told().empty());
   test::write_file(directory() + "/a", "x");
   CHECK(is_readable(watch.fd()));
-  CHECK(told() == "a a ");  // made, and closed
+  CHECK(told() == "a a ");  // created, and closed
   REQUIRE(::rename((directory() + "/a").c_str(), (directory() + "/b").c_str()) == 0);
   CHECK(told() == "a b ");
   ::unlink((directory() + "/b").c_str());

@@ -5,7 +5,7 @@
 
 namespace ipcm::test {
 
-/// One small random number after the other, the same each time.
+/// A generator of small random numbers, the same in each run.
 class Dice {
  public:
   std::size_t below(std::size_t limit) {

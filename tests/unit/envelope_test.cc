@@ -28,7 +28,7 @@ std::string envelope_refusal(std::string_view text) {
   return error_of([&] { (void)read_envelope(text, "me"); });
 }
 
-/// As Perl sent them.
+/// Messages that Perl sent.
 constexpr const char* kRequest =
     R"({"id":"01A2050B-EF33-7769-9AB2-B6C36F6D7024","content":{"ipcm_request_id":"01A2050B-EF33-7C54-B7BE-570FED48A938","request":"hello"},"from":"service_parent_15745","stamp_ord":0,"stamp":1795380997.93995,"to":"svc"})";
 constexpr const char* kResponse =
@@ -231,7 +231,7 @@ TEST_CASE_FIXTURE(Tidy,
     try {
       text = write_envelope({"ID", "a", "b", 1, 0, false, asked ? request_content("ID", deep) : deep});
     } catch (const ProtocolError&) {
-      continue;  // told to who can do something about it
+      continue;  // the sender gets the error
     }
     CHECK_NOTHROW((void)read_envelope(text, "b"));
   }
@@ -270,7 +270,8 @@ TEST_CASE_FIXTURE(Tidy, "envelope: in our own order of members, too, only what i
            content + "}";
   };
   const std::string request = R"({"ipcm_request_id":"r","request":1})";
-  const std::string own = "1.50000";  // as we write it; what is behind another one is read member by member
+  // The form that this library writes. After another form, the reader parses member by member.
+  const std::string own = "1.50000";
   CHECK(read_envelope(of("1.5", "0", "7"), "me").content.json() == "7");
   CHECK(read_envelope(of(own, "0", "7"), "me").content.json() == "7");
   CHECK(read_envelope(of(own, "18446744073709551615", "7"), "me").stamp_ord == 18446744073709551615U);
@@ -288,7 +289,7 @@ TEST_CASE_FIXTURE(Tidy, "envelope: in our own order of members, too, only what i
     CHECK_THROWS_AS((void)read_envelope(text, "me"), ProtocolError);
     CHECK_THROWS_AS((void)decode_envelope(text, "me"), ProtocolError);
   }
-  // What has more members is no request as we write it, and is one all the same.
+  // A request in another form than this library writes is still a request.
   for (const char* more :
        {R"({"ipcm_request_id":"r","request":1,"terminate":1})",
         R"({"ipcm_request_id":"r","request":1,"request":2})", R"({"ipcm_request_id":"\u0072","request":1})",

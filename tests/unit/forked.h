@@ -1,7 +1,7 @@
 #pragma once
 
-// Real processes for tests, made by a plain fork(): as a host program would, behind the library's back.
-// Nothing of doctest may run in them; what they find out is their exit status.
+// Real processes for tests, made by a plain fork(), as a host program does, without a call of the library.
+// Nothing of doctest may run in them; they report their result as the exit status.
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -19,7 +19,7 @@ namespace ipcm::test {
 
 inline constexpr int kThrew = 98;
 
-/// Runs `work` in a child and waits for it; its exit status, or -1 if a signal ended it.
+/// Runs `work` in a child and waits for it. Returns its exit status, or -1 if a signal ended it.
 template <class Work>
 int in_child(Work&& work) {
   const pid_t pid = ::fork();
@@ -38,7 +38,7 @@ int in_child(Work&& work) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/// Whether a pid that nothing runs under proves a death: only in the machine's first pid namespace.
+/// Returns whether an unused pid proves a death: only in the first pid namespace of the machine.
 [[nodiscard]] inline bool numbers_prove_deaths() {
   const pid_t pid = ::fork();
   if (pid == 0) ::_exit(0);
@@ -48,11 +48,11 @@ int in_child(Work&& work) {
   return os::look_for_process(pid) == os::Seen::ended;
 }
 
-/// A child that does something, says so, and stays until it is ended or killed.
+/// A child that does its work, reports that, and stays until the test ends or kills it.
 class HeldChild {
  public:
   enum class By { fork, bare_fork };  // bare: fork handlers do not run, every descriptor is inherited
-  /// `work` calls its argument when it is where the test wants it; that returns when the child is to leave.
+  /// `work` calls its argument when it has done its work. That call returns when the child shall leave.
   explicit HeldChild(const std::function<void(const std::function<void()>& stay)>& work, By by = By::fork) {
     int told[2] = {-1, -1}, hold[2] = {-1, -1};
     if (::pipe2(told, O_CLOEXEC) != 0 || ::pipe2(hold, O_CLOEXEC) != 0) return;
@@ -84,12 +84,12 @@ class HeldChild {
   HeldChild& operator=(const HeldChild&) = delete;
   ~HeldChild() { kill(); }
 
-  /// It got as far as it should.
+  /// Returns whether the child has done its work.
   [[nodiscard]] bool came() const { return came_; }
   [[nodiscard]] Pid pid() const { return pid_; }
-  /// Lets it go on.
+  /// Wakes the child, which then leaves.
   void go() { hold_.reset(); }
-  /// Lets it leave by itself; its exit status.
+  /// Wakes the child, and returns its exit status.
   int end() {
     go();
     return wait();
@@ -99,7 +99,7 @@ class HeldChild {
     (void)wait();
     hold_.reset();
   }
-  /// Kills it and leaves the zombie until kill() or the end.
+  /// Kills the child and leaves the zombie, which kill() or the destructor reaps.
   void kill_only() const {
     ::kill(pid_, SIGKILL);
     siginfo_t info{};

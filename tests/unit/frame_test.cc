@@ -83,7 +83,7 @@ TEST_CASE_FIXTURE(Tidy, "frame: pieces of any size make the same frames") {
     const std::size_t size = std::min<std::size_t>(1 + random() % 1500, stream.size() - at);
     put(reader, std::string_view(stream).substr(at, size));
     at += size;
-    // Not always emptied before more is put in.
+    // The reader is not always emptied before it gets more.
     if (random() % 3 != 0)
       for (auto& one : all_of(reader)) got.push_back(std::move(one));
   }

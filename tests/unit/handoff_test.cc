@@ -27,7 +27,7 @@ namespace {
 constexpr const char* kLeast =
     R"({"ipcm":1,"name":"n","class":"C","ipcm_info":["ConnectionUnix","JSON","/r"])";
 
-/// The least document, and `more` keys.
+/// Returns the smallest document with `more` keys.
 std::string document(const std::string& more) { return kLeast + (more.empty() ? "" : "," + more) + "}"; }
 
 std::string refusal(const std::string& json) {
@@ -342,7 +342,8 @@ TEST_CASE_FIXTURE(Tidy, "handoff: parameters that come whole through a pipe are 
   line.params_fd = pipe.read_end.release();
   CHECK(take_parameters(line, {}) == "{}");
   CHECK(std::getenv(kWholeVariable) == nullptr);
-  // Who passes a file instead, a fallback say, may still have the variable: a file's end is no event.
+  // The variable may also be set when the parameters are in a file, for example in a fallback. Nothing waits
+  // for the end of a file.
   ::setenv(kWholeVariable, "1", 1);
   line.params_fd = os::make_sealed_memory_file("params", "{}").release();
   CHECK(take_parameters(line, {}) == "{}");
@@ -354,7 +355,7 @@ TEST_CASE_FIXTURE(Tidy, "handoff: parameters are waited for as long as the launc
   request.args = {"sh", "-c", "exit 0"};
   auto launcher = std::get<os::Child>(os::spawn(request));
   const os::UniqueFd leash = os::duplicate(launcher.pidfd());
-  os::Pipe pipe = os::make_pipe();  // its other end stays open: ours
+  os::Pipe pipe = os::make_pipe();  // this process keeps the write end open
   CommandLine line;
   line.params_fd = pipe.read_end.release();
   CHECK(

@@ -42,7 +42,7 @@ using ipcm::test::Tidy;
 
 namespace {
 
-/// The exit status of a shell script, or 100 and more.
+/// Returns the exit status of a program; 100 if it did not start, 101 if the status is unknown.
 int run(const SpawnRequest& request) {
   constexpr int kNotStarted = 100, kUnknown = 101;
   auto made = spawn(request);
@@ -52,7 +52,7 @@ int run(const SpawnRequest& request) {
   return status ? status->shell_status() : kUnknown;
 }
 
-/// In the child: nothing that is written to a file gets in.
+/// Limits the size of files of this process.
 void limit_files_to(rlim_t size) {
   const rlimit limit{size, size};
   ::setrlimit(RLIMIT_FSIZE, &limit);
@@ -70,7 +70,7 @@ bool is_blocked(int signal) {
   return sigismember(&mask, signal) == 1;
 }
 
-/// What a step of a test in a child found wrong is its exit status: the number of the step.
+/// The steps of a test in a child. The exit status of the child is the number of the step that failed.
 class Steps {
  public:
   void expect(bool good) {
@@ -100,7 +100,7 @@ TEST_CASE_FIXTURE(Tidy, "G7: in a host without standard streams, no descriptor o
                                self ? self->get() : -1, memory.get(), copy.get()})
             steps.expect(fd > 2);
           for (int stream = 0; stream <= 2; ++stream) steps.expect(!is_open(stream));
-          // They work where they are now.
+          // They work at their new numbers.
           write_all(pipe.write_end.get(), "x", "pipe");
           steps.expect(is_readable(copy.get()));
           steps.expect((::fcntl(pipe.read_end.get(), F_GETFD) & FD_CLOEXEC) != 0);
@@ -112,7 +112,7 @@ TEST_CASE_FIXTURE(Tidy, "G7: without a free descriptor above the standard stream
   CHECK(in_child([&] {
           ::close(0);
           const rlimit tight{3, 3};
-          // What is open above stays open; nothing new gets in there.
+          // Open descriptors above the limit stay open; new ones can't get these numbers.
           if (::setrlimit(RLIMIT_NOFILE, &tight) != 0) return 1;
           const std::string words = error_of<SystemError>([] { (void)make_pipe(); });
           return contains(words, "Too many open files") && !is_open(0) ? 0 : 2;
@@ -259,7 +259,7 @@ TEST_CASE_FIXTURE(Tidy, "G7: a process that has set its signals still knows whic
           }
           steps.expect(heeded({SIGINT, SIGHUP, SIGTERM}) == std::vector<int>{SIGINT, SIGTERM});
           steps.expect(ignored_on_entry() == std::vector<int>{SIGHUP, SIGCHLD});
-          // And now a child's status is known, a closed pipe is an error, and so is a file that is too large.
+          // Now the status of a child is known, and a closed pipe and a file that is too large are errors.
           steps.expect(run(shell("exit 5")) == 5);
           Pipe pipe = make_pipe();
           pipe.read_end.reset();
@@ -312,7 +312,7 @@ TEST_CASE_FIXTURE(Tidy, "G7: without close_range, children have the passed descr
         in_child([&] {
           Steps steps;
           if (!refuse({{SYS_close_range, error}})) return 99;
-          // More than one read of the list gives.
+          // More descriptors than one read of the directory returns.
           for (int fd = 300; fd < 500; ++fd)
             if (::fcntl(0, F_DUPFD, fd) < 0) return 98;
           const Pipe pipe = make_pipe();
@@ -370,7 +370,7 @@ TEST_CASE_FIXTURE(
           steps.expect(!child.reap(Deadline::after(kHang)) && child.reaped());
           steps.expect(how_it_ended(child.pidfd(), child.status()) ==
                        "has ended (how it ended can't be known on this kernel)");
-          // A zombie tells, and so does our own child.
+          // The status of a zombie is known, and so is that of a child of this process.
           auto second = spawn(shell("exit 6"));
           auto& zombie = std::get<Child>(second);
           steps.expect(await_end(zombie.pidfd(), Deadline::after(kHang)));

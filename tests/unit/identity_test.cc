@@ -1,4 +1,4 @@
-// G2: a pid in a file is a claim. Facts about other processes that the kernel vouches for.
+// G2: facts about other processes that the kernel guarantees. A pid in a file is only a claim.
 
 #include "os/identity.h"
 
@@ -35,7 +35,7 @@ Pid ended_process() {
   return pid;
 }
 
-/// A thread of this process that stays until it is let go.
+/// A thread of this process that runs until the test ends it.
 class HeldThread {
  public:
   HeldThread()
@@ -92,7 +92,7 @@ TEST_CASE_FIXTURE(Tidy, "G2: a number proves the end of its process only where a
   CHECK(look_for_process(ended_process()) == none);
   runs.kill_only();
   CHECK(look_for_process(runs.pid()) == none);  // a zombie
-  CHECK(look_for_process(own_pid()) == none);   // the caller knows that it did not note it
+  CHECK(look_for_process(own_pid()) == none);   // the caller knows that the note is not its own
   CHECK(look_for_process(0) == Seen::nowhere);
   CHECK(look_for_process(-1) == Seen::nowhere);
 }
@@ -101,7 +101,7 @@ TEST_CASE_FIXTURE(Tidy,
                   "G2: a refused connection, and a pipe without a reader, prove that an endpoint is dead") {
   const Directory here(directory());
   here.write_file("file", "");
-  CHECK(look_at_stream(here, "file") == Endpoint::unknown);  // which refuses connections, too
+  CHECK(look_at_stream(here, "file") == Endpoint::unknown);  // a regular file refuses connections too
   CHECK(look_at_datagrams(here, "nothing") == Endpoint::unknown);
   CHECK(look_at_fifo(here, "file") == Endpoint::unknown);
   {
@@ -145,7 +145,7 @@ TEST_CASE_FIXTURE(Tidy, "G2: a child that has inherited a listener is not the pr
   REQUIRE(::pipe2(told, O_CLOEXEC) == 0);
   HeldChild listens([&](const auto& stay) {
     const UniqueFd listener = listen_at(Directory(directory()), "peer");
-    const Pid forked = ::_Fork();  // no fork handler closes its copy
+    const Pid forked = ::_Fork();  // without fork handlers, which would close its copy
     if (forked == 0) {
       ::pause();
       ::_exit(0);
@@ -159,9 +159,9 @@ TEST_CASE_FIXTURE(Tidy, "G2: a child that has inherited a listener is not the pr
   ::close(told[1]);
   listens.kill();
   const auto socket = connect_to(here, "peer", Deadline::passed());
-  CHECK(socket);  // the heir has it open
+  CHECK(socket);  // the forked process still has it open
   if (socket) CHECK_FALSE(process_of_listener(socket->get(), here.look("peer")));
-  // It is no child of ours, and is not to be left.
+  // It is no child of this process, so the test must end it itself.
   const auto process = open_process(heir);
   REQUIRE(process);
   CHECK(signal_process(process->get(), SIGKILL));

@@ -23,7 +23,7 @@ using ipcm::test::Tidy;
 
 namespace {
 
-/// The calls that a visitor gets, a line for each.
+/// A visitor that records its calls, one on each line.
 struct Recorder {
   std::string told = "\n";
 
@@ -50,7 +50,7 @@ struct Recorder {
   static std::string failure() { return "refused"; }
 };
 
-/// Documents of all shapes, and the expected calls.
+/// A generator of documents of all shapes, with the expected calls.
 class Author {
  public:
   explicit Author(Dice& dice) : dice_(dice) {}
@@ -136,7 +136,8 @@ struct WholeStrings : rapidjson::BaseReaderHandler<rapidjson::UTF8<>, WholeStrin
   static bool Key(const char* text, rapidjson::SizeType size, bool) { return is_utf8({text, size}); }
 };
 
-/// RapidJSON takes a NUL byte for the end, and the second half of a surrogate pair for a character.
+/// Returns the verdict of RapidJSON. It differs in two cases: RapidJSON takes a NUL byte for the end, and the
+/// second half of a surrogate pair for a character.
 Verdict by_rapidjson(std::string_view text) {
   constexpr unsigned kFlags = rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag |
                               rapidjson::kParseNumbersAsStringsFlag;
@@ -158,12 +159,12 @@ bool is_json(std::string_view text) {
   }
 }
 
-/// The scan, the check, and the scan that is not led into what is nested: one grammar.
+/// Checks that the scan, the check, and the scan that skips nested values accept the same texts.
 void check_agreement(const std::string& text, bool valid) {
   CAPTURE(text);
   CHECK(is_json(text) == valid);
   CHECK(is_ascii_json(text) == (valid && is_ascii(text)));
-  if (!valid) return;  // "1}, {" may become valid in an object
+  if (!valid) return;  // inside an object, "1}, {" could be valid
   const std::string object = R"({"a":1,"b":)" + text + "}";
   std::string_view raw;
   for_each_member(object, "it",
@@ -220,7 +221,7 @@ TEST_CASE_FIXTURE(Tidy, "JSON scan: accepts and refuses the same texts as RapidJ
 TEST_CASE_FIXTURE(Tidy, "JSON scan: every pair of bytes in a string is judged as RapidJSON judges it") {
   for (int first = 0; first < 256; ++first)
     for (int second = 0; second < 256; ++second) {
-      // Behind it eight plain bytes, so that all of it is gone over at once.
+      // Eight plain bytes follow, so that the check reads all of it at once.
       const std::string bytes = {static_cast<char>(first), static_cast<char>(second)};
       for (const std::string& text : {"\"" + bytes + "\"", "\"abc" + bytes + "\x80 12345678\""}) {
         CAPTURE(first);

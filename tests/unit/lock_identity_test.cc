@@ -1,5 +1,5 @@
-// G2 and G9: what a lock proves about its holder, and that no thread of this process can lose a lock, or have
-// it twice.
+// G2 and G9: facts that a lock proves about its holder. No thread of this process can lose a lock, or have it
+// twice.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -42,7 +42,7 @@ TEST_CASE_FIXTURE(Tidy, "G2: the holder of a lock is proven, its note is not") {
   REQUIRE(stranger.came());
   os::UniqueFd process;
   test::write_file(directory() + "/claim", R"({"pid":)" + std::to_string(stranger.pid()) + R"(,"note":"n"})");
-  // The stranger's number in a file that nobody holds proves nothing.
+  // The number of another process in a file without a lock proves nothing.
   LockFacts facts = look_at_lock(here, "claim", &process);
   CHECK(facts.exists);
   CHECK(facts.written_by == stranger.pid());
@@ -96,14 +96,14 @@ TEST_CASE_FIXTURE(Tidy,
   gone.kill();
   here.write_file("x", "");
   here.write_file("x.pid", std::to_string(number));
-  // No such process here, and somebody reads: it lives in another pid namespace.
+  // No process here has the number, and the endpoint has a reader: it lives in another pid namespace.
   CHECK(route.look("x").state == State::active);
   CHECK(route.look("x").elsewhere);
   CHECK(route.look("x").pid == 0);
   CHECK(route.look("x").noted == number);
   CHECK(route.list().size() == 1);
   CHECK_THROWS_AS((void)route.claim("x", ""), NameTaken);
-  // The same where our own number is noted.
+  // The same if the file has the number of this process.
   here.write_file("x.pid", std::to_string(::getpid()));
   CHECK(route.look("x").elsewhere);
   CHECK_THROWS_AS((void)route.claim("x", ""), NameTaken);
@@ -150,7 +150,7 @@ TEST_CASE_FIXTURE(Tidy, "G9: a look from another thread drops no lock") {
     HeldLock::Attempt attempt;
     auto lock = HeldLock::acquire(here, ".x.lock", "n", attempt);
     always_held = lock && lock_is_held_for_others(directory() + "/.x.lock");
-    if (lock && round % 2 == 0) lock->release(here);  // else its file stays for the next one to find
+    if (lock && round % 2 == 0) lock->release(here);  // otherwise the next round finds its file
   }
   over = true;
   for (std::thread& looker : lookers) looker.join();

@@ -11,7 +11,7 @@
 
 namespace ipcm::test {
 
-/// A process id that was in use a moment ago and names no process now.
+/// Returns a process id that was in use a moment ago and names no process now.
 [[nodiscard]] inline Pid dead_pid() {
   HeldChild child([](const auto& stay) { stay(); });
   const Pid pid = child.pid();
@@ -19,7 +19,7 @@ namespace ipcm::test {
   return pid;
 }
 
-/// Whether another process finds the file locked.
+/// Returns whether another process finds the file locked.
 [[nodiscard]] inline bool lock_is_held_for_others(const std::string& path) {
   return in_child([&] {
            const os::UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));

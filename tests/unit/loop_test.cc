@@ -26,7 +26,7 @@ using os::Deadline;
 
 namespace {
 
-/// A pipe with a byte in it.
+/// Returns a pipe with a byte in it.
 os::Pipe full_pipe() {
   os::Pipe pipe = os::make_pipe();
   os::write_all(pipe.write_end.get(), "x", "pipe");
@@ -117,7 +117,7 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(held.use_count() == 1);
   CHECK_FALSE(loop.turn(Deadline::passed()));
   CHECK(*held == 0);
-  // The descriptor is free for the next one.
+  // The next watch can use the descriptor.
   const Watch next = loop.watch(pipe.read_end.get(), EPOLLIN, [held](std::uint32_t) { ++*held; });
   CHECK(loop.turn(Deadline::passed()));
   CHECK(*held == 1);
@@ -131,7 +131,7 @@ TEST_CASE_FIXTURE(Tidy, "loop: a callback may end its own Watch, and still compl
   std::string seen;
   watch = loop.watch(pipe.read_end.get(), EPOLLIN, [&watch, &seen, text](std::uint32_t) {
     watch.reset();
-    seen += *text;  // the closure is alive
+    seen += *text;  // the captures are still alive
   });
   CHECK(loop.turn(Deadline::after(kHang)));
   CHECK(seen == "still here");
@@ -263,7 +263,7 @@ TEST_CASE_FIXTURE(Tidy, "loop: run_until asks first, and ends at its deadline") 
   CHECK_FALSE(loop.run_until([] { return false; }, Deadline::at(start + 5ms)));
   CHECK(Clock::now() >= start + 5ms);
   CHECK_FALSE(loop.run_until([] { return false; }, Deadline::passed()));
-  int asked = 0;  // what came true at the last moment counts
+  int asked = 0;  // the condition is checked once more at the deadline
   CHECK(loop.run_until([&] { return ++asked == 2; }, Deadline::passed()));
 }
 
@@ -271,8 +271,7 @@ TEST_CASE_FIXTURE(Tidy, "loop: run_until ends at its deadline though events keep
   Loop loop;
   const os::Pipe pipe = full_pipe();
   const Watch watch = loop.watch(pipe.read_end.get(), EPOLLIN, [](std::uint32_t) {});
-  // A level that nobody takes away: a callback that only notes, and a condition that waits for something
-  // else.
+  // The pipe stays readable: the callback does not read it, and the condition waits for something else.
   const auto guard = Clock::now() + kHang / 4;
   bool ran_away = false;
   CHECK_FALSE(loop.run_until(
@@ -337,7 +336,7 @@ TEST_CASE_FIXTURE(Tidy, "loop: its own descriptor is readable when a turn would 
   const os::Pipe pipe = full_pipe();
   Watch watch = loop.watch(pipe.read_end.get(), EPOLLIN, [&](std::uint32_t) { ++ran; });
   CHECK(os::is_readable(loop.fd()));
-  // Inside another loop, as in somebody else's program.
+  // Inside another loop, as in a host program.
   const Watch nested =
       hosts.watch(loop.fd(), EPOLLIN, [&](std::uint32_t) { (void)loop.turn(Deadline::passed()); });
   CHECK(hosts.turn(Deadline::after(kHang)));
@@ -373,7 +372,7 @@ TEST_CASE_FIXTURE(Tidy, "loop: a Watch may outlive its loop") {
 
 TEST_CASE_FIXTURE(Tidy, "loop: many events are all handled") {
   Loop loop;
-  constexpr int kMany = 150;  // more than one turn takes at once
+  constexpr int kMany = 150;  // more than one turn gets from the kernel
   std::vector<os::Pipe> pipes;
   std::vector<Watch> watches(kMany);
   int ran = 0;
@@ -438,7 +437,7 @@ TEST_CASE_FIXTURE(Tidy, "G8: drain() ends although events keep coming") {
   loop.drain();
   CHECK(runs > 0);
   pollfd look{loop.fd(), POLLIN, 0};
-  CHECK(::poll(&look, 1, 0) == 1);  // the owner of an outer loop comes again
+  CHECK(::poll(&look, 1, 0) == 1);  // so an outer loop calls it again
 }
 
 TEST_CASE_FIXTURE(Tidy, "G5: timers run also without a free descriptor") {

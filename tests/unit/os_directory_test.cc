@@ -42,8 +42,8 @@ TEST_CASE_FIXTURE(Tidy, "directory: files are written whole, read, and removed")
   CHECK(here.look("a").owner == own_user());
   here.write_file("a", "");
   CHECK(here.read_file("a") == "");
-  CHECK(here.names() == std::vector<std::string>{"a"});  // nothing is left of the writing
-  CHECK(here.names() == std::vector<std::string>{"a"});  // and reading moves nothing
+  CHECK(here.names() == std::vector<std::string>{"a"});  // no temporary file is left
+  CHECK(here.names() == std::vector<std::string>{"a"});  // a second call gives the same
   here.remove_file("a");
   here.remove_file("a");
   CHECK_FALSE(here.read_file("a"));
@@ -76,7 +76,7 @@ TEST_CASE_FIXTURE(Tidy, "directory: every kind of file is distinguished") {
   CHECK(here.look("s").kind == FileKind::socket);
   CHECK(here.look("l").kind == FileKind::other);
   for (const char* name : {"f", "l", "s"}) here.remove_file(name);
-  here.remove_file("d");  // a directory is no file
+  here.remove_file("d");  // does nothing: a directory is no file
   CHECK(here.look("d").kind == FileKind::directory);
   ::rmdir((directory() + "/d").c_str());
 }
@@ -248,7 +248,7 @@ TEST_CASE_FIXTURE(Tidy, "socket: an end that has gone is told as such, without a
   CHECK(receive_some(called->get(), text, &count) == ReadResult::end);
   CHECK(send_some(called->get(), "x", &count) == SendResult::closed);
   listener.reset();
-  CHECK_FALSE(connect_to(here, "s", Deadline::after(kHang)));  // a name without anybody behind it
+  CHECK_FALSE(connect_to(here, "s", Deadline::after(kHang)));  // a name without a listener
   here.remove_file("s");
   here.write_file("s", "no socket");
   CHECK_FALSE(connect_to(here, "s", Deadline::after(kHang)));

@@ -132,7 +132,7 @@ TEST_CASE_FIXTURE(Tidy, "conversation: taken apart, what is no general message l
 }
 
 TEST_CASE_FIXTURE(Tidy, "conversation: an error without words is an error all the same") {
-  // ipcm_error "" would be read as success.
+  // A reader takes ipcm_error "" for success.
   CHECK_FALSE(classify(error_content("X", "")).error.empty());
   CHECK_FALSE(classify(error_content("X", "0")).error.empty());
 }

@@ -160,7 +160,7 @@ TEST_CASE_FIXTURE(
     Tidy, "pipe_chunks: a message beyond the limit is reported once and skipped, and the next is read") {
   const auto full_parts = static_cast<std::uint32_t>(kLargestFrame / kLargestChunkData);
   {
-    ChunkReader reader;  // announced by its first part
+    ChunkReader reader;  // the first part announces the size
     put(reader, part(10, 0, full_parts + 5, kFull));
     CHECK(kinds(all_of(reader)) == std::vector<What>{What::too_large, What::more});
     std::vector<What> told;
@@ -174,7 +174,7 @@ TEST_CASE_FIXTURE(
     CHECK(all_of(reader)[0].message == "next");
   }
   {
-    ChunkReader reader;  // the largest there can be, and a byte more
+    ChunkReader reader;  // the largest message, and one byte more
     for (const std::size_t more : {0UL, 1UL}) {
       std::size_t messages = 0, too_large = 0;
       for (const std::string& one : cut({10, 0}, std::string(kLargestFrame + more, 'x'))) {
@@ -193,7 +193,7 @@ TEST_CASE_FIXTURE(
 TEST_CASE_FIXTURE(Tidy, "pipe_chunks: writers are bounded in number: the quietest has to go") {
   ChunkReader reader;
   for (std::uint32_t i = 0; i < ChunkReader::kMostWriters; ++i) put(reader, part(100 + i, 0, 2, "x"));
-  put(reader, part(100, 0, 1, "x"));  // the first is not the quietest any more
+  put(reader, part(100, 0, 1, "x"));  // now another writer has been quiet longest
   CHECK(all_of(reader).size() == 1);
   put(reader, part(50, 0, 1, "y"));
   const auto events = all_of(reader);

@@ -25,7 +25,7 @@ TEST_CASE_FIXTURE(Tidy, "printable: control characters, broken UTF-8 and marks o
   CHECK(printable("evil\n\x1b[2Jipcm: all is well") == "evil\\n\\x1b[2Jipcm: all is well");
   CHECK(printable("\0\a\b\x7f"s) == "\\x00\\x07\\x08\\x7f");
   CHECK(printable("\xc2\x9b"
-                  "2J") == "\\u{9b}2J");  // the control sequence introducer of eight bits
+                  "2J") == "\\u{9b}2J");  // the 8-bit control sequence introducer
   CHECK(printable("\xff\xfe") == "\\xff\\xfe");
   CHECK(printable("\xc3") == "\\xc3");
   CHECK(printable("\xed\xa0\x80") == "\\xed\\xa0\\x80");  // half of a surrogate pair

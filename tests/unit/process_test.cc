@@ -68,11 +68,12 @@ std::string output_of(SpawnRequest request) {
   return text;
 }
 
-/// Which descriptors a child has: in the shell itself, without another process.
+/// A script that lists the descriptors of the shell itself, without another process.
 constexpr const char* kListDescriptors =
     R"(for f in /proc/self/fd/*; do if [ -e "$f" ]; then printf '%s ' "${f##*/}"; fi; done)";
 
-/// Linux 6.15 reports the exit status of a process that another process has reaped.
+/// Returns whether the kernel reports the exit status of a process that another process has reaped. Linux 6.15
+/// and later do.
 bool kernel_tells_of_reaped() {
   utsname name{};
   int major = 0, minor = 0;
@@ -181,7 +182,7 @@ TEST_CASE_FIXTURE(Tidy, "spawn: the child begins in the directory it was given, 
 }
 
 TEST_CASE_FIXTURE(Tidy, "spawn: the child has the descriptors it was passed, and no others") {
-  // Two that nobody made close-on-exec, as a careless host may have.
+  // Two descriptors without close-on-exec, which a host may have.
   const int careless = ::dup(0), high = ::fcntl(0, F_DUPFD, 200);
   CHECK(output_of(shell(kListDescriptors)) == "0 1 2 ");
   const Pipe pipe = make_pipe();
@@ -278,7 +279,7 @@ TEST_CASE_FIXTURE(Tidy, "spawn: a failure leaves the caller's signal mask as it 
 
 namespace {
 
-/// A child on its way to its exec, which must have been made.
+/// Returns a child that has not yet reached its exec. Requires that the fork succeeds.
 Spawning begun(const SpawnRequest& request) {
   auto result = Spawning::begin(request);
   REQUIRE(std::holds_alternative<Spawning>(result));
@@ -303,7 +304,7 @@ TEST_CASE_FIXTURE(Tidy, "spawn: a failed exec that nobody waited for reports why
   SpawnRequest request = shell("exit 0");
   request.program = directory() + "/missing";
   Spawning one = begun(request);
-  errno = EXDEV;  // this thread's, in the memory that the child borrows
+  errno = EXDEV;  // of this thread; the child uses the same memory
   CHECK(await_end(one.child().pidfd(), Deadline::after(kHang)));
   CHECK(errno == EXDEV);
   const auto failure = one.await_exec();
@@ -384,7 +385,7 @@ TEST_CASE_FIXTURE(Tidy, "fork: a child's own output is written, its parent's buf
   const int status = in_child([&] {
     UniqueFd file = open_stream(path, StreamUse::append);
     replace_standard_stream(file.get(), 1);
-    discard_stdio();  // the test's own
+    discard_stdio();  // output of the test
     std::printf("parent ");
     auto child = fork_process();
     if (!child) {
@@ -547,7 +548,7 @@ TEST_CASE_FIXTURE(
   CHECK(owned.reaped());
   CHECK(owned.status() == ExitStatus::exited(9));
   CHECK_FALSE(running.reaped());
-  // A Child that was moved is still found.
+  // The library still finds a Child that was moved.
   const Child moved = [&] {
     Child child = spawned(shell("exit 11"));
     REQUIRE(await_end(child.pidfd(), Deadline::after(kHang)));

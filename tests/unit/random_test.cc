@@ -16,8 +16,8 @@ using ipcm::test::in_child;
 using ipcm::test::Tidy;
 
 TEST_CASE_FIXTURE(Tidy, "random: parent and child do not draw the same numbers after a fork") {
-  // This process has never opened a descriptor through the library: that must not matter (own executable, for
-  // this).
+  // This test has its own executable, because the process must not have opened a descriptor through the
+  // library before.
   (void)random_bits();  // seeded before the fork
   int ends[2] = {-1, -1};
   REQUIRE(::pipe(ends) == 0);

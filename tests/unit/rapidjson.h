@@ -1,7 +1,7 @@
 #pragma once
 
-// RapidJSON's parser comes with cereal: beside it on Debian, inside it where cereal is the wrap. What
-// our scanner is held against.
+// RapidJSON's parser, with which the tests compare the scanner. It comes with cereal: as its own package on
+// Debian, inside cereal if that is the wrap.
 
 #if __has_include(<rapidjson/reader.h>)
 #include <rapidjson/memorystream.h>

@@ -36,7 +36,7 @@ std::string why_failed(const Report& report) {
   return failed == nullptr ? "(not failed)" : failed->error;
 }
 
-/// systemd's end of a notification socket.
+/// The end of a notification socket that belongs to systemd.
 class NotifySocket {
  public:
   explicit NotifySocket(const std::string& path)
@@ -53,7 +53,7 @@ class NotifySocket {
     ::unlink(path_.c_str());
     for (const char* variable : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) ::unsetenv(variable);
   }
-  /// Empty: nothing came.
+  /// Returns the next notification; empty if there is none.
   [[nodiscard]] std::string next() const {
     std::array<char, 4096> text{};
     const ssize_t got = ::recv(fd_.get(), text.data(), text.size(), MSG_DONTWAIT);
@@ -146,7 +146,7 @@ TEST_CASE_FIXTURE(Tidy, "G6: a service learns that its ready line has no reader"
           Announcer announcer(std::move(pipe.write_end), {});
           return announcer.ready("x") ? 1 : 0;
         }) == 0);
-  // One that was started without waiting holds a reader itself.
+  // A service that was started without waiting has a read end itself.
   CHECK(in_child([] {
           os::Pipe pipe = os::make_pipe();
           os::UniqueFd both = os::open_both_ways(std::move(pipe.write_end));
@@ -190,14 +190,14 @@ TEST_CASE_FIXTURE(Tidy, "ready: what the service announces is what the launcher 
   Announcer announcer(std::move(pipe.write_end), {});
   (void)announcer.ready("s \"ü\"\n");
   const std::string text =
-      os::read_all(pipe.read_end.get(), 4096, "ready pipe");  // to its end: it was closed
+      os::read_all(pipe.read_end.get(), 4096, "ready pipe");  // returns because the write end is closed
   CHECK(text.find('\n') == text.size() - 1);
   const Report report = report_of(text);
   const auto* ready = std::get_if<Ready>(&report);
   REQUIRE(ready != nullptr);
   CHECK(ready->name == "s \"ü\"\n");
   CHECK(ready->pid == ::getpid());
-  (void)announcer.ready("again");  // once is enough
+  (void)announcer.ready("again");  // a second line is not sent
   announcer.failed("too late");
 }
 

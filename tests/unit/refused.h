@@ -1,6 +1,6 @@
 #pragma once
 
-// A kernel that refuses system calls, as a sandbox or an older kernel does: for a forked child of a test.
+// Makes the kernel refuse system calls in a forked child of a test, as a sandbox or an older kernel does.
 
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -16,12 +16,13 @@ namespace ipcm::test {
 struct Refused {
   long call;
   int error;
-  int argument = -1;        ///< Only if this argument …
-  std::uint32_t mask = 0;   ///< … and these bits …
-  std::uint32_t value = 0;  ///< … is this.
+  int argument = -1;        ///< the number of an argument; -1: refuse every call
+  std::uint32_t mask = 0;   ///< the bits of the argument that are compared
+  std::uint32_t value = 0;  ///< the call is refused if the bits have this value
 };
 
-/// From now on, in this process and all that it makes. false: the kernel has no such filters.
+/// Refuses the calls from now on, in this process and its descendants. Returns false if the kernel has no
+/// such filters.
 [[nodiscard]] inline bool refuse(const std::vector<Refused>& all) {
   std::vector<sock_filter> program;
   const auto statement = [&](unsigned code, std::uint32_t value) {
@@ -34,7 +35,7 @@ struct Refused {
     statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr));
     unless_equal_skip(static_cast<std::uint32_t>(one.call), one.argument < 0 ? 1 : 4);
     if (one.argument >= 0) {
-      // The low half of it, on a machine that has the low half first.
+      // The low half of the argument, on a little-endian machine.
       statement(BPF_LD | BPF_W | BPF_ABS,
                 static_cast<std::uint32_t>(offsetof(seccomp_data, args) +
                                            static_cast<std::size_t>(one.argument) * sizeof(std::uint64_t)));
@@ -49,7 +50,7 @@ struct Refused {
          ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0;
 }
 
-/// PIDFD_GET_INFO, which Linux has since 6.13, and the exit status in it since 6.15.
+/// PIDFD_GET_INFO. Linux has it since 6.13, and the exit status in it since 6.15.
 inline constexpr std::uint32_t kPidfdGetInfo = 0xc040ff0b;
 
 }  // namespace ipcm::test

@@ -1,4 +1,4 @@
-// G6: how a process learns that a file of its own was taken away.
+// G6: how a process learns that another process has removed one of its files.
 
 #include "os/removal_watch.h"
 
@@ -20,7 +20,7 @@ using ipcm::test::Tidy;
 
 namespace {
 
-/// A directory with a file, watched.
+/// A watched directory with a file.
 class Watched {
  public:
   enum class Begins { at_once, later };
@@ -99,6 +99,6 @@ TEST_CASE_FIXTURE(Tidy, "G6: a write, new permissions and files of others are no
   here.directory->append_to_file("file", "more");
   here.directory->write_file("other", "");
   REQUIRE(::chmod((here.path + "/file").c_str(), 0640) == 0);
-  REQUIRE(here.is_told());  // the kernel has one event for permissions and for links
+  REQUIRE(here.is_told());  // the kernel sends the same event for permissions and links
   CHECK(here.removed().empty());
 }

@@ -48,7 +48,7 @@ Route open(const std::string& path) {
   return Route(path, {.longest_name = kLongest, .endpoints = {FileKind::regular}});
 }
 
-/// A peer that takes a name, in a process of its own.
+/// Claims a name on the bus, for a child process, and stays.
 void join(const std::string& path, const std::string& name, const std::function<void()>& stay) {
   Route route = open(path);
   Route::Registration registration = route.claim(name, "Class of " + name);
@@ -64,13 +64,14 @@ std::vector<std::string> names_of(Route& route) {
   return names;
 }
 
-/// For the holder of a lock: tells when somebody has read who holds it, so that what happens then is news.
+/// A watch for the holder of a lock. It reports that another process has read the holder, so that later
+/// events are new to that process.
 class Onlooker {
  public:
   explicit Onlooker(const std::string& directory) : fd_(::inotify_init1(IN_CLOEXEC)) {
     (void)::inotify_add_watch(fd_.get(), directory.c_str(), IN_OPEN | IN_ACCESS | IN_DELETE);
   }
-  /// Blocks until a file there was read, or removed, so many times since the last call.
+  /// Blocks until files in the directory were read or removed `times` times since the last call.
   void await(std::uint32_t what, int times) {
     while (times > 0) {
       alignas(inotify_event) std::array<char, 4096> buffer{};
@@ -84,14 +85,14 @@ class Onlooker {
       }
     }
   }
-  /// Who does not get a lock looks who has it; once it watches the directory it looks again, and waits.
+  /// Blocks until a process waits for the lock. Such a process reads the holder twice: when it does not get
+  /// the lock, and after it has begun to watch the directory.
   void await_waiter() { await(IN_ACCESS, 2); }
 
  private:
   os::UniqueFd fd_;
 };
 
-/// A pid that nothing runs under.
 }  // namespace
 
 TEST_CASE_FIXTURE(Tidy, "disk name: those of the reference") {
@@ -125,7 +126,7 @@ TEST_CASE_FIXTURE(Tidy, "disk name: a name that can't stand is hashed") {
     CHECK(names.of(name) == disk);
   }
   CHECK(names.of("a/b") != names.of("a\\b"));
-  // The name of a hash is no way to somebody else's.
+  // A name that looks like the hash of another name does not lead to the files of that name.
   CHECK(DiskNames(100).of(names.of("a/b")) != names.of("a/b"));
 }
 
@@ -156,7 +157,7 @@ TEST_CASE_FIXTURE(Tidy, "record lock: it is held against other processes, who ca
   CHECK_FALSE(os::lock_holder(file.get()));
   REQUIRE(os::try_lock(file.get()) == os::LockAttempt::taken);
   CHECK(os::try_lock(file.get()) == os::LockAttempt::taken);
-  CHECK_FALSE(os::lock_holder(file.get()));  // we ourselves
+  CHECK_FALSE(os::lock_holder(file.get()));  // this process holds it
   const Pid pid = ::getpid();
   CHECK(in_child([&] {
           const os::UniqueFd own(::open(path.c_str(), O_RDWR | O_CLOEXEC));
@@ -208,13 +209,13 @@ TEST_CASE_FIXTURE(Tidy, "held lock: another attempt or a look in the same proces
   const LockFacts facts = look_at_lock(same, ".x.lock");
   CHECK(facts.held);
   CHECK(facts.pid == ::getpid());
-  // Under another name it is the same file.
+  // A hard link leads to the same file.
   REQUIRE(::link((directory() + "/.x.lock").c_str(), (directory() + "/.y.lock").c_str()) == 0);
   CHECK_FALSE(HeldLock::acquire(here, ".y.lock", "m", attempt));
   CHECK(look_at_lock(here, ".y.lock").held);
   CHECK(lock_is_held_for_others(directory() + "/.x.lock"));
   here.remove_file(".y.lock");
-  // It is still held after it was moved, and free when its owner has gone.
+  // The lock is still held after the object was moved, and free after the object was destroyed.
   HeldLock moved = std::move(*lock);
   CHECK(lock_is_held_for_others(directory() + "/.x.lock"));
   lock.reset();
@@ -261,7 +262,7 @@ TEST_CASE_FIXTURE(Tidy, "held lock: after its holder was killed it is free, and 
   CHECK(attempt.left);
   CHECK(attempt.left_by == pid);
   CHECK(here.read_file(".x.lock") ==
-        R"({"pid":)" + std::to_string(::getpid()) + R"(,"note":"m"})");  // nothing of the old one
+        R"({"pid":)" + std::to_string(::getpid()) + R"(,"note":"m"})");  // no bytes of the old note
   lock->release(here);
 }
 
@@ -284,7 +285,7 @@ TEST_CASE_FIXTURE(Tidy, "held lock: a joining process waits until another one ha
       lock->put_back(attempt.left_by);
     else
       lock->release(there);
-    onlooker.await(IN_DELETE, puts_back ? 1 : 2);  // its end would be an event too
+    onlooker.await(IN_DELETE, puts_back ? 1 : 2);  // before this process ends, which is an event too
   });
   REQUIRE(holder.came());
   holder.go();
@@ -364,7 +365,7 @@ TEST_CASE_FIXTURE(Tidy, "held lock: a child that inherited everything does not k
     HeldLock::Attempt attempt;
     const auto lock = HeldLock::acquire(there, ".x.lock", "", attempt);
     if (!lock) return;
-    // As if made by a library that knows nothing of us: no fork handler runs, and no descriptor is closed.
+    // A fork as another library may make it: no fork handler runs, and all descriptors stay open.
     const pid_t grandchild = ::_Fork();
     if (grandchild == 0) {
       for (;;) ::pause();
@@ -481,7 +482,7 @@ TEST_CASE_FIXTURE(Tidy, "route: a name is taken while its holder lives") {
     CHECK(contains(taken.what(), "'other'"));
     CHECK(contains(taken.what(), std::to_string(other.pid())));
   }
-  CHECK(route.look("other").state == State::active);  // the attempt took nothing away
+  CHECK(route.look("other").state == State::active);  // the attempt changed nothing
   CHECK(route.look("other").pid == other.pid());
   CHECK(route.look("other").class_name == "Class of other");
   CHECK(other.end() == 0);
@@ -578,7 +579,7 @@ TEST_CASE_FIXTURE(Tidy, "route: a peer of the reference, without a lock, goes by
   REQUIRE(living.came());
   const os::Directory here(directory());
   here.write_file("perl", "");
-  CHECK(route.look("perl").state == State::present);  // it is just coming
+  CHECK(route.look("perl").state == State::present);  // it is joining now
   try {
     (void)route.claim("perl", "");
     FAIL("it was taken from somebody who is just coming");
@@ -603,7 +604,7 @@ TEST_CASE_FIXTURE(Tidy, "route: a peer of the reference, without a lock, goes by
     return;
   }
   CHECK(test::names_in(directory()).empty());
-  // Taken over straight away, too.
+  // Another peer can also claim the name without a look at it.
   here.write_file("perl", "");
   here.write_file("perl.pid", std::to_string(dead_pid()));
   auto registration = route.claim("perl", "");
@@ -616,7 +617,8 @@ TEST_CASE_FIXTURE(Tidy, "route: a foreign peer that took over a dead one's name 
   HeldChild perl([](const auto& stay) { stay(); });
   REQUIRE((dead.came() && perl.came()));
   dead.kill();
-  // Perl saw a dead pid, removed what it knows of, and took the name; the lock file it does not know stays.
+  // Perl saw a dead pid, removed the files that it knows, and took the name. The lock file, which it does not
+  // know, stays.
   const os::Directory here(directory());
   here.write_file("a", "");
   const auto endpoint = here.look("a").inode;
@@ -652,7 +654,7 @@ TEST_CASE_FIXTURE(Tidy, "route: it is orphaned when its owner is dead or its dir
   const std::string path = directory() + "/bus";
   REQUIRE(::mkdir(path.c_str(), 0700) == 0);
   Route route = open(path);
-  CHECK_FALSE(route.is_orphaned());  // nobody owns it, as one that Perl made
+  CHECK_FALSE(route.is_orphaned());  // it has no owner, like a bus that Perl made
   HeldChild owner([&](const auto& stay) {
     const os::Directory there(path);
     HeldLock::Attempt attempt;

@@ -56,7 +56,7 @@ void check_same(const Message& got, const Message& sent) {
   CHECK(got.content == sent.content);
 }
 
-/// Content of all shapes.
+/// Returns contents of all shapes.
 std::vector<Content> contents() {
   return {Content(7),
           Content(-1.5e300),
@@ -69,11 +69,11 @@ std::vector<Content> contents() {
           Content(repeated("long ", 100000))};
 }
 
-/// What read() says to it: a message, or a ProtocolError; anything else ends the test.
+/// Returns true if read() gives a message, false if it throws ProtocolError. Another exception ends the test.
 bool is_read(const Serializer& serializer, std::string_view bytes) {
   try {
     const Message got = serializer.read(bytes, "me");
-    // Whoever gets it may rely on it.
+    // Receivers rely on this.
     CHECK_FALSE(got.from.empty());
     if (got.content.is_bytes()) return true;
     CHECK(is_ascii_json(got.content.json()));
@@ -85,7 +85,7 @@ bool is_read(const Serializer& serializer, std::string_view bytes) {
   }
 }
 
-/// By the archive itself: what our bytes are held against.
+/// Returns the bytes that the archive of cereal writes; the test compares the serializer with them.
 std::string by_cereal(const Message& m, bool little_endian = true) {
   std::ostringstream out;
   out << '\xCE' << '\x01';
@@ -110,7 +110,7 @@ TEST_CASE_FIXTURE(Tidy, "serializers: whole messages come back, of every one tha
       const std::string bytes = serializer->write(sent);
       CHECK(serializer->is_spoken(bytes));
       check_same(serializer->read(bytes, "me"), sent);
-      // In pieces, wherever it is cut, it is the same.
+      // Content in slices gives the same bytes, wherever it is cut.
       const std::string& text = content.json();
       const std::string_view view = text;
       for (const std::size_t cut : {std::size_t{0}, std::size_t{1}, text.size() / 2, text.size()}) {
@@ -230,7 +230,7 @@ TEST_CASE_FIXTURE(Tidy, "Cereal: the bytes are those of cereal's portable binary
     sent.broadcast = false;
     CHECK(serializer->write(sent) == by_cereal(sent));
   }
-  // And its archive reads ours.
+  // The archive of cereal reads the bytes of this library.
   const Message sent = message("x");
   std::istringstream in(serializer->write(sent).substr(2));
   cereal::PortableBinaryInputArchive archive(in);
@@ -292,7 +292,7 @@ TEST_CASE_FIXTURE(Tidy, "JSON check: agrees with the parser on everything that i
     try {
       (void)JsonIndex(text, "it");
     } catch (const ProtocolError& error) {
-      // Of no concern here: keys.
+      // This test does not check duplicate keys.
       if (contains(error.what(), "twice in one object")) return;
       valid = false;
     }
@@ -355,7 +355,7 @@ std::string zstd(const std::string& text, int level = 3) {
   return frame;
 }
 
-/// The same without a content size in the header, as streams are written.
+/// The same, but a stream: the header has no content size.
 std::string zstd_stream(const std::string& text) {
   ZSTD_CCtx* context = ZSTD_createCCtx();
   std::string frame(ZSTD_compressBound(text.size()), '\0');
@@ -420,14 +420,14 @@ TEST_CASE_FIXTURE(Tidy, "JSON::Zstd: a bomb is refused, whether it tells its siz
     CHECK(contains(error_of([&] { (void)serializer->read_value(bomb); }), "larger than the limit"));
   }
   CHECK(serializer->read_value(zstd("1" + std::string(kLargestFrame - 1, ' '))) == "1");
-  // Afterwards all is as before.
+  // The serializer still works.
   check_same(serializer->read(serializer->write(message("x")), "me"), message("x"));
 }
 
 TEST_CASE_FIXTURE(Tidy, "JSON::Zstd: a size that is not true is noticed") {
   const auto serializer = make("JSON::Zstd");
   std::string bytes = serializer->write(message(repeated("x", 100)));
-  // Byte 4 says how the size is written, byte 5 is its lowest byte.
+  // Byte 4 has the format of the size, byte 5 is its lowest byte.
   REQUIRE((bytes[4] & '\x20') != 0);
   for (const int other : {1, 50, 255}) {
     std::string wrong = bytes;

@@ -18,7 +18,7 @@ using ipcm::test::Tidy;
 namespace {
 
 constexpr std::size_t kMiB = 1024UL * 1024;
-constexpr std::size_t kNote = 4096;  // the page in which the reader counts
+constexpr std::size_t kNote = 4096;  // the page with the count of the reader
 
 MemoryReader reader_of(const MemoryWriter& writer) { return {os::duplicate(writer.file()), kSharedMemory}; }
 std::size_t memory_of(const MemoryWriter& writer) {
@@ -26,7 +26,7 @@ std::size_t memory_of(const MemoryWriter& writer) {
   REQUIRE(::fstat(writer.file(), &facts) == 0);
   return static_cast<std::size_t>(facts.st_blocks) * 512;
 }
-/// The count of a reader, as anybody who has the file can write it.
+/// Writes the count of the reader, as any process that has the file can do.
 void write_count(const MemoryWriter& writer, std::uint64_t count) {
   const os::Mapping head(writer.file(), 0, kNote, os::Mapping::Access::read_write);
   std::memcpy(head.bytes().data(), &count, sizeof count);

@@ -6,7 +6,7 @@
 
 namespace ipcm::test {
 
-/// What starts a shell script in a child.
+/// Returns the request that starts a shell script in a child.
 [[nodiscard]] inline os::SpawnRequest shell(const std::string& script) {
   os::SpawnRequest request;
   request.program = "/bin/sh";

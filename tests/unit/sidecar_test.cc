@@ -35,7 +35,7 @@ void remove_bus(const std::string& route) {
   ::unlink(route.c_str());
   CHECK(Sidecar::remove(route));
 }
-/// A holder of a name, in a process of its own.
+/// Holds a name, for a child process.
 void hold(const std::string& route, const std::string& peer, const std::function<void()>& stay) {
   const Sidecar there(route);
   HeldLock::Attempt attempt;
@@ -64,7 +64,7 @@ TEST_CASE_FIXTURE(Tidy, "sidecar: where there is no bus, or something else stand
   CHECK(names_in(directory()).empty());
   CHECK(contains(error_of<BusError>([&] { const Sidecar here(directory()); }), "it is no file"));
   (void)make_file_bus(directory());
-  // What others may write to, and what leads elsewhere, is not ours.
+  // A directory that others may write to, and a link, are not used as a sidecar.
   REQUIRE(::mkdir(place.c_str(), 0700) == 0);
   REQUIRE(::chmod(place.c_str(), 0777) == 0);
   CHECK(contains(error_of<BusError>([&] { const Sidecar here(route); }), "not ours alone"));
@@ -73,7 +73,7 @@ TEST_CASE_FIXTURE(Tidy, "sidecar: where there is no bus, or something else stand
   CHECK_THROWS_AS(const Sidecar here(route), BusError);
   CHECK(names_in(directory()) == std::vector<std::string>{".bus.db.ipcm", "bus.db"});
   remove_bus(route);
-  CHECK(::unlink(place.c_str()) == 0);  // it is not ours, so it has stayed
+  CHECK(::unlink(place.c_str()) == 0);  // it is no sidecar, so it has stayed
 }
 
 TEST_CASE_FIXTURE(Tidy, "sidecar: a name is had once, and any name can be") {
@@ -111,7 +111,7 @@ TEST_CASE_FIXTURE(Tidy,
   const Pid left_by = ours.pid();
   ours.kill_only();
   CHECK(here.judge("ours", left_by).state == State::dead);
-  // A foreign peer has taken the name since: the lock file that it does not know says nothing about it.
+  // A peer of the reference has the name now. It does not know the lock file, which therefore proves nothing.
   CHECK(here.judge("ours", foreign.pid()).state == State::active);
   HeldLock::Attempt attempt;
   auto lock = here.take("ours", "", attempt);
@@ -151,7 +151,7 @@ TEST_CASE_FIXTURE(Tidy, "sidecar: a recycled pid is not taken for a live peer") 
   const Sidecar here(route);
   HeldChild runs([](const auto& stay) { stay(); });
   REQUIRE(runs.came());
-  // As if the one who wrote this had died, and its number had been given away again.
+  // As if the writer of this file had died, and another process had got its number.
   here.directory().write_file(".a.lock", R"({"pid":)" + std::to_string(runs.pid()) + R"(,"note":""})");
   CHECK(here.judge("a", runs.pid()).state == State::dead);
   HeldLock::Attempt attempt;
@@ -234,7 +234,7 @@ TEST_CASE_FIXTURE(Tidy, "sidecar: of a bus that is not ours nothing stays when t
     { const Sidecar other(route); }
     CHECK(one.directory().names().size() == 1);
     HeldLock::Attempt attempt;
-    auto lock = one.take("a", "", attempt);  // in a directory that is still the one with that name
+    auto lock = one.take("a", "", attempt);  // the directory of that name was not replaced
     REQUIRE(lock);
     CHECK(Sidecar(route).holds_lock("a"));
     one.release(*lock);
@@ -257,7 +257,7 @@ TEST_CASE_FIXTURE(Tidy, "sidecar: of a bus of ours it stays, and whoever only lo
 TEST_CASE_FIXTURE(Tidy, "sidecar: who could not clear up after the dead leaves what tells of them") {
   const std::string route = make_file_bus(directory());
   const Sidecar here(route);
-  // It holds no lock any more, and its process has not quite ended.
+  // It holds no lock now, and its process has not ended yet.
   HeldChild dying([&](const auto& stay) { stay(); });
   REQUIRE(dying.came());
   here.directory().write_file(".a.lock", R"({"pid":)" + std::to_string(dying.pid()) + R"(,"note":"x"})");

@@ -59,7 +59,7 @@ const EndpointKinds kSockets = {FileKind::socket, FileKind::regular};
 Removal remove(const std::string& route, Living living = Living::ignore) {
   return remove_bus_directory(info_of(route), kSockets, living);
 }
-/// A bus with one peer's files, as ours leaves them when it is killed.
+/// Makes a bus with the files that a killed peer of this library leaves. Returns its path.
 std::string make_bus(const std::string& path) {
   make(path);
   write_file(path + "/.info", info_of(path).text());
@@ -104,7 +104,7 @@ TEST_CASE_FIXTURE(Tidy, "G1: a directory is a bus by its mark, by its name, or b
   CHECK(contains(error_of<BusError>([&] { expect_bus(os::Directory(home)); }), "notes"));
   const std::string perl = make(dir + "/perl");
   make_socket(perl + "/svc");
-  CHECK_FALSE(standing_of(os::Directory(perl)).is_proven);  // any program's socket
+  CHECK_FALSE(standing_of(os::Directory(perl)).is_proven);  // the socket of any program
   write_file(perl + "/svc.pid", "4711");
   CHECK(standing_of(os::Directory(perl)).is_proven);
   write_file(perl + "/.bashrc", "");
@@ -112,13 +112,13 @@ TEST_CASE_FIXTURE(Tidy, "G1: a directory is a bus by its mark, by its name, or b
   const std::string ours = make_bus(dir + "/ours");
   CHECK(standing(ours) == Is::ours);
   CHECK(standing_of(os::Directory(ours)).info->text() == info_of(ours).text());
-  // A mark that somebody has copied, that is no text of a bus, or that is no plain file.
+  // A mark that was copied, that has other text, or that is no regular file.
   const std::string copy = make(dir + "/copy");
   write_file(copy + "/notes", "precious");
   std::filesystem::copy(ours + "/.info", copy + "/.info");
   CHECK(standing(copy) == Is::no_bus);
   std::filesystem::remove_all(ours);
-  CHECK(standing(copy) == Is::no_bus);  // also if the bus that it names is gone
+  CHECK(standing(copy) == Is::no_bus);  // even after the bus that it names was removed
   write_file(copy + "/.info", "buy milk");
   CHECK(standing(copy) == Is::no_bus);
   std::filesystem::remove(copy + "/.info");
@@ -140,7 +140,7 @@ TEST_CASE_FIXTURE(Tidy, "G1: removing a route that is no bus fails with the reas
   CHECK_FALSE(removal.is_gone);
   CHECK(contains(removal.why, "no bus"));
   CHECK(names_in(home) == Strings{"documents", "empty"});
-  // Another protocol's bus: its endpoints are not known to this one.
+  // A bus of another protocol: this one does not know its endpoints.
   const std::string other = make_bus(directory() + "/other");
   removal = remove_bus_directory(info_of(other, "AtomicPipe"), {FileKind::fifo}, Living::ignore);
   CHECK_FALSE(removal.is_gone);
@@ -148,7 +148,7 @@ TEST_CASE_FIXTURE(Tidy, "G1: removing a route that is no bus fails with the reas
   CHECK(names_in(other).size() == 4);
   CHECK(remove(other));
   CHECK_FALSE(std::filesystem::exists(other));
-  CHECK(remove(other));  // gone already: fine
+  CHECK(remove(other));  // a second removal is no error
   for (const char* path : {"/", "."}) CHECK_FALSE(remove(path));
   std::filesystem::remove_all(home);
 }
@@ -157,19 +157,19 @@ TEST_CASE_FIXTURE(Tidy,
                   "G1: a removal knows the files of a bus by name, kind and size, and reports the rest") {
   const std::string bus = make_bus(directory() + "/bus"), outside = make(directory() + "/outside");
   write_file(outside + "/precious", "x");
-  write_file(bus + "/notes.txt", "precious");  // a regular endpoint is empty
+  write_file(bus + "/notes.txt", "precious");  // not empty, so it is no endpoint
   write_file(bus + "/marker", "");
   REQUIRE(::symlink((outside + "/precious").c_str(), (bus + "/link.pid").c_str()) == 0);
   REQUIRE(::symlink(outside.c_str(), (bus + "/link").c_str()) == 0);
   make_fifo(bus + "/fifo.stats");
   make(bus + "/sub.name");
-  make(bus + "/_sub");  // a mailbox, of another protocol
+  make(bus + "/_sub");  // a mailbox of another protocol
   const Removal removal = remove(bus);
   CHECK(removal.is_gone);
   CHECK(removal.left == Strings{"_sub", "fifo.stats", "link", "link.pid", "notes.txt", "sub.name"});
   CHECK(names_in(bus) == removal.left);
   CHECK(test::read_file(outside + "/precious") == "x");
-  // What is left there is no bus.
+  // The rest is no bus.
   CHECK_FALSE(remove(bus));
   std::filesystem::remove_all(bus);
   std::filesystem::remove_all(outside);

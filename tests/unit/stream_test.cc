@@ -38,7 +38,7 @@ TEST_CASE_FIXTURE(Tidy, "G8: opening a redirect to a FIFO does not block") {
   }
   {
     const UniqueFd in = open_stream(path, StreamUse::read);
-    CHECK((::fcntl(in.get(), F_GETFL) & O_NONBLOCK) == 0);  // a service's stdin blocks, as usual
+    CHECK((::fcntl(in.get(), F_GETFL) & O_NONBLOCK) == 0);  // stdin of a service blocks
     const UniqueFd out = open_stream(path, StreamUse::append);
     write_all(out.get(), "words", "fifo");
     std::string text;
@@ -55,7 +55,7 @@ TEST_CASE_FIXTURE(Tidy, "G8: writing to a pipe whose reader is slow does not blo
   std::size_t put = writer.put(text);
   CHECK(put > 0);
   CHECK(put < text.size());
-  CHECK((::fcntl(pipe.write_end.get(), F_GETFL) & O_NONBLOCK) == 0);  // others write there, too
+  CHECK((::fcntl(pipe.write_end.get(), F_GETFL) & O_NONBLOCK) == 0);  // other processes write to it too
   std::string seen;
   while (seen.size() < text.size()) {
     REQUIRE(read_some(pipe.read_end.get(), seen, 16384, "pipe") == ReadResult::some);
@@ -64,7 +64,7 @@ TEST_CASE_FIXTURE(Tidy, "G8: writing to a pipe whose reader is slow does not blo
   CHECK(seen == text);
   CHECK_FALSE(writer.lost());
   pipe.read_end.reset();
-  CHECK(writer.put("more") == 4);  // and no SIGPIPE has ended us
+  CHECK(writer.put("more") == 4);  // SIGPIPE did not end the test
   CHECK(writer.lost());
 }
 
@@ -86,7 +86,7 @@ TEST_CASE_FIXTURE(Tidy, "log: it is private, has two files, and is bounded") {
     CHECK((look_at(path + ".1").mode & 0777) == 0600);
     std::string all;
     for (int i = 0; i < 5000; ++i) all += std::to_string(i) + line + "\n";
-    CHECK(seen == all);  // a reader that follows misses nothing
+    CHECK(seen == all);  // a following reader misses nothing
     const std::string kept = LogReader(path).read_all();
     CHECK(kept.size() > RollingLog::kLargest);
     CHECK(all.ends_with(kept));
@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(Tidy, "log: a writer that can't look before each write is boun
   ::unlink((path + ".1").c_str());
   ::unlink(path.c_str());
   write_all(log.fd(), std::string(RollingLog::kLargest, 'a'), "log");
-  log.roll_beyond(RollingLog::kFull);  // it was removed: nothing comes back
+  log.roll_beyond(RollingLog::kFull);  // the log was removed: no file is made
   CHECK(names_in(directory()).empty());
   CHECK(facts_of(log.fd()).size == 0);
 }

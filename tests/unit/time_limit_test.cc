@@ -34,7 +34,7 @@ TEST_CASE("time limit: a wait ends by its own limit or by the caller's, whicheve
   CHECK(limited(1s).when() < before + 2s);
   const TimeLimit passed{Deadline::passed()};
   CHECK(limited(5s).has_passed());
-  CHECK(limited(5s, 1s).when() >= before + 1s);  // leaving may take a moment all the same
+  CHECK(limited(5s, 1s).when() >= before + 1s);  // `shortest` counts in spite of the limit
 }
 
 TEST_CASE("time limit: it belongs to one thread, and a forked process has none") {
