@@ -44,7 +44,7 @@ class Documents(unittest.TestCase):
 
 
 class Check(unittest.TestCase):
-    """A check that accepts everything would go unnoticed."""
+    """Tests of the check itself: a check that accepts everything does not fail."""
 
     def test_a_missing_file_is_found(self):
         here = TOP / 'docs/tree.md'

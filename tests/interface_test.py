@@ -1,4 +1,4 @@
-"""The public interface from outside the tree: pkg-config's files, installed and not, and the compiler's words for mistakes."""
+"""The public interface from outside the tree: the files for pkg-config, installed and not, and the messages of the compiler for mistakes."""
 import os
 import pathlib
 import shlex
@@ -23,7 +23,7 @@ struct Plain : ipcm::Service { using ipcm::Service::Service; };
 struct NoService {};
 '''
 
-# What is wrong, the code, the sentence that the compiler is to say.
+# The mistake, the code, and a part of the message that the compiler must print.
 MISTAKES = [
     ('Args that the constructor does not take', 'ipcm::Registry r; r.add<Wrong>("w", "");', 'S declares Args, so it needs a public constructor'),
     ('a class that is no service', 'ipcm::Registry r; r.add<NoService>("n", "");', 'must be a class derived publicly from ipcm::Service'),
@@ -93,7 +93,7 @@ class Interface(unittest.TestCase):
         installed = self.run_('meson', 'install', '-C', BUILD, '--no-rebuild', '--quiet', '--destdir', root)
         self.assertEqual(installed.returncode, 0, installed.stderr)
         found = next(root.rglob('ipcm.pc'))
-        # Where it is to be, without the root that it was put under.
+        # The sysroot is the directory that stands for / in this installation.
         self.build_and_run_the_example(self.flags(found.parent, PKG_CONFIG_SYSROOT_DIR=str(root)))
 
     def test_what_is_right_compiles(self):

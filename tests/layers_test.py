@@ -1,11 +1,11 @@
-"""The arrows between the folders point down: no file includes one of a layer above its own, or of a neighbour."""
+"""Each folder includes only files of itself and of the layers below it: never of a layer above, or of a neighbour."""
 import pathlib
 import re
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 
-# What each folder may include, beside itself and the public headers.
+# The folders that each folder may include, beside itself and the public headers.
 LAYERS = {
     'lib/os': set(),
     'lib/wire': {'os'},
@@ -20,7 +20,7 @@ LAYERS = {
     'boot': {'service', 'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
     'launcher': {'service', 'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
 }
-# The layer of each public header. A folder may include those of its own layer, and of the layers that it may include.
+# The layer of each public header. A folder may include the headers of its own layer, and of the layers that it may include.
 HEADERS = {
     'basics': 'os', 'callbacks': 'os', 'error': 'os', 'redirect': 'os', 'statistics': 'os',
     'bus_info': 'wire', 'content': 'wire', 'json_archive': 'wire', 'message': 'wire', 'spawn_options': 'wire',

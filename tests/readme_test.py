@@ -1,4 +1,4 @@
-"""README.md keeps its word: each shell example runs and prints what the text says, and each C++ snippet compiles as it is printed.
+"""README.md is correct: each shell example runs and prints the output in the text, and each C++ snippet compiles as it is printed.
 
 scripts/kernel_guest.py runs the shell examples through run_shell_example(), too.
 """
@@ -40,7 +40,7 @@ def same_output(expected, found):
 
 
 def run_shell_example(command, expected, env, limit=HANG):
-    """Runs an example in a directory of its own that has the files which the text mentions. Returns (why it failed or '', its output)."""
+    """Runs an example in its own directory, which has the files in the text. Returns (why it failed or '', its output)."""
     with tempfile.TemporaryDirectory(prefix='ipcm-readme-') as place, tempfile.TemporaryFile() as out:
         with open(place + '/requests.jsonl', 'w', encoding='ascii') as file:
             file.write('1\n{"two":2}\n')
@@ -49,7 +49,7 @@ def run_shell_example(command, expected, env, limit=HANG):
         os.chmod(place + '/mine', 0o755)
         os.mkdir(place + '/run', 0o700)
         own = {**env, 'XDG_RUNTIME_DIR': place + '/run', 'XDG_STATE_HOME': place + '/run', 'TMPDIR': place + '/run'}
-        # Without -e, only the last command of a list would count.
+        # With -e, each command of a list counts, not only the last one.
         process = subprocess.Popen(['/bin/sh', '-ec', command], cwd=place, env=own, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                    start_new_session=True)
         try:
@@ -102,7 +102,7 @@ class Readme(unittest.TestCase):
 
 
 class Extractor(unittest.TestCase):
-    """A check that accepts everything would go unnoticed."""
+    """Tests of the check itself: a check that accepts everything does not fail."""
 
     def test_a_different_output_or_status_is_a_failure(self):
         env = {'PATH': os.environ['PATH']}

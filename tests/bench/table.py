@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes the table of a benchmark run, benchmark.md, and its curves, as SVG where gnuplot is.
+"""Writes the table of a benchmark run, benchmark.md, and its curves, as SVG if gnuplot is installed.
 
-    table.py FOLDER     reads FOLDER/results/*.jsonl (bench.h tells the form of a line), writes into FOLDER
+    table.py FOLDER     reads FOLDER/results/*.jsonl (bench.h describes the lines), writes into FOLDER
 """
 import datetime
 import glob
@@ -30,7 +30,7 @@ def number(value):
 
 
 def wanted(row):
-    """The target, and whether it was met; empty if there is none."""
+    """Returns the target, and whether it was met; ('', None) if there is none."""
     if row.get('at_most') is not None and 'ratio' in row:
         return f"≤ {row['at_most']:g} ×", row['ratio'] <= row['at_most']
     if row.get('at_least') is not None and 'ratio' in row:
@@ -72,7 +72,7 @@ def machine():
 
 
 def curves(rows, folder):
-    """One SVG for each question that has points: a line for each participant."""
+    """Writes one SVG for each question that has points, with a line for each participant."""
     made = []
     gnuplot = shutil.which('gnuplot')
     questions = []

@@ -1,4 +1,4 @@
-"""The `ipcm` command, from the outside: words in, answers and exit status out, and nothing left behind."""
+"""The `ipcm` command as a user sees it: its answers, its exit status, and that it leaves nothing behind."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ VERBS = (["run"], ["session"], ["bus", "new"], ["bus", "rm"], ["bus", "ls"], ["b
 
 
 class RunTest(TidyTest):
-    """ipcm run: a fresh bus, one service, the requests, the answers, and all is gone."""
+    """ipcm run: makes a bus, starts one service, prints the answers to the requests, and removes both."""
 
     def test_one_request_prints_one_line_and_exits_0(self):
         result = self.ipcm("run", "echo", '{"hello":"world"}')
@@ -111,7 +111,7 @@ class RunTest(TidyTest):
 
 
 class RunRefusesTest(TidyTest):
-    """ipcm run with words that are wrong."""
+    """ipcm run with a wrong command line."""
 
     def test_a_request_that_is_no_json_starts_nothing(self):
         boot = self.script(f'#!/bin/sh\ntouch "{self.work}/started"\nexec "$BOOT" "$@"\n')
@@ -228,7 +228,7 @@ class LaunchTest(TidyTest):
 
 
 class ServiceTroubleTest(TidyTest):
-    """A service that is there and does not do as it should."""
+    """A service that runs and misbehaves."""
 
     def test_an_error_as_answer_is_told_and_the_others_are_asked_all_the_same(self):
         result = self.ipcm("run", "echo", "--boot", self.fake_boot("fails"), "1", '{"fail":"no luck today"}', "3", status=ANSWERED_WITH_ERROR)
@@ -269,7 +269,7 @@ class ServiceTroubleTest(TidyTest):
         self.assertEqual(json.loads(running.read_line()), 1)
         service = service_of(running.pid)
         with Process(service) as process:
-            process.signal(signal.SIGSTOP)  # so that it can't answer
+            process.signal(signal.SIGSTOP)  # the service can't answer now
             running.write("2\n")
             process.signal(signal.SIGKILL)
             result = running.finish()
@@ -339,7 +339,7 @@ class SecretTest(TidyTest):
 
 
 class SessionTest(TidyTest):
-    """ipcm session: a bus for as long as a command runs."""
+    """ipcm session: a bus that exists while a command runs."""
 
     def test_the_command_finds_its_bus_in_ipcm_info(self):
         result = self.ipcm("session", "--", "sh", "-c", 'echo "$IPCM_INFO"')
@@ -391,7 +391,7 @@ class SessionTest(TidyTest):
 
     @contextlib.contextmanager
     def session_with_a_service(self):
-        """A session whose command has started a service and now waits for a line of stdin; yields it and both processes."""
+        """Yields a session whose command has started a service and now waits for a line of stdin, and both processes."""
         running = self.start(IPCM, "session", "--", "sh", "-c", "ipcm start echo >&2; ipcm --json ps; echo $$; read line; exit 9")
         (service,) = json.loads(running.read_line())
         with Process(service["pid"]) as echo, Process(int(running.read_line())) as command:
@@ -423,7 +423,7 @@ class SessionTest(TidyTest):
         with self.session_with_a_service() as (running, echo, command):
             running.process.signal(signal.SIGKILL)
             self.assertTrue(echo.wait_for_end(), "the service outlived its session")
-            running.write("end\n")  # the command is ours to end
+            running.write("end\n")  # the test ends the command
             self.assertTrue(command.wait_for_end())
             self.assertEqual(running.finish().status, 128 + signal.SIGKILL)
 
@@ -449,7 +449,7 @@ class SessionTest(TidyTest):
 
 
 class BusTest(TidyTest):
-    """ipcm bus: buses that outlive a command."""
+    """ipcm bus: buses that exist longer than a command runs."""
 
     def test_a_shell_makes_uses_and_removes_a_bus(self):
         result = self.sh('''
@@ -490,7 +490,7 @@ class BusTest(TidyTest):
             table = self.ipcm("bus", "ls").lines
             self.assertTrue(table[0].startswith("ROUTE"))
             self.assertTrue(any(line.startswith(one["ROUTE"]) for line in table))
-            self.ipcm("bus", "rm", two["ROUTE"])  # a directory will do
+            self.ipcm("bus", "rm", two["ROUTE"])  # a directory is accepted too
             self.assertNotIn(two["ROUTE"], self.ipcm("bus", "ls").out)
             self.assertTrue(os.path.isdir(one["ROUTE"]))
 
@@ -585,7 +585,7 @@ class ServicesTest(TidyTest):
         with self.bus() as env:
             self.ipcm("start", "echo", env=env)
             pid = self.peers(env)["echo"]["pid"]
-            self.assertIn(pid, children_of(os.getpid()))  # adopted by us: who started it has ended
+            self.assertIn(pid, children_of(os.getpid()))  # this process has adopted it, because its starter has ended
             self.assertEqual(self.ipcm("request", "echo", "1", env=env).answers, [1])
 
     def test_the_output_of_start_in_a_substitution_does_not_wait_for_the_service(self):
@@ -777,7 +777,7 @@ class ServicesTest(TidyTest):
         for protocol in self.ipcm("bus", "protocols", "--json").answers[0]:
             name = protocol["name"]
             if not protocol["viable"] or name in ("PostgreSQL", "MariaDB", "MySQL", "LocalMemory"):
-                continue  # servers have to be there already; a bus of one process has no services
+                continue  # servers need a route; a bus within one process has no services
             with self.subTest(protocol=name):
                 asked = 'ipcm start echo >/dev/null && ipcm request echo 5 && ipcm send echo 1 && ipcm bus ls'
                 asked = asked.replace("ipcm ", f"{IPCM} ")
@@ -812,7 +812,7 @@ class ServicesTest(TidyTest):
             self.assertEqual(self.peers(env), {})
             self.assertTrue(os.path.isdir(env["ROUTE"]))
             for pid in pids:
-                with Process(pid) as process:  # a zombie of ours by now
+                with Process(pid) as process:  # a zombie of this process by now
                     self.assertTrue(process.wait_for_end(0))
 
     def test_stop_all_of_an_empty_bus_is_done(self):
@@ -836,7 +836,7 @@ class ServicesTest(TidyTest):
             os.kill(self.peers(env)["echo"]["pid"], signal.SIGSTOP)
             result = self.ipcm("stop", "echo", "--timeout", "1", env=env)
             self.assertIn("SIGKILL ended it", result.err)
-            self.assertLess(result.seconds, 5)  # that of a stop without a limit
+            self.assertLess(result.seconds, 5)  # a stop without --timeout has 30 s
 
     def test_a_stopped_process_and_a_deaf_one_are_ended_by_force(self):
         with self.bus() as env:
@@ -970,7 +970,7 @@ class HelpTest(TidyTest):
 
 
 class StreamsTest(TidyTest):
-    """Signals, and streams that are not as one would like."""
+    """Signals, and unusual standard streams."""
 
     def test_ctrl_c_leaves_nothing(self):
         running = self.start(IPCM, "run", "echo", start_new_session=True)
@@ -1074,7 +1074,7 @@ class StreamsTest(TidyTest):
     def test_a_slow_reader_gets_everything(self):
         path = self.big_file(30000)
         running = self.start("/bin/sh", "-c", 'ipcm run echo < "$1"', "sh", path)
-        select.select([running.popen.stdout], [], [], HANG)  # it is under way, and will fill the pipe
+        select.select([running.popen.stdout], [], [], HANG)  # it runs, and will fill the pipe
         result = running.finish()
         self.assertEqual(result.status, 0)
         self.assertEqual(result.out, "".join(f'{{"line":{number}}}\n' for number in range(30000)))
@@ -1099,7 +1099,7 @@ class CorpusTest(TidyTest):
         self.assertEqual(answers.pop(), "")
         for number, (line, answer) in enumerate(zip(lines, answers), 1):
             asked, answered = json.loads(line), json.loads(answer)
-            # As text too: to Python, 1, 1.0 and True are equal.
+            # Compared as text too: in Python, 1, 1.0 and True are equal.
             if asked != answered or json.dumps(asked) != json.dumps(answered):
                 self.fail(f"document {number}\nasked    {line[:1000]}\nanswered {answer[:1000]}")
         self.assertEqual(len(answers), len(lines))

@@ -1,6 +1,6 @@
-"""Many JSON documents, from this machine's own data: the same ones in the same order on every run.
+"""Many JSON documents, from data of this machine: the same ones in the same order on every run.
 
-`python3 corpus.py | ipcm run echo` is a load for the hand."""
+`python3 corpus.py | ipcm run echo` runs a load by hand."""
 
 import glob
 import json
@@ -33,7 +33,7 @@ def packages():
 
 
 def dependencies():
-    """The same as trees: alternatives in lists in objects."""
+    """The dependencies of the packages as trees: alternatives in lists in objects."""
     for package in packages():
         if "Depends" in package:
             groups = [[word.strip() for word in group.split("|")] for group in str(package["Depends"]).split(",")]
@@ -53,7 +53,7 @@ def services():
 
 
 def documentation():
-    """Lines of licences and readmes, and the beginnings of those files in one piece."""
+    """Lines of licences and readmes, and the beginning of each file as one text."""
     for path in sorted(glob.glob("/usr/share/doc/*/copyright"))[:150]:
         with open(path, "rb") as file:
             text = file.read(40000).decode("utf-8", errors="replace")
@@ -63,7 +63,7 @@ def documentation():
 
 
 def characters():
-    """Every hundredth character of Unicode, and all of the first, with what is known of it; no halves of pairs."""
+    """Each of the first 0x700 characters of Unicode and about every hundredth other one, with its properties; no surrogates."""
     for code in list(range(0x700)) + list(range(0x700, 0x110000, 101)):
         if 0xD800 <= code <= 0xDFFF:
             continue
@@ -134,7 +134,7 @@ def documents():
 
 
 def lines():
-    """One document a line; by turns in plain ASCII, in UTF-8, and with blanks in between."""
+    """The documents, one on each line; by turns in ASCII, in UTF-8, and with blanks between the tokens."""
     for index, document in enumerate(documents()):
         if index % 3 == 0:
             yield json.dumps(document, separators=(",", ":"))

@@ -1,13 +1,13 @@
-"""A boot binary in Python, for what a good service does not do: fake_boot.py HOW [--ready-fd N] [--params-fd M | PARAMS].
+"""A boot binary in Python whose service misbehaves: fake_boot.py HOW [--ready-fd N] [--params-fd M | PARAMS].
 
 HOW: echo      answers with the request
      fails     answers {"fail": WHY} with the error WHY, anything else with the request
-     mute      takes requests and never answers
-     dies      kills itself when it is asked
-     leaves    leaves the bus and ends well when it is asked
-     talks     writes what it is asked to its stdout, and answers with it; before that, "begin"
-     sighs     writes a last line to its stderr and kills itself when it is asked
-     deaf      leaves neither on terminate nor on SIGTERM; writes a line to the pipe $DEAF_TELLS when it is asked to
+     mute      reads requests and never answers
+     dies      kills itself at a request
+     leaves    leaves the bus at a request and ends with status 0
+     talks     writes "begin" to its stdout; writes each request to its stdout, and answers with it
+     sighs     writes a last line to its stderr at a request and kills itself
+     deaf      leaves neither on terminate nor on SIGTERM; writes a line to the pipe $DEAF_TELLS when it gets one of them
 """
 
 import json
@@ -39,7 +39,7 @@ def read_command_line(words):
 
 
 def answer(how, peer, connection, asked):
-    """False: it is over."""
+    """Handles one request. Returns False if the service ends."""
     request = asked["content"]["request"]
     if how == "dies":
         os.kill(os.getpid(), signal.SIGKILL)

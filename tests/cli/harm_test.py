@@ -1,4 +1,4 @@
-"""G1, G5, G6: a path that is no bus is refused and not changed; an error is no empty bus; leftovers are removed."""
+"""G1, G5, G6: a path that is no bus is refused and not changed; an error does not look like an empty bus; leftovers are removed."""
 
 import contextlib
 import ctypes
@@ -21,7 +21,7 @@ FILES = {"JSONFile": ".json", "SQLite": ".sqlite"}
 
 
 def state_of(path):
-    """All below a path: names, kinds, modes, contents."""
+    """Returns the state of all files below a path: names, kinds, modes, contents."""
     found = {}
     for where, directories, files in os.walk(path):
         for name in directories + files + ["."]:
@@ -102,7 +102,7 @@ class NoBusTest(TidyTest):
                 self.ipcm("bus", "rm", info, status=GONE)
                 self.assertEqual(state_of(home), before)
         before = state_of(home)
-        self.ipcm("bus", "rm", home, status=GONE)  # also when the bus that it names is gone
+        self.ipcm("bus", "rm", home, status=GONE)  # even after the bus that it names was removed
         self.assertEqual(state_of(home), before)
 
     def test_every_verb_refuses_a_document_or_file_of_the_user(self):
@@ -208,7 +208,7 @@ class LeftoversTest(TidyTest):
         for suffix in FILES.values():
             route = f"{self.tmp}/ipcm-{pid}-dddddd{suffix}"
             os.close(os.open(route, os.O_CREAT | os.O_WRONLY, 0o600))
-            os.mkdir(f"{self.tmp}/.ipcm-{pid}-eeeeee{suffix}.ipcm", 0o700)  # its file is gone
+            os.mkdir(f"{self.tmp}/.ipcm-{pid}-eeeeee{suffix}.ipcm", 0o700)  # its file was removed
             open(f"{self.tmp}/.ipcm-{pid}-eeeeee{suffix}.ipcm/.owner", "w").close()
             routes += [route, f"{self.tmp}/ipcm-{pid}-eeeeee{suffix}"]
         self.assertEqual(sorted(self.ipcm("bus", "gc").lines), sorted(routes))
@@ -284,7 +284,7 @@ class LeftoversTest(TidyTest):
 
 
 class ErrorsTest(TidyTest):
-    """A listing that failed is no empty bus."""
+    """A failed listing does not look like an empty bus."""
 
     @contextlib.contextmanager
     def bus_with_a_service(self):

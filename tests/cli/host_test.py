@@ -1,4 +1,4 @@
-"""G7: the command and its services where the caller has closed standard streams, ignores signals, has limits or is in a sandbox."""
+"""G7: the command and its services if the caller has closed standard streams, ignores signals, has limits, or is in a sandbox."""
 
 import contextlib
 import errno
@@ -25,7 +25,7 @@ x86_64 = unittest.skipUnless(platform.machine() == "x86_64", "the filter knows t
 
 
 def ignoring(*signals):
-    """For preexec_fn: these are ignored, and all others that Python ignores have their default again."""
+    """Returns a preexec_fn that ignores these signals, and restores the default of the others that Python ignores."""
     def prepare():
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
@@ -90,13 +90,13 @@ class IgnoredSignalsTest(TidyTest):
 
 
 class HurryTest(TidyTest):
-    """A second signal shortens the take-down; without it, a service that does not leave gets 25 s."""
+    """A second signal shortens the shutdown; without it, a service that does not leave gets 25 s."""
 
     LIMIT = 15
 
     @contextlib.contextmanager
     def deaf(self):
-        """Yields an environment for a service that does not leave, and what waits until it is asked to."""
+        """Yields an environment for a service that does not leave, and a function that waits until the service is asked to leave."""
         path = os.path.join(self.work, "tells")
         os.mkfifo(path)
         fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
@@ -136,7 +136,7 @@ class HurryTest(TidyTest):
                 running = self.start(IPCM, "bus", "rm", env=env)
                 await_word()
                 running.process.signal(signal.SIGINT)
-                # Whether a service that is none of ours may be killed is not the question here.
+                # This test does not check whether a foreign service may be killed.
                 self.assertIn(running.finish(limit=self.LIMIT).status, (0, 4))
                 if not service.wait_for_end(0):
                     service.signal(signal.SIGKILL)
@@ -163,7 +163,7 @@ class DescriptorsTest(TidyTest):
             os.close(other)
 
     def started_by_hand(self, env, name, closed=(), words=(), **more):
-        """A boot that is executed without a launcher, with some streams closed."""
+        """Executes a boot without a launcher, with some streams closed."""
         parameters = json.dumps({"ipcm": 1, "name": name, "class": "echo", "ipcm_info": json.loads(env["IPCM_INFO"])})
         redirections = " ".join(f"{fd}>&-" for fd in closed)
         return self.start("/bin/sh", "-c", f'exec "$@" {redirections}', "sh", BOOT, *words, parameters, env=env, **more)
@@ -225,13 +225,13 @@ class LimitsTest(TidyTest):
         for protocol in PROTOCOLS:
             for size in (0, 100 * 1024, 1000 * 1024):
                 with self.subTest(protocol=protocol, size=size):
-                    # stdout is a pipe: no file.
+                    # stdout is a pipe, so the limit does not apply.
                     result = self.ipcm("run", "echo", "--protocol", protocol, input=request + "\n", status=None,
                                        preexec_fn=self.limited(size))
                     self.assertLess(result.status, 128, result)
                     if result.status == 0:
                         self.assertEqual(result.answers, [json.loads(request)])
-                    elif size > 0:  # or stderr, which is a file here, takes no words
+                    elif size > 0:  # stderr is a file here; with a limit of 0 it stays empty
                         self.assertIn("ipcm: ", result.err)
                     self.assertEqual(os.listdir(self.tmp), [])
 
@@ -243,14 +243,14 @@ class LimitsTest(TidyTest):
                 self.assertEqual(self.ipcm("request", "echo", request, env=env).answers, [json.loads(request)])
 
     def test_long_args_need_no_file(self):
-        prefix = "x" * 120_000  # with its request it is longer than one argument of exec may be
+        prefix = "x" * 120_000  # with the request longer than one argument of exec may be
         result = self.ipcm("run", "echo", "--args", json.dumps({"prefix": prefix}), '"a"', preexec_fn=self.limited(4096))
         self.assertEqual(result.answers, [prefix + "a"])
 
 
 @x86_64
 class SandboxTest(TidyTest):
-    """Calls that a container's profile, or an older kernel, refuses."""
+    """System calls that the profile of a container, or an older kernel, refuses."""
 
     def refused(self, error, *calls):
         def prepare():

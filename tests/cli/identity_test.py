@@ -1,4 +1,4 @@
-"""G2: nothing is signalled whose identity is not proven from here; G3: names made by the library never collide."""
+"""G2: a process whose identity is not proven here gets no signal; G3: names made by the library never collide."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def can_unshare():
 
 
 class PlantedTest(TidyTest):
-    """A pid that stands in a file is a claim."""
+    """A pid in a file is only a claim."""
 
     def plant(self, env, pid, name="planted"):
         for file, text in ((name, ""), (name + ".pid", str(pid))):
@@ -72,14 +72,14 @@ class PlantedTest(TidyTest):
 
 @unittest.skipUnless(can_unshare(), "it takes `unshare -pf`, which is refused here")
 class NamespaceTest(TidyTest):
-    """A bus that processes of several pid namespaces share."""
+    """A bus with members in several pid namespaces."""
 
     def inside(self, script, env, *args, status=0):
         return self.start("unshare", "-pf", "--mount-proc", "sh", "-c", script, "sh", *args, env=env,
                           stdin=subprocess.DEVNULL).finish()
 
     def test_a_service_outside_is_told_to_end_and_the_process_of_its_number_inside_is_not(self):
-        # In the namespace a bystander gets the number that the service has outside.
+        # In the namespace, another process has the number that the service has outside.
         script = """
             echo $(($1 - 1)) > /proc/sys/kernel/ns_last_pid || exit 77
             sleep 1000 & bystander=$!; [ $bystander = $1 ] || exit 77

@@ -1,5 +1,5 @@
-"""Manners of the `ipcm` command: every line gets its line, lost output is told, nothing raw reaches a terminal, and a word that
-is wrong is answered with the one that was meant."""
+"""Manners of the `ipcm` command: every line of input gets a line of output, lost output is reported, no raw bytes reach a terminal, and the
+error for a wrong word suggests a similar one."""
 
 import contextlib
 import fcntl
@@ -96,7 +96,7 @@ class LineForLineTest(TidyTest):
 
 
 class OutputTest(TidyTest):
-    """A verb that could not write its output exits with 74; a pipe that is full is waited for."""
+    """A verb that could not write its output exits with 74. The command waits for the reader of a full pipe."""
 
     def lost(self, *words, env=None, program=None):
         with open("/dev/full", "w") as full:
@@ -134,7 +134,7 @@ class OutputTest(TidyTest):
 
     def test_G5_a_reader_that_has_left_is_not_complained_to(self):
         result = self.sh("(ipcm types; echo $? >&2) | :")
-        # The shell's `:` may end after the command has written, which is then a success.
+        # The shell's `:` may end after the command has written its output. Then the command succeeds.
         self.assertIn(result.err.strip(), ("74", "0"))
         read_end, write_end = os.pipe()
         os.close(read_end)
@@ -154,7 +154,7 @@ class OutputTest(TidyTest):
             running = self.start(IPCM, "run", "echo", stdout=write_end, stdin=file)
         os.close(write_end)
         self.assertTrue(select.select([read_end], [], [], HANG)[0])
-        # The pipe is full before it is read from: its capacity is less than what comes.
+        # The pipe becomes full before the test reads it: it holds less than the output.
         self.assertLess(fcntl.fcntl(read_end, fcntl.F_GETPIPE_SZ), len(requests))
         with os.fdopen(read_end) as pipe:
             self.assertEqual(pipe.read(), requests)
@@ -254,7 +254,7 @@ class WordsTest(TidyTest):
 
 
 class PlacesTest(TidyTest):
-    """Where things are looked for."""
+    """The places where the command searches for files."""
 
     def test_the_boot_binary_is_found_on_the_path(self):
         apart = os.path.join(self.work, "bin")
@@ -297,7 +297,7 @@ class PlacesTest(TidyTest):
 
 
 class TerminalTest(TidyTest):
-    """Bytes of others never reach a terminal or a log raw."""
+    """Bytes from other programs reach a terminal or a log only escaped."""
 
     def assert_harmless(self, text):
         for raw in ("\x1b", "\x07", "\x7f", "\x9b", "\u202e", "\u2066"):
@@ -341,7 +341,7 @@ class TerminalTest(TidyTest):
             frames = (json.dumps({"hello": "evil\n\x1b[2J\u202e" + "x" * 5000}).encode(), b"garbage")
             with socket.socket(socket.AF_UNIX) as caller:
                 here = os.getcwd()
-                os.chdir(env["ROUTE"])  # a path in a socket address is short
+                os.chdir(env["ROUTE"])  # the path in a socket address is limited
                 try:
                     caller.connect("echo")
                 finally:

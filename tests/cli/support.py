@@ -1,5 +1,5 @@
-"""What every end-to-end test stands on. A test has a temporary directory of its own, and fails if it leaves a process, a
-file there, or a descriptor behind. Nothing sleeps and nothing polls; HANG ends a hang and asserts no speed."""
+"""The base of every end-to-end test. A test has its own temporary directory, and fails if it leaves a process, a file there,
+or a descriptor behind. Nothing sleeps or polls. HANG only ends a hang; it does not test the speed."""
 
 import contextlib
 import ctypes
@@ -18,7 +18,7 @@ import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PATIENCE = int(os.environ.get("IPCM_TEST_PATIENCE", "1"))  # more where the machine is emulated
+PATIENCE = int(os.environ.get("IPCM_TEST_PATIENCE", "1"))  # larger on an emulated machine
 HANG = 20 * PATIENCE  # seconds
 IPCM = os.environ.get("IPCM_TEST_IPCM", "")
 BOOT = os.environ.get("IPCM_TEST_BOOT", "")
@@ -27,15 +27,15 @@ PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 36, 38, 22
 
 
 def adopt_orphans():
-    """Orphans of a test come to us, and are seen."""
+    """Makes this process adopt the orphans of a test, so that it finds them."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def refuse(error, *calls):
-    """From now on in this process and its children, these system calls fail with `error`: a number, or a number and what its
-    second argument is. For x86-64; a test there passes it as preexec_fn."""
+    """Makes these system calls of this process and its children fail with `error` from now on. A call is a number, or a pair of a number
+    and the value of its second argument. Works on x86-64 only. Tests use it in a preexec_fn."""
     def step(code, if_true, if_false, value):
         return struct.pack("HBBI", code, if_true, if_false, value)
 
@@ -61,7 +61,7 @@ def refuse(error, *calls):
 
 
 def children_of(pid):
-    """All children of a process, adopted ones included."""
+    """Returns all children of a process, including adopted ones."""
     pids = []
     for task in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{task}/children") as file:
@@ -70,7 +70,7 @@ def children_of(pid):
 
 
 def service_of(pid):
-    """The one service that a process has started; a relay of its words may be beside it, a fork that executes nothing."""
+    """Returns the only service that a process has started. Another child may be a relay, which is a fork without exec."""
     (service,) = [child for child in children_of(pid) if "--ready-fd" in command_of(child)]
     return service
 
@@ -130,7 +130,7 @@ class Result:
 
 
 class Running:
-    """A command under way; stdin and stdout are pipes to us, stderr is a file (services keep it open)."""
+    """A running command. Its stdin and stdout are pipes to the test; its stderr is a file, because services keep it open."""
 
     def __init__(self, test, words, env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr_too=False, **more):
         self.test = test
@@ -167,7 +167,7 @@ class Running:
         return line.decode()
 
     def finish(self, input=None, limit=HANG):
-        """Feeds all of `input`, reads all of stdout, waits for the end."""
+        """Writes `input` to stdin, reads all of stdout, and waits for the end."""
         stdin, stdout = self.popen.stdin, self.popen.stdout
         deadline = time.monotonic() + limit
         to_write = memoryview(input.encode() if isinstance(input, str) else input or b"")
@@ -197,7 +197,7 @@ class Running:
                         except BrokenPipeError:
                             to_write = to_write[:0]
                         if not to_write:
-                            with contextlib.suppress(KeyError):  # the process ended in this very round
+                            with contextlib.suppress(KeyError):  # the process ended in this round
                                 waits.unregister(stdin)
                             stdin.close()
                     elif key.fileobj is stdout:
@@ -239,7 +239,8 @@ class Running:
 
 
 class TidyTest(unittest.TestCase):
-    """Its own $TMPDIR and $XDG_RUNTIME_DIR, empty at the start and to be empty at the end; no process left, nor descriptor."""
+    """A test with its own $TMPDIR and $XDG_RUNTIME_DIR, which are empty at the start and must be empty at the end. It fails if a process
+    or a descriptor is left."""
 
     maxDiff = 4000
 
@@ -250,7 +251,7 @@ class TidyTest(unittest.TestCase):
         adopt_orphans()
 
     def run(self, result=None):
-        # A test that has failed need not be as patient with what it left behind, nor complain about it.
+        # After a failed test, tearDown() waits less for the leftovers and does not report them.
         method = getattr(self, self._testMethodName)
 
         def noted():
@@ -266,7 +267,7 @@ class TidyTest(unittest.TestCase):
 
     def setUp(self):
         self.root = tempfile.mkdtemp(prefix="cli-test-", dir="/tmp")
-        self.tmp = os.path.join(self.root, "t")  # what is to be empty
+        self.tmp = os.path.join(self.root, "t")  # must be empty at the end
         self.work = os.path.join(self.root, "w")  # the test's own files
         os.mkdir(self.tmp, 0o700)
         os.mkdir(self.work)
@@ -291,7 +292,7 @@ class TidyTest(unittest.TestCase):
         self.assertEqual(descriptors, self.descriptors, "descriptors were left open")
 
     def await_no_children(self, limit=HANG):
-        """Waits until no child is left, orphaned grandchildren included; kills and names those that stay."""
+        """Waits until no child is left, including orphaned grandchildren. Kills and returns those that stay."""
         deadline = time.monotonic() + limit
         left = []
         while pids := children_of(os.getpid()):
@@ -305,11 +306,11 @@ class TidyTest(unittest.TestCase):
         return left
 
     def start(self, *words, env=None, **more):
-        """A command that goes on while the test does."""
+        """Starts a command, and returns while it runs."""
         return Running(self, [str(word) for word in words], env or self.env, **more)
 
     def ipcm(self, *words, input=None, env=None, status=0, limit=HANG, **more):
-        """`ipcm WORDS`, to its end. Fails unless it exits with `status`; None: with any."""
+        """Runs `ipcm WORDS` to its end. Fails if its exit status is not `status`; None accepts any."""
         more.setdefault("stdin", subprocess.DEVNULL if input is None else subprocess.PIPE)
         result = self.start(IPCM, *words, env=env, **more).finish(input, limit)
         if status is not None:
@@ -317,7 +318,7 @@ class TidyTest(unittest.TestCase):
         return result
 
     def sh(self, script, *args, status=0, env=None, limit=HANG, **more):
-        """A shell script; $1 and so on are `args`."""
+        """Runs a shell script; $1 and so on are `args`."""
         more.setdefault("stdin", subprocess.DEVNULL)
         result = self.start("/bin/sh", "-c", script, "sh", *args, env=env, **more).finish(None, limit)
         if status is not None:
@@ -326,7 +327,7 @@ class TidyTest(unittest.TestCase):
 
     @contextlib.contextmanager
     def bus(self, *options):
-        """A bus that is taken down at the end; yields the environment for its users."""
+        """Makes a bus, yields the environment for its users, and removes the bus."""
         made = json.loads(self.ipcm("--json", "bus", "new", *options).out)
         info = json.dumps(made["info"])
         env = dict(self.env, IPCM_INFO=info, ROUTE=made["route"])
@@ -337,7 +338,7 @@ class TidyTest(unittest.TestCase):
                 self.ipcm("bus", "rm", env=env)
 
     def peers(self, env):
-        """The peers on the bus, by name."""
+        """Returns the peers on the bus, by name."""
         return {one["name"]: one for one in json.loads(self.ipcm("--json", "ps", env=env).out)}
 
     def script(self, text, name="boot.sh", mode=0o755):
@@ -348,7 +349,7 @@ class TidyTest(unittest.TestCase):
         return path
 
     def fake_boot(self, how):
-        """A boot binary that misbehaves; see fake_boot.py."""
+        """Returns the path of a boot binary that misbehaves; see fake_boot.py."""
         return self.script(f'#!/bin/sh\nexec "{sys.executable}" -E -S "{HERE}/fake_boot.py" {how} "$@"\n', f"boot-{how}")
 
     def assert_one_line(self, text):
@@ -356,7 +357,7 @@ class TidyTest(unittest.TestCase):
         self.assertEqual(text.count("\n"), 1, text)
 
     def assert_told(self, result, *words):
-        """One line for people on stderr, with these words in it; nothing on stdout."""
+        """Checks that stderr has one line for people with these words, and that stdout is empty."""
         self.assert_one_line(result.err)
         self.assertTrue(result.err.startswith("ipcm: "), result.err)
         for word in words:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Runs all tests of behaviours on every protocol, and tells how many passed, of each: table.py BUILD_DIRECTORY > table.md
+"""Runs all tests of behaviours on every protocol, and prints how many passed for each: table.py BUILD_DIRECTORY > table.md
 
-Cells: the number of tests that passed; `r` beside those in which the protocol refuses what its medium can't have, and says so (A10); `F` and the
-number of those that failed; `-` where no test of that behaviour runs on that protocol: what needs several processes on LocalMemory, and on servers
-what the programs of tests/process hold, which make buses as they go."""
+Cells: the number of tests that passed. `r` marks tests in which the protocol refuses an operation that its medium does not support, and says so (A10).
+`F` and a number: the tests that failed. `-`: no test of that behaviour runs on that protocol. On LocalMemory these are tests with several processes, on
+servers the tests in tests/process, which make buses without a route."""
 
 import collections
 import os

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Kills a command of `ipcm` at each system call, and lets each call that can fail do so once; then checks the result.
+"""Kills a command of `ipcm` at each system call, and makes each call that can fail do so once; then checks the result.
 
   faults.py [--every N] [--seconds N] [--jobs N] [--protocol NAME] [WORD…]
 
 Verbs: run, bus-new, start, stop, bus-rm, request. Sides: `launcher` is the command; `boot` is the process that it starts, or for the last
-three the service that was there before. Faults: KILL, ENOMEM, EMFILE, ENOSPC, EIO. WORDs choose: of the verbs, sides, faults and
-names of system calls that are named, only those are tried; a number chooses the call, as in strace's when=. For example, what a line
-"start boot openat 3 EMFILE: …" of the list means is tried again by `faults.py start boot openat 3 EMFILE`.
+three verbs a service that runs before. Faults: KILL, ENOMEM, EMFILE, ENOSPC, EIO. WORDs restrict the attempts to the named verbs, sides,
+faults and system calls; a number chooses the Nth call, as in strace's when=. For example, `faults.py start boot openat 3 EMFILE` repeats
+the attempt of the line "start boot openat 3 EMFILE: …" in the list.
 
-Prints a table of what was tried and the list of violations. Exit status: 1 if there is one, 77 if this place allows no tracing. scenes.py has
+Prints a table of the attempts and the list of violations. Exit status: 1 if there is a violation, 77 if this machine allows no tracing. scenes.py has
 the rules. Environment: IPCM_TEST_IPCM, IPCM_TEST_BOOT, IPCM_TEST_INJECT (the binaries), IPCM_TEST_SYSCALLS (a file "NUMBER NAME").
 """
 import argparse
@@ -28,7 +28,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, '..', 'cli')]
 import scenes  # noqa: E402
 
 SIDES = ('launcher', 'boot')
-# Which call can fail so: the manual pages, and beside them what the kernel does (each path look-up can want memory, each file system can have a bad disk).
+# The calls that can fail in this way, from the manual pages and the kernel (each path look-up can need memory, each disk can be bad).
 PATHS = 'openat open newfstatat stat lstat statx access faccessat faccessat2 readlink readlinkat unlink unlinkat rename renameat renameat2 mkdir mkdirat mknod ' \
     'mknodat link linkat symlink symlinkat rmdir chmod fchmodat execve chdir statfs'
 FAILS = {
@@ -50,14 +50,14 @@ def names_of_calls():
 
 
 def points(verb, side, fault, calls):
-    """Every (call, which time) of that side that can meet this fault."""
+    """Returns a point for every call of that side that this fault can hit."""
     fails = FAILS.get(fault, '').split()
     return [scenes.Point(verb, side, fault, name, number, nth) for number, name, times in calls for nth in range(1, times + 1)
             if fault == 'KILL' or name in fails]
 
 
 def chosen(point, words):
-    """For each kind of word: none was said, or this one."""
+    """Returns whether the words select the point: for each kind of word, none is given, or one that matches."""
     for value, kind in ((point.verb, scenes.SCENES), (point.side, SIDES), (point.fault, FAULTS)):
         said = [word for word in words if word in kind]
         if said and value not in said:
@@ -69,9 +69,9 @@ def chosen(point, words):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--every', type=int, default=1, help='only each Nth place')
-    parser.add_argument('--seconds', type=float, help='begin nothing new after that time')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='so many at a time')
+    parser.add_argument('--every', type=int, default=1, help='try only every Nth point')
+    parser.add_argument('--seconds', type=float, help='start no attempt after this time')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='the number of attempts at the same time')
     parser.add_argument('--protocol', default='ConnectionUnix')
     parser.add_argument('words', nargs='*', metavar='WORD')
     options = parser.parse_args()
@@ -85,13 +85,13 @@ def main():
     plan = []
     for verb, side in itertools.product(scenes.SCENES, SIDES):
         if (verb, side) == ('bus-new', 'boot'):
-            continue  # it starts nothing
+            continue  # `bus new` starts no process
         if not all(not set(options.words) & set(kind) or value in options.words for value, kind in ((verb, scenes.SCENES), (side, SIDES))):
             continue
         calls = [(number, names.get(number, str(number)), times) for number, times in sorted(scenes.count(verb, side).items())]
         plan += [point for fault in FAULTS for point in points(verb, side, fault, calls) if chosen(point, options.words)]
     plan = plan[::options.every]
-    if options.seconds:  # some of each then, always the same
+    if options.seconds:  # a sample of all kinds, the same in each run
         random.Random(1).shuffle(plan)
 
     tried, violations = collections.Counter(), collections.defaultdict(list)

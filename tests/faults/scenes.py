@@ -1,8 +1,8 @@
 """The commands that faults.py disturbs, and the conditions that must hold after each. A scene makes what its command needs, names the command, and
 checks the result.
 
-The rules, for every scene: the command ends in time; it is never wrong on stdout; status 0 means that the effect is there; another status comes with words on stderr;
-what did not start does not run; a service that others ask lives on; in the end `bus rm` and `bus gc` leave no process and no file."""
+The rules for every scene: the command ends in time; its stdout is never wrong; after status 0, its effect exists; with another status, stderr has a message;
+a service that did not start does not run; other services live on; at the end, `bus rm` and `bus gc` leave no process and no file."""
 
 import collections
 import contextlib
@@ -54,10 +54,10 @@ def be_a_worker():
 
 
 class Scene:
-    """One try: a temporary directory, its processes, the command."""
+    """One attempt: a temporary directory, its processes, the command."""
 
     words = ()
-    serves = False  # whether its boot side is a service that is there before
+    serves = False  # whether the boot side is a service that runs before the command
 
     def __init__(self):
         self.root = tempfile.mkdtemp(prefix='ipcm-faults-')
@@ -66,7 +66,7 @@ class Scene:
         self.env = {key: value for key, value in os.environ.items() if key not in ('IPCM_INFO', 'NOTIFY_SOCKET')}
         self.env.update(TMPDIR=self.tmp, XDG_RUNTIME_DIR=self.tmp, XDG_STATE_HOME=os.path.join(self.root, 's'), IPCM_BOOT=BOOT)
         self.service = None
-        self.struck = True  # for look(): false where the call was not made that often, so nothing went wrong
+        self.struck = True  # for look(): false if the process made fewer calls, so that no fault occurred
 
     def __enter__(self):
         return self
@@ -87,7 +87,7 @@ class Scene:
 
     # Tools for the scenes.
     def plain(self, *words, status=0):
-        """A command without a fault. Its time is bounded as that of the disturbed one is."""
+        """Runs a command without a fault, with the same time limit as the disturbed one."""
         done = self.finish([IPCM, '--timeout', LIMIT, *words], ())[0]
         if status is not None and done.status != status:
             raise Violation(f'afterwards `ipcm {" ".join(words)}`: {done}')
@@ -136,13 +136,13 @@ class Scene:
         return next((one['pid'] for one in json.loads(self.plain('--json', 'ps').out) if one['name'] == name), None)
 
     def answers(self, name):
-        """A service that is there answers, at once."""
+        """Checks that a running service answers at once."""
         done = self.plain('request', name, ANSWER)
         if done.out != ANSWER + '\n':
             raise Violation(f'{name} answers {done}')
 
     def reap(self, limit):
-        """Waits for the end of all that is ours; returns those that stay."""
+        """Waits for the end of all children; returns those that stay."""
         deadline, left = time.monotonic() + limit, []
         while True:
             pids = [pid for pid in children_of(os.getpid()) if pid not in left]
@@ -156,7 +156,7 @@ class Scene:
                         left.append(pid)
 
     def ends(self, pid):
-        """That process ends in time."""
+        """Checks that the process ends in time."""
         if pid not in children_of(os.getpid()):
             return
         with Process(pid) as process:
@@ -203,7 +203,7 @@ class BusNew(Scene):
         if point.fault != 'KILL':
             self.nothing_is_left()
             return
-        # Its bus may be complete: then it is one that can be used and removed.
+        # If its bus is complete, it can be used and removed.
         self.plain('bus', 'gc')
         for name in os.listdir(self.tmp):
             self.plain('--bus', os.path.join(self.tmp, name), 'ps')
@@ -220,8 +220,8 @@ class Start(Scene):
 
     def look(self, point, done):
         self.answers('other')
-        killed_boot = self.struck and point.fault == 'KILL' and point.side == 'boot'  # then it may also die after it was ready
-        # In a static program, glibc goes on with a heap that ends within a page if brk() fails at the wrong moment, and ends the process later:
+        killed_boot = self.struck and point.fault == 'KILL' and point.side == 'boot'  # it may die after it was ready
+        # If brk() fails at the wrong moment in a static program, glibc goes on with a heap that ends within a page, and ends the process later with
         # "malloc assertion failure in sysmalloc".
         glibc_may_abort = self.struck and point.name == 'brk' and point.side == 'boot'
         if done.status == 0 and glibc_may_abort:
@@ -231,7 +231,7 @@ class Start(Scene):
         elif done.status == 0 and not killed_boot:
             self.answers('new')
         elif point.fault == 'KILL' and point.side == 'launcher' and self.pid_of('new') is not None:
-            # It was ready before: then it serves. Or it leaves now, because nobody has read its word.
+            # The service was ready before, and serves. Or it leaves now, because nobody has read its ready line.
             if self.plain('request', 'new', ANSWER, status=None).out != ANSWER + '\n':
                 self.is_gone()
         else:
@@ -246,7 +246,7 @@ class Start(Scene):
 
 
 class Served(Scene):
-    """A bus with the service that is meant, and another."""
+    """A bus with the service that the command names, and another one."""
 
     serves = True
 
@@ -276,7 +276,7 @@ class BusRm(Served):
             self.env.pop('IPCM_INFO')
             self.nothing_is_left()
             return
-        # The next one does what is left; where nothing is left, it says so.
+        # A second command removes the rest. If nothing is left, it reports that.
         again = self.plain('bus', 'rm', status=None)
         if again.status not in (0, 3):
             raise Violation(f'afterwards `ipcm bus rm`: {again}')
@@ -301,7 +301,7 @@ SCENES = {'run': Run, 'bus-new': BusNew, 'start': Start, 'stop': Stop, 'bus-rm':
 
 
 def count(verb, side):
-    """Its system calls: number → times. The most of three runs, which differ a little."""
+    """Returns the system calls of that side: number → times, the maximum of three runs, which differ a little."""
     be_a_worker()
     most = collections.Counter()
     for _ in range(3):
@@ -315,7 +315,7 @@ def count(verb, side):
 
 
 def attempt(point, end):
-    """(point, whether the fault struck or None if there was no time, violations)"""
+    """Tries one point. Returns (point, whether the fault struck or None if there was no time, violations)."""
     if time.monotonic() >= end:
         return point, None, []
     wrong, struck = [], True
@@ -325,7 +325,7 @@ def attempt(point, end):
             fault = 'KILL' if point.fault == 'KILL' else getattr(errno, point.fault)
             done, report = scene.disturbed('--side', point.side, '--call', point.number, '--nth', point.nth, '--fault', fault)
             struck = scene.struck = report == 'struck\n'
-            # It has none where it was killed, its own words failed, or the dynamic linker had no memory to say some.
+            # There is no message if the command was killed, if writing the message failed, or if the dynamic linker had no memory for one.
             mute = ('write', 'writev', 'mmap', 'brk', 'mprotect') if point.side == 'launcher' else ()
             if done.status != 0 and not done.err and point.fault != 'KILL' and point.name not in mute:
                 wrong.append(f'fails without a word: {done}')

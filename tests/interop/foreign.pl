@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# A peer in plain Perl, with what comes with Perl and nothing else. It speaks as foreign.py does, on its standard input and output, and is for the
-# protocols whose store these modules can open: ConnectionUnix, UnixSocket, MessageFiles, AtomicPipe.
+# A peer in plain Perl, with the modules that Perl contains. Its standard input and output are those of foreign.py. It supports the protocols whose
+# store these modules can open: ConnectionUnix, UnixSocket, MessageFiles, AtomicPipe.
 #   foreign.pl INFO NAME
 use strict;
 use warnings;
@@ -42,7 +42,7 @@ sub uuid { uc join '-', map { join '', map { sprintf '%02x', int rand 256 } 1 ..
 
 my ($last, $ord) = (0, 0);
 
-# Keys come in whatever order Perl has them, and differ from message to message.
+# The order of the keys is that of Perl, and differs from message to message.
 sub message {
     my ($to, $content, $broadcast) = @_;
     my $now = sprintf('%.5f', time);
@@ -62,7 +62,7 @@ sub peers {
     return @found;
 }
 
-# What differs between the protocols: open, sources (handles to wait on), take (messages that are there), deliver, shut.
+# The functions of each protocol: open, sources (returns the handles to wait on), take (returns the waiting messages), deliver, shut.
 my (%open, %sources, %take, %deliver, %shut);
 
 {
@@ -145,7 +145,7 @@ my (%open, %sources, %take, %deliver, %shut);
 }
 
 $open{MessageFiles} = sub { mkdir($path) or die "$path: $!" };
-# There is nothing to wait on without a module for inotify: it looks five times a second, as the reference does then.
+# Without a module for inotify there is nothing to wait on: the peer looks five times a second, as the reference does.
 $sources{MessageFiles} = sub { () };
 $take{MessageFiles} = sub {
     my @got;
@@ -196,7 +196,7 @@ $shut{MessageFiles} = sub {
 
 $open{$protocol} or die "protocol '$protocol'";
 $open{$protocol}->();
-# Only now, as we are able to receive: the file that says that we are here.
+# The pid file announces the peer. It is written last, when the peer can receive.
 spit("$path.pid", $$, "$path.pid.pend");
 print $json->encode({joined => $$}), "\n";
 

@@ -1,10 +1,10 @@
-"""A peer in plain Python, for any protocol whose store its standard library can open: sockets, files, pipes, sqlite3. It does
-what wire.md says that a foreign peer does, and knows nothing of us.
+"""A peer in plain Python, for each protocol whose store its standard library can open: sockets, files, pipes, sqlite3. It does
+what docs/bus.md specifies for a foreign peer, and uses no code of this library.
 
   foreign.py INFO NAME
 
-First it writes {"joined": PID} to stdout, then each message that it gets, one JSON object a line. Each line of stdin is a message to
-send: {"to": NAME, "content": ANY}; without "to" it goes to all. When stdin ends it leaves the bus."""
+It writes {"joined": PID} to stdout, then each message that it receives, one JSON object on each line. Each line of stdin is a message to
+send: {"to": NAME, "content": ANY}; without "to" it is a broadcast. At the end of stdin it leaves the bus."""
 
 import contextlib
 import ctypes
@@ -33,7 +33,7 @@ SIDE_FILES = (".pid", ".name", ".resume", ".stats", ".suspend")
 
 
 class Watch:
-    """inotify on one directory or file; readable when something happened there."""
+    """An inotify watch on one directory or file; readable after an event."""
 
     def __init__(self, path, mask):
         libc = ctypes.CDLL(None, use_errno=True)
@@ -51,7 +51,7 @@ class Watch:
 
 
 class Order:
-    """Stamps that rise, as a sender must give them."""
+    """Increasing stamps, as a sender must use them."""
 
     def __init__(self):
         self.stamp, self.ord = 0.0, 0
@@ -64,7 +64,7 @@ class Order:
 
 
 def message_of(order, sender, to, content, broadcast=False):
-    """With its keys in any order, as the reference has them."""
+    """Returns a message with its keys in random order, as the reference writes it."""
     stamp, number = order.next()
     whole = [("id", str(uuid.uuid4()).upper()), ("from", sender), ("to", to), ("stamp", stamp), ("stamp_ord", number), ("content", content)]
     if broadcast:
@@ -89,7 +89,7 @@ class Directory:
         self.path = os.path.join(route, name)
         self.counts = {"sent": {}, "read": {}}
         self.open()
-        # Only now, as we are able to receive: the file that says that we are here.
+        # The pid file announces the peer. It is written last, when the peer can receive.
         self.write_whole(self.path + ".pid", str(os.getpid()).encode(), ".pid.pend")
 
     def write_whole(self, path, data, pending):
@@ -138,7 +138,7 @@ class ConnectionUnix(Directory):
     def take(self):
         for one in [*self.nameless, *self.connections.values()]:
             while select.select([one.stream], [], [], 0)[0]:
-                told = one.receive()  # a frame that has begun is waited for
+                told = one.receive()  # waits for the rest of a frame
                 if told is None:
                     self.drop(one)
                     break
@@ -214,7 +214,7 @@ class MessageFiles(Directory):
 
 
 class AtomicPipe(Directory):
-    """Messages in parts, each one write that the kernel keeps whole; a part says whose it is and how many follow."""
+    """Messages in parts. Each part is one write, which the kernel does not split; it names its sender and the number of parts that follow."""
 
     HEAD = struct.Struct("=iiII")
     LARGEST = 4096 - HEAD.size
@@ -265,7 +265,7 @@ class SQLite:
 
     @staticmethod
     def create(route):
-        """Makes what the reference makes for a new bus."""
+        """Makes the tables that the reference makes for a new bus."""
         with contextlib.closing(sqlite3.connect(route, isolation_level=None)) as db:
             db.execute("CREATE TABLE ipcm_peers(id VARCHAR(512) NOT NULL PRIMARY KEY, pid INTEGER, active REAL DEFAULT NULL, stats BLOB, "
                        "suspend_expires REAL DEFAULT NULL)")
@@ -307,7 +307,7 @@ class SQLite:
 
 
 class JSONFile:
-    """One document, rewritten in place by the holder of its lock."""
+    """One document, which the holder of its lock rewrites in place."""
 
     def __init__(self, route, name):
         self.route, self.name, self.order = route, name, Order()
@@ -360,7 +360,7 @@ PROTOCOLS = {one.__name__: one for one in (ConnectionUnix, UnixSocket, MessageFi
 
 
 def make_bus(protocol, route):
-    """The store, as its owner makes it."""
+    """Makes the store of a bus, as its owner does."""
     if hasattr(PROTOCOLS[protocol], "create"):
         PROTOCOLS[protocol].create(route)
     else:

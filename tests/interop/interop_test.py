@@ -1,4 +1,4 @@
-"""The contracts with the outside, from the outside: Python and its standard library start, ask and answer."""
+"""The contracts with other languages: programs in Python, with its standard library only, start, ask and answer."""
 
 import contextlib
 import ctypes
@@ -26,7 +26,7 @@ USAGE, BUS_UNAVAILABLE, SYSTEM_ERROR, UNKNOWN_CLASS = 64, 69, 71, 127
 
 
 class Boot:
-    """ipcm-boot as anybody may start it, with a pipe for its ready line."""
+    """ipcm-boot as any program may start it, with a pipe for its ready line."""
 
     def __init__(self, test, params, params_by="argument", env=None):
         self.test = test
@@ -53,7 +53,7 @@ class Boot:
         return self.running.pid
 
     def read_ready(self):
-        """Returns all that it writes until it closes the pipe."""
+        """Returns the bytes that the boot writes until it closes the pipe."""
         deadline = time.monotonic() + HANG
         told = b""
         with open(self.ready, "rb", buffering=0) as pipe:
@@ -66,7 +66,7 @@ class Boot:
 
 
 class InteropTest(TidyTest):
-    """A bus that is a directory of our own, and operations on it."""
+    """A bus in a directory of the test, and operations on it."""
 
     def setUp(self):
         super().setUp()
@@ -83,7 +83,7 @@ class InteropTest(TidyTest):
 
     @contextlib.contextmanager
     def echo(self, **how):
-        """An echo service, ready; ended by the word in the end, with status 0."""
+        """Yields an echo service that is ready. Ends it by a terminate message, with status 0."""
         boot = Boot(self, self.params(), **how)
         told = boot.read_ready()
         self.assertTrue(told.endswith(b"\n"), told)
@@ -131,7 +131,7 @@ class LauncherTest(InteropTest):
 
 
 class BootTest(InteropTest):
-    """The boot contract when all is well."""
+    """The boot contract without errors."""
 
     def test_the_ready_line_is_one_line_with_name_and_pid_and_then_the_pipe_is_closed(self):
         boot = Boot(self, self.params())
@@ -202,7 +202,7 @@ class BootTest(InteropTest):
 
 
 class BootRefusesTest(InteropTest):
-    """Starts that fail: on the ready pipe the reason and no newline, on stderr one line, and an exit status."""
+    """Starts that fail: the ready pipe has the reason without a newline, stderr has one line, and there is an exit status."""
 
     def refuse(self, status, params, *words, params_by="argument"):
         boot = Boot(self, params, params_by)
@@ -309,7 +309,7 @@ class BootRefusesTest(InteropTest):
                 self.assertEqual(os.listdir(self.route), [])
 
     def test_G6_without_a_reader_of_its_ready_line_it_leaves(self):
-        # Its launcher was killed: no process knows of the service, and none would end it.
+        # Its launcher was killed, so no process knows the service and can end it.
         ready, its_ready = os.pipe()
         os.close(ready)
         running = self.start(BOOT, "--ready-fd", str(its_ready), json.dumps(self.params()), stdin=subprocess.DEVNULL, pass_fds=[its_ready])
@@ -321,7 +321,7 @@ class BootRefusesTest(InteropTest):
 
 
 class NotifyTest(InteropTest):
-    """Without --ready-fd, systemd hears what it expects."""
+    """Without --ready-fd, systemd gets the messages that it expects."""
 
     def serve_and_listen(self, address, bind_to):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
@@ -444,7 +444,7 @@ class PythonPeerTest(InteropTest):
             running = self.start(IPCM, "request", "pypeer", "1", stdin=subprocess.DEVNULL)
             connection = peer.accept()
             connection.receive()
-        connection.close()  # after its endpoint is gone
+        connection.close()  # after its endpoint was removed
         result = running.finish()
         self.assertEqual(result.status, 3, result)
         self.assertIn("pypeer", result.err)
@@ -532,7 +532,7 @@ class WhatPerlSendsTest(InteropTest):
     def test_numbers_as_strings_and_a_string_as_number(self):
         self.connection.send(b'{"stamp":"1795380997.93995","stamp_ord":"3","id":"A","content":{"request":"7","ipcm_request_id":"R"},"to":"e","from":"perl"}')
         self.expect_answer("R", "7")
-        # A digit string that was used in arithmetic once comes as a number: here the id of a request, and of a message.
+        # Perl writes a string of digits as a number after it was used in arithmetic: here the ids of a request and of a message.
         self.connection.send(b'{"id":4711,"stamp":1795380998,"stamp_ord":1,"content":{"request":7,"ipcm_request_id":815},"to":"e","from":"perl"}')
         answered = self.connection.receive()
         self.assertEqual(str(answered["content"]["ipcm_response_id"]), "815")
@@ -654,7 +654,7 @@ class WhatPerlSendsTest(InteropTest):
             vandal.send_bytes(b"\x00\x00\x01\x00{\"half\"")
         self.expect_alive()
         before = cpu_ticks(self.boot.pid)
-        select.select([self.connection.stream], [], [], 0.3)  # nothing comes: it is the reference that spins here
+        select.select([self.connection.stream], [], [], 0.3)  # no message comes; the reference spins in this case
         self.assertLess(cpu_ticks(self.boot.pid) - before, 15, "the service spins")
 
     def test_a_requester_that_is_gone_before_its_answer_harms_nobody(self):
@@ -664,7 +664,7 @@ class WhatPerlSendsTest(InteropTest):
 
     def test_an_answer_goes_to_the_listening_peer_that_asked_although_its_connection_is_closed(self):
         with Peer(self.route, "listener") as listener:
-            # Stopped meanwhile: an answer that is in the socket before the socket is closed would be lost with it.
+            # The service is stopped until the connection is closed. Otherwise it could answer on it, and the answer would be lost.
             os.kill(self.boot.pid, signal.SIGSTOP)
             os.waitid(os.P_PID, self.boot.pid, os.WSTOPPED)
             with Connection.to(self.route, "e", "listener") as connection:

@@ -1,12 +1,13 @@
 #!/usr/bin/perl
-# The reference itself, where PERL5LIB has IPC::Manager. It speaks as foreign.py does, on its standard input and output.
-#   ipc_manager.pl INFO NAME        a peer on a bus that is there; --resume INFO NAME: one that had suspended itself
-#   ipc_manager.pl --owner INFO     a bus of its own and its Echo service 'perl' on it: {"info": INFO, "joined": PID}. When stdin ends it takes the bus down,
-#                                   and tells {"seconds": N, "error": what its sanity check or the shutdown said, or null}. Without a route it makes one
-#   ipc_manager.pl --create INFO    the store of a bus, for others
-#   ipc_manager.pl --drop INFO      takes every table of that database whose name begins with ipcm
-#   ipc_manager.pl --read SERIALIZER  one value from stdin, as JSON
-# It names no user to a server; PGUSER and so on do.
+# The reference itself, if PERL5LIB has IPC::Manager. Its standard input and output are those of foreign.py.
+#   ipc_manager.pl INFO NAME        joins an existing bus; --resume INFO NAME: as a peer that has suspended itself
+#   ipc_manager.pl --owner INFO     makes a bus and an Echo service 'perl' on it, and prints {"info": INFO, "joined": PID}. At the end of stdin it shuts the
+#                                   bus down and prints {"seconds": N, "error": the error of the sanity check or the shutdown, or null}. Without a route in
+#                                   INFO, the reference chooses one
+#   ipc_manager.pl --create INFO    makes the store of a bus
+#   ipc_manager.pl --drop INFO      drops every table of that database whose name begins with ipcm
+#   ipc_manager.pl --read SERIALIZER  reads one value from stdin, and prints it as JSON
+# The user of a server comes from PGUSER and so on, not from this program.
 use strict;
 use warnings;
 use IO::Select;
@@ -37,7 +38,7 @@ if ($what eq '--create') {
 if ($what eq '--drop') {
     require DBI;
     my $db = DBI->connect($json->decode($ARGV[0])->[2], '', '', {RaiseError => 1, PrintWarn => 0});
-    # Messages refer to peers, which come after them.
+    # Sorted by name, because ipcm_messages refers to ipcm_peers and must be dropped first.
     $db->do("DROP TABLE $_") for sort map { /(ipcm\w*)\W*$/ ? $1 : () } $db->tables(undef, undef, 'ipcm%', 'TABLE');
     exit 0;
 }
@@ -58,12 +59,12 @@ if ($what eq '--owner') {
 my ($info, $name) = @ARGV;
 my $client = $what eq '--resume' ? ipcm_reconnect($name, $info) : ipcm_connect($name, $info);
 print $json->encode({joined => $$}), "\n";
-# One that came back looks for what was kept for it before it asks for its handles: on MessageFiles the reference reads its mailbox unasked at the first
-# look only if there is no watch yet (Client/MessageFiles.pm: init, message_files); with one it waits for the next message.
+# A peer that has returned reads its kept messages before it asks for its handles. On MessageFiles, the first read of the reference looks into the mailbox
+# only if there is no watch yet (Client/MessageFiles.pm: init, message_files); with a watch it waits for the next message.
 print $json->encode({%$_}), "\n" for $what eq '--resume' ? $client->get_messages : ();
 my $orders = '';
 while (1) {
-    # The reference turns five times a second, whatever its handles say.
+    # The reference looks five times a second, even if no handle is ready.
     my @sources = $client->have_handles_for_select ? $client->handles_for_select : ();
     my @ready = IO::Select->new(\*STDIN, grep { defined } @sources)->can_read(0.2);
     print $json->encode({%$_}), "\n" for $client->get_messages;

@@ -1,4 +1,4 @@
-"""A peer of the ConnectionUnix protocol in plain Python: what another language does to be on a bus. See docs and wire.md."""
+"""A peer of the ConnectionUnix protocol in plain Python, as an example for other languages. See docs/bus.md."""
 
 import json
 import os
@@ -7,11 +7,11 @@ import struct
 import time
 import uuid
 
-HANG = 20 * int(os.environ.get("IPCM_TEST_PATIENCE", "1"))  # seconds; ends a hang, asserts no speed
+HANG = 20 * int(os.environ.get("IPCM_TEST_PATIENCE", "1"))  # seconds; only ends a hang
 
 
 def frame(value):
-    """One frame: a length of four bytes, big-endian, and the JSON text; bytes are taken as they are."""
+    """Returns one frame: a length of four bytes, big-endian, and the JSON text. Bytes are used unchanged."""
     payload = value if isinstance(value, bytes) else json.dumps(value).encode("ascii")
     return struct.pack(">I", len(payload)) + payload
 
@@ -25,12 +25,12 @@ def request_content(value, request_id=None):
 
 
 class Connection:
-    """One stream, in frames."""
+    """A stream of frames."""
 
     def __init__(self, stream):
         self.stream = stream
         self.stream.settimeout(HANG)
-        self.peer = None  # who greeted, or whom we greeted
+        self.peer = None  # the name in the greeting of either side
 
     @classmethod
     def to(cls, route, peer, own_name):
@@ -49,7 +49,7 @@ class Connection:
         self.stream.sendall(data)
 
     def receive_payload(self):
-        """The next frame's bytes; None when the peer has closed."""
+        """Returns the bytes of the next frame; None if the peer has closed the connection."""
         head = self._exactly(4)
         if head is None:
             return None
@@ -79,7 +79,7 @@ class Connection:
 
 
 class Peer:
-    """A name on the bus, able to receive."""
+    """A member of the bus that can receive."""
 
     def __init__(self, route, name):
         self.route, self.name = route, name
@@ -88,7 +88,7 @@ class Peer:
         self.listener.settimeout(HANG)
         self.listener.bind(self.path)
         self.listener.listen(socket.SOMAXCONN)
-        # Only now, as we are able to receive: the file that says that we are here.
+        # The pid file announces the peer. It is written last, when the peer can receive.
         with open(self.path + ".pid.pend", "w") as file:
             file.write(str(os.getpid()))
         os.rename(self.path + ".pid.pend", self.path + ".pid")
@@ -100,7 +100,7 @@ class Peer:
         return connection
 
     def answer(self, connection, asked, value, error=None):
-        """Answers the message `asked`, a request, over the connection that it came by."""
+        """Answers the request `asked` on its connection."""
         content = {"ipcm_response_id": asked["content"]["ipcm_request_id"], "response": value}
         if error is not None:
             content["ipcm_error"] = error
@@ -112,7 +112,7 @@ class Peer:
             try:
                 os.unlink(path)
             except FileNotFoundError:
-                pass  # the bus went first
+                pass  # the bus was removed before
 
     def __enter__(self):
         return self

@@ -1,5 +1,5 @@
-"""Peers that are not ours, on one bus with ours, both ways, for each protocol that they can speak: one in plain Python, one in plain Perl,
-and the reference itself where PERL5LIB has it. With IPCM_TEST_ROUTE (support/servers.py) only the reference, on that server."""
+"""Foreign peers on one bus with peers of this library, in both directions, for each protocol that they support: one in plain Python, one in plain
+Perl, and the reference itself if PERL5LIB has it. With IPCM_TEST_ROUTE (support/servers.py) only the reference, on that server."""
 
 import contextlib
 import json
@@ -30,18 +30,18 @@ def perl_has(module):
 
 
 def reference(*words, input=None):
-    """Operations of the reference; see ipc_manager.pl."""
+    """Runs an operation of the reference; see ipc_manager.pl."""
     return subprocess.run([PERL, HERE + "/ipc_manager.pl", *words], input=input, stdout=subprocess.PIPE, check=True).stdout
 
 
 class Bus:
-    """A bus for others to be on; on a server there is one place for all."""
+    """A bus for foreign peers. On a server, all buses use the same database."""
 
     serializer = "JSON"
 
     def make_bus(self):
         self.route = SERVER_ROUTE or os.path.join(self.work, {"SQLite": "bus.sqlite", "JSONFile": "bus.json"}.get(self.protocol, "bus"))
-        # The long names, as the reference writes them.
+        # The reference writes long names.
         self.info = json.dumps([f"IPC::Manager::Client::{self.protocol}", f"IPC::Manager::Serializer::{self.serializer}", self.route])
         self.env["IPCM_INFO"] = self.info
         if not SERVER_ROUTE:
@@ -51,7 +51,7 @@ class Bus:
 
 
 class ForeignPeer:
-    """A program that is a peer, told what to send, and telling what it got."""
+    """A program that is a peer. It sends the messages that the test names, and reports the messages that it receives."""
 
     def __init__(self, test, *words):
         self.running = test.start(*words)
@@ -85,7 +85,7 @@ class ForeignPeer:
 
 
 class ForeignTest(Bus):
-    """What every one of them must find. `protocol` is the bus's, `language` the peer's."""
+    """Tests for every foreign peer. `protocol` is that of the bus, `language` that of the peer."""
 
     def setUp(self):
         super().setUp()
@@ -98,7 +98,7 @@ class ForeignTest(Bus):
 
     @contextlib.contextmanager
     def echo(self):
-        """Our echo service on their bus; it ends with status 0, at the word of `ender` or else by signal."""
+        """Yields an echo service of this library on the bus. It ends with status 0, by a message of `ender` or by a signal."""
         ready, its_ready = os.pipe()
         params = {"ipcm": 1, "name": "e", "class": "echo", "ipcm_info": self.info}
         running = self.start(BOOT, "--ready-fd", its_ready, json.dumps(params), stdin=subprocess.DEVNULL, pass_fds=[its_ready])
@@ -114,13 +114,13 @@ class ForeignTest(Bus):
     def test_it_asks_our_service(self):
         with self.echo():
             peer = self.peer()
-            # A digit string stays one, a number stays one; escapes come back as what they stand for; 30000 bytes are more than a pipe's part.
+            # A string of digits stays a string, and a number stays a number. Escapes return as characters. 30000 bytes are more than one part of a pipe.
             for value in ("x", {"hello": ["wörld ä€😀", 1, "7", 7, None]}, [True, False, 0.5, -1], "y" * 30000, {"ключ": "\x00\x7f\"\\/\n"}):
                 asked = peer.ask("e", value)
                 answer = peer.hear()
                 self.assertEqual(answer["content"], {"ipcm_response_id": asked, "response": value})
                 self.assertEqual((answer["from"], answer["to"]), ("e", "stranger"))
-                # A server gives it back in its own way of writing.
+                # A server returns the id in another notation.
                 self.assertRegex(answer["id"].upper() if SERVER_ROUTE else answer["id"], r"^[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}$")
             peer.leave()
 
@@ -208,13 +208,13 @@ class ForeignTest(Bus):
     def test_our_service_outlives_one_that_asks_and_is_gone(self):
         with self.echo() as service:
             hasty = self.peer("hasty")
-            # Stopped, it answers for certain after that. Not where it may hold the lock of a file just then, and with it everybody up.
+            # A stopped service answers only after the death of the requester. Not on protocols where it may hold the lock of a file, and block all peers.
             stops = self.protocol not in ("SQLite", "JSONFile")
             if stops:
                 os.kill(service.pid, signal.SIGSTOP)
                 os.waitid(os.P_PID, service.pid, os.WSTOPPED)
             hasty.ask("e", "too late")
-            # What it said is out once it does the next thing: it tells what it gets.
+            # The peer has sent its request when it reports the next message.
             self.ipcm("send", "hasty", '"are you there?"')
             hasty.hear()
             hasty.running.process.signal(signal.SIGKILL)
@@ -263,13 +263,13 @@ class ForeignTest(Bus):
         peer = self.peer(info=info)
         running = self.start(IPCM, "bus", "rm", env=dict(self.env, IPCM_INFO=info), stdin=subprocess.DEVNULL)
         self.assertTrue(peer.hear()["content"]["terminate"])
-        peer.running.finish()  # with which status is its affair: the reference leaves in two steps, and the bus may go between them
+        peer.running.finish()  # with any status: the reference leaves in two steps, and the bus may be removed between them
         result = running.finish()
         self.assertEqual(result.status, 0, result)
 
 
 class SuspendTest(Bus):
-    """A peer of the reference suspends itself, and comes back."""
+    """A peer of the reference suspends itself, and returns."""
 
     def setUp(self):
         super().setUp()
@@ -279,7 +279,7 @@ class SuspendTest(Bus):
         ForeignPeer(self, PERL, HERE + "/ipc_manager.pl", self.info, "sleeper").suspend(1000)
         self.assertEqual(self.peers(self.env)["sleeper"]["state"], "suspended")
         self.ipcm("send", "sleeper", '{"kept":["ä",7]}')
-        # Whatever we look at meanwhile, it is not taken for dead.
+        # Commands on the bus do not take the suspended peer for dead.
         self.ipcm("bus", "info")
         self.ipcm("run", "echo", "1", "--bus", self.info)
         self.assertEqual(self.peers(self.env)["sleeper"]["state"], "suspended")
@@ -291,7 +291,7 @@ class SuspendTest(Bus):
 
 
 class LongMessageTest(Bus):
-    """The reference's tables of MariaDB hold 64 KiB of a message."""
+    """The tables of the reference on MariaDB hold 64 KiB of a message."""
 
     def test_a_message_too_long_for_its_table_is_refused_with_the_reason(self):
         self.make_bus()
@@ -305,7 +305,7 @@ class LongMessageTest(Bus):
 
 
 class ReferenceOwnsTest:
-    """The bus is the reference's, and so is a service on it."""
+    """The reference has made the bus and a service on it."""
 
     def setUp(self):
         super().setUp()
@@ -319,7 +319,7 @@ class ReferenceOwnsTest:
         result = self.owner.leave()
         self.assertIsNone(json.loads(result.lines[-1])["error"], result)
         if self.protocol == "SQLite":
-            # Its last client looks for the database once more when that is gone already, and so makes an empty one.
+            # The last client of the reference opens the database after it was removed, and so makes an empty one.
             os.unlink(json.loads(self.owner.told["info"])[2])
 
     def test_we_ask_its_service(self):
@@ -342,13 +342,13 @@ def add(name, base, **more):
     globals()[name] = type(name, (base, TidyTest), {"__qualname__": name, **more})
 
 
-# Without a server; and with one.
+# The languages and protocols without and with a server.
 REFERENCE_MISSING = None if perl_has("IPC::Manager") else "no IPC::Manager in PERL5LIB"
 if SERVER_ROUTE:
     if REFERENCE_MISSING:
         print("skipped:", REFERENCE_MISSING, file=sys.stderr)
         sys.exit(77)
-    # The reference takes the server's own way to name a user.
+    # The reference uses the environment variables of the database client for the user.
     os.environ.update(PGUSER=os.environ["IPCM_DB_USER"], PGPASSWORD=os.environ["IPCM_DB_PASSWORD"])
     LANGUAGES = (("IPC::Manager", [next(name for start, name in SERVERS.items() if SERVER_ROUTE.startswith(start))], None),)
 else:

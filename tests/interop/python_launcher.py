@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Starts a service and asks it something, with nothing but Python: python_launcher.py BOOT_BINARY REQUEST."""
+"""Starts a service and sends it a request, with Python's standard library only: python_launcher.py BOOT_BINARY REQUEST."""
 import json, os, socket, struct, subprocess, sys, tempfile, time, uuid
 
 def frame(value):
@@ -14,7 +14,7 @@ with tempfile.TemporaryDirectory() as route:  # of mode 0700: this is the bus
     service = subprocess.Popen([sys.argv[1], "--ready-fd", str(its_ready), json.dumps(params)], pass_fds=[its_ready])
     os.close(its_ready)
     with open(ready) as pipe:
-        told = pipe.read()  # it closes the pipe after the line, and at its end if it dies
+        told = pipe.read()  # the service closes the pipe after the ready line; the kernel closes it if the service dies
     if not told.endswith("\n"):
         sys.exit(f"not started: {told or 'it died'} (status {service.wait()})")
     with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rwb") as stream:

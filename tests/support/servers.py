@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Runs a command with a private database server: servers.py postgresql|mariadb COMMAND…
 
-The server listens on a socket in a temporary directory only, as a user without privileges, and keeps nothing safe:
-it is gone, with all it had, when the command has ended. The command finds in its environment IPCM_TEST_ROUTE (a
-database of its own), IPCM_DB_USER and IPCM_DB_PASSWORD. Exit status: the command's; 77 if there is no such server here.
+The server runs as a user without privileges and listens only on a socket in a temporary directory. It does not sync to disk;
+the server and its data are removed after the command. The environment of the command has IPCM_TEST_ROUTE (a database),
+IPCM_DB_USER and IPCM_DB_PASSWORD. Exit status: that of the command; 77 if the server is not installed.
 """
 import ctypes
 import glob
@@ -33,7 +33,7 @@ def find(program, *folders):
 
 
 class Server:
-    """One private server; `with` starts and ends it."""
+    """A private server; `with` starts and ends it."""
 
     def __init__(self, users):
         self.user = None
@@ -57,13 +57,13 @@ class Server:
         return {**as_user, 'cwd': self.directory, 'env': env, 'stdin': subprocess.DEVNULL}
 
     def run(self, *command):
-        """Returns why the command failed; empty: it did not."""
+        """Runs a command. Returns why it failed; empty if it succeeded."""
         done = subprocess.run(command, **self.options(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=START_TIME)
         return f'{command[0]} failed: {done.stdout}' if done.returncode != 0 else ''
 
     def start(self, command, ready):
-        """Until it has said so; later words are read and dropped, so that it never waits for us."""
+        """Starts the server, and waits until it prints `ready`. Reads and drops its later output, so that it never blocks."""
         def die_with_us():
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         self.process = subprocess.Popen(command, **self.options(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -100,7 +100,7 @@ class Server:
 
 
 class Postgresql(Server):
-    end_signal = signal.SIGQUIT  # at once
+    end_signal = signal.SIGQUIT  # an immediate shutdown
 
     def __init__(self):
         folders = ('/usr/lib/postgresql/*/bin', '/usr/pgsql-*/bin')
@@ -130,7 +130,7 @@ class Postgresql(Server):
 
 
 class Mariadb(Server):
-    end_signal = signal.SIGKILL  # nothing of it is wanted any more
+    end_signal = signal.SIGKILL  # its data is not needed
 
     def __init__(self):
         self.programs = {name: find(name) for name in ('mariadb-install-db', 'mariadbd', 'mariadb')}
@@ -158,7 +158,7 @@ class Mariadb(Server):
                     '--innodb-doublewrite=0', '--innodb-flush-method=nosync', '--max-allowed-packet=256M',
                     '--max-connections=300', '--innodb-buffer-pool-size=32M', '--tmpdir=' + self.directory],
                    'ready for connections')
-        # The reference names no user, which means ours, and no password.
+        # The reference passes no user, which means the user of the process, and no password.
         own = pwd.getpwuid(os.geteuid()).pw_name
         commands = f"CREATE DATABASE ipcm; CREATE USER tester IDENTIFIED BY '{self.password}'; " \
                    f"CREATE USER IF NOT EXISTS '{own}'@'localhost'; GRANT ALL ON ipcm.* TO '{own}'@'localhost'; " \
@@ -173,7 +173,7 @@ def main():
     kinds = {'postgresql': Postgresql, 'mariadb': Mariadb}
     if len(sys.argv) < 3 or sys.argv[1] not in kinds:
         sys.exit(__doc__)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that `with` ends what it began
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that `with` ends the server
     with kinds[sys.argv[1]]() as server:
         env = {**os.environ, 'IPCM_TEST_ROUTE': server.route, 'IPCM_DB_USER': 'tester',
                'IPCM_DB_PASSWORD': server.password}

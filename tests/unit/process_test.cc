@@ -72,8 +72,8 @@ std::string output_of(SpawnRequest request) {
 constexpr const char* kListDescriptors =
     R"(for f in /proc/self/fd/*; do if [ -e "$f" ]; then printf '%s ' "${f##*/}"; fi; done)";
 
-/// Returns whether the kernel reports the exit status of a process that another process has reaped. Linux 6.15
-/// and later do.
+/// Returns whether the kernel reports the exit status of a process that another process has reaped (since
+/// Linux 6.15).
 bool kernel_tells_of_reaped() {
   utsname name{};
   int major = 0, minor = 0;
