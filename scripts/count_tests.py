@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Adds up the test cases in a meson test log (doctest's and unittest's own counts): `N passed, N failed`.
+"""Adds up the test cases in a meson test log, from the counts of doctest and unittest: `N passed, N failed`.
 
 A program that failed without a count, because it crashed or hung, counts as one failure.
 """
@@ -22,7 +22,7 @@ with open(sys.argv[1], encoding='utf-8') as log:
         if test['result'] not in ('OK', 'SKIP') and bad == 0:
             bad = 1
         if test['result'] == 'OK' and good == 0:
-            good = 1  # it counts something else
+            good = 1  # a program without a count of test cases
         passed, failed = passed + good, failed + bad
 print(f'{passed} passed, {failed} failed')
 sys.exit(1 if failed or not passed else 0)

@@ -1,4 +1,4 @@
-"""Inside the machine of kernel_test.py: runs what guest.json names, prints a line for each, and counts."""
+"""Runs the programs in guest.json inside the emulated machine of kernel_test.py. Prints a line for each, and the count."""
 import json
 import os
 import re
@@ -12,11 +12,11 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tests'))
 import readme_test
-LIMIT = 900  # seconds, of one program
+LIMIT = 900  # seconds for one program
 
 
 def finish(command, limit=LIMIT, **more):
-    """(status, output, seconds); what it leaves behind in its session is killed."""
+    """Runs a command. Returns (status, output, seconds). Kills the processes that it leaves behind in its session."""
     began = time.monotonic()
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, **more)
@@ -42,7 +42,7 @@ class Count:
         print(f'{word:14} {seconds:7.1f} s  {name}', flush=True)
         if status not in (0, 77):
             lines = output.splitlines()
-            # Whatever looks like the reason, and the end.
+            # The lines that may name the reason, and the last lines.
             told = [line for line in lines if re.search(r'ERROR|FAIL|WRONG|Error:|TEST CASE', line)][:40]
             print('\n'.join('    ' + line for line in [*told, '…', *lines[-15:]]), flush=True)
         self.log.append({'name': name, 'result': 'OK' if status == 0 else 'SKIP' if status == 77 else 'FAIL', 'stdout': output})
@@ -80,7 +80,7 @@ def main():
         order = json.load(file)
     build, only = order['build'], order['only']
     print('kernel:', os.uname().release, flush=True)
-    # A shell that starts a program in the background lets it ignore these; the tests send them.
+    # A shell makes background programs ignore these signals. The tests send them.
     for one in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(one, signal.SIG_DFL)
     base = {key: os.environ[key] for key in ('PATH', 'HOME', 'LANG')}

@@ -3,13 +3,13 @@
 
   kernel_test.py BUILD [--cases DIR] [--only WORD]… [--minutes N] [--memory MIB]
 
-Takes the build in BUILD (of a machine that is Debian 12 itself, for the programs run there as they are), a root file system that
-mmdebstrap or debootstrap makes of packages, and the package linux-image-cloud-amd64, and boots them under qemu-system-x86_64 without hardware
-help. There it runs unit, contract, process and command line tests, the shell examples of README.md and, with --cases, each
-DIR/*.sh (exit status 0: right; 77: can't be tried there). --only chooses those whose name contains a WORD.
+Boots the kernel of the package linux-image-cloud-amd64 under qemu-system-x86_64, without hardware virtualisation. The root file system is
+made by mmdebstrap or debootstrap, and has the build in BUILD, which must come from a Debian 12 machine, because its programs run unchanged.
+There it runs unit, contract, process and command line tests, the shell examples of README.md and, with --cases, each DIR/*.sh
+(exit status 0: passed; 77: not possible there). --only chooses the tests whose name contains a WORD.
 
-It prints each result and the kernel's release; its last line is 'N passed, N failed'. Exit status 1 if one failed or the time (--minutes, 60)
-was over. It wants root for the file system's owners, 3 GB in $TMPDIR, and leaves nothing there.
+Prints each result and the kernel's release; the last line is 'N passed, N failed'. Exit status 1 if a test failed or the time limit (--minutes, 60)
+was reached. Needs root, because the files of the file system have owners, and 3 GB in $TMPDIR, and leaves nothing there.
 """
 import argparse
 import json
@@ -25,14 +25,15 @@ import threading
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
 KERNEL = 'linux-image-cloud-amd64'
-# What the programs of the tree and the tests need; strace for cases.
+# The packages that the programs of the tree and the tests need; strace is for cases.
 PACKAGES = 'python3,strace,procps,libstdc++6,libmd0,libzstd1,libsqlite3-0,libsoci-core4.0,libsoci-sqlite3-4.0'
-MODULES = 'virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk'  # in the order of their needs
-# Servers are not there; time is short for what differs from others by its protocol alone, and for pure computation (wire, serializer).
+MODULES = 'virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk'  # in the order of their dependencies
+# Left out: tests with servers, which are not installed; and, because the emulation is slow, most protocols of the process tests, and pure computation
+# (wire, serializer).
 CHOSEN = re.compile(r'handoff|ready|loop|os|random|directory|shared_memory|cli|'
                     r'bus (ConnectionUnix|MessageFiles|JSONFile|LocalMemory|UnixSocket|AtomicPipe)|bytes .*|'
                     r'process (launch|service|lifetime) (ConnectionUnix|MessageFiles)')
-PATIENCE = 10  # so much slower may it be
+PATIENCE = 10  # the factor for the time limits of the tests
 FILE_SYSTEM = '2G'
 
 FIRST_INIT = '''#!/busybox sh
@@ -41,7 +42,7 @@ for module in {modules}; do /busybox insmod /$module.ko || echo "no $module"; do
 /busybox mount -t ext4 /dev/vda /new && exec /busybox switch_root /new /guest-init
 echo 'the root file system could not be mounted'; /busybox poweroff -f
 '''
-# As process 1 the shell reaps whatever comes to it.
+# The shell is process 1, and reaps orphans.
 SECOND_INIT = '''#!/bin/sh
 mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev; mkdir -p /dev/pts /dev/shm
 mount -t devpts none /dev/pts; mount -t tmpfs none /dev/shm; mount -t tmpfs none /run
@@ -57,12 +58,12 @@ def run(*command, **more):
 
 
 def prepare():
-    """Says and installs what is missing here."""
+    """Installs the packages that are missing on this machine. Exits if this is not Debian 12, or not root."""
     with open('/etc/os-release', encoding='utf-8') as file:
         if 'VERSION_CODENAME=bookworm' not in file.read():
-            sys.exit('kernel_test: the programs run there as they were built here: build on Debian 12')
+            sys.exit('kernel_test: build on Debian 12: the programs of the build run unchanged on its kernel')
     if os.geteuid() != 0:
-        sys.exit('kernel_test: run it as root: the root file system has owners')
+        sys.exit('kernel_test: run it as root: the files of the root file system have owners')
     missing = [package for package, program in (('qemu-system-x86', 'qemu-system-x86_64'), ('mmdebstrap', 'mmdebstrap'), ('busybox-static', 'busybox'),
                                                 ('e2fsprogs', 'mke2fs')) if not shutil.which(program)]
     if missing == ['mmdebstrap'] and shutil.which('debootstrap'):
@@ -75,7 +76,7 @@ def prepare():
 
 
 def unpack_kernel(work):
-    """Its image, and the modules that find the disk."""
+    """Unpacks the kernel and makes an initrd with the modules for the disk. Returns the path of the kernel image."""
     found = subprocess.run(['apt-cache', 'depends', KERNEL], check=True, stdout=subprocess.PIPE, text=True).stdout
     package = re.search(r'Depends: (linux-image-\S+)', found)[1]
     print(f'== unpacking {package}, not installing it', flush=True)
@@ -111,9 +112,9 @@ def make_root(root):
 
 
 def copy_build(build, root, cases):
-    """The tree as the tests see it, at the same place; its programs stripped. Returns what is to be run."""
+    """Copies the files of the tree that the tests need to the same paths, with stripped programs. Returns the tests to run."""
     tests = json.loads(subprocess.run(['meson', 'introspect', '--tests', build], check=True, stdout=subprocess.PIPE).stdout)
-    # The longest at the end.
+    # The longest test is the last one.
     chosen = sorted((test for test in tests if CHOSEN.fullmatch(test['name'])), key=lambda test: test['name'] == 'cli')
     inside = root + TOP
     for name in ('tests', 'scripts', 'README.md'):
@@ -135,7 +136,7 @@ def copy_build(build, root, cases):
 
 
 def boot(work, kernel, minutes, memory):
-    """Shows what the machine says; returns how many passed and failed."""
+    """Runs the machine and prints its output. Returns how many tests passed and failed."""
     machine = subprocess.Popen(
         ['qemu-system-x86_64', '-accel', 'tcg', '-cpu', 'max', '-smp', '2', '-m', str(memory), '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
          '-serial', 'stdio', '-kernel', kernel, '-initrd', os.path.join(work, 'initrd'), '-append', 'console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off printk.devkmsg=off',
@@ -143,7 +144,7 @@ def boot(work, kernel, minutes, memory):
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors='replace')
     over = threading.Timer(minutes * 60, machine.kill)
     over.start()
-    count, programs = None, [0, 1]  # so far; it may never come to its count
+    count, programs = None, [0, 1]  # counted here, because the machine may end without a count
     try:
         for line in machine.stdout:
             programs[0] += line.startswith('ok ')
@@ -158,7 +159,7 @@ def boot(work, kernel, minutes, memory):
         ended = over.is_alive()
         over.cancel()
     if not ended:
-        print(f'the machine was ended after {minutes} minutes; counted are programs, and one failure for those that did not run')
+        print(f'the machine was stopped after {minutes} minutes; the count is of programs, and those that did not run count as one failure')
     return count if ended and count else programs
 
 
@@ -169,7 +170,7 @@ def main():
     parser.add_argument('--only', action='append', default=[])
     parser.add_argument('--minutes', type=float, default=60)
     parser.add_argument('--memory', type=int, default=1536)
-    parser.add_argument('--root', help='a root file system made before, which is copied')
+    parser.add_argument('--root', help='an existing root file system, which is copied')
     options = parser.parse_args()
     prepare()
     with tempfile.TemporaryDirectory(prefix='ipcm-kernel-') as work:

@@ -1,15 +1,15 @@
-# What the scripts share. Sourced from the top of the tree.
+# The shared functions of the scripts. Sourced from the top of the tree.
 
 heading() { printf '\n== %s\n' "$*"; }
 
-# What only the tests and the buses in databases need: doctest, clients and private servers, peers in plain Perl.
+# Packages that only the tests and the buses in databases need: doctest, database clients and servers, Perl for peers.
 test_packages='doctest-dev libsoci-dev libsqlite3-dev libpq-dev libmariadb-dev postgresql mariadb-server perl'
 
-# What scripts/lint needs beside that.
+# Additional packages for scripts/lint.
 lint_packages='git clang clang-format clang-tidy'
 
-# install_packages [PACKAGE…]: on Debian, whatever is missing of what the build needs, and of these. Elsewhere the build says what it
-# lacks.
+# install_packages [PACKAGE…]: on Debian, installs the missing packages of those that the build needs and of those named. On other
+# systems it does nothing, and the build reports what is missing.
 install_packages() {
   packages="g++ meson ninja-build pkg-config libcli11-dev libcereal-dev libmd-dev libzstd-dev python3 $*"
   command -v dpkg-query >/dev/null || return 0
@@ -21,12 +21,12 @@ install_packages() {
   heading "installing:$missing"
   root=
   [ "$(id -u)" = 0 ] || root=sudo
-  # A lock that somebody else holds is waited for.
+  # Waits if another process holds the lock of dpkg.
   $root apt-get -o DPkg::Lock::Timeout=120 update -qq
   DEBIAN_FRONTEND=noninteractive $root apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $missing >/dev/null
 }
 
-# configure DIRECTORY [OPTION…]: once; later calls keep the options of the first.
+# configure DIRECTORY [OPTION…]: configures a build directory once; later calls do nothing and keep its options.
 configure() {
   [ ! -f "$1/build.ninja" ] || return 0
   heading "configuring $1"
@@ -34,15 +34,15 @@ configure() {
   rm -f "$1.log"
 }
 
-# configure_lint: build-lint, of which clang-tidy reads compile_commands.json. A unity build lists no files of the tree.
+# configure_lint: configures build-lint, for the compile_commands.json that clang-tidy reads. Not a unity build, which lists no files of the tree.
 configure_lint() {
   CC=clang CXX=clang++ configure build-lint -Dbench=disabled
 }
 
-# build_in DIRECTORY TARGETS [OPTION…]: one source file for each module and each test program (meson's unity builds), which costs a fifth of
-# the time. The size is out of reach: where it divides a module's number of files, Meson 1.0 looks for one object too many.
-# Warnings are errors in our own builds, not in those of users. Those that only an optimiser gives are shown and no errors: GCC 12 has
-# false ones in its own headers, and they come and go with the optimisation level.
+# build_in DIRECTORY TARGETS [OPTION…]: builds with one source file for each module and each test program (meson's unity builds), which
+# takes a fifth of the time. The unity size is larger than any module: if it divides the number of files of a module, Meson 1.0 expects an
+# object too many. Warnings are errors in the builds of these scripts, not in those of users. Warnings that only an optimiser gives are
+# no errors: GCC 12 reports false ones in its own headers, and they depend on the optimisation level.
 by_optimiser='-Wno-error=maybe-uninitialized -Wno-error=array-bounds -Wno-error=stringop-overflow -Wno-error=stringop-overread'
 by_optimiser="$by_optimiser -Wno-error=restrict -Wno-error=free-nonheap-object -Wno-error=dangling-pointer -Wno-error=use-after-free"
 build_in() {
@@ -54,11 +54,11 @@ build_in() {
   ninja -C "$directory" $targets
 }
 
-# run_tests DIRECTORY TIMES
+# run_tests DIRECTORY TIMES: runs all tests TIMES times. Prints the count as the last line.
 run_tests() {
   heading "testing in $1"
   status=0
-  # They wait more than they compute: two at a time for each processor.
+  # Two tests at a time for each processor, because they wait more than they compute.
   meson test -C "$1" --no-rebuild --print-errorlogs --num-processes $(($(nproc) * 2)) --repeat "$2" || status=$?
   python3 scripts/count_tests.py "$1/meson-logs/testlog.json" || status=1
   return $status

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes boot/start_order.ld anew: what a service touches, in the order in which it does. Usage: start_order.py BUILD
-BUILD is optimised, without unity, and has boot/ipcm-boot and launcher/ipcm.
+"""Writes boot/start_order.ld: the sections that a service touches, in that order. Usage: start_order.py BUILD
+BUILD is an optimised build without unity that has boot/ipcm-boot and launcher/ipcm.
 
-A program is mapped in pieces of 64 KiB around each place that is touched: what lies together costs fewer of
-them. Runs the built boot binary under valgrind (`lackey` tells each address), with the lines that a launcher gives
-it: it starts, answers requests and ends, with its parameters on the command line and out of a pipe; and it fails to
-start. The linker's map says which section of which object an address belongs to. Worth it when the start has changed
-much; a line that matches nothing any more does no harm.
+The kernel maps a program in pieces of 64 KiB around each touched address. If the touched sections are adjacent, fewer pieces
+are mapped. The script runs the boot binary under valgrind (`lackey` reports each address) with the command lines that a
+launcher uses. The boot starts, answers requests and ends, with its parameters on the command line and from a pipe; and it
+fails to start. The map of the linker names the section and the object of each address. Run the script when the start has
+changed much. A line of the file that matches no section has no effect.
 """
 import bisect
 import json
@@ -24,23 +24,23 @@ TOP = pathlib.Path(__file__).resolve().parent.parent
 TARGET = 'boot/ipcm-boot'
 REQUESTS = ['{"n":1}', '{"text":"some words","list":[1,2.5,null,true]}']
 
-# Where each kind's pieces go. Not before .rodata: there the code's segment ends, and they would be executable.
+# The place for the sections of each kind. Not before .rodata: there the segment of the code ends, and the data would be executable.
 PLACES = {'.text': 'BEFORE', '.rodata': 'AFTER', '.bss': 'BEFORE'}
-# The linker merges strings and constants of many functions, so the map does not tell which are touched: all come along.
+# The linker merges strings and constants of many functions, so the map does not show which are touched. All of them are included.
 MERGED = re.compile(r'\.(str\d|cst\d)')
 ALL_MERGED = '*(.rodata.str* .rodata.*.str* .rodata.cst*)'
-# memmove-avx512-unaligned-erms.o; not those for transactions, or for who wants no such registers touched
+# Such as memmove-avx512-unaligned-erms.o; not the variants for transactions (rtm) and those without vzeroupper.
 VARIANT = re.compile(r'libc\.a\((\w+)-(?:avx2|avx|evex|avx512)(?!.*(?:rtm|no-vzeroupper))[\w-]*\.o\)$')
-LARGEST = 64 * 1024  # a table that is used in one place is left where it is
+LARGEST = 64 * 1024  # larger sections, such as a table that is used in one place, are not moved
 HEAD = '''\
-/* What a start touches, in the order in which it does; written by scripts/start_order.py. An addition to the
-   linker's own script: what is named here comes first, and all else after it. */
+/* The sections that a start touches, in that order; written by scripts/start_order.py. An addition to the
+   linker's own script: the sections named here come first, and all others after them. */
 '''
 
 
 def input_sections(map_file):
-    """(address, size, section, file), sorted; out of a map of the GNU linker."""
-    found, name = [], None  # `name`: one so long that it had a line to itself
+    """Returns (address, size, section, file) of all sections in a map of the GNU linker, sorted."""
+    found, name = [], None  # `name`: a long name that has its own line in the map
     for line in map_file.read_text(encoding='utf-8', errors='replace').splitlines():
         match = re.match(r'^ (?P<name>\.\S+|COMMON)?\s+0x(?P<at>[0-9a-f]+)\s+0x(?P<size>[0-9a-f]+) (?P<file>\S.*)$', line)
         if match and (match['name'] or name):
@@ -53,7 +53,7 @@ def input_sections(map_file):
 
 
 def trace(boot, log, arguments, through_pipe='', meanwhile=None):
-    """All addresses that it touches, in order."""
+    """Runs the boot binary and returns all addresses that it touches, in order."""
     leash, words = os.pidfd_open(os.getpid()), os.open('/dev/null', os.O_WRONLY)
     its_end, our_end = os.pipe()
     os.write(our_end, through_pipe.encode())
@@ -71,7 +71,7 @@ def trace(boot, log, arguments, through_pipe='', meanwhile=None):
             try:
                 meanwhile()
             finally:
-                os.kill(ready['pid'], signal.SIGTERM)  # otherwise a failure would wait for it for ever
+                os.kill(ready['pid'], signal.SIGTERM)  # otherwise the script would wait forever after a failure
         process.stdout.read()
     with open(log, encoding='utf-8') as lines:
         return [int(line[3:].split(',')[0], 16) for line in lines if re.match(r'^[I ][ LSM] ', line)]
@@ -86,7 +86,7 @@ def touched(sections, addresses):
 
 
 def with_variants(sections, some):
-    """The C library has its string functions for several kinds of processors, and valgrind is one of them."""
+    """Yields the sections `some`, and for each string function of the C library also its variants for other processors than valgrind's."""
     others = {}
     for section in sections:
         if match := VARIANT.search(section[3]):
@@ -98,7 +98,7 @@ def with_variants(sections, some):
 
 
 def pattern(section):
-    """How a linker script names it: by a function's name, or by the member of an archive."""
+    """Returns the pattern of a section in a linker script: the name of a function, or the member of an archive."""
     _, _, name, file = section
     member = re.search(r'([^/]+\.a)\(([^)]+)\)$', file)
     if re.match(r'\.\w+(\.rel\.\w+)*(\.\w+)?\._Z', name):
@@ -121,7 +121,7 @@ def main():
         info = json.dumps(parameters['ipcm_info'])
 
         def ask():
-            # Until it is older than a second: with the first event after that it looks whether its place is still there.
+            # Until the service is older than a second: its first event after that makes it check that its files still exist.
             begin = time.monotonic()
             while True:
                 subprocess.run([build / 'launcher/ipcm', '--bus', info, 'request', 'e', *REQUESTS], check=True, stdout=subprocess.DEVNULL)
@@ -132,7 +132,7 @@ def main():
         addresses += trace(boot, log, ['--ready-fd', '1'], through_pipe=text, meanwhile=ask)
         addresses += trace(boot, log, [json.dumps({**parameters, 'class': 'no such class'})])
         sections = input_sections(map_file)
-    patterns = {kind: {} for kind in PLACES}  # in order, each once
+    patterns = {kind: {} for kind in PLACES}  # in the order of the first access
     for section in with_variants(sections, touched(sections, addresses)):
         kind = re.match(r'\.[a-z]+', section[2])[0]
         line = pattern(section)
