@@ -69,8 +69,8 @@ void add_start_options(CLI::App* command, Options& options) {
   command->add_option("--args", options.args, "the class's parameters, a JSON object")->type_name("JSON");
   command
       ->add_option("--boot", options.boot,
-                   "the boot binary to execute [$IPCM_BOOT, else ipcm-boot: beside ipcm, where it is\n"
-                   "installed, or on $PATH]")
+                   "the boot binary to execute [$IPCM_BOOT, else ipcm-boot: beside ipcm, in its\n"
+                   "installation directory, or on $PATH]")
       ->type_name("PATH");
   command->add_flag("--secret", options.secret, "keep the parameters out of the process list");
   command
@@ -90,8 +90,9 @@ void add_start_options(CLI::App* command, Options& options) {
               *target = one.substr(equals + 1);
             }
           },
-          "redirect a stream of the service: in=PATH, out=PATH, err=PATH; PATH &1 or &2: that of ipcm\n"
-          "[in=/dev/null; out and err: a log of the service, see `ipcm logs`]; once for each stream")
+          "redirect a stream of the service: in=PATH, out=PATH or err=PATH; the PATHs &1 and &2\n"
+          "are stdout and stderr of ipcm; once for each stream [in=/dev/null; out and err: a log\n"
+          "of the service, see `ipcm logs`]")
       ->allow_extra_args(false)  // one word: the next one may be a request
       ->type_name("STREAM=PATH");
 }
@@ -190,13 +191,13 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.formatter(std::make_shared<HelpFormatter>());  // before the verbs are added: they copy it
   app.add_option("--bus", options.bus, "the bus: its info string, or its directory [$IPCM_INFO]")
       ->type_name("INFO");
-  app.add_flag("--json", options.json, "for programs: results and errors as JSON");
+  app.add_flag("--json", options.json, "print results and errors as JSON, for programs");
   app.add_flag("-v,--verbose", options.verbose, "print the steps of the command on stderr");
   app.add_option_function<std::string>(
          "--timeout",
          [&options](const std::string& text) { options.timeout = read_time_limit("--timeout", text); },
-         "how long to wait for a start [10s], and for each answer [no limit]:\n"
-         "seconds, or with a unit (500ms, 5s, 2m, 1h); 0: no limit")
+         "the time limit of a start [10s], and of each answer [no limit]:\n"
+         "seconds, or a number with a unit (500ms, 5s, 2m, 1h); 0: no limit")
       ->type_name("TIME");
 
   CLI::App* run = verb(
