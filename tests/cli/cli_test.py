@@ -78,7 +78,7 @@ class RunTest(TidyTest):
         self.assertEqual(self.ipcm("run", "echo", "--args", '{"prefix":"> "}', '"hi"', "1").answers, ["> hi", 1])
 
     def test_args_of_more_than_one_argument_of_exec_can_hold_reach_the_service(self):
-        # JSON escapes make the parameters longer than the 128 KiB that one word of ours may have.
+        # JSON escapes make the parameters longer than 128 KiB, the limit of one argument of exec.
         prefix = "ä" * 60000
         result = self.ipcm("run", "echo", "--args", json.dumps({"prefix": prefix}, ensure_ascii=False), '"!"')
         self.assertEqual(result.answers, [prefix + "!"])

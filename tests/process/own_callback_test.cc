@@ -88,7 +88,7 @@ TEST_CASE_FIXTURE(Tidy, "own callback: a Client may be destroyed by the handler 
 TEST_CASE_FIXTURE(Tidy, "moved away: each call on a Handle, a Guard, a Client or a Batch throws UsageError") {
   Handle handle = ipcm_service("e", echoing());
   const Handle owner = std::move(handle);
-  CHECK_THROWS_AS((void)handle.service_name(), UsageError);  // NOLINT: that is the question
+  CHECK_THROWS_AS((void)handle.service_name(), UsageError);  // NOLINT: tests a moved-from object
   CHECK_THROWS_AS((void)handle.info(), UsageError);
   CHECK_THROWS_AS((void)handle.client(), UsageError);
   CHECK_THROWS_AS((void)handle.child_pid(), UsageError);

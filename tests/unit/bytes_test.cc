@@ -70,7 +70,7 @@ TEST_CASE_FIXTURE(Tidy, "content: bytes are given out as they are, and are no JS
     CHECK_THROWS_AS((void)Content(content).take_json(), UsageError);
     CHECK_THROWS_AS((void)content.readable(), UsageError);
     CHECK(std::move(content).take_bytes() == bytes);
-    CHECK(content.is_null());  // NOLINT(bugprone-use-after-move): that is what is left
+    CHECK(content.is_null());  // NOLINT(bugprone-use-after-move): null after a move
     CHECK(content == Content());
   }
 }
@@ -99,7 +99,7 @@ TEST_CASE_FIXTURE(Tidy, "content: a moved-from Content stays consistent") {
   const Content other = std::move(content);
   CHECK(other.as_bytes() == "bytes");
   CHECK(other.around_bytes() == kRequest);
-  if (content.is_bytes())  // NOLINT(bugprone-use-after-move): that is asked here
+  if (content.is_bytes())  // NOLINT(bugprone-use-after-move): tests a moved-from Content
     CHECK(content.as_bytes().size() + content.around_bytes().size() == content.size());
 }
 
