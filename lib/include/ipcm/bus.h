@@ -11,19 +11,21 @@
 
 namespace ipcm {
 
-/// Messages that were sent and not read, or read and not sent, as those tell who have left a bus.
+/// A difference between the counts of two peers that have left a bus: messages that were sent and not read,
+/// or read and not counted as sent.
 struct Discrepancy {
   std::string from;
   std::string to;
-  std::int64_t missing = 0;  ///< Sent less read.
-  /// "3 messages from 'a' to 'b' were sent and not read".
+  std::int64_t missing = 0;  ///< The number of messages sent minus the number read.
+  /// Returns a text such as "3 messages from 'a' to 'b' were sent and not read".
   [[nodiscard]] std::string describe() const;
 };
 
-/// Owns a bus, and takes it down: asks all peers to end, waits for them, removes the route.
+/// The owner of a bus. It takes the bus down: asks all peers to end, waits for them, and removes the route.
 ///
-/// A move-only value. Only the process that made it acts: in a forked child it is inert. The destructor is
-/// silent and bounded by `patience`; shutdown() does the same and reports. Belongs to one thread at a time.
+/// A move-only value that belongs to one thread at a time. It acts only in the process that made it; in a
+/// forked child it does nothing. The destructor takes the bus down without reporting errors, and waits for
+/// peers at most as long as SpawnOptions::patience; shutdown() does the same and reports errors.
 class Guard {
  public:
   Guard(Guard&&) noexcept;
@@ -31,19 +33,23 @@ class Guard {
   ~Guard();
 
   [[nodiscard]] const BusInfo& info() const;
-  /// Takes the bus down now; a second call does nothing. Throws Timeout that names the peers that would not
-  /// leave (the route is removed all the same).
+  /// Takes the bus down now; a second call does nothing. Throws Timeout that names the peers that did not
+  /// leave; the route is removed nevertheless. Throws BusError if the route can't be removed, or holds files
+  /// that are not part of the bus.
   void shutdown();
-  /// Compares what all who have left the bus have counted; peers that are still there have not told yet. The
-  /// owner's own words to end are left out. Empty: all that was sent was read.
+  /// Compares the counts of all peers that have left the bus; a peer reports its counts when it leaves. The
+  /// messages by which the owner asks peers to end are not counted. Empty: all messages that were sent were
+  /// read.
   [[nodiscard]] std::vector<Discrepancy> sanity_check() const;
-  /// Hands the bus over to a process that is detached from this one (a session of its own, no terminal), and
-  /// returns that one's pid. It takes the bus down when it gets SIGTERM or SIGINT, or once the last peer has
-  /// left that was there. This Guard lets go. Throws SystemError, UsageError.
+  /// Transfers the bus to a new process that is detached from this one (its own session, no terminal), and
+  /// returns the pid of that process. It takes the bus down when it gets SIGTERM, SIGINT or SIGHUP (unless
+  /// the caller ignores that signal), or when the bus has had a peer and the last one has left. After that
+  /// this Guard owns nothing. Throws SystemError; UsageError in a process with several threads; Error if the
+  /// new process can't own the bus.
   [[nodiscard]] Pid cleave();
-  /// Removes the route whatever the options said, like shutdown().
+  /// Takes the bus down as shutdown() does, also if SpawnOptions::guard is false.
   void unspawn();
-  /// Leaves the bus in place and forgets it.
+  /// Gives up ownership: the bus stays.
   void release();
 
   // For the library itself.
@@ -59,7 +65,7 @@ class Guard {
 /// Makes a bus. Throws BusError.
 [[nodiscard]] Guard ipcm_spawn(const SpawnOptions& options = {});
 
-/// A protocol or serializer that this build has, and whether it works on this machine.
+/// A protocol of this build, and whether it works on this machine.
 struct ProtocolDescription {
   std::string name;
   std::string summary;

@@ -9,25 +9,25 @@
 
 namespace ipcm {
 
-/// Functions in an order of their own; what CallbackList and QuestionList share. A function may change the
-/// list it is called from; the change counts from the next call on.
+/// An ordered list of functions: the common part of CallbackList and QuestionList. A function may change the
+/// list that calls it; the change takes effect at the next call of the list.
 template <class Result, class... Args>
 class FunctionList {
  public:
   using Callback = std::function<Result(Args...)>;
   using Id = std::uint64_t;
 
-  /// At the end; returns what remove() takes.
+  /// Adds a function at the end. Returns its id for remove().
   Id push(Callback callback) {
     entries_.push_back({++last_id_, std::make_shared<Callback>(std::move(callback))});
     return last_id_;
   }
-  /// At the front.
+  /// Adds a function at the front. Returns its id for remove().
   Id unshift(Callback callback) {
     entries_.insert(entries_.begin(), Entry{++last_id_, std::make_shared<Callback>(std::move(callback))});
     return last_id_;
   }
-  /// False: it was not there.
+  /// Removes a function. Returns false if the list does not have it.
   bool remove(Id id) {
     return std::erase_if(entries_, [id](const Entry& entry) { return entry.id == id; }) > 0;
   }
@@ -38,7 +38,7 @@ class FunctionList {
  protected:
   struct Entry {
     Id id;
-    std::shared_ptr<Callback> callback;  // shared, so that a copy of the list keeps a callback's own state
+    std::shared_ptr<Callback> callback;  // shared: a callback has one state, also in copies of the list
   };
   std::vector<Entry> entries_;
 
@@ -46,7 +46,7 @@ class FunctionList {
   Id last_id_ = 0;
 };
 
-/// Functions that are called one after the other.
+/// A list of functions; a call of the list calls them one after the other.
 template <class... Args>
 class CallbackList : public FunctionList<void, Args...> {
  public:
@@ -56,7 +56,7 @@ class CallbackList : public FunctionList<void, Args...> {
   }
 };
 
-/// Functions that are asked one after the other, until one says yes.
+/// A list of functions; a call of the list calls them one after the other, until one returns true.
 template <class... Args>
 class QuestionList : public FunctionList<bool, Args...> {
  public:

@@ -27,14 +27,14 @@ concept Serializable = cereal::traits::is_output_serializable<std::remove_cvref_
 template <class T>
 concept Deserializable = cereal::traits::is_input_serializable<std::remove_cvref_t<T>, JsonReader>::value;
 
-/// What Content takes implicitly: all that cereal can write, but for time spans, which are arguments of their
-/// own.
+/// The types that convert to Content implicitly: all that cereal can write, except time spans, which are
+/// separate arguments of many functions.
 template <class T>
 concept Payload = !std::same_as<std::remove_cvref_t<T>, Content> && !is_duration<std::remove_cvref_t<T>> &&
                   !std::convertible_to<T, std::string_view> && Serializable<T>;
-/// Values that stand where content is expected, and that cereal can't write. They match as well, so that the
-/// compiler says one sentence instead of a list of all overloads. Callbacks and what converts itself to
-/// Content are left out.
+/// The types that cereal can't write. A constructor of Content accepts them, so that the compiler prints one
+/// sentence instead of a list of all overloads. Callbacks, and types with a conversion to Content, are
+/// excluded.
 template <class T>
 concept NoPayload =
     (std::is_class_v<std::remove_cvref_t<T>> ||
@@ -47,14 +47,15 @@ template <class T>
 inline constexpr bool is_never = false;
 }  // namespace detail
 
-/// One JSON value, kept as text, or bytes as they are: what requests, answers and messages are made of.
+/// The content of a request, an answer or a message: one JSON value as text, or bytes.
 ///
-/// Made from any C++ value that cereal can serialise (a std::string becomes a JSON string), from JSON text
-/// with Content::json(), or with Content::bytes(). Whoever passes it on never looks inside; as<T>() does,
-/// once, when somebody asks. A value type: copies are independent, and there is nothing to release.
+/// It is made from any C++ value that cereal can serialise (a std::string becomes a JSON string), from JSON
+/// text with Content::json(), or from bytes with Content::bytes(). Copying and sending do not parse it;
+/// as<T>() parses it at each call. A value type: copies are independent.
 ///
-/// Bytes need a bus with the serializer Cereal (and not JSONFile, which holds JSON): elsewhere who sends them
-/// is refused with a UsageError. They are no arguments of services, and stand in no larger structure.
+/// Bytes can be sent only on a bus with the serializer Cereal, and not by the protocol JSONFile, which stores
+/// JSON. On other buses, sending bytes throws UsageError. Bytes can't be arguments of a service or part of a
+/// larger structure.
 class Content {
  public:
   Content() : text_("null") {}
@@ -72,63 +73,63 @@ class Content {
                   "cereal/types/... header of the standard type");
   }
 
-  /// From JSON text, which is checked: throws ProtocolError with the place and what is wrong there.
-  /// Non-ASCII characters are escaped, for the sake of peers that do not decode UTF-8; all else is kept as
-  /// written.
+  /// Makes a content from JSON text, and checks the text. Throws ProtocolError with the position and the
+  /// mistake. Escapes non-ASCII characters, since some peers do not decode UTF-8, and removes white space
+  /// around the value; does not change the rest.
   [[nodiscard]] static Content json(std::string_view text);
-  /// From JSON text that is known to be valid and pure ASCII; nothing is looked at.
+  /// Makes a content from JSON text that the caller knows to be valid and pure ASCII. Does not check it.
   [[nodiscard]] static Content trusted_json(std::string text);
-  /// Any bytes, none included. They are not looked at, and arrive as they are.
+  /// Makes a content from any bytes, also from none. The receiver gets them unchanged.
   [[nodiscard]] static Content bytes(std::string bytes);
 
   [[nodiscard]] bool is_bytes() const noexcept { return is_bytes_; }
-  /// The bytes, borrowed from this. Throws UsageError if it is JSON: is_bytes() tells.
+  /// Returns the bytes, borrowed from this object. Throws UsageError if the content is JSON; see is_bytes().
   [[nodiscard]] std::string_view as_bytes() const {
     expect_bytes();
     return std::string_view(text_).substr(0, bytes_size());
   }
-  /// The same, moved out; what is left is null.
+  /// Moves the bytes out, and leaves null. Throws as as_bytes() does.
   [[nodiscard]] std::string take_bytes() &&;
 
-  /// The value as JSON text, pure ASCII. Throws UsageError if it is bytes: is_bytes() tells.
+  /// Returns the value as JSON text, pure ASCII. Throws UsageError if the content is bytes; see is_bytes().
   [[nodiscard]] const std::string& json() const {
     expect_json();
     return text_;
   }
-  /// The same, moved out; what is left is null.
+  /// Moves the JSON text out, and leaves null. Throws as json() does.
   [[nodiscard]] std::string take_json() && {
     expect_json();
     return std::exchange(text_, "null");
   }
-  /// The value as JSON text on one line, with characters instead of escapes: for people and terminals.
-  /// Throws UsageError if it is bytes.
+  /// Returns the value as JSON text on one line, with characters instead of escapes: for people and
+  /// terminals. Throws UsageError if the content is bytes.
   [[nodiscard]] std::string readable() const;
   [[nodiscard]] bool is_null() const noexcept { return !is_bytes_ && text_ == "null"; }
-  /// Of the JSON text, or of the bytes (and of what is around them).
+  /// Returns the size in bytes of the JSON text, or of the bytes together with the JSON text around them.
   [[nodiscard]] std::size_t size() const noexcept { return text_.size(); }
 
-  /// For who passes messages on: bytes that travel as a request or a response, and the JSON text around them,
-  /// which has null in their place (docs/bus.md). It is trusted.
+  /// Makes a content from the bytes of a request or a response, and the JSON text around them, which has null
+  /// in their place (docs/bus.md). For code that forwards messages. Does not check the text.
   [[nodiscard]] static Content bytes_within(std::string bytes, std::string_view around);
-  /// Empty: there is nothing around it. Borrowed.
+  /// Returns the JSON text around the bytes, borrowed from this object. Empty: there is none.
   [[nodiscard]] std::string_view around_bytes() const noexcept {
     return is_bytes_ ? std::string_view(text_).substr(bytes_size()) : std::string_view();
   }
 
-  /// The value as a T. Throws ProtocolError that names the place where it does not fit, also for bytes.
-  /// Unknown keys are ignored.
+  /// Converts the value to a T, and ignores unknown keys. Throws ProtocolError that names the place where the
+  /// value does not fit; also for bytes. `what` names the content in that error.
   template <class T>
   [[nodiscard]] T as(std::string what = "content") const {
     return read<T>(std::move(what), JsonReader::UnknownKeys::ignored);
   }
-  /// The same, and unknown keys are refused: for parameters, where a misspelt key must not pass unseen.
+  /// As as(), but throws also for unknown keys: for parameters, where an unknown key is a spelling mistake.
   template <class T>
   [[nodiscard]] T as_strict(std::string what = "content") const {
     return read<T>(std::move(what), JsonReader::UnknownKeys::refused);
   }
 
-  /// The same text, or the same bytes, to the byte. Different spellings of one value are different, and bytes
-  /// are no text.
+  /// Compares the texts, or the bytes, byte by byte. Different spellings of one value are not equal, and
+  /// bytes never equal JSON text.
   friend bool operator==(const Content&, const Content&) = default;
 
  private:
@@ -162,18 +163,18 @@ class Content {
   [[noreturn]] void throw_no_bytes() const;
   [[noreturn]] void throw_no_json() const;
   [[noreturn]] void refuse_bytes(const std::string& what) const;
-  /// Also of one that was moved away.
+  /// Returns 0 for a content that was moved from: its text is empty.
   [[nodiscard]] std::size_t bytes_size() const noexcept {
     return text_.size() - std::min(around_, text_.size());
   }
 
-  std::string text_;        // JSON; or the bytes, and behind them what is around them
-  std::size_t around_ = 0;  // so much at the end
+  std::string text_;        // JSON text; or the bytes, followed by the JSON text around them
+  std::size_t around_ = 0;  // size of the JSON text around the bytes
   bool is_bytes_ = false;
 };
 
-/// Content inside a larger structure is that value itself. (Templates, so that what converts to Content does
-/// not match.)
+/// Write and read the value of a Content as part of a larger structure. They are templates, so that types
+/// with a conversion to Content do not match.
 template <std::same_as<Content> T>
 void CEREAL_SAVE_FUNCTION_NAME(JsonWriter& archive, const T& content) {
   archive.raw(content.json());
@@ -194,7 +195,7 @@ template <>
   return *this;
 }
 
-/// The fields that an argument structure declares, from a default-constructed one.
+/// Returns the fields that an argument structure declares, with the values of a default-constructed one.
 template <class T>
 [[nodiscard]] std::vector<FieldDescription> describe_fields() {
   JsonWriter writer;

@@ -14,14 +14,16 @@ namespace ipcm {
 class Service;
 struct ServiceOptions;
 
-/// What one holds who started a service from outside: a client on its bus, the service's process, and, if the
-/// bus was made for it, the bus.
+/// A handle on a service that was started from outside of a service. It owns a client on the bus of the
+/// service, the child process of the start and, if the bus was made for this service, the bus.
 ///
-/// A move-only value that belongs to one thread at a time; inert in forked children. Destroying it ends the
-/// service (by message, then SIGTERM, then SIGKILL, each bounded) and takes down the bus it owns; silent.
-/// shutdown() does the same and reports. A handle on a bus that somebody else owns leaves the service
-/// running, once it is ready; a start that is still under way is ended, unless it was made without waiting
-/// (ipcm_service_nowait). Each call on a handle that was moved away throws UsageError.
+/// A move-only value that belongs to one thread at a time. In a forked child it does nothing. Each call on a
+/// handle that was moved away throws UsageError.
+///
+/// If the handle owns the bus, its destructor ends the service (by message, then SIGTERM, then SIGKILL, each
+/// with a time limit) and takes the bus down, without reporting errors; shutdown() does the same and reports
+/// errors. If the handle does not own the bus, a service that is ready runs on. A start that is not yet
+/// decided is ended, unless it was made without waiting (ipcm_service_nowait).
 class Handle : public PeerRequester {
  public:
   Handle(Handle&&) noexcept;
@@ -32,27 +34,30 @@ class Handle : public PeerRequester {
   [[nodiscard]] const BusInfo& info() const;
   [[nodiscard]] Client& client();
 
-  /// Pid of the process that was made first; the service itself may be another one if post_fork forked again.
+  /// Returns the pid of the process that the library made. The service may be another process if post_fork
+  /// forked again.
   [[nodiscard]] std::optional<Pid> child_pid() const;
   [[nodiscard]] std::optional<Pid> service_pid() const;
-  /// From the call to ready; zero while not ready.
+  /// Returns the time from the call to ready; zero while the service is not ready.
   [[nodiscard]] Duration time_to_ready() const;
-  /// Whether it is up; with a limit, waits for that. Throws LaunchError if it can't come up any more. false:
-  /// not yet.
+  /// Returns whether the service is ready; false: not yet. With a limit, waits for it. Throws LaunchError if
+  /// the start has failed.
   bool ready();
   bool ready(Duration limit);
 
-  /// Ends the service and takes down the bus, if owned. Returns how the service's process ended, where that
-  /// can be known. A second call does nothing.
+  /// If this handle owns the bus, ends the service, takes the bus down, and returns the end of the service's
+  /// process, if it is known. Otherwise leaves the bus, and returns nullopt. A second call does nothing.
+  /// Throws as Guard::shutdown() does.
   std::optional<ExitStatus> shutdown();
-  /// Lets go: the service runs on, and the bus stays. A start that is still under way goes on only if it was
-  /// made without waiting; otherwise it is ended.
+  /// Leaves the bus: the service runs on, and the bus stays. A start that is not yet decided goes on only if
+  /// it was made without waiting; otherwise it is ended.
   void release();
-  /// Ends the service, whoever owns the bus: by message, then SIGTERM, then SIGKILL, each bounded. Signals go
-  /// to a child of this process only. Returns how it ended, where that can be known. The handle stays.
+  /// Ends the service, also if another process owns the bus: by message, then SIGTERM, then SIGKILL, each
+  /// with a time limit. Sends signals only to a child of this process. Returns the end of the process, if it
+  /// is known. The handle stays usable.
   std::optional<ExitStatus> end_service();
 
-  /// For somebody else's event loop, as with Client.
+  /// For an event loop of the caller, as in Client.
   [[nodiscard]] int fd() const;
   void dispatch();
 
@@ -69,14 +74,16 @@ class Handle : public PeerRequester {
   std::shared_ptr<State> state_;
 };
 
-/// What a service holds of another one on its bus. A small value; valid as long as the Service it came from.
+/// A handle of a service on another peer of its bus. A small value, valid as long as the Service that made
+/// it.
 class Peer : public PeerRequester {
  public:
   [[nodiscard]] const std::string& service_name() const override { return name_; }
-  /// Pid of the process that was made first, if this service started it.
+  /// Returns the pid of the process that the library made, if this service started the peer.
   [[nodiscard]] std::optional<Pid> child_pid() const;
   [[nodiscard]] std::optional<Pid> service_pid() const;
-  /// Whether it is up; with a limit, waits for that. Throws the LaunchError of a start that failed.
+  /// Returns whether the peer is ready; with a limit, waits for it. Throws LaunchError if its start has
+  /// failed.
   bool ready();
   bool ready(Duration limit);
   std::string send_message(const Content& content);

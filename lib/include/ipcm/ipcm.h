@@ -1,7 +1,7 @@
 #pragma once
 
-// Everything. What to read first: launch.h (start a service), service.h (write one), boot.h (make it
-// executable), client.h (talk on a bus without being a service).
+// All public headers. Read these first: launch.h (start a service), service.h (write a service), boot.h
+// (make a boot binary), client.h (exchange messages without a service).
 
 #include "ipcm/basics.h"
 #include "ipcm/boot.h"

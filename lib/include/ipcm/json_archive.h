@@ -1,18 +1,18 @@
 #pragma once
 
-// The cereal archives between C++ values and JSON text.
+// Cereal archives that convert between C++ values and JSON text.
 //
-// cereal's own JSON archive wraps every value into {"value0": …}, writes raw UTF-8 and accepts unknown keys;
-// the bus needs the bare value, pure ASCII (Perl peers do not decode UTF-8) and keys that are checked. So
-// these two keep cereal's way of describing types (serialize, CEREAL_NVP, everything in cereal/types) and
-// write what we need:
+// The JSON archive of cereal wraps every value into {"value0": …}, writes raw UTF-8 and accepts unknown keys.
+// The bus needs the bare value, pure ASCII (Perl peers do not decode UTF-8) and checked keys. So these
+// archives accept types as cereal describes them (serialize, CEREAL_NVP, everything in cereal/types), and
+// write this JSON:
 //   a struct                           an object, a key for each name-value pair
 //   std::map<std::string, T>           an object
 //   std::vector, std::list, …          an array
 //   std::optional<T>                   the value, or null
-//   numbers, bool, std::string         as JSON has them; a std::string must be valid UTF-8
-// Reading is forgiving where Perl's typing is loose: "7" is taken for a number, 7 for a string, and
-// 1, 0, "", null for a bool.
+//   numbers, bool, std::string         the same in JSON; a std::string must be valid UTF-8
+// The types of Perl are loose. So the reader accepts "7" for a number, 7 for a string, and 1, 0, "" and null
+// for a bool.
 
 #include <cereal/cereal.hpp>
 #include <cereal/types/string.hpp>
@@ -42,7 +42,7 @@ template <class T>
   return {name, value};
 }
 
-/// What an argument structure says of one of its fields: for help texts.
+/// The description of one field of an argument structure, for help texts.
 struct FieldDescription {
   std::string name;
   std::string type;  ///< "string", "integer", "number", "boolean", "array", "object" or "any"
@@ -50,7 +50,7 @@ struct FieldDescription {
   std::string default_value;  ///< JSON text; empty for a required field
 };
 
-/// C++ value in, JSON text out. Throws ProtocolError for what JSON can't say (NaN, broken UTF-8).
+/// The archive that writes JSON. Throws ProtocolError for values that JSON does not have (NaN, broken UTF-8).
 class JsonWriter : public cereal::OutputArchive<JsonWriter, cereal::AllowEmptyClassElision>,
                    public cereal::traits::TextArchive {
  public:
@@ -59,13 +59,13 @@ class JsonWriter : public cereal::OutputArchive<JsonWriter, cereal::AllowEmptyCl
   JsonWriter(const JsonWriter&) = delete;
   JsonWriter& operator=(const JsonWriter&) = delete;
 
-  [[nodiscard]] std::string take();  ///< The text; once, at the end.
-  [[nodiscard]] const std::vector<FieldDescription>& fields()
-      const;  ///< Of the outermost object, as written.
+  [[nodiscard]] std::string take();  ///< Moves the text out; for one call, at the end.
+  /// Returns the fields of the outermost object, in the order in which they were written.
+  [[nodiscard]] const std::vector<FieldDescription>& fields() const;
 
   // For cereal and the functions below.
-  void open();   ///< An object or an array begins; which one shows at its first child.
-  void close();  ///< … and ends.
+  void open();   ///< Begins an object or an array. Its first child decides which of them.
+  void close();  ///< Ends it.
   void be_array();
   void be_object();
   void name_next(std::string_view name, bool required = true);
@@ -75,14 +75,14 @@ class JsonWriter : public cereal::OutputArchive<JsonWriter, cereal::AllowEmptyCl
   void value(double);
   void value(std::nullptr_t);
   void value(std::string_view utf8);
-  void raw(std::string_view json);  ///< JSON text that was checked before.
+  void raw(std::string_view json);  ///< Writes JSON text that was checked before.
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
 
-/// JSON text in, C++ value out. Throws ProtocolError that names the place ("args.word: expected a string,
+/// The archive that reads JSON. Throws ProtocolError that names the place ("args.word: expected a string,
 /// found 7").
 class JsonReader : public cereal::InputArchive<JsonReader, cereal::AllowEmptyClassElision>,
                    public cereal::traits::TextArchive {
@@ -98,29 +98,29 @@ class JsonReader : public cereal::InputArchive<JsonReader, cereal::AllowEmptyCla
 
   // For cereal and the functions below.
   void open();   ///< Enters the next value, which must be an object or an array.
-  void close();  ///< Leaves it; refuses keys that nobody asked for, if so told.
+  void close();  ///< Leaves it. With UnknownKeys::refused, throws if it has keys that were not read.
   void name_next(std::string_view name);
-  [[nodiscard]] bool has(std::string_view name);  ///< Whether the object we are in has that key.
+  [[nodiscard]] bool has(std::string_view name);  ///< Whether the current object has that key.
   [[nodiscard]] bool next_is_null();
   void skip();                             ///< Passes over the next value.
-  [[nodiscard]] std::size_t size() const;  ///< Members of what we are in.
-  void expect_array() const;               ///< Throws unless we are in one.
+  [[nodiscard]] std::size_t size() const;  ///< Returns the number of members of the current object or array.
+  void expect_array() const;               ///< Throws unless the current value is an array.
   void expect_object() const;
-  [[nodiscard]] std::string next_key() const;  ///< Of the member that comes next, walking an object in order.
+  [[nodiscard]] std::string next_key() const;  ///< Returns the key of the next member in document order.
   void value(bool&);
   void value(std::int64_t&, std::int64_t least, std::int64_t most);
   void value(std::uint64_t&, std::uint64_t most);
-  void value(double&, double most);  ///< `most`: of its magnitude.
+  void value(double&, double most);  ///< `most`: the largest absolute value.
   void value(std::string&);
-  void raw(std::string& json);  ///< The next value's own text.
+  void raw(std::string& json);  ///< Reads the text of the next value.
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
 
-// What cereal looks for, found by argument-dependent lookup. Structs open and close a node; numbers and
-// strings do not.
+// The functions that cereal calls; argument-dependent lookup finds them. A struct opens and closes a node;
+// numbers and strings do not.
 
 namespace detail {
 template <class T>
@@ -236,7 +236,7 @@ void CEREAL_LOAD_FUNCTION_NAME(JsonReader& archive, std::basic_string<char, T, A
 
 }  // namespace ipcm
 
-namespace cereal {  // more special than cereal's own, so that these are taken
+namespace cereal {  // more specialised than the functions of cereal, so the compiler selects these
 
 template <class T>
 void CEREAL_SAVE_FUNCTION_NAME(ipcm::JsonWriter& archive, const std::optional<T>& maybe) {

@@ -16,64 +16,67 @@
 
 namespace ipcm {
 
-/// Start the service by executing a boot binary, instead of forking.
+/// The options of a start that executes a boot binary instead of forking.
 struct Exec {
-  /// The binary; empty: $IPCM_BOOT, else the `ipcm-boot` that was installed with the library. A name without
-  /// a slash is looked up in $PATH.
+  /// The path of the binary. Empty: $IPCM_BOOT, then the `ipcm-boot` that was installed with the library,
+  /// then `ipcm-boot` in $PATH. A name without a slash is looked up in $PATH.
   std::string path = {};
-  /// Arguments before those of the boot contract: for interpreters, say {"script.py"}.
+  /// Arguments before those of the boot contract, such as {"script.py"} for an interpreter.
   std::vector<std::string> args = {};
-  /// Set in the child's environment, beside what it inherits.
+  /// Environment variables of the child, in addition to those that it inherits.
   std::map<std::string, std::string> env = {};
-  /// Working directory; empty: the caller's.
+  /// The working directory. Empty: the caller's.
   std::string directory = {};
-  /// For programs that use ipcm::begin(): serve right there, before the rest of their main().
+  /// For programs that use ipcm::begin(): begin() serves before the rest of their main() runs.
   bool stay_in_begin = false;
-  /// Processes that wait, so that a start needs no exec: WarmPool(4). Default: none.
+  /// A pool of waiting processes, so that a start needs no exec: WarmPool(4). Default: none.
   WarmPool warm = {};
 };
 
-/// What ipcm_service() takes. Either a class name, or callbacks; only the former can be exec'd.
+/// The options of ipcm_service(). They name a class, or have callbacks; a start with callbacks can't use
+/// exec.
 struct ServiceOptions {
   // What to run.
-  std::string class_name = {};         ///< Registered name; with `args`, its parameters.
-  Content args = {};                   ///< Anything cereal can write; null: none.
-  std::optional<Exec> exec = {};       ///< Present: start a boot binary. Absent: fork.
-  const Registry* registry = nullptr;  ///< Where a forked class is found; default: the built-in services.
+  std::string class_name = {};         ///< The registered name of the class.
+  Content args = {};                   ///< The parameters of the class: any value; null: none.
+  std::optional<Exec> exec = {};       ///< Set: the start executes a boot binary. Not set: it forks.
+  const Registry* registry = nullptr;  ///< The classes for a start by fork. Default: the built-in services.
 
   // How it runs.
-  std::optional<Duration> interval = {};  ///< on_interval is called this often.
-  /// For the fastest answers, at the price of a processor: the service, and the Handle, look again for this
-  /// long before they sleep, whenever something has just come. Some tens of microseconds, a second at most;
-  /// 0: not. Without effect where a process may use one processor only.
+  std::optional<Duration> interval = {};  ///< The time between calls of on_interval.
+  /// The time for which the service and the Handle poll after an event, before they sleep. Answers are
+  /// faster, and polling uses a processor. Some tens of microseconds are useful; at most 1 s; 0: no polling.
+  /// Has no effect in a process that may use only one processor.
   Duration spin = Duration::zero();
-  bool intercept_errors = false;      ///< An exception in a callback does not end the service.
-  bool expose_error_details = false;  ///< Requesters see the text of exceptions.
+  bool intercept_errors = false;      ///< Whether the service goes on after an exception in a callback.
+  bool expose_error_details = false;  ///< Whether requesters get the text of exceptions.
 
   // Where and how it starts.
   std::optional<BusInfo> ipcm_info = {};        ///< An existing bus to join.
-  bool new_bus = false;                         ///< A bus of its own, also from inside a service.
-  SpawnOptions bus = {};                        ///< How a new bus is made.
-  Duration timeout = std::chrono::seconds(10);  ///< To be ready in; 0: no limit.
-  std::vector<Pid> watch_pids = {};  ///< When any of these ends, the service does. Default: the caller alone.
-  bool detached = false;             ///< Watch nobody, outlive the caller.
-  bool new_session = false;          ///< In a session of its own: no terminal, no Ctrl-C.
-  bool secret = false;               ///< Keep the parameters out of the process list.
-  bool wait = true;                  ///< Block until it is ready.
-  /// Keep the stderr of a starting service, for the error if it fails; passed on once it is ready. Default:
-  /// when somebody is there to read it, that is when the start is waited for, or made inside a service.
+  bool new_bus = false;                         ///< Whether the service gets a new bus.
+  SpawnOptions bus = {};                        ///< The options of a new bus.
+  Duration timeout = std::chrono::seconds(10);  ///< The time until the service must be ready; 0: no limit.
+  std::vector<Pid> watch_pids = {};  ///< The service ends when any of these ends. Default: the caller.
+  bool detached = false;             ///< Whether the service does not watch the caller, and may outlive it.
+  bool new_session = false;          ///< Whether it gets its own session: no terminal, no Ctrl-C.
+  bool secret = false;               ///< Whether the parameters are kept out of the process list.
+  bool wait = true;                  ///< Whether the call blocks until the service is ready.
+  /// Whether the launcher collects the stderr of a starting service. If the start fails, the error has the
+  /// text; otherwise the launcher passes the text on. Default: true if `wait` or `log` is set, or if a
+  /// service makes the start: then a process reads the text.
   std::optional<bool> capture_stderr = {};
-  bool allow_threads = false;  ///< Fork although this process has several threads.
+  bool allow_threads = false;  ///< Whether to fork although this process has several threads.
   Redirect redirect = {};
-  /// stdout and stderr, where they are not redirected, go to a log of the service's own, mode 0600, instead
-  /// of the caller's streams: `ipcm logs NAME` shows it. At most 1 MiB, and 1 MiB of what was before;
-  /// docs/boot.md.
+  /// Whether stdout and stderr, if they are not redirected, lead to a log of the service instead of the
+  /// caller's streams; `ipcm logs NAME` shows it. The log has mode 0600 and at most 1 MiB, and there is one
+  /// older part of at most 1 MiB (docs/boot.md).
   bool log = false;
 
-  // Around the fork. With post_fork a start is always a plain fork.
-  std::function<void()> pre_fork = {};  ///< In the caller, before.
-  std::function<void()> post_fork =
-      {};  ///< In the child, after. May fork again and exit: to daemonise, to interpose.
+  // Called around the fork. If post_fork is set, a start always uses fork(2).
+  std::function<void()> pre_fork = {};  ///< Called in the caller, before the fork.
+  /// Called in the child, after the fork. It may fork again and exit in the first process: to daemonise, or
+  /// to put a process between.
+  std::function<void()> post_fork = {};
 
   // Callbacks, for a service without a class.
   std::function<void(Service&)> on_start = {};
@@ -89,26 +92,29 @@ struct ServiceOptions {
   std::function<Answer(Service&, const Request&)> handle_request = {};
 };
 
-/// Starts a service from outside of one, and waits until it is ready: on a fresh bus that the Handle owns, or
-/// on the one that options.ipcm_info names. The service ends when the calling process does (unless
-/// `detached`).
+/// Starts a service from outside of a service, and waits until it is ready. The service joins the bus of
+/// options.ipcm_info; without, it joins a new bus that the Handle owns. The service ends when the calling
+/// process ends (unless `detached`).
 ///
-/// Throws UsageError for contradicting options, LaunchError if the service does not come up; then its process
-/// is gone and reaped. With `exec` nothing but the boot binary's own memory is paid for; without, the process
-/// is forked, which is refused for a process with several threads (their locks would be copied as they stand)
-/// unless `allow_threads`. A guest in the caller's process: no signal handler, no changed mask, no thread, no
-/// waiting for foreign children.
+/// Throws UsageError for contradicting options. Throws LaunchError if the service does not become ready; then
+/// its process has ended and is reaped. With `exec`, the service needs only the memory of the boot binary.
+/// Without, the library forks the calling process. It refuses that in a process with several threads (a fork
+/// would copy their locks in their current state), unless `allow_threads` is set. In the calling process the
+/// library installs no signal handler, does not change the signal mask, starts no thread, and waits only for
+/// its own children.
 [[nodiscard]] Handle ipcm_service(const std::string& name, const ServiceOptions& options);
-/// A forked service with one callback, called for every activity.
+/// Starts a service by fork. It has one callback, which is called for every activity.
 [[nodiscard]] Handle ipcm_service(const std::string& name,
                                   std::function<void(Service&, const Activity&)> callback);
 /// The same with options.
 [[nodiscard]] Handle ipcm_service(const std::string& name, ServiceOptions options,
                                   std::function<void(Service&, const Activity&)> callback);
-/// Like the first, but returns as soon as the process is made: for event loops. Handle::ready() tells how it
-/// goes, and throws the LaunchError; requests are held until then.
+/// As the first function, but returns as soon as the process is made: for event loops. Handle::ready()
+/// returns whether the service is ready, and throws LaunchError if the start has failed. The library holds
+/// requests until the service is ready.
 [[nodiscard]] Handle ipcm_service_begin(const std::string& name, const ServiceOptions& options);
-/// From outside, without waiting, on a bus that exists (options.ipcm_info); Handle::ready() waits.
+/// As ipcm_service_begin(), but the start goes on if the handle is destroyed before the service is ready.
+/// Needs an existing bus (options.ipcm_info).
 [[nodiscard]] Handle ipcm_service_nowait(const std::string& name, ServiceOptions options);
 
 }  // namespace ipcm

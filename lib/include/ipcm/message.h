@@ -7,16 +7,16 @@
 
 namespace ipcm {
 
-/// One message as it travels. See docs/bus.md for its form on the wire.
+/// One message on a bus. docs/bus.md has its form on the wire.
 struct Message {
-  std::string id;  ///< Upper-case UUID, version 7 when made by us.
-  std::string
-      from;  ///< Name of the sender: claimed, and only as trustworthy as the bus's directory permissions.
+  std::string id;  ///< An upper-case UUID; of version 7 if this library made it.
+  /// The name that the sender claims. Only the permissions of the bus's directory protect it.
+  std::string from;
   std::string to;
-  double stamp = 0;             ///< Unix seconds at the sender.
-  std::uint64_t stamp_ord = 0;  ///< Tells apart messages of one sender with the same stamp.
+  double stamp = 0;             ///< The time of sending in Unix seconds, by the clock of the sender.
+  std::uint64_t stamp_ord = 0;  ///< Distinguishes messages of one sender that have the same stamp.
   bool broadcast = false;
-  Content content;  ///< Any JSON value but null, or bytes.
+  Content content;  ///< Any JSON value except null, or bytes.
 };
 
 }  // namespace ipcm

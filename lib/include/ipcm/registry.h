@@ -26,12 +26,12 @@ concept UsableArgs =
 template <class S>
 concept TakesNoArgs =
     std::derived_from<S, Service> && !DeclaresArgs<S> && std::constructible_from<S, ServiceSetup>;
-/// Throws UsageError unless there is nothing in `args`.
+/// Throws UsageError if `args` has a value.
 void expect_no_args(const std::string& class_name, const Content& args);
 }  // namespace detail
 
-/// Class names and how to make a service of each: an ordinary object, filled by an explicit list.
-/// (Registration by constructors of static objects is dropped by linkers from static libraries.)
+/// The classes of services that a program can make, by name. A program adds them one by one: constructors of
+/// static objects could not do that, since linkers drop such objects from static libraries.
 class Registry {
  public:
   using Factory = std::function<std::unique_ptr<Service>(ServiceSetup setup, const Content& args)>;
@@ -42,11 +42,11 @@ class Registry {
     Factory make;
   };
 
-  /// Throws UsageError for a name that is empty or there already.
+  /// Adds a class. Throws UsageError for a name that is empty or already registered.
   void add(std::string name, std::string description, std::vector<FieldDescription> args, Factory make);
 
-  /// A class with a constructor `S(ServiceSetup, S::Args)`, Args being default-constructible and known to
-  /// cereal; or with `S(ServiceSetup)`, if it takes no arguments.
+  /// Adds the class S. It has a constructor `S(ServiceSetup, S::Args)`, where Args is default-constructible
+  /// and has a serialize() function for cereal; or, if it takes no arguments, `S(ServiceSetup)`.
   template <class S>
   void add(std::string name, std::string description) {
     static_assert(std::derived_from<S, Service>,
@@ -84,7 +84,7 @@ class Registry {
 
   [[nodiscard]] const Entry* find(const std::string& name) const;
   [[nodiscard]] const std::map<std::string, Entry>& entries() const { return entries_; }
-  /// "echo, greeter": for messages.
+  /// Returns the names as a text for messages: "echo, greeter".
   [[nodiscard]] std::string names() const;
 
  private:
@@ -92,7 +92,7 @@ class Registry {
   std::map<std::string, Entry> entries_;
 };
 
-/// The services that every boot binary has, and every program that forks: `echo`.
+/// Returns the classes that are part of the library: `echo`.
 [[nodiscard]] Registry builtin_services();
 
 }  // namespace ipcm

@@ -18,19 +18,19 @@ namespace service {
 class PendingRequests;
 }
 
-/// What came of a request: an answer, or why there is none.
+/// The result of a request: an answer, or the reason why there is none.
 class Response {
  public:
   Response(std::string id, std::string from, Content content)
       : id_(std::move(id)), from_(std::move(from)), content_(std::move(content)) {}
   Response(std::string id, std::string from, std::exception_ptr failure);
 
-  [[nodiscard]] const std::string& id() const noexcept { return id_; }      ///< Of the request.
-  [[nodiscard]] const std::string& from() const noexcept { return from_; }  ///< The peer that was asked.
+  [[nodiscard]] const std::string& id() const noexcept { return id_; }      ///< The id of the request.
+  [[nodiscard]] const std::string& from() const noexcept { return from_; }  ///< The receiver of the request.
   [[nodiscard]] bool ok() const noexcept { return !failure_; }
-  /// Why there is no answer; empty if there is one.
+  /// The reason why there is no answer; empty if there is one.
   [[nodiscard]] const std::string& error() const noexcept { return error_; }
-  /// The answer. Throws what happened instead: RemoteError, PeerGone, LaunchError.
+  /// Returns the answer. Throws the error if there is none: RemoteError, PeerGone, LaunchError.
   [[nodiscard]] const Content& content() const {
     if (failure_) std::rethrow_exception(failure_);
     return content_;
@@ -48,39 +48,40 @@ class Response {
 
 using ResponseCallback = std::function<void(const Response&)>;
 
-/// Asking others: the part that Handle, Peer and Service share.
+/// An object that sends requests and collects answers: the common part of Handle, Peer and Service.
 ///
-/// A request ends in exactly one Response: the answer, or the reason there will be none. A peer that dies
-/// while we wait is noticed at once, after what it sent before its death was taken. Callbacks run inside the
-/// calls that wait (await…, sync_request, dispatch) and, in a service, in its loop.
+/// A request ends in exactly one Response: the answer, or the reason why there is none. If the peer ends
+/// while the caller waits, the library first reads the messages that the peer has sent, and then ends the
+/// request at once. Callbacks run inside the calls that wait (await…, sync_request, dispatch) and, in a
+/// service, in its loop.
 ///
-/// A callback may shut down, release, move or destroy the Handle that it came from. No further callback of
-/// that Handle runs then, and a call that still waits for another answer throws UsageError.
+/// A callback may shut down, release, move or destroy its Handle. After that no callback of this Handle runs,
+/// and a call that still waits for another answer throws UsageError.
 class Requester {
  public:
   virtual ~Requester() = default;
 
-  /// Sends a request and returns its id. Without a callback, the response is had with get_response() or
-  /// await_response(). Throws PeerGone if there is no such peer.
+  /// Sends a request and returns its id. Without a callback, the caller gets the response with get_response()
+  /// or await_response(). Throws PeerGone if there is no such peer.
   std::string send_request(std::string_view peer, const Content& payload, ResponseCallback callback = {});
-  /// Sends a request and waits for the answer; the Response that it returns is always ok(). Throws Timeout,
-  /// PeerGone, RemoteError, LaunchError.
+  /// Sends a request and waits for the answer; the Response that it returns is always ok(). Throws PeerGone,
+  /// RemoteError, LaunchError, and Timeout; after a timeout the library drops the answer.
   Response sync_request(std::string_view peer, const Content& payload, Duration limit = kNoLimit);
   template <class T>
   T sync_request(std::string_view peer, const Content& payload, Duration limit = kNoLimit) {
     return sync_request(peer, payload, limit).template as<T>();
   }
 
-  /// The response, if it is there; it is handed out once. Throws UsageError for an id that is unknown, was
-  /// handed out already, or has a callback.
+  /// Returns the response if it has arrived. Returns it once: throws UsageError for an id that is unknown,
+  /// has a callback, or whose response was already returned.
   std::optional<Response> get_response(const std::string& id);
-  /// Waits for it. Throws Timeout; the request stays open.
+  /// Waits for the response and returns it. Throws Timeout; then the request stays open.
   Response await_response(const std::string& id, Duration limit = kNoLimit);
   /// Waits until no request is open. Throws Timeout.
   void await_all_responses(Duration limit = kNoLimit);
   [[nodiscard]] bool have_pending_responses();
 
-  /// Messages that were no responses, in the order they came.
+  /// Returns the messages that have arrived and are not responses, in order of arrival.
   [[nodiscard]] std::vector<Message> messages();
 
  protected:
@@ -90,12 +91,12 @@ class Requester {
   [[nodiscard]] virtual service::PendingRequests& requests() const = 0;
 };
 
-/// A Requester with one peer in mind: every call without a peer's name goes to that one.
+/// A Requester that belongs to one peer: calls without the name of a peer go to that peer.
 class PeerRequester : public Requester {
  public:
   using Requester::send_request;
   using Requester::sync_request;
-  /// Name of that peer.
+  /// Returns the name of that peer.
   [[nodiscard]] virtual const std::string& service_name() const = 0;
 
   std::string send_request(const Content& payload, ResponseCallback callback = {}) {

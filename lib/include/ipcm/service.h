@@ -27,7 +27,7 @@ class ServiceRuntime;
 struct Setup;
 }  // namespace service
 
-/// A request that somebody sent to a service. A value: copy it to answer later.
+/// A request that a peer has sent to a service. A value: a copy can be answered later.
 class Request {
  public:
   Request(std::string id, std::string from, Content payload, std::uint64_t connection = 0)
@@ -35,9 +35,9 @@ class Request {
   [[nodiscard]] const std::string& id() const noexcept { return id_; }
   [[nodiscard]] const std::string& from() const noexcept { return from_; }
   [[nodiscard]] const Content& raw() const noexcept { return payload_; }
-  /// The same, moved out; what is left is null.
+  /// Moves the payload out, and leaves null.
   [[nodiscard]] Content take() && { return std::exchange(payload_, Content()); }
-  /// For the library itself: becomes a request of the same id and sender, with its own payload.
+  /// For the library itself: copies the id, the sender and the connection of another request.
   void assign_address(const Request& other) {
     id_ = other.id_;
     from_ = other.from_;
@@ -47,7 +47,7 @@ class Request {
   [[nodiscard]] T as() const {
     return payload_.as<T>("request");
   }
-  /// For the library itself: the connection that it came on, where its answer goes; 0: none.
+  /// For the library itself: the connection on which the request came and the answer goes; 0: none.
   [[nodiscard]] std::uint64_t connection() const noexcept { return connection_; }
 
  private:
@@ -56,11 +56,11 @@ class Request {
   std::uint64_t connection_ = 0;
 };
 
-/// Returned from handle_request: "not now; send_response() will follow".
+/// The return value of handle_request() if the service answers later, with send_response().
 struct Later {};
 inline constexpr Later later{};
 
-/// What a request handler returns: a value, or `later`. To answer with an error, throw.
+/// The return value of a request handler: a value, or `later`. A handler throws to answer with an error.
 class Answer {
  public:
   Answer(Later) {}
@@ -75,7 +75,7 @@ class Answer {
   std::optional<Content> content_;
 };
 
-/// What woke a service: handed to on_all and to a service's one callback.
+/// The events of one turn of a service, for on_all and on_activity().
 struct Activity {
   struct Ended {
     Pid pid = 0;
@@ -83,14 +83,14 @@ struct Activity {
   };
   bool interval = false;
   std::vector<Message> messages;          ///< General messages: neither requests nor responses.
-  std::map<std::string, int> peer_delta;  ///< +1 came, -1 went.
-  std::vector<Pid> pid_watch;             ///< Watched processes that ended.
-  std::vector<Ended> pids;                ///< Children that ended and were no workers.
-  std::map<int, unsigned> sigs;           ///< Signal number → how often.
+  std::map<std::string, int> peer_delta;  ///< +1: the peer has joined, -1: it has left.
+  std::vector<Pid> pid_watch;             ///< Watched processes that have ended.
+  std::vector<Ended> pids;                ///< Children that have ended, without the workers.
+  std::map<int, unsigned> sigs;           ///< Signal number → number of receipts.
   bool terminated = false;
 };
 
-/// The callbacks of one service; each is a list, called in order.
+/// The callbacks of one service. Each is a list, which is called in order.
 struct Callbacks {
   CallbackList<Service&> on_start;
   CallbackList<Service&, const Activity&> on_all;
@@ -99,27 +99,26 @@ struct Callbacks {
   CallbackList<Service&, const std::map<std::string, int>&> on_peer_delta;
   CallbackList<Service&, Pid, ExitStatus> on_pid;
   std::map<int, CallbackList<Service&>> on_sig;  ///< By signal number.
-  /// Gets of an activity what no callback of its own kind took: messages without an on_general_message, and
-  /// so on. on_all, which hears of everything, does not count; nor do overridden methods of a class.
+  /// Called with the events that have no callback of their kind: with messages if on_general_message is
+  /// empty, and so on. on_all and the overridden methods of a class do not count as callbacks here.
   CallbackList<Service&, const Activity&> on_unhandled;
-  QuestionList<Service&> should_end;  ///< Asked at the end of each turn.
+  QuestionList<Service&> should_end;  ///< Called at the end of each turn. true: the service ends.
   CallbackList<Service&> on_cleanup;
 };
 
-/// A process that a service forked for itself: see Service::ipcm_worker().
+/// A process that a service has forked as its helper; see Service::ipcm_worker().
 struct Worker {
   std::string name;
   Pid pid = 0;
 };
 
-/// Descriptors of the streams that a service was started with, before they were redirected; -1: there is
-/// none. Borrowed: they live as long as the Service.
+/// The descriptors of the standard streams before they were redirected; -1: there is none. Borrowed: they
+/// are valid as long as the Service.
 struct OriginalIo {
   int in = -1, out = -1, err = -1;
 };
 
-/// What a service is made from: its name, its bus, its options. Passed through by constructors, never looked
-/// into.
+/// The name, the bus and the options of a service. Constructors pass it on to Service.
 class ServiceSetup {
  public:
   explicit ServiceSetup(std::unique_ptr<service::Setup>);
@@ -133,13 +132,14 @@ class ServiceSetup {
   std::unique_ptr<service::Setup> setup_;
 };
 
-/// A process that answers requests: derive from it, override handle_request, register the class.
+/// A process that answers requests. Derive a class from it, override handle_request, and register the class.
 ///
-/// Life: constructed (not on the bus yet) → joins the bus → on_start → ready → turns of the loop → on_cleanup
-/// → gone. What the constructor or on_start throws ends it, and whoever launched it is told. All calls come
-/// from the one thread that runs the loop; nothing runs between turns. In this process the library is the
-/// host: it blocks and reads the signals SIGTERM, SIGINT, SIGCHLD and those named in on_sig, and reaps all
-/// children.
+/// Its life: constructor (not yet on the bus) → the bus is joined → on_start → ready → turns of the loop →
+/// on_cleanup → destructor. If the constructor or on_start throws, the service ends, and its launcher gets
+/// the error. All callbacks run in the one thread that runs the loop, during its turns.
+///
+/// The library controls the process: it blocks SIGTERM, SIGINT, SIGCHLD and the signals in on_sig, reads them
+/// in the loop, and reaps all children.
 class Service : public Requester {
  public:
   explicit Service(ServiceSetup setup);
@@ -150,12 +150,12 @@ class Service : public Requester {
   // To override. Each base version calls the callbacks of that name.
   virtual void on_start();
   virtual Answer handle_request(const Request& request);
-  /// The same for who keeps or hands on what was asked, and need not copy it (Request::take()). The base
-  /// version calls handle_request().
+  /// As handle_request(), for a service that keeps the payload or passes it on: it can move the payload out
+  /// (Request::take()). The base version calls handle_request().
   virtual Answer take_request(Request&& request);
   virtual void on_general_message(const Message& message);
   virtual void on_interval();
-  virtual void on_activity(const Activity& activity);  ///< After the others, once a turn.
+  virtual void on_activity(const Activity& activity);  ///< Called once a turn, after the functions above.
   virtual void on_cleanup();
   virtual bool should_end();
 
@@ -165,37 +165,39 @@ class Service : public Requester {
   [[nodiscard]] Client& client();
   [[nodiscard]] const Registry& registry() const;
 
-  /// Answers a request that was put off. Throws PeerGone if the requester left.
+  /// Answers a request for which the handler returned `later`. Throws PeerGone if the requester has left.
   void send_response(const Request& request, const Content& answer);
   void send_error(const Request& request, const std::string& text);
 
-  /// Ends the loop after this turn; the process exits with `code`. The first call wins.
+  /// Ends the loop after this turn; the process exits with `code`. Only the first call has an effect.
   void terminate(int code = 0);
 
-  /// Have on_peer_delta and Activity::peer_delta told. On by itself when on_peer_delta or on_all has a
-  /// callback at start.
+  /// Enables on_peer_delta and Activity::peer_delta. The service does this by itself if on_peer_delta or
+  /// on_all has a callback when on_start returns.
   void watch_peers();
 
   /// Starts a service on this bus and waits until it is ready; see ipcm_service(). Throws LaunchError.
   Peer ipcm_service(const std::string& name, const ServiceOptions& options);
-  /// The same, at once: requests are held until it is ready, or fail with its LaunchError.
+  /// As ipcm_service(), but returns at once. The library holds requests to the new service until it is ready;
+  /// if the start fails, they fail with its LaunchError.
   Peer ipcm_service_nowait(const std::string& name, const ServiceOptions& options);
-  /// Forks a process that runs `work` and exits with what it returns (70 if it throws). It is no client of
-  /// the bus, holds none of this service's sockets and locks, and is not told of on_pid. It ends with the
-  /// service: SIGTERM when that ends, SIGKILL 15 s later, or at once if the service is killed. All that it
-  /// can use of this object is plain data. Throws SystemError; UsageError in a process with several threads,
-  /// whose locks would be copied as they stand, unless `allow_threads`.
+  /// Forks a process that runs `work` and exits with its result, or with 70 if it throws. The worker is no
+  /// client of the bus, and holds no sockets and locks of this service; it may use only plain data of this
+  /// object. Its end does not call on_pid. When the service ends, the worker gets SIGTERM, and SIGKILL 15 s
+  /// later; if the service is killed, SIGKILL at once. Throws SystemError. Throws UsageError in a process
+  /// with several threads, unless `allow_threads` is set: a fork would copy their locks in their current
+  /// state.
   Pid ipcm_worker(const std::string& name, const std::function<int()>& work, bool allow_threads = false);
-  /// Those that run, in the order they were made.
+  /// Returns the workers that run, in the order in which they were made.
   [[nodiscard]] std::vector<Worker> workers();
-  /// How long workers have between SIGTERM and SIGKILL; 15 s.
+  /// Sets the time between SIGTERM and SIGKILL for workers. Default: 15 s.
   void worker_patience(Duration span);
 
-  /// Where stdin, stdout and stderr led before a redirect; where nothing was redirected, the streams
-  /// themselves.
+  /// Returns stdin, stdout and stderr as they were before they were redirected. For a stream without a kept
+  /// original, returns the stream itself.
   [[nodiscard]] OriginalIo orig_io() const;
 
-  /// Somebody on this bus, started by whomever.
+  /// Returns a handle on a peer of this bus, no matter which process started it.
   [[nodiscard]] Peer peer(const std::string& name);
 
   [[nodiscard]] service::ServiceRuntime& runtime() const;  ///< For the library itself.
