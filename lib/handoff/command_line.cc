@@ -25,13 +25,14 @@ void expect_open(const std::string& what, int number) {
 
 os::UniqueFd take(const std::string& what, int number) {
   expect_open(what, number);
-  // A number from 0 to 2 must stay free for the standard streams of the service and of its children.
+  // The numbers 0 to 2 must stay free for the standard streams of the service and of its children.
   if (number <= 2) return os::take_standard_stream(number);
   (void)os::set_close_on_exec(number);
   return os::UniqueFd(number);
 }
 
-/// For optional descriptors: a stale variable that this process inherited is no reason to fail.
+/// Takes an optional descriptor. Returns none if the number is not open: a launcher further up may have left
+/// the variable.
 os::UniqueFd take_if_open(std::string_view text) {
   const auto number = wire::number_from<int>(text);
   if (!number || *number < 3 || !os::set_close_on_exec(*number)) return {};
@@ -75,7 +76,7 @@ CommandLine read_command_line(int argc, const char* const* argv) {
   bool list = false, json = false, no_more_options = false;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
-    std::optional<std::string> value;  // of --option=value
+    std::optional<std::string> value;  // the value of --option=value
     std::string option = word;
     if (const auto equals = word.find('='); word.starts_with("--") && equals != std::string::npos) {
       option = word.substr(0, equals);
@@ -108,7 +109,7 @@ CommandLine read_command_line(int argc, const char* const* argv) {
     }
   }
   if (list) line.action = json ? CommandLine::Action::list_json : CommandLine::Action::list;
-  if (json && !list) throw UsageError("--json goes with --list");
+  if (json && !list) throw UsageError("--json needs --list");
   if (line.params && line.params_fd) throw UsageError("either PARAMS or --params-fd, not both");
   if (!list && !line.params && !line.params_fd)
     throw UsageError("no parameters: give PARAMS, a JSON object, or --params-fd");
@@ -117,7 +118,7 @@ CommandLine read_command_line(int argc, const char* const* argv) {
 
 Inherited take_inherited(const CommandLine& line) {
   Inherited inherited;
-  // Before the streams are filled: a closed one is a mistake of the launcher.
+  // These checks come before the closed streams are opened: a closed descriptor is a mistake of the launcher.
   if (line.params_fd) expect_open("--params-fd", *line.params_fd);
   if (line.ready_fd) expect_open("--ready-fd", *line.ready_fd);
   os::fill_standard_streams(os::ClosedStdout::discards);
@@ -133,12 +134,12 @@ std::string take_parameters(const CommandLine& line, const os::UniqueFd& leash) 
   const bool whole = !take_variable(kWholeVariable).empty();
   if (line.params) return *line.params;
   const os::UniqueFd file = take("--params-fd", line.params_fd.value_or(-1));
-  // A fallback of ours has the variable, and a memory file.
+  // A dynamic fallback inherits the variable, but gets the parameters in a memory file.
   const bool is_pipe = os::facts_of(file.get()).kind == os::FileKind::fifo;
   const auto until = whole && is_pipe ? os::Input::all : os::Input::some;
   // Another process may hold a copy of the pipe's write end. Once the launcher has ended, nothing will come.
   if (!os::await_input(file.get(), until, leash.get()))
-    throw UsageError("--params-fd: the launcher has ended, and had given no parameters");
+    throw UsageError("--params-fd: the launcher ended before it wrote the parameters");
   return os::read_all(file.get(), kLargestParameters, "parameters");
 }
 

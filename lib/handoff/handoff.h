@@ -14,7 +14,7 @@
 
 namespace ipcm::handoff {
 
-// What crosses exec, written and read here and nowhere else: the boot contract, docs/boot.md.
+// All that crosses exec: the boot contract, docs/boot.md. No other file writes or reads it.
 //
 //   ipcm-boot [--ready-fd N] [--params-fd M | PARAMS]
 //
@@ -33,7 +33,7 @@ inline constexpr const char* kStderrVariable = "IPCM_STDERR_FD";
 inline constexpr const char* kLogVariable = "IPCM_LOG_FD";
 inline constexpr const char* kOriginalVariable = "IPCM_ORIG_IO_FDS";
 inline constexpr const char* kWholeVariable = "IPCM_PARAMS_WHOLE";
-/// One argument can't be longer (MAX_ARG_STRLEN, its NUL included); longer parameters go by memory file.
+/// The longest argument (MAX_ARG_STRLEN, its NUL included). Longer parameters are passed in a memory file.
 inline constexpr std::size_t kLongestArgument = 128UL * 1024 - 1;
 inline constexpr std::size_t kLargestParameters = 256UL * 1024 * 1024;
 
@@ -52,10 +52,10 @@ struct Parameters {
   Content args;  ///< null: none
 };
 [[nodiscard]] std::string write_parameters(const Parameters& parameters);
-/// Throws ProtocolError that names the key.
+/// Reads the JSON document. Throws ProtocolError that names the key.
 [[nodiscard]] Parameters read_parameters(std::string_view json);
 
-/// A boot binary's command line, understood.
+/// The parsed command line of a boot binary.
 struct CommandLine {
   enum class Action { boot, list, list_json, help };
   Action action = Action::boot;
@@ -63,27 +63,28 @@ struct CommandLine {
   std::optional<int> params_fd;
   std::optional<std::string> params;
 };
-/// Throws UsageError.
+/// Parses the command line. Throws UsageError.
 [[nodiscard]] CommandLine read_command_line(int argc, const char* const* argv);
 
-/// Where the three standard streams led before they were redirected; none of them if nothing was.
+/// The three standard streams before they were redirected; all empty if none was redirected.
 using OriginalStreams = std::array<os::UniqueFd, 3>;
 
-/// The descriptors that came along: made close-on-exec, their variables removed, before anything of the
-/// service runs.
+/// The descriptors that a boot has inherited. They are close-on-exec and their variables are removed, before
+/// the code of the service runs.
 struct Inherited {
   os::UniqueFd ready;
   os::UniqueFd leash;
   os::UniqueFd real_stderr;
   os::UniqueFd log;
-  bool log_out = false, log_err = false;  ///< stdout, stderr lead there once it is ready
+  bool log_out = false, log_err = false;  ///< whether stdout, stderr lead to the log after ready
   OriginalStreams original;
 };
-/// Also fills the standard streams that this process was started without. A ready pipe at 0, 1 or 2 is moved
-/// away, and the stream leads to /dev/null. Throws UsageError for a number that is no open descriptor.
+/// Takes the inherited descriptors. Also opens standard streams that are closed in this process. Moves a
+/// ready pipe at 0, 1 or 2 to a higher number; the stream then leads to /dev/null. Throws UsageError for a
+/// number that is no open descriptor.
 [[nodiscard]] Inherited take_inherited(const CommandLine& line);
-/// The parameters' text, from wherever the command line says; waits for it, but not longer than the launcher
-/// lives. Throws UsageError, ProtocolError.
+/// Returns the text of the parameters, from the command line or from --params-fd. Waits until the text
+/// arrives or the launcher ends. Throws UsageError, ProtocolError.
 [[nodiscard]] std::string take_parameters(const CommandLine& line, const os::UniqueFd& leash);
 
 }  // namespace ipcm::handoff

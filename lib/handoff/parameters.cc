@@ -13,7 +13,7 @@
 namespace ipcm::handoff {
 namespace {
 
-// The document as cereal sees it. Keys that have their default are left out when writing.
+// The JSON document as types for cereal. A key with the default value is not written.
 
 struct ExecPart {
   bool stay_in_begin = false;

@@ -15,7 +15,7 @@ std::string find_boot_binary(const std::string& service, const std::string& want
   std::string path = wanted;
   if (path.empty()) path = os::environment("IPCM_BOOT").value_or("");
   if (path.empty()) {
-    // An installation may have been moved: then $PATH leads to it.
+    // If the installation has been moved, $PATH may have its binary.
     path = IPCM_INSTALLED_BOOT;
     if (os::why_not_executable(path) != 0) path = os::find_on_path("ipcm-boot").value_or(path);
   }

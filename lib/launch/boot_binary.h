@@ -4,7 +4,8 @@
 
 namespace ipcm::launch {
 
-/// A boot binary's path: `wanted`, or $IPCM_BOOT, or the installed one. Throws LaunchError (phase prepare).
+/// Returns the path of the boot binary: `wanted`, else $IPCM_BOOT, else the installed one, else the one in
+/// $PATH. `service` is the name of the service, for the error. Throws LaunchError (phase prepare).
 [[nodiscard]] std::string find_boot_binary(const std::string& service, const std::string& wanted);
 
 }  // namespace ipcm::launch

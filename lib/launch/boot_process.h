@@ -9,7 +9,8 @@
 
 namespace ipcm::launch {
 
-/// A process that runs a boot binary, and our ends of what leads to it. Destroying it kills and reaps it.
+/// A process that runs a boot binary, and the launcher's ends of its pipes. The destructor kills and reaps
+/// it.
 struct BootProcess {
   os::Child child;
   LauncherFds ends;
@@ -21,9 +22,10 @@ struct NotStarted {
   std::string what;
 };
 
-/// Executes the boot binary that the request names.
+/// Executes the boot binary that the plan names. Returns the process, or the reason why there is none.
 [[nodiscard]] std::variant<BootProcess, NotStarted> start_boot(const LaunchPlan& request, LaunchFds lines);
 
+/// Describes a failed spawn.
 [[nodiscard]] NotStarted not_started(const os::SpawnFailure& failure, const LaunchPlan& request);
 
 }  // namespace ipcm::launch

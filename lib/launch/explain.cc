@@ -22,7 +22,6 @@ std::string readable_span(Duration span) {
   return text.data();
 }
 
-/// The last words on one line: for what(), where the whole tail would be too much.
 std::string last_words(const std::string& tail) {
   constexpr std::size_t kLongest = 300;
   std::string line;
@@ -56,7 +55,7 @@ std::string hint_for(int error, const std::string& program) {
 
 std::string describe(const os::SpawnFailure& failure, const LaunchPlan& request) {
   const std::string why = os::errno_text(failure.error);
-  const std::string call = failure.call;  // a sandbox may refuse it: then its name is what helps
+  const std::string call = failure.call;  // named, since a sandbox may refuse just this call
   switch (failure.step) {
     case os::SpawnStep::make_process:
       return "no process could be made: " + call + ": " + why;

@@ -7,15 +7,15 @@
 
 namespace ipcm::launch {
 
-// Why a start failed, in words.
+// Texts of errors about starts.
 
-/// "service 'x' did not start: "
+/// Returns the beginning of each text: "service 'x' did not start: ".
 [[nodiscard]] std::string started_as(const std::string& service);
-/// "1.2 ms", "10 s"
+/// Returns a text such as "1.2 ms" or "10 s".
 [[nodiscard]] std::string readable_span(Duration span);
-/// The last of what it wrote to stderr, on one line: for what(), where all of it would be too much.
+/// Returns the end of the stderr of a service, on one line and without control characters: for what().
 [[nodiscard]] std::string last_words(const std::string& tail);
-/// What to do about a program that can't be executed; empty: nothing comes to mind.
+/// Returns "; " and a hint for a program that can't be executed. Empty: there is no hint for this errno.
 [[nodiscard]] std::string hint_for(int error, const std::string& program);
 [[nodiscard]] std::string describe(const os::SpawnFailure& failure, const LaunchPlan& request);
 

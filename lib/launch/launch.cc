@@ -14,11 +14,11 @@ namespace {
 
 using Phase = LaunchError::Phase;
 
-/// A child that has said it can't start, or closed its ready pipe, has this long to end by itself.
+/// The time in which a child must end by itself after it has reported an error or closed its ready pipe.
 constexpr auto kLastWords = std::chrono::seconds(1);
-/// So has one that has let go of its place on the bus.
+/// The time in which a child must end by itself after it has left the bus.
 constexpr auto kDyingTime = std::chrono::seconds(1);
-/// A request that follows a start at once is over by then.
+/// The time in which the first request after a start is answered.
 constexpr auto kFirstRequest = std::chrono::milliseconds(1);
 
 }  // namespace
@@ -98,21 +98,21 @@ void Launch::start_by_fork(ChildFds lines) {
     child_ = std::move(*child);
     return;
   }
-  // In the child, from here to its end. Nothing may be thrown out of here: the stack above belongs to the
-  // parent's story.
+  // The rest of this function runs in the child. No exception may leave it: the functions above on the stack
+  // are the parent's.
   os::discard_stdio();
-  int status = 71;  // a system error, in the words of the boot contract
+  int status = 71;  // a system error, according to the boot contract
   try {
     if (plan_.new_session) os::start_session();
     if (plan_.post_fork)
-      plan_.post_fork();  // may fork again: the numbers survive that, owned descriptors would not
+      plan_.post_fork();  // may fork again: numbers stay valid then, owned descriptors would be closed
     lines.take_up(numbers);
     if (!plan_.program.empty()) {
-      // exec after a plain fork, for the sake of post_fork.
+      // post_fork needs a plain fork, so the exec follows here.
       auto spawn = plan_boot(plan_, lines);
       spawn.new_session = false;
       const os::SpawnFailure failure = os::become(spawn);
-      // What was passed is where the program would have found it; our own numbers may be closed already.
+      // The ready pipe already has the number that the program expects; our own number may be closed.
       ready::Announcer(os::UniqueFd(spawn.fds.front().as), {}).failed(describe(failure, plan_));
       os::leave_forked_process(127);
     }
@@ -159,7 +159,7 @@ void Launch::heard(const ready::Report& report) {
     confirm(*ready);
     return;
   }
-  // It is about to end by itself, having closed the pipe; how it ends is part of the story.
+  // The child has closed the pipe and is about to end by itself. The error reports its exit status.
   bad_news_ = report;
   ready_watch_.stop();
   (void)child_.try_reap();
@@ -177,8 +177,8 @@ void Launch::on_child_ended() {
     on_ready_pipe();
   if (unconfirmed_) look_again();
   if (verdict_ != Verdict::pending || unconfirmed_) return;
-  // If somebody else still has the pipe, it may be a daemon in the making, provided that this one left in
-  // peace.
+  // If the child has exited with status 0 and another process still has the pipe, that process may become the
+  // service: the child may have forked a daemon.
   if (!bad_news_ && !(status && status->success())) bad_news_ = ready::Silent{};
   if (bad_news_) conclude();
 }
@@ -196,7 +196,7 @@ void Launch::conclude() {
   } else {
     facts.phase = has_joined() ? Phase::start : Phase::boot;
     if (ended.empty())
-      what = "it closed the ready pipe without a word, and ran on; it was ended";
+      what = "it closed the ready pipe without a ready line, and ran on; the launcher ended it";
     else
       what = (plan_.program.empty() ? std::string("its process ") : "boot binary '" + plan_.program + "' ") +
              ended + " after " + readable_span(os::Clock::now() - began_) + ", before it was ready";
@@ -210,7 +210,7 @@ bool Launch::has_joined() const {
   return there && there->joined;
 }
 
-/// The line is a claim; the bus is asked.
+/// Checks on the bus whether the ready line is true.
 void Launch::confirm(const ready::Ready& ready) {
   std::optional<LaunchPlan::Presence> there = LaunchPlan::Presence{true, true, 0};
   if (plan_.on_bus) there = plan_.on_bus();
@@ -221,7 +221,7 @@ void Launch::confirm(const ready::Ready& ready) {
   unconfirmed_ = ready;
   ready_watch_.stop();
   if (!there) return;
-  // It may have come and gone since: then it ends now.
+  // The service may have joined the bus and left it since. Then it is about to end.
   (void)child_.try_reap();
   if (child_.reaped())
     refuse_absent();
@@ -233,7 +233,7 @@ void Launch::look_again() {
   if (unconfirmed_ && verdict_ == Verdict::pending) confirm(ready::Ready(*unconfirmed_));
 }
 
-/// It said that it was ready, and is not on the bus.
+/// Decides about a service that reported ready and is not on the bus.
 void Launch::refuse_absent() {
   if (verdict_ != Verdict::pending) return;
   const auto status = child_.status();
@@ -245,13 +245,13 @@ void Launch::refuse_absent() {
   facts.status = status;
   facts.phase = has_joined() ? Phase::start : Phase::boot;
   fail(std::move(facts),
-       "it said that it was ready, but no peer of that name is on the bus; a service says so once it has "
-       "joined (docs/boot.md)" +
+       "it reported ready, but no peer of that name is on the bus; a service must join the bus before it "
+       "reports ready (docs/boot.md)" +
            (status ? " (it " + status->describe() + ")" : ""));
 }
 
-/// Which process the service is. What it says of itself counts where the bus says the same, or where it is
-/// our own child.
+/// Returns the pid of the service: the one that the bus has, else that of our own child, if the service
+/// claims that pid or none. 0: unknown.
 Pid Launch::proven(Pid claimed, const LaunchPlan::Presence& there) const {
   if (there.pid > 0) return there.pid;
   return claimed == 0 || claimed == first_pid_ ? first_pid_ : 0;
@@ -268,15 +268,14 @@ void Launch::succeed(Pid service) {
 }
 
 std::optional<ExitStatus> Launch::status_of(Pid pid) {
-  // Another one of that name may have died: a predecessor while this one starts, or long after.
+  // The process may be another service of that name: an earlier one, or one that was started later.
   const bool could_be = pid == 0 ? verdict_ != Verdict::pending : pid == first_pid_ || pid == service_pid_;
   return could_be ? child_.reap(os::Deadline::after(kDyingTime)) : std::nullopt;
 }
 
 void Launch::end_child() {
   for (Watch* watch : {&ready_watch_, &child_watch_, &limit_watch_, &last_words_watch_}) watch->stop();
-  if (plan_.new_session)
-    child_.signal_group(SIGKILL);  // it may have started others, and nobody has asked for them
+  if (plan_.new_session) child_.signal_group(SIGKILL);  // also the processes that it has started
   (void)child_.kill_and_reap();
   ends_.ready.reset();
 }
@@ -288,7 +287,7 @@ void Launch::fail(LaunchError::Facts facts, const std::string& what) {
   facts.elapsed = os::Clock::now() - began_;
   facts.stderr_tail = capture_.take_tail();
   const std::string words = last_words(facts.stderr_tail);
-  // A boot of ours says the same on both ways.
+  // Our boot reports the same text on the ready pipe and on stderr.
   const bool said_already = words.empty() || what.find(words) != std::string::npos ||
                             (!facts.reason.empty() && words.find(facts.reason) != std::string::npos);
   error_.emplace(started_as(plan_.name) + what + (said_already ? "" : "; its last words: " + words),
@@ -299,11 +298,11 @@ void Launch::fail(LaunchError::Facts facts, const std::string& what) {
 void Launch::refill_soon() {
   const auto pool = pool_.lock();
   if (!pool) return;
-  if (pool->is_empty()) return refill();  // the next start would find none
+  if (pool->is_empty()) return refill();  // for the next start
   try {
     refill_watch_ = loop_.at(os::Clock::now() + kFirstRequest, [this] { refill(); });
   } catch (const SystemError&) {
-    refill();  // the start is decided: a pool is no reason to fail
+    refill();  // a pool is no reason to fail: the start is decided
   }
 }
 
@@ -328,7 +327,7 @@ void Launch::give_up() {
   fail(std::move(facts), "not ready within " + readable_span(os::Clock::now() - began_) +
                              (joined ? " (phase start: it had joined the bus, on_start had not returned)"
                                      : " (phase boot: it ran, and had not joined the bus)") +
-                             "; it was ended");
+                             "; the launcher ended it");
 }
 
 LaunchError Launch::error() const { return error_.value(); }
@@ -336,7 +335,7 @@ LaunchError Launch::error() const { return error_.value(); }
 void Launch::release() {
   ready_watch_.stop();
   child_watch_.stop();
-  (void)child_.try_reap();  // it may have ended already: then nobody else will
+  (void)child_.try_reap();  // it may have ended already
   child_.release();
   if (verdict_ == Verdict::pending) capture_.leave_to_relay();
   capture_.relay().release();

@@ -16,44 +16,45 @@ namespace ipcm::launch {
 
 class WarmBoots;
 
-// From a request to a process that says "ready", or to the reason why not.
+// The start of a service, from a plan to a process that reports ready, or to an error.
 
-/// A child on its way to ready. Owns the child: destroying it kills and reaps it. Runs on a loop, whose
-/// callbacks only note; verdict() is where it stands.
+/// The start of one service. It owns the child, and its destructor kills and reaps the child. It runs on a
+/// loop: the callbacks only note events, and verdict() has the result.
 ///
-/// A pool that a process was taken from is not refilled while this one starts: an exec keeps a processor for
-/// as long as the whole start takes. Nor while the first request after it is under way, which waits for the
-/// same processor. It is done on the loop a moment later, or when this object goes.
+/// If the start uses a pool, the pool is not refilled during the start and during the first request after it:
+/// the exec of another boot would use a processor for as long as a whole start, and delay both. The loop
+/// refills the pool 1 ms after the start, or the destructor does.
 class Launch {
  public:
   enum class Verdict { pending, ready, failed };
 
-  /// Makes the process, or takes one that waits. Throws LaunchError (prepare, fork, exec).
+  /// Makes the process, or takes a waiting one from the pool. Throws LaunchError (prepare, fork, exec).
   Launch(Loop& loop, LaunchPlan request);
   ~Launch();
   Launch(const Launch&) = delete;
   Launch& operator=(const Launch&) = delete;
 
   [[nodiscard]] Verdict verdict() const { return verdict_; }
-  /// Takes turns of the loop until there is a verdict. When the deadline passes, the child is ended and the
-  /// verdict is failed.
+  /// Runs the loop until there is a verdict. If the deadline passes first, kills the child; the verdict is
+  /// then `failed`.
   void decide(os::Deadline deadline);
-  /// The same without waiting: when the deadline passes inside the loop, the child is ended.
+  /// Sets a deadline, and returns at once. If it passes before the verdict, the loop kills the child.
   void limit(os::Deadline deadline);
-  /// The error, once failed: by then the child is gone and reaped.
+  /// Returns the error of a start that has failed. The child has ended and is reaped.
   [[nodiscard]] LaunchError error() const;
 
   [[nodiscard]] os::Child& child() { return child_; }
   [[nodiscard]] Pid first_pid() const { return first_pid_; }
-  /// The service's own process: another one than the child if post_fork forked again. 0 before ready.
+  /// Returns the pid of the service. It is not the child if post_fork forked again. 0: not ready, or unknown.
   [[nodiscard]] Pid service_pid() const { return service_pid_; }
   [[nodiscard]] Duration time_to_ready() const { return elapsed_; }
-  /// How the service ended if `pid` is its process; 0: if it could be. Waits a moment for one that has left
-  /// the bus and is about to end.
+  /// Returns the exit status of the child if `pid` is the child or the service; a `pid` of 0 means that the
+  /// caller does not know it. Waits up to 1 s for a child that has left the bus and is about to end.
   [[nodiscard]] std::optional<ExitStatus> status_of(Pid pid);
-  /// The bus can be asked now: what was heard before that is looked at again.
+  /// Checks again whether a service that reported ready is on the bus. The launcher calls it after it has
+  /// joined the bus itself.
   void look_again();
-  /// Lets the child, and what relays its stderr, run on without us.
+  /// Gives up ownership: the child and the relay of its stderr run on.
   void release();
   [[nodiscard]] os::Child& relay() { return capture_.relay(); }
 
@@ -79,7 +80,7 @@ class Launch {
 
   Loop& loop_;
   LaunchPlan plan_;
-  std::weak_ptr<WarmBoots> pool_;  // is not to live as long as we do; empty: nothing is to be done for it
+  std::weak_ptr<WarmBoots> pool_;  // the pool to refill; weak, so that it may end before this object
   os::Clock::time_point began_;
   Verdict verdict_ = Verdict::pending;
   os::Child child_;
@@ -88,8 +89,8 @@ class Launch {
   Duration elapsed_{};
   LauncherFds ends_;
   ready::Listener listener_;
-  std::optional<ready::Ready> unconfirmed_;  // it says so; the bus does not, or not yet
-  std::optional<ready::Report> bad_news_;    // it will not become ready; its end is awaited
+  std::optional<ready::Ready> unconfirmed_;  // a ready line of a service that is not on the bus
+  std::optional<ready::Report> bad_news_;    // the start has failed, and the end of the child is awaited
   StderrCapture capture_;
   Watch ready_watch_, child_watch_, limit_watch_, last_words_watch_, refill_watch_;
   std::optional<LaunchError> error_;

@@ -11,7 +11,7 @@
 namespace ipcm::launch {
 namespace {
 
-/// Where a boot binary finds its ready pipe.
+/// The number of the ready pipe in a boot binary.
 constexpr int kChildReadyFd = 3;
 
 constexpr std::array<std::string_view, 8> kRemoved = {
@@ -67,10 +67,10 @@ LaunchFds open_fds(const LaunchPlan& request) {
   os::Pipe ready = os::make_pipe();
   childs.ready = std::move(ready.write_end);
   ours.ready = std::move(ready.read_end);
-  // A writer that is also a reader never meets the end of its readers.
+  // A pipe that the child itself can read never fails with EPIPE.
   if (request.outlives_launcher) childs.ready = os::open_both_ways(std::move(childs.ready));
   os::set_nonblocking(ours.ready.get());
-  // A service has all three, also where its launcher has closed its own.
+  // A service has all three streams, also if they are closed in its launcher.
   const auto closed = os::closed_standard_streams();
   const Redirect& redirect = request.redirect;
   if (!request.log.empty() && (redirect.out.empty() || redirect.err.empty()))
@@ -100,7 +100,7 @@ LaunchFds open_fds(const LaunchPlan& request) {
 
 os::SpawnRequest plan_boot(const LaunchPlan& request, const ChildFds& lines) {
   os::SpawnRequest spawn;
-  int next = kChildReadyFd;  // the numbers that the child will see
+  int next = kChildReadyFd;  // the numbers in the child
   std::map<std::string, std::string> variables = request.env;
   spawn.program = request.program;
   spawn.args.push_back(request.program);
@@ -135,8 +135,8 @@ os::SpawnRequest plan_boot(const LaunchPlan& request, const ChildFds& lines) {
   } else {
     spawn.args.push_back(request.parameters);
   }
-  // The kernel lets who is woken by a write run where the writer runs, once it sleeps; who is woken by a
-  // close runs where there is room.
+  // A boot that waits for the close of the pipe starts earlier: the kernel places a process that a write
+  // wakes on the processor of the writer, and one that a close wakes on any idle processor.
   if (request.parameters_come_whole) variables.emplace(handoff::kWholeVariable, "1");
   spawn.env = environment_with(std::move(variables));
   spawn.directory = request.directory;

@@ -11,7 +11,8 @@ namespace ipcm::launch {
 
 // The descriptors between a launcher and the process that it starts.
 
-/// Those that the child is meant to have. Released before a fork, taken up again on both sides.
+/// The descriptors for the child. release() gives them up as numbers before a fork, and take_up() owns them
+/// again in both processes.
 struct ChildFds {
   os::UniqueFd ready, leash, capture, real_stderr, in, out, parameters, log;
   handoff::OriginalStreams original;
@@ -20,10 +21,10 @@ struct ChildFds {
   [[nodiscard]] std::array<int, kCount> release();
   void take_up(const std::array<int, kCount>& numbers);
 
-  /// Where 1 and 2 lead until it is ready; -1: where ours do.
+  /// Return the descriptors for stdout and stderr until the service is ready. -1: the launcher's own stream.
   [[nodiscard]] int first_stdout() const;
   [[nodiscard]] int first_stderr() const;
-  /// Which of them lead to the log from then on.
+  /// Return whether the stream leads to the log after the service is ready.
   [[nodiscard]] bool returns_stdout() const { return capture && log && !out && !real_stderr; }
   [[nodiscard]] bool returns_stderr() const { return capture && log && !real_stderr; }
 
@@ -31,22 +32,22 @@ struct ChildFds {
   [[nodiscard]] std::array<os::UniqueFd*, kCount> all();
 };
 
-/// The launcher's ends of the same.
+/// The descriptors of the launcher.
 struct LauncherFds {
-  os::UniqueFd ready;    ///< Read end of the ready pipe; does not block.
-  os::UniqueFd capture;  ///< Read end of its stderr, if that is captured,
-  WordsTo words_to;      ///< and where it leads otherwise.
+  os::UniqueFd ready;    ///< The read end of the ready pipe; non-blocking.
+  os::UniqueFd capture;  ///< The read end of the child's stderr, if it is captured.
+  WordsTo words_to;      ///< The destination of the captured text.
 };
 
 struct LaunchFds {
   ChildFds childs;
   LauncherFds ours;
 };
-/// Opens all that the request wants, but not the parameters. Throws SystemError.
+/// Opens all descriptors that the plan needs, except that of the parameters. Throws SystemError.
 [[nodiscard]] LaunchFds open_fds(const LaunchPlan& request);
 
-/// How a program is run that a child becomes: command line, environment and descriptors as the boot contract
-/// says (docs/boot.md).
+/// Returns the command line, the environment and the descriptors of a boot, according to the boot contract
+/// (docs/boot.md).
 [[nodiscard]] os::SpawnRequest plan_boot(const LaunchPlan& request, const ChildFds& lines);
 
 }  // namespace ipcm::launch

@@ -15,9 +15,9 @@
 
 namespace ipcm::launch {
 
-// What is to be started, and how.
+// The plan of a start.
 
-/// What a child gets from its launcher, on the child's side of a fork.
+/// The objects that a forked child gets from its launcher.
 struct ChildSide {
   ready::Announcer announcer;
   os::UniqueFd leash;
@@ -25,39 +25,38 @@ struct ChildSide {
 };
 
 struct LaunchPlan {
-  std::string name;   ///< of the service, for messages
-  bool leash = true;  ///< hand it a pidfd of this process
+  std::string name;   ///< The name of the service.
+  bool leash = true;  ///< Whether the service gets a pidfd of this process.
   bool capture_stderr = true;
   bool new_session = false;
   Redirect redirect;
-  std::string log;  ///< Path of a log for stdout and stderr, where they are not redirected; empty: none.
-  /// Descriptors of ours that the child gets as its original streams, where it is redirected; borrowed, -1:
-  /// none.
+  std::string log;  ///< The path of a log for stdout and stderr, if they are not redirected; empty: none.
+  /// Our descriptors that the child gets as its original streams. Borrowed; -1: none.
   std::array<int, 3> original = {-1, -1, -1};
-  std::function<void()> post_fork;  ///< present: a plain fork, also for exec
+  std::function<void()> post_fork;  ///< If set, the start uses fork(2), also before an exec.
 
-  // Either a program …
-  std::string program;  ///< Path. Empty: fork.
+  // Either a program to execute …
+  std::string program;  ///< A path. Empty: the start forks.
   std::vector<std::string> args;
   std::map<std::string, std::string> env;
   std::string directory;
   std::string parameters;  ///< The JSON document.
   bool secret = false;
-  bool parameters_come_whole = false;  ///< Through a pipe that holds all of them, and then is closed.
-  WarmPool warm;                       ///< Whose processes may be taken instead of a new one.
-  // … or what the forked child does. Its result is the exit status.
+  bool parameters_come_whole = false;  ///< Whether they come through a pipe that is filled once, then closed.
+  WarmPool warm;                       ///< The pool that may have a waiting process.
+  // … or a function for the forked child. Its result is the exit status.
   std::function<int(ChildSide)> body;
 
-  /// What the bus tells of the service.
+  /// The state of the service on the bus.
   struct Presence {
-    bool joined = false;   ///< it has, or had, a place there
-    bool present = false;  ///< and its process lives
+    bool joined = false;   ///< whether it has a registration, or left one behind
+    bool present = false;  ///< whether its process lives as well
     Pid pid = 0;           ///< that process; 0: not known
   };
-  /// Asked when it says that it is ready, and when the time is up. nullopt: the bus can't be asked yet; then
-  /// Launch::look_again() follows.
+  /// Looks for the service on the bus, when it reports ready and when its time is over. nullopt: the launcher
+  /// has not joined the bus yet; it calls Launch::look_again() later.
   std::function<std::optional<Presence>()> on_bus;
-  /// Nobody waits for it, so it comes up also if this process ends before. Otherwise it leaves then.
+  /// Whether the service starts also if this process ends before it is ready. Otherwise it ends then.
   bool outlives_launcher = false;
 };
 

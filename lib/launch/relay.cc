@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t kPiece = 16UL * 1024;
 
-/// false: nobody can read it any more.
+/// Writes all bytes. Returns false if the stream has no reader any more.
 bool pass_on(const WordsTo::Number& to, const os::RollingLog& log, std::string_view bytes) {
   if (!to.is_log) return os::try_write_all(to.fd, bytes);
   log.append(bytes);
@@ -33,12 +33,12 @@ void relay(int pipe, WordsTo::Number to, const std::string& held) {
   }
 }
 
-/// Before the fork: whoever looks for the last words of a service that has ended finds the lock, or all
-/// words.
+/// Locks the log. It is called before the fork, so that a reader of the log of an ended service finds either
+/// the lock or the complete output.
 void note_writer(const WordsTo::Number& to) noexcept {
   try {
     if (to.is_log) (void)os::lock_whole_file(to.fd, os::LockKind::shared, os::Deadline::passed());
-  } catch (const SystemError&) {  // then nobody waits for it
+  } catch (const SystemError&) {  // readers of the log do not wait for the relay then
   }
 }
 
@@ -96,7 +96,7 @@ os::Child start_relay(os::UniqueFd& pipe, WordsTo& to, const std::string& held) 
   os::discard_stdio();
   try {
     relay(pipe_number, to_number, held);
-  } catch (const std::exception&) {  // there is nobody to tell
+  } catch (const std::exception&) {  // the error has no receiver
   }
   os::leave_forked_process(0);
 }

@@ -9,17 +9,18 @@
 
 namespace ipcm::launch {
 
-/// Where the words of a service go: a stream that others use too, or a log of its own. Writing never blocks.
+/// The destination of the output of a service: a stream that other processes use too, or the log of the
+/// service. Writing never blocks.
 class WordsTo {
  public:
   WordsTo() = default;
   [[nodiscard]] static WordsTo stream(os::UniqueFd fd);
   [[nodiscard]] static WordsTo log(os::UniqueFd fd);
-  /// How many bytes are dealt with; fewer than all: there is no room now (see fd()).
+  /// Returns how many bytes were written or dropped. Fewer than all: there is no room now (see fd()).
   [[nodiscard]] std::size_t put(std::string_view bytes) noexcept;
-  /// Borrowed; tells with EPOLLOUT when there is room.
+  /// Borrowed; EPOLLOUT reports room.
   [[nodiscard]] int fd() const { return log_ ? log_.fd() : stream_.fd(); }
-  /// For a child of a fork: gives up what it owns, as a number.
+  /// A descriptor that release() has given up, for crossing a fork; take_up() owns it again.
   struct Number {
     int fd = -1;
     bool is_log = false;
@@ -32,15 +33,16 @@ class WordsTo {
   os::RollingLog log_;
 };
 
-// The relay: a process that passes on what a service writes to a pipe, where its boot could not take its
-// streams back itself (stderr_capture.h). It is a fork of the launcher, not a program: a host that starts
-// boots of others may have no program of ours. It holds the two ends and nothing else of its parent's, has a
-// session of its own, and ends with the last writer of the pipe, or when nobody can read the words any more.
+// The relay: a process that copies the output of a service from a pipe to its destination, if the boot has
+// not switched its streams itself (stderr_capture.h). It is a fork of the launcher and not a program: a host
+// that starts boots of another author may have no program of ours. It keeps only the two descriptors of its
+// parent, and has its own session. It ends when the last writer has closed the pipe, or when the destination
+// has no reader any more.
 //
-// As long as a relay writes to a log, a shared flock(2) is on that file: LogReader::await_writers() waits for
-// its end.
+// While a relay writes to a log, it holds a shared flock(2) on that file; LogReader::await_writers() waits
+// for its end.
 
-/// Starts one. `held`: goes first. Throws SystemError; then both ends are as they were.
+/// Starts a relay. It writes `held` first. Throws SystemError; then `pipe` and `to` are unchanged.
 [[nodiscard]] os::Child start_relay(os::UniqueFd& pipe, WordsTo& to, const std::string& held);
 
 }  // namespace ipcm::launch

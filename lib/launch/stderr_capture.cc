@@ -8,13 +8,13 @@
 namespace ipcm::launch {
 namespace {
 
-/// For the error.
+/// The size of the text in an error.
 constexpr std::size_t kTail = 16UL * 1024;
-/// In one turn of the loop.
+/// The size of the text that one turn of the loop reads.
 constexpr std::size_t kAtOnce = 64UL * 1024;
-/// Beyond it the pipe is not read.
+/// The size of the held text at which the pipe is not read any more.
 constexpr std::size_t kMostHeld = 128UL * 1024;
-/// A pipe holds no more (fs.pipe-max-size): what is beyond it was written while we read.
+/// The largest content of a pipe (fs.pipe-max-size). Text beyond it was written while we read.
 constexpr std::size_t kLargestPipe = 1024UL * 1024;
 
 }  // namespace
@@ -30,13 +30,13 @@ void StderrCapture::begin(Loop& loop, os::UniqueFd pipe, WordsTo to) {
 void StderrCapture::read() {
   for (std::size_t before = held_.size(); held_.size() < before + kAtOnce;) {
     const auto result = os::read_some(pipe_.get(), held_, kAtOnce, "stderr of a starting service");
-    if (result == os::ReadResult::end) watch_.stop();  // or it would wake us for ever
+    if (result == os::ReadResult::end) watch_.stop();  // otherwise the end would wake the loop in each turn
     if (result != os::ReadResult::some) break;
   }
   pass_excess();
 }
 
-/// More than the error would show: what is oldest goes where it was meant to go.
+/// Writes the oldest held text to its destination, except the part that an error would show.
 void StderrCapture::pass_excess() {
   if (held_.size() > kTail) held_.erase(0, to_.put(std::string_view(held_).substr(0, held_.size() - kTail)));
   const bool full = held_.size() >= kMostHeld;
@@ -50,8 +50,8 @@ void StderrCapture::pass_excess() {
   }
 }
 
-/// Takes what is in the pipe. true: it has ended. Words that can't be read now are for the relay, or lost:
-/// the service is ready, or has failed, all the same.
+/// Reads all that is in the pipe. Returns true if it has no writer any more. Ignores errors: the relay may
+/// read the rest, and a start does not fail because of lost text.
 bool StderrCapture::drain() noexcept try {
   for (std::size_t before = held_.size(); held_.size() < before + kLargestPipe;) {
     const auto result = os::read_some(pipe_.get(), held_, kAtOnce, "stderr of a starting service");
@@ -74,7 +74,7 @@ std::string StderrCapture::take_tail() {
   (void)drain();
   if (held_.size() > kTail) {
     const std::size_t excess = held_.size() - kTail;
-    (void)to_.put(std::string_view(held_).substr(0, excess));  // what does not go out now is lost
+    (void)to_.put(std::string_view(held_).substr(0, excess));  // bytes without room are lost
     held_.erase(0, excess);
   }
   pipe_.reset();
@@ -109,7 +109,7 @@ void StderrCapture::start_relay() {
       if (relay_.try_reap() || relay_.reaped()) relay_watch_.stop();
     });
   } catch (const SystemError&) {
-    // No process to be had. The service runs, and its pipe has no reader: its words are lost.
+    // No process can be made. The service runs on; its pipe has no reader, so its output is lost.
   }
 }
 

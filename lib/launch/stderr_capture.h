@@ -9,29 +9,31 @@
 
 namespace ipcm::launch {
 
-// What a starting service writes to its stderr, and to its stdout if both go to a log.
+// The capture of a starting service's stderr, and of its stdout if both lead to a log.
 //
-// Until it is ready, these streams are a pipe that we read, so that its words can be part of the error if it
-// fails. Once it is ready, they must be what they would have been: a boot of ours takes them back itself just
-// before it says ready ($IPCM_STDERR_FD, $IPCM_LOG_FD); the held words are passed on. A boot of others can't
-// take them back, nor can a helper that was started meanwhile and has inherited the pipe. That shows: the
-// pipe still has a writer. Then a relay passes on the rest (relay.h), for as long as somebody writes.
+// Until the service is ready, these streams are a pipe that the launcher reads. If the start fails, the error
+// has the text. If it succeeds, the launcher passes the text on, and the streams must lead to their
+// destination. Our boot switches them itself, just before it reports ready ($IPCM_STDERR_FD, $IPCM_LOG_FD).
+// Other boots do not know these variables, and a helper of the service may have inherited the pipe. In both
+// cases the pipe still has a writer; then a relay (relay.h) copies from it until the last writer closes it.
 //
-// The loop that reads here has other duties, such as the time limit of the start: each turn reads a bounded
-// amount, and nothing is written where that would block. When the reader of the real stream is slow and
-// enough is held, the pipe is not read; then the service has to wait, as it would have had to anyway.
+// The loop that reads the pipe has other tasks, such as the time limit of the start. So each turn reads a
+// bounded amount, and no write blocks. If the destination has no room and enough text is held, the launcher
+// stops reading; then the service blocks, as it would without a capture.
 
+/// The launcher's end of that pipe.
 class StderrCapture {
  public:
   StderrCapture() = default;
-  /// Reads `pipe` on `loop`. `to`: where the words go otherwise.
+  /// Begins to read `pipe` on `loop`. `to` is the destination of the text.
   void begin(Loop& loop, os::UniqueFd pipe, WordsTo to);
   [[nodiscard]] bool active() const { return static_cast<bool>(pipe_); }
-  /// Takes what is there, and returns the last of it: at most 16 KiB.
+  /// Ends the capture after a failed start. Returns the last text, at most 16 KiB; passes on the rest.
   [[nodiscard]] std::string take_tail();
-  /// The service is ready: passes on what was held, and sees to what follows.
+  /// Ends the capture after the service is ready: passes the held text on, and starts a relay if the pipe
+  /// still has a writer.
   void pass_on();
-  /// We go before it is ready: somebody else has to listen.
+  /// Ends the capture before the service is ready: a relay reads the pipe.
   void leave_to_relay();
   [[nodiscard]] os::Child& relay() { return relay_; }
 
@@ -47,7 +49,7 @@ class StderrCapture {
   WordsTo to_;
   std::string held_;
   os::Child relay_;
-  Watch watch_, room_watch_, relay_watch_;  // last: they are to end first
+  Watch watch_, room_watch_, relay_watch_;  // last, so that they end before the descriptors
 };
 
 }  // namespace ipcm::launch

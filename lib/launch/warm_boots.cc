@@ -12,15 +12,15 @@
 namespace ipcm::launch {
 namespace {
 
-/// An empty pipe takes that much at once, if it was not made small for want of pipe memory.
+/// An empty pipe has room for this many bytes, unless the kernel has made it small for lack of pipe memory.
 constexpr std::size_t kLongestParameters = 60UL * 1024;
-/// Started for each that was taken: more would keep a caller waiting who wants one service.
+/// The number of processes that one refill starts. More would delay the caller.
 constexpr std::size_t kRefilledAtOnce = 2;
-/// Another thread that fills a pool is done long before.
+/// The longest wait for another thread that fills the pool. It needs much less.
 constexpr auto kFillTime = std::chrono::seconds(10);
 
 bool can_wait(const LaunchPlan& request) {
-  // A process that waits meets the end of its launcher on its ready pipe, or by its leash.
+  // A waiting process notices the end of its launcher by its ready pipe or by its leash.
   return !request.program.empty() && (request.leash || !request.outlives_launcher) && !request.post_fork &&
          request.capture_stderr && request.log.empty() && request.redirect.in.empty() &&
          request.redirect.out.empty() && request.redirect.err.empty() &&
@@ -86,7 +86,7 @@ WarmBoots::~WarmBoots() { end_all(); }
 bool WarmBoots::Waiting::has_ended() { return process.child().try_reap() || process.child().reaped(); }
 
 void WarmBoots::end_all() noexcept {
-  // All at once, then each is waited for.
+  // All get the signal before the first is waited for, so that they end in parallel.
   for (Waiting& one : waiting_)
     if (one.process.child().is_ours()) one.process.child().signal(SIGKILL);
   waiting_.clear();
@@ -118,8 +118,8 @@ std::optional<NotStarted> WarmBoots::start_one() {
 
 std::optional<BootProcess> WarmBoots::take(const LaunchPlan& request) {
   if (!can_wait(request) || request.parameters.size() > kLongestParameters) return std::nullopt;
-  // Never waited for: another thread is filling it, and a process of our own is there as soon. In a fork of
-  // such a process it stays locked for ever.
+  // If another thread fills the pool, a new process is ready as soon. In a process that was forked meanwhile,
+  // the mutex stays locked for ever.
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock) return std::nullopt;
   become(request);
@@ -148,13 +148,13 @@ void WarmBoots::refill() noexcept {
 void WarmBoots::fill(const LaunchPlan& request) {
   if (!can_wait(request))
     throw UsageError(
-        "a pool can't be filled for these options: redirected streams, post_fork and starts that are not "
-        "waited for execute the boot binary each time");
+        "a pool can't be filled for these options: a start with redirected streams, a log or post_fork, or "
+        "without captured stderr, executes the boot binary each time");
   const std::unique_lock lock(mutex_, kFillTime);
   if (!lock)
     throw Timeout(
-        "a pool of waiting processes was not free to be filled: another thread has it, or had it when this "
-        "process was forked; make a pool of its own");
+        "a pool of waiting processes can't be filled: another thread uses it, or used it when this process "
+        "was forked; make a new pool");
   become(request);
   forget_the_dead();
   std::optional<NotStarted> failed;
@@ -182,7 +182,7 @@ void WarmBoots::forget_the_dead() {
 }
 
 std::size_t WarmBoots::waiting() {
-  if (born_in_ != os::generation()) return 0;  // first: in a fork, nobody may be left to unlock it
+  if (born_in_ != os::generation()) return 0;  // before the lock: in a forked child it may stay locked
   const std::unique_lock lock(mutex_, kFillTime);
   if (!lock) return 0;
   forget_the_dead();

@@ -15,20 +15,20 @@
 
 namespace ipcm::launch {
 
-// Boots that wait.
+// Warm boots: processes of a boot binary that wait for their parameters.
 //
-// The boot contract has all that it takes: a boot reads its parameters from --params-fd up to their end. Give
-// it a pipe, and it waits there for as long as nobody writes; by then exec, relocations and the start of its
-// runtime are behind it. So any boot can wait, in any language, and does not know it. If we are gone it reads
-// the end, and has its leash.
+// According to the boot contract, a boot reads its parameters from --params-fd up to their end. If that is an
+// empty pipe, the boot waits there, after its exec, its relocations and the start of its runtime. So a boot
+// in any language can wait, and needs no code for it. If the launcher ends, the boot reads the end of the
+// pipe; our boot also watches its leash.
 
-/// What a process of a boot binary has of its launcher, and so can't be given later.
+/// The properties that a waiting process has inherited from its launcher and that can't change later.
 class BootKind {
  public:
   explicit BootKind(const LaunchPlan& request);
-  /// Whether such a process is what a new one for this request would be.
+  /// Returns whether a new process for this plan would have the same properties.
   [[nodiscard]] bool suits(const LaunchPlan& request) const;
-  /// To start one; without name and parameters.
+  /// Returns the plan of a waiting process; it has no name and no parameters.
   [[nodiscard]] const LaunchPlan& request() const { return plan_; }
 
  private:
@@ -42,10 +42,10 @@ class BootKind {
 
   LaunchPlan plan_;
   std::vector<std::string> environment_;
-  Places places_;  // the binary, the working directory, the standard streams
+  Places places_;  // of the binary, the working directory, and the standard streams
 };
 
-/// See WarmPool.
+/// The processes of a WarmPool. Any thread may call the functions.
 class WarmBoots {
  public:
   explicit WarmBoots(std::size_t most) : most_(most) {}
@@ -53,17 +53,19 @@ class WarmBoots {
   WarmBoots& operator=(const WarmBoots&) = delete;
   ~WarmBoots();
 
-  /// One that has been given the request's parameters. nullopt: there is none that suits it.
+  /// Writes the parameters to a waiting process, and transfers it to the caller. nullopt: no waiting process
+  /// suits the plan, or another thread uses the pool.
   [[nodiscard]] std::optional<BootProcess> take(const LaunchPlan& request);
-  /// Starts some of those that are missing, of the kind that was asked for last. That it can't is nobody's
-  /// business: the next start will say so.
+  /// Starts up to two missing processes, of the kind of the last start. Ignores errors: the next start finds
+  /// and reports them.
   void refill() noexcept;
-  /// Starts all. Throws LaunchError; Timeout if another thread has it all the time.
+  /// Starts all missing processes. Throws UsageError if the options can't use a pool, LaunchError, and
+  /// Timeout if another thread keeps the pool locked.
   void fill(const LaunchPlan& request);
   [[nodiscard]] std::size_t waiting();
-  /// Nobody waits, or another thread is taking or filling.
+  /// Returns whether no process waits, or another thread uses the pool.
   [[nodiscard]] bool is_empty();
-  /// Keeps all others out while it lives.
+  /// A lock that keeps the other functions out while it lives.
   class Held {
    public:
     explicit Held(WarmBoots& boots) : lock_(boots.mutex_) {}
@@ -74,9 +76,9 @@ class WarmBoots {
 
  private:
   struct Waiting {
-    os::Spawning process;  // nobody waits for its exec
+    os::Spawning process;  // its exec may still be under way
     LauncherFds ends;
-    os::Pipe parameters;  // both ends: as long as we could read it ourselves, writing raises no SIGPIPE
+    os::Pipe parameters;  // both ends: we could read it ourselves, so a write raises no SIGPIPE
     [[nodiscard]] bool has_ended();
   };
   [[nodiscard]] std::optional<NotStarted> start_one();
@@ -88,7 +90,7 @@ class WarmBoots {
   std::timed_mutex mutex_;
   std::atomic<std::uint32_t> born_in_{0};
   std::optional<BootKind> kind_;
-  std::deque<Waiting> waiting_;  // the oldest first: it has come farthest
+  std::deque<Waiting> waiting_;  // the oldest first, since its start has advanced the most
 };
 
 }  // namespace ipcm::launch

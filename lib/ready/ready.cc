@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kLongestReport = 64UL * 1024;
 
-/// For an error: what can't be printed is left out.
+/// Returns the text in quotes for an error, with ? for control characters.
 std::string shown(std::string_view text) {
   constexpr std::size_t kLongest = 200;
   std::string all;
@@ -73,7 +73,7 @@ void Announcer::failed(const std::string& error, bool joined) noexcept {
                            (joined ? R"(,"phase":"start"})" : "}");
   if (pipe_) (void)os::try_write_all(pipe_.get(), text);
   pipe_.reset();
-  std::string status = error;  // on one line: the next one would be another word to systemd
+  std::string status = error;  // on one line: systemd would read the next line as another assignment
   std::replace(status.begin(), status.end(), '\n', ' ');
   notify("STATUS=" + status + "\nSTOPPING=1\n");
 }

@@ -10,47 +10,48 @@
 
 namespace ipcm::ready {
 
-// The ready line, both ends. The service writes on an inherited pipe, once:
-//   {"ready":true,"name":"…","pid":123}\n     it serves; then it closes
-//   {"ready":false,"error":"…"}               no newline: it can't start, closes and exits; "phase":"start"
-//   beside it if
-//                                             it had joined the bus
-// End of file with nothing before: it died; the wait status tells. A launcher that waits for a newline and
-// nothing more (s6) is served too, and a bare newline counts as ready. Any other line is refused: it must be
-// a JSON object with "ready":true; if it has a name, that must be the service's. The pid is a claim. A
-// service whose line nobody reads any more (EPIPE) leaves: its launcher was killed before it could know.
+// The two ends of the ready line. The service writes one report on an inherited pipe, and closes the pipe:
+//   {"ready":true,"name":"…","pid":123}\n     it serves
+//   {"ready":false,"error":"…"}               without a newline: it can't start, and exits. An additional
+//                                             "phase":"start" says that it had joined the bus
+// End of file without a report means that the process died; its wait status says how. A launcher that waits
+// only for a newline (s6) works too, and our launcher accepts a bare newline as ready. It refuses any other
+// line: a line must be a JSON object with "ready":true, and its name, if any, must be that of the service.
+// The pid is only a claim. If the write fails with EPIPE, the launcher was killed during the start; then the
+// service leaves the bus.
 
-/// A log that streams are to lead to from ready on.
+/// A log, and the streams that lead to it after the service is ready.
 struct LogStreams {
   os::UniqueFd log;
   bool out = false;
   bool err = false;
 };
 
-/// The service's end.
+/// The service's end of the ready pipe.
 class Announcer {
  public:
   Announcer() = default;
-  /// `real_stderr`: where stderr leads from ready on; empty: where it leads now.
+  /// `real_stderr` is the stderr of the ready service; empty: stderr stays as it is.
   Announcer(os::UniqueFd pipe, os::UniqueFd real_stderr, LogStreams log = {})
       : pipe_(std::move(pipe)), real_stderr_(std::move(real_stderr)), log_(std::move(log)) {}
-  /// Also tells systemd's notification socket, if $NOTIFY_SOCKET named one and there is no pipe; the variable
-  /// is removed.
+  /// Makes the functions below notify systemd too, if $NOTIFY_SOCKET is set and there is no pipe. Removes
+  /// $NOTIFY_SOCKET, $WATCHDOG_USEC and $WATCHDOG_PID from the environment.
   void use_notify_socket();
 
-  /// false: the launcher has ended, and nobody knows of this service.
+  /// Switches stdout and stderr to their destination, and reports ready. Returns false if the launcher has
+  /// ended, so that nobody knows of this service.
   [[nodiscard]] bool ready(const std::string& name);
-  /// `joined`: it was on the bus already.
+  /// Reports that the start failed. `joined`: the service had joined the bus.
   void failed(const std::string& error, bool joined = false) noexcept;
-  /// For a child that goes on to exec: its descriptors, to be passed.
+  /// Transfer the descriptors to the caller, for a process that executes another program.
   [[nodiscard]] os::UniqueFd give_pipe() { return std::move(pipe_); }
   [[nodiscard]] os::UniqueFd give_stderr() { return std::move(real_stderr_); }
-  /// The service's log, to be kept from growing; empty: it has none.
+  /// Transfers the log to the caller; empty: there is none.
   [[nodiscard]] LogStreams give_log() { return std::move(log_); }
-  /// For systemd only; nothing without it.
+  /// Notify systemd; do nothing without its socket.
   void stopping() noexcept;
   void alive() noexcept;
-  /// How often alive() is expected.
+  /// Returns the time between calls of alive(): half of $WATCHDOG_USEC. nullopt: no calls are expected.
   [[nodiscard]] std::optional<Duration> watchdog() const { return watchdog_; }
 
  private:
@@ -64,22 +65,23 @@ class Announcer {
 
 struct Ready {
   std::string name;
-  Pid pid = 0;  ///< A claim; 0: not told.
+  Pid pid = 0;  ///< A claim; 0: the line has no pid.
 };
 struct Failed {
   std::string error;
   bool joined = false;
 };
-struct Silent {};  ///< End of file, and not a word.
+struct Silent {};  ///< End of file without a report.
 using Report = std::variant<Ready, Failed, Silent>;
 
-/// The launcher's end: bytes in, a report out. Pure.
+/// The launcher's end: it parses bytes from the ready pipe. It makes no system calls.
 class Listener {
  public:
-  /// `name`: of the service that is expected; empty: any.
+  /// `name` is the name of the expected service; empty: any.
   explicit Listener(std::string name = {}) : name_(std::move(name)) {}
-  /// nullopt: not yet.
+  /// Parses further bytes. nullopt: the report is not complete.
   [[nodiscard]] std::optional<Report> feed(std::string_view bytes);
+  /// Returns the report after the end of the file.
   [[nodiscard]] Report at_end() const;
 
  private:
