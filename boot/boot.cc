@@ -32,16 +32,16 @@ constexpr const char* kUsage =
     R"(usage: ipcm-boot [--ready-fd N] [--params-fd M | PARAMS]
        ipcm-boot --list [--json]
 
-Becomes the service that PARAMS describe, a JSON object:
+Becomes the service that PARAMS describes. PARAMS is a JSON object with these keys:
   ipcm       1, the version of this contract
-  name       the service's name on the bus
-  class      what it is; --list shows the classes that this binary has
+  name       the name of the service on the bus
+  class      the class of the service; --list prints the classes of this binary
   ipcm_info  the bus: ["PROTOCOL","SERIALIZER","ROUTE"]
-  args       the class's own parameters; others are optional too: watch_pids, interval, spin, intercept_errors,
-             expose_error_details, redirect, exec
-Once it serves, it writes one line on descriptor N: {"ready":true,"name":"…","pid":123}
+  args       the parameters of the class (optional)
+Other optional keys: watch_pids, interval, spin, intercept_errors, expose_error_details, redirect, exec.
+When the service is ready, it writes one line on descriptor N: {"ready":true,"name":"…","pid":123}
 
-Normally `ipcm start` or ipcm_service() run this. By hand, on a bus made with `ipcm bus new`:
+Usually `ipcm start` or ipcm_service() runs this program. By hand, on a bus made with `ipcm bus new`:
   ipcm-boot '{"ipcm":1,"name":"e","class":"echo","ipcm_info":'"$IPCM_INFO"'}'
 
 Exit status: the service's own; 64 bad parameters; 69 the bus is unavailable, or the name is taken; 70 the
@@ -56,7 +56,7 @@ std::vector<std::string> class_names(const Registry& registry) {
   return names;
 }
 
-/// A parameter of a class, in `--list --json`.
+/// A parameter of a class in the output of `--list --json`.
 struct ListedField {
   FieldDescription field;
 
@@ -68,7 +68,7 @@ struct ListedField {
   }
 };
 
-/// A class, in `--list --json`.
+/// A class in the output of `--list --json`.
 struct ListedClass {
   std::string name;
   Registry::Entry entry;
@@ -105,7 +105,7 @@ struct Listing {
   }
 };
 
-/// Where the standard streams go that the parameters name; for launchers that did not see to it themselves.
+/// Redirects the standard streams that the parameters name: for launchers that have not done it themselves.
 void redirect(const Redirect& redirect, handoff::OriginalStreams& original) {
   const std::string* const wanted[] = {&redirect.in, &redirect.out, &redirect.err};
   for (std::size_t i = 0; i < std::size(wanted); ++i) {
@@ -118,22 +118,22 @@ void redirect(const Redirect& redirect, handoff::OriginalStreams& original) {
   }
 }
 
-/// For a person, on stderr.
+/// Reports an error to the user, on stderr.
 void tell(const std::string& words) noexcept { service::tell("ipcm-boot", words); }
 
-/// All of it on stdout, or the status that says that it is not there.
+/// Writes the text to stdout. Returns 0, or the exit status for lost output.
 int print(const std::string& text) {
   try {
     os::write_all(1, text, "stdout");
     return 0;
   } catch (const SystemError& error) {
-    // A reader that has closed its end wants to hear no more.
+    // A reader that has closed the pipe needs no message.
     if (error.code() != EPIPE) tell(error.what());
     return status_of(Exit::output_lost);
   }
 }
 
-/// The usage text names the program as it was called.
+/// Returns the usage text with the name by which the program was called.
 std::string usage_of(const std::string& program) {
   constexpr std::string_view kName = "ipcm-boot";
   std::string text = kUsage;
@@ -148,7 +148,7 @@ int complain(ready::Announcer& announcer, Exit status, const std::string& words)
   return status_of(status);
 }
 
-/// Whether this is what a launcher would have written; for programs that have command lines of their own.
+/// Returns whether a launcher may have written this command line: for programs that have other command lines.
 bool is_boot_command_line(int argc, const char* const* argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
@@ -159,7 +159,7 @@ bool is_boot_command_line(int argc, const char* const* argv) {
 
 }  // namespace
 
-/// A process that is to be a service: what came over exec, understood, up to making the service itself.
+/// A process that becomes a service, before the service is made: its descriptors and parsed parameters.
 struct BootResult::State {
   const Registry& registry;
   handoff::Inherited inherited;
@@ -169,7 +169,7 @@ struct BootResult::State {
 
   explicit State(const Registry& classes) : registry(classes) {}
 
-  /// The exit status if it can't be one.
+  /// Reads the parameters and finds the class. Returns the exit status if that fails.
   std::optional<int> prepare(const handoff::CommandLine& line, const char* called_as) {
     try {
       const auto environment = dynamic_fallback::keep_environment();
@@ -216,7 +216,9 @@ BootResult::~BootResult() = default;
 
 int BootResult::run() {
   if (!state_)
-    throw UsageError("there is no service to run: the process was not started as one, or it was served");
+    throw UsageError(
+        "there is no service to run: the process was not started as one, or the service has "
+        "already been served");
   const auto state = std::move(state_);
   status_ = state->serve();
   return *status_;

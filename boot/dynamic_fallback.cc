@@ -13,7 +13,7 @@
 namespace ipcm::dynamic_fallback {
 namespace {
 
-/// Empty: there is none.
+/// Returns the path of the fallback of a program. Empty: there is none.
 std::string find_fallback(const std::string& program) {
   const auto slash = program.rfind('/');
   if (slash == std::string::npos) return {};
@@ -71,7 +71,7 @@ std::string become(const handoff::CommandLine& line, const std::string& paramete
   if (line.params) {
     request.args.push_back(parameters);
   } else {
-    // What came through a pipe can't be read twice; and what was not to be seen stays so.
+    // A pipe can't be read twice; and secret parameters must not become arguments.
     file = os::make_readable_once("ipcm-parameters", parameters);
     request.fds.push_back({file.get(), highest + 1});
     request.args.insert(request.args.end(), {"--params-fd", std::to_string(highest + 1)});

@@ -8,16 +8,17 @@
 
 namespace ipcm::dynamic_fallback {
 
-// A boot binary is linked statically, for a fast start, and so can't load a database driver. Where a bus
-// needs one, it becomes its dynamic fallback: the same program, linked dynamically, under its name with `-dynamic` at the
-// end, beside it or in ../libexec/ipcm. The fallback gets the same command line, environment and descriptors.
+// A boot binary is linked statically, for a fast start, and so can't load a database driver. If its bus needs
+// one, it executes its dynamic fallback: the same program, linked dynamically. The fallback has the same name
+// with `-dynamic` at the end, and is beside the binary or in ../libexec/ipcm. It gets the same command line,
+// environment and descriptors.
 
-/// The environment as it was, where a fallback may be needed; to be called before anything is taken out of it.
-/// Borrowed: what is taken out stays where it is.
+/// Returns the environment for a fallback; empty if none can be needed. Call it before variables are removed.
+/// Borrowed: removed variables keep their memory.
 [[nodiscard]] std::vector<const char*> keep_environment();
-/// Whether this program can't join that bus, and another build of it could.
+/// Returns whether the bus needs a driver that this program can't load.
 [[nodiscard]] bool is_needed(const BusInfo& info);
-/// Becomes the fallback. Returns only if that fails, with the reason; the announcer is as it was then.
+/// Executes the fallback. Returns only if that fails, with the reason; then the announcer is unchanged.
 [[nodiscard]] std::string become(const handoff::CommandLine& line, const std::string& parameters,
                                  const BusInfo& info, ready::Announcer& announcer,
                                  const handoff::Inherited& inherited,

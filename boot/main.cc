@@ -1,5 +1,5 @@
-// The generic boot binary: becomes whichever built-in service its parameters name. A program with services of
-// its own has a main() like this one, and adds them to the registry.
+// The generic boot binary: it becomes the built-in service that its parameters name. A program with services
+// of its own has a main() like this one, and adds their classes to the registry.
 
 #include "ipcm/boot.h"
 
