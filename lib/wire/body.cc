@@ -13,7 +13,7 @@ Body Body::copy_of(std::string_view bytes) {
       piece.remove_prefix(1);
     }
     if (seen != Seen::opened) {
-      seen = Seen::something_else;  // also for bytes after the end
+      seen = Seen::something_else;  // also if bytes follow the end
       return;
     }
     const char* const end = piece.data() + piece.size();

@@ -9,12 +9,12 @@ namespace ipcm::wire {
 /// The large part of a message that arrives apart from the rest.
 struct Body {
   std::string bytes;
-  /// A JSON string without escapes. false: it has some, or nobody has checked.
+  /// Whether the bytes are a JSON string without escapes. false: they are not, or they were not checked.
   bool is_plain_string = false;
 
   explicit Body(std::string given) : bytes(std::move(given)) {}
-  /// Checks each piece while it is copied, when it is in the processor's nearest cache: a check after the
-  /// copy would load all of it once more.
+  /// Copies the bytes, and sets is_plain_string. Checks each piece right after its copy, while it is in the
+  /// nearest cache of the processor.
   [[nodiscard]] static Body copy_of(std::string_view bytes);
 };
 

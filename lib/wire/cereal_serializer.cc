@@ -25,7 +25,7 @@ enum class ContentKind : std::uint8_t { json = 1, bytes = 2 };
 template <class Number>
 using Bits = std::conditional_t<sizeof(Number) == 8, std::uint64_t, std::uint8_t>;
 
-/// A number as it stands in bytes of that order.
+/// Converts a number between the byte order of this machine and another one.
 template <class Bits>
 Bits in_order(Bits bits, std::endian order) {
   if constexpr (sizeof bits > 1)
@@ -35,7 +35,7 @@ Bits in_order(Bits bits, std::endian order) {
 
 class Writer {
  public:
-  /// Behind what `into` has, which is borrowed.
+  /// Appends to `into`, which is borrowed.
   Writer(std::string& into, Record record) : bytes_(into) {
     const std::array<char, 4> begin{kCerealMagic, kVersion, kLittleEndian, static_cast<char>(record)};
     bytes_.append(begin.data(), begin.size());
@@ -59,7 +59,7 @@ class Writer {
     number(message.stamp_ord);
     number(static_cast<std::uint8_t>(message.broadcast));
   }
-  /// All of it but what is not copied.
+  /// Writes the content, except the slices that are sent without a copy.
   void begin_content(const ContentSlices& content) {
     if (content.is_bytes) {
       number(static_cast<std::uint8_t>(ContentKind::bytes));
@@ -75,7 +75,7 @@ class Writer {
   std::string& bytes_;
 };
 
-/// Nothing is believed: each length is held against what is left.
+/// A reader of untrusted bytes: it compares each length with the number of bytes that are left.
 class Reader {
  public:
   [[noreturn]] static void refuse(const std::string& why) {
@@ -107,11 +107,11 @@ class Reader {
     at_ += text.size();
     return text;
   }
-  /// The beginning of a message: its names, which are to be UTF-8.
+  /// Reads the beginning of a message: the id and the names, which must be UTF-8.
   Message names() {
     const std::size_t begin = at_;
     const std::string_view id = string(), from = string(), to = string();
-    // Mostly all of it is ASCII, their lengths too: one look instead of three.
+    // Usually all these bytes are ASCII, also those of the lengths: one check instead of three.
     if (!is_ascii(bytes_.substr(begin, at_ - begin))) {
       if (!is_utf8(id)) refuse("its id is not UTF-8");
       if (!is_utf8(from)) refuse("its sender is not UTF-8");
@@ -121,12 +121,12 @@ class Reader {
   }
   bool flag() {
     const auto value = number<std::uint8_t>();
-    if (value > 1) refuse("a yes or no of " + std::to_string(value));
+    if (value > 1) refuse("a boolean of value " + std::to_string(value));
     return value == 1;
   }
   void expect(Record wanted) {
     if (number<std::uint8_t>() != static_cast<std::uint8_t>(wanted))
-      refuse(wanted == Record::message ? "no message" : "no value by itself");
+      refuse(wanted == Record::message ? "it is no message" : "it is no value by itself");
   }
   static Content checked(std::string_view text) {
     if (!is_ascii_json(text)) refuse("its content is not JSON in ASCII");
@@ -139,14 +139,14 @@ class Reader {
       refuse("content of kind " + std::to_string(kind) + ", this build reads 1 (JSON) and 2 (bytes)");
     return static_cast<ContentKind>(kind);
   }
-  /// Whether a string begins and ends in what is left.
+  /// Returns whether the bytes that are left begin with a complete string.
   [[nodiscard]] bool has_string() const {
     Reader ahead = *this;
     return bytes_.size() - at_ >= sizeof(std::uint64_t) &&
            ahead.number<std::uint64_t>() <= bytes_.size() - at_ - sizeof(std::uint64_t);
   }
   [[nodiscard]] std::string_view rest() const { return bytes_.substr(at_); }
-  /// Of JSON, behind its kind; the last field. Not yet checked.
+  /// Reads the JSON text of the content, which is the last field. Does not check the text.
   std::string_view content_text() {
     const auto text = string();
     if (at_ != bytes_.size()) refuse(std::to_string(bytes_.size() - at_) + " bytes follow its end");
@@ -260,7 +260,7 @@ class CerealSerializer final : public Serializer {
   }
 
  private:
-  /// At most what is around the strings.
+  /// The largest size of a message without its strings.
   static constexpr std::size_t kFixed = 6 * sizeof(std::uint64_t) + 6;
 
   static IncomingMessage read_as(std::string_view bytes, std::string_view receiver, bool listening) {
@@ -281,7 +281,7 @@ class CerealSerializer final : public Serializer {
     complete(incoming, receiver);
     return incoming;
   }
-  /// Behind their kind, up to the end.
+  /// Reads content of bytes, after its kind and up to the end.
   static Content read_bytes(Reader& reader) {
     const std::string_view around = reader.string();
     if (!around.empty()) (void)parsed_around(around);
@@ -295,10 +295,10 @@ class CerealSerializer final : public Serializer {
   static ParsedContent parsed_around(std::string_view around) {
     auto parsed = parse_around_bytes(around);
     if (!parsed)
-      Reader::refuse("what is around its bytes is no request or response with null in their place");
+      Reader::refuse("the JSON text around its bytes is no request or response with null in their place");
     return std::move(*parsed);
   }
-  /// All but the content.
+  /// Reads all fields of a message except the content.
   static IncomingMessage read_envelope_of(Reader& reader) {
     reader.expect(Record::message);
     IncomingMessage incoming{reader.names()};

@@ -47,19 +47,19 @@ std::string Content::take_bytes() && {
 std::string Content::readable() const { return wire::to_readable(json()); }
 
 void Content::throw_no_bytes() const {
-  throw UsageError("this content is JSON text and no bytes: json() or as<T>() give it, is_bytes() tells");
+  throw UsageError(
+      "this content is JSON text and no bytes; json() and as<T>() read it, is_bytes() distinguishes them");
 }
 
 void Content::throw_no_json() const {
-  throw UsageError(
-      "this content is " + std::to_string(bytes_size()) +
-      " bytes and no JSON text: as_bytes() gives them, is_bytes() tells. To have them in JSON, put "
-      "them into a string, say as base64");
+  throw UsageError("this content is " + std::to_string(bytes_size()) +
+                   " bytes and no JSON text; as_bytes() reads them, is_bytes() distinguishes them. For JSON, "
+                   "put the bytes into a string, for example as base64");
 }
 
 void Content::refuse_bytes(const std::string& what) const {
   throw ProtocolError(what + ": " + std::to_string(bytes_size()) +
-                      " bytes, where a JSON value is expected; as_bytes() gives them");
+                      " bytes, where a JSON value is expected; as_bytes() reads them");
 }
 
 }  // namespace ipcm

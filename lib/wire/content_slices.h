@@ -11,8 +11,8 @@ namespace ipcm::wire {
 /// Up to this size, copying costs less than a further slice for the kernel.
 inline constexpr std::size_t kLargestCopied = 1024;
 
-/// The JSON text of a content in three consecutive slices, so that a large payload is not copied into the text
-/// around it. Borrowed.
+/// The JSON text of a content in three consecutive slices, so that a large payload is not copied into the
+/// text around it. Borrowed.
 ///
 /// For content of bytes, `payload` is the bytes, `before` is the JSON text around them, and `after` is empty.
 struct ContentSlices {
@@ -26,7 +26,7 @@ struct ContentSlices {
   [[nodiscard]] Content content() const {
     if (!is_bytes) return Content::trusted_json(joined());
     std::string bytes;
-    bytes.reserve(size());  // also for what is around them
+    bytes.reserve(size());  // also for the JSON text around them
     return Content::bytes_within(std::move(bytes.append(payload)), before);
   }
   [[nodiscard]] std::size_t size() const { return before.size() + payload.size() + after.size(); }

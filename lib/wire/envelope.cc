@@ -31,9 +31,9 @@ Number number_or(std::string_view digits, Number otherwise) {
 constexpr std::uint64_t kTicks = 100'000;
 constexpr std::size_t kTickDigits = 5;
 
-/// As printf writes "%.5f", whatever the locale.
+/// Appends a number as printf does with "%.5f", in every locale.
 void put_stamp(Appender& text, double stamp) {
-  // Our own are whole numbers of ticks.
+  // The stamps of this library are whole numbers of ticks.
   constexpr double kLargest = 9e10;
   const std::uint64_t ticks =
       stamp >= 1 && stamp < kLargest ? static_cast<std::uint64_t>(std::llround(stamp * double{kTicks})) : 0;
@@ -61,24 +61,23 @@ std::string write_envelope(const Message& message) {
 
 void refuse_bytes() {
   throw UsageError(
-      "bytes can't be sent on this bus, whose messages are JSON text: make it with the serializer Cereal "
-      "(and "
-      "not as a JSONFile), or put them into a string, say as base64");
+      "bytes can't be sent on this bus, whose messages are JSON text; make the bus with the serializer "
+      "Cereal (and not with the protocol JSONFile), or put the bytes into a string, for example as base64");
 }
 
 namespace {
 
-/// What a message has beside its names and its content, about.
+/// The approximate size of a message without its names and its content.
 constexpr std::size_t kAround = 128;
 
 std::size_t head_size(const Message& message) {
   return kAround + message.id.size() + message.from.size() + message.to.size();
 }
 
-/// Up to the content.
+/// Appends the message up to its content.
 void put_head(Appender& text, const Message& message) {
   text.text(R"({"id":)");
-  text.json_string(message.id);  // that of somebody else may hold anything
+  text.json_string(message.id);  // escaped: the id of another program may hold any characters
   text.text(R"(,"from":)");
   text.json_string(message.from);
   text.text(R"(,"to":)");
@@ -122,7 +121,7 @@ EncodedMessage write_envelope(const Message& message, const ContentSlices& conte
 
 namespace {
 
-/// A stamp as we write it.
+/// Cuts a stamp in the form in which this library writes it.
 bool take_stamp(std::string_view& text, double& stamp) {
   constexpr std::size_t kExact = 15;  // digits of a number that is exact in a double
   std::uint64_t seconds = 0, fraction = 0;
@@ -135,13 +134,13 @@ bool take_stamp(std::string_view& text, double& stamp) {
     fraction = fraction * 10 + digit;
   }
   text.remove_prefix(kTickDigits);
-  // Both are exact, so that this is what the digits are rounded to.
+  // Both operands are exact, so the quotient is the double that is nearest to the digits.
   stamp = static_cast<double>(seconds * kTicks + fraction) / double{kTicks};
   return true;
 }
 
-/// A message with its members as write_envelope() puts them, and nothing to be made up: most are. false: it
-/// is to be read member by member; what it means then is the same.
+/// Reads a message whose members have the order of write_envelope(), with none missing, as most do. Returns
+/// false for other messages; then read_any_envelope() reads it, with the same result for such messages.
 bool read_own_envelope(std::string_view text, Message& message, std::optional<ParsedContent>* parsed) {
   std::string_view id, from, to;
   if (!take(text, R"({"id":")") || !take_plain(text, id) || !take(text, R"(,"from":")") ||
@@ -165,7 +164,7 @@ bool read_own_envelope(std::string_view text, Message& message, std::optional<Pa
   return true;
 }
 
-/// Member by member.
+/// Reads a message member by member.
 Message read_any_envelope(std::string_view text, std::string_view receiver);
 
 }  // namespace
@@ -212,7 +211,7 @@ Message read_any_envelope(std::string_view text, std::string_view receiver) {
                       return !again;
                     };
                     if (kind == MemberKind::null)
-                      return key != "content" || first(Seen::content);  // as if it were not there
+                      return key != "content" || first(Seen::content);  // null counts as missing
                     if (key == "content") {
                       has_content = true;
                       message.content =

@@ -14,17 +14,19 @@ namespace ipcm::wire {
 inline constexpr std::size_t kDeepestContent = 500;
 inline constexpr std::size_t kDeepest = kDeepestContent + 4;
 
-/// One pass over a JSON text (RFC 8259, in UTF-8) without building a tree. It calls `Visitor` for each value
-/// with the positions where the value begins and ends, so that the visitor can keep slices of the text:
-///   bool scalar(ScalarKind, begin, end, decoded)   decoded: for strings, without quotes and escapes
-///   bool open(is_object, begin)   bool close(end)   bool key(decoded)
-///   bool nested(begin, end)   optional. A visitor that has it gets each object and array inside the outermost
-///                             value by one call, without its parts. They are checked as strictly.
-/// If one of them returns false, the pass ends with failure() as the reason. `decoded` is a part of the text,
-/// or, for a string with escapes, of a buffer of the scanner: it is valid until the visitor returns.
-///
-/// Written by hand: RapidJSON reports no positions and took 9 ns for each byte, and simdjson needs padding
-/// behind each text (docs/adr, "A JSON scanner of our own").
+// scan_json() makes one pass over a JSON text (RFC 8259, in UTF-8) without building a tree. It calls
+// `Visitor` for each value with the positions where the value begins and ends, so that the visitor can keep
+// slices of the text:
+//   bool scalar(ScalarKind, begin, end, decoded)   decoded: for strings, without quotes and escapes
+//   bool open(is_object, begin)   bool close(end)   bool key(decoded)
+//   bool nested(begin, end)   optional. A visitor that has it gets each object and array inside the outermost
+//                             value by one call, without its parts. They are checked as strictly.
+// If one of them returns false, the pass ends with failure() as the reason. `decoded` is a part of the text,
+// or, for a string with escapes, of a buffer of the scanner: it is valid until the visitor returns.
+//
+// Written by hand: RapidJSON reports no positions and took 9 ns for each byte, and simdjson needs padding
+// after each text (docs/adr, "A JSON scanner of our own").
+
 enum class ScalarKind { null, boolean, number, string };
 
 /// Returns "at line 3, column 7" for the byte `at`; columns count characters.
@@ -192,8 +194,8 @@ class JsonScanner : public JsonTokens {
 
 }  // namespace detail
 
-/// Throws ProtocolError: "WHAT is not JSON: expected a comma or }, found 'x', at line 1, column 12".
-/// `deepest`: 511 at most.
+/// Scans a text; see above. Throws ProtocolError: "WHAT is not JSON: expected a comma or }, found 'x', at
+/// line 1, column 12". `deepest`: 511 at most.
 template <class Visitor>
 void scan_json(std::string_view text, std::string_view what, Visitor& visitor,
                std::size_t deepest = kDeepest) {

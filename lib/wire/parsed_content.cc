@@ -12,7 +12,7 @@ namespace ipcm::wire {
 
 namespace {
 
-/// Where the payload is in the text of the content.
+/// The parsed content, and its payload as a part of the text.
 struct Understood {
   ParsedContent parsed;
   std::string_view payload;
@@ -21,7 +21,7 @@ struct Understood {
 }  // namespace
 
 bool is_payload(std::string_view text) noexcept {
-  constexpr std::size_t kAround = 2;  // the content, and the message
+  constexpr std::size_t kAround = 2;  // the levels of the content and of the message
   return !text.empty() && text.front() > ' ' && text.back() > ' ' && is_ascii_json(text, kDeepest - kAround);
 }
 
@@ -55,7 +55,7 @@ bool parse_own_content(std::string_view content, std::optional<ParsedContent>& p
   if (!(is_request ? take(content, R"(,"request":)") : take(content, R"(,"response":)"))) return false;
   if (!content.ends_with('}')) return false;
   content.remove_suffix(1);
-  if (!is_payload(content)) return false;  // one value, and no member after it
+  if (!is_payload(content)) return false;  // not one ASCII value, or another member follows
   ParsedContent& read = parsed.emplace();
   read.meaning = is_request ? Meaning::request : Meaning::response;
   read.id = id;
@@ -137,7 +137,7 @@ ParsedContent parse_in_place(Content& content, bool requests) {
   if (parsed.meaning != Meaning::response && !(requests && parsed.meaning == Meaning::request))
     return std::move(parsed);
   if (payload.empty()) return content = Content(), std::move(parsed);
-  // Cut to size where it is: another copy of a large one would cost more than all the rest.
+  // Erases the text around the payload in place: a copy of a large payload would cost more than all the rest.
   const auto begin = static_cast<std::size_t>(payload.data() - content.json().data());
   const std::size_t size = payload.size();
   std::string text = std::move(content).take_json();
@@ -188,7 +188,7 @@ Content response_content(const std::string& id, const Content& response) {
 }
 
 Content error_content(const std::string& id, const std::string& given) {
-  // An error that Perl takes for false would pass for an answer.
+  // Perl treats these two texts as false, and would take the response for an answer without an error.
   const std::string text = given.empty() || given == "0" ? "error '" + given + "'" : given;
   return Content::trusted_json(R"({"ipcm_response_id":)" + json_string(id) +
                                R"(,"response":null,"ipcm_error":)" + json_string(text, BrokenUtf8::replaced) +

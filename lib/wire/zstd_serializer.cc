@@ -20,9 +20,9 @@ namespace {
 constexpr std::string_view kZstdMagic = "\x28\xB5\x2F\xFD";
 constexpr int kDefaultLevel = 3, kLowestLevel = 1, kHighestLevel = 22;
 constexpr std::size_t kLargestDictionary = 16UL * 1024 * 1024;
-/// What a use may leave behind for the next one; beyond it, memory goes back.
+/// The memory that is kept for the next use. More than that is released.
 constexpr std::size_t kKeptMemory = 8UL * 1024 * 1024, kKeptText = 1024UL * 1024;
-/// Room that is made for an inflated text at first, unless its frame announces less.
+/// The memory that is first allocated for a decompressed text, unless its frame announces less.
 constexpr std::size_t kFirstPiece = 64UL * 1024, kUsualRatio = 16;
 
 struct Free {
@@ -34,11 +34,12 @@ struct Free {
 template <class T>
 using Owned = std::unique_ptr<T, Free>;
 
-/// One use at a time. Made when first needed: who only sends needs no decompressor.
+/// A compressor and a decompressor, for one call at a time. Each is made when it is first needed: a program
+/// that only sends needs no decompressor.
 struct Workshop {
   Owned<ZSTD_CCtx> compressor;
   Owned<ZSTD_DCtx> decompressor;
-  std::string text;  // inflated
+  std::string text;  // decompressed
 };
 
 std::size_t expect_done(std::size_t result, const char* what) {
@@ -82,7 +83,7 @@ class ZstdSerializer final : public Serializer {
   }
 
  private:
-  /// The idle workshop, or a new one: another thread may be at work, or have been when this process was
+  /// Returns the idle workshop, or a new one if another thread uses it, or used it when this process was
   /// forked.
   [[nodiscard]] std::unique_ptr<Workshop> take() const {
     std::unique_ptr<Workshop> taken(idle_.exchange(nullptr));
@@ -136,7 +137,7 @@ class ZstdSerializer final : public Serializer {
     }
     ZSTD_DCtx* const context = workshop.decompressor.get();
     std::string& text = workshop.text;
-    // An announced size that is not outrageous makes it one step; whether it is true will show.
+    // With a plausible announced size, one step is enough. If it is wrong, the loop below finds that.
     const std::size_t plausible =
         std::min(std::max(kFirstPiece, bytes.size() * kUsualRatio), kLargestFrame + 1);
     const auto first = static_cast<std::size_t>(
@@ -155,7 +156,7 @@ class ZstdSerializer final : public Serializer {
         if (text.size() > kLargestFrame)
           throw ProtocolError("a message was refused: decompressed, it is larger than the limit of " +
                               std::to_string(kLargestFrame));
-        // One byte beyond the limit tells a text at the limit from one above.
+        // One byte more than the limit shows whether a text is larger than the limit.
         text.resize(std::min(std::max(text.size() * 2, kFirstPiece), kLargestFrame + 1));
         into = {text.data(), text.size(), into.pos};
       } else if (from.pos == taken && into.pos == made) {
@@ -188,7 +189,7 @@ int level_of(const std::string& text) {
 std::string dictionary_at(const std::string& path) {
   std::string why = "there is no such file";
   try {
-    // A link is followed: to a file that is not written by us, there is nothing to protect.
+    // Links are followed: the file is only read.
     std::error_code ignored;
     auto file = std::filesystem::canonical(path, ignored);
     if (!ignored && std::filesystem::is_regular_file(file)) {

@@ -208,7 +208,7 @@ TEST_CASE_FIXTURE(Tidy,
                        else
                          (void)serializer->read(with_bytes(around, "bytes"), "me");
                      }),
-                     "what is around its bytes"));
+                     "the JSON text around its bytes"));
     CHECK(serializer->is_spoken(with_bytes(around, "bytes")));  // so only this message is lost
   }
 }
@@ -233,7 +233,7 @@ TEST_CASE_FIXTURE(
   for (const std::size_t size : {kRequest.size() - 1, kRequest.size() + 1, std::size_t{1}}) {
     std::string wrong = whole;
     wrong.replace(begin, 8, length_of(size));
-    CHECK(contains(refusal(wrong), "what is around its bytes"));
+    CHECK(contains(refusal(wrong), "the JSON text around its bytes"));
   }
   // A damaged message is refused, or the result is a valid message.
   Dice dice;
