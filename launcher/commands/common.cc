@@ -12,7 +12,7 @@ std::unique_ptr<bus::Member> visit(const Options& options, Visit how) try {
   request.name = bus::visitor_name();
   request.anonymous = how == Visit::unseen;
   auto member = std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits);
-  member->count_statistics(bus::visitors_count(request.info));
+  member->counts().store(bus::visitors_count(request.info));
   return member;
 } catch (const SystemError& error) {
   throw BusError(std::string("the bus can't be used: ") + error.what());

@@ -46,7 +46,7 @@ int send(const Options& options) {
   const auto contents = contents_of(options.words, "message");
   const auto member = visit(options);
   try {
-    for (const Content& content : contents) (void)member->send(options.name, content);
+    for (const Content& content : contents) (void)member->sender().send(options.name, content);
   } catch (const PeerGone& gone) {
     suggest_peer(gone, *member);
   }
@@ -57,7 +57,7 @@ int send(const Options& options) {
 int broadcast(const Options& options) {
   const auto contents = contents_of(options.words, "message");
   const auto member = visit(options);
-  for (const Content& content : contents) member->broadcast(content);
+  for (const Content& content : contents) member->sender().broadcast(content);
   member->leave(os::Deadline::after(kFlushTime));
   return number(Status::done);
 }

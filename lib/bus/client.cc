@@ -58,13 +58,13 @@ const BusInfo& Client::info() const { return member().info(); }
 
 std::string Client::send_message(std::string_view to, const Content& content) {
   const Call call(shared_member());
-  return call->send(to, content);
+  return call->sender().send(to, content);
 }
 
 bool Client::try_message(std::string_view to, const Content& content, std::string* why) {
   const Call call(shared_member());
   try {
-    call->send(to, content);
+    call->sender().send(to, content);
     return true;
   } catch (const UsageError&) {
     throw;  // not the peer's fault
@@ -79,25 +79,27 @@ Batch Client::batch() {
   return Batch(shared_member());
 }
 
-Batch::Batch(std::shared_ptr<bus::Member> member) : member_(std::move(member)) { member_->begin_batch(); }
+Batch::Batch(std::shared_ptr<bus::Member> member) : member_(std::move(member)) {
+  member_->sender().begin_batch();
+}
 Batch::Batch(Batch&& other) noexcept = default;
 Batch::~Batch() {
-  if (member_ != nullptr) member_->end_batch();
+  if (member_ != nullptr) member_->sender().end_batch();
 }
 void Batch::flush() {
   if (member_ == nullptr) throw UsageError("this batch was moved away");
   member_->expect_usable();
-  member_->send_batch();
+  member_->sender().send_batch();
 }
 
-void Client::broadcast(const Content& content) { member().broadcast(content); }
+void Client::broadcast(const Content& content) { member().sender().broadcast(content); }
 
 std::vector<Message> Client::get_messages() {
   const Call call(shared_member());
   call->expect_usable();
-  call->finish_taken();
-  call->drain();
-  return call->take();
+  call->inbox().finish_taken();
+  call->inbox().drain();
+  return call->inbox().take();
 }
 
 std::vector<Message> Client::wait_for_messages(Duration limit) {
@@ -105,21 +107,24 @@ std::vector<Message> Client::wait_for_messages(Duration limit) {
   call->expect_usable();
   const auto deadline = os::Deadline::limit(limit);
   const os::TimeLimit scope(deadline);
-  call->send_batch();
-  call->finish_taken();
-  call->drain();  // messages that were put back do not wake the loop
-  if (!call->has_messages()) {
+  call->sender().send_batch();
+  call->inbox().finish_taken();
+  call->inbox().drain();  // messages that were put back do not wake the loop
+  if (call->inbox().empty()) {
     call->loop().run_until(
-        [&] { return call->has_messages() || !call->ended().empty() || call->is_to_leave(); }, deadline);
+        [&] { return !call->inbox().empty() || !call->ended().empty() || call->is_to_leave(); }, deadline);
     if (call->is_to_leave()) return {};
-    call->drain();
-    if (!call->has_messages()) call->expect_bus();
+    call->inbox().drain();
+    if (call->inbox().empty()) call->expect_bus();
   }
-  return call->take();
+  return call->inbox().take();
 }
 
-void Client::requeue_message(const Message& message) { member().requeue({message}); }
-void Client::requeue_messages(const std::vector<Message>& messages) { member().requeue(messages); }
+void Client::requeue_message(const Message& message) { requeue_messages({message}); }
+void Client::requeue_messages(const std::vector<Message>& messages) {
+  member().expect_usable();
+  member().inbox().requeue(messages);
+}
 
 std::vector<std::string> Client::peers() {
   member().expect_usable();
@@ -148,7 +153,7 @@ std::optional<Pid> Client::peer_pid(std::string_view name) {
   return pid > 0 ? std::optional<Pid>(pid) : std::nullopt;
 }
 
-Statistics Client::statistics() const { return member().statistics(); }
+Statistics Client::statistics() const { return member().counts().total(); }
 std::map<std::string, Statistics> Client::all_statistics() {
   member().expect_usable();
   return member().transport().all_statistics();
@@ -166,19 +171,19 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
   if (self.is_telling()) return self.leave(os::Deadline::passed());  // takes effect after the callback
   self.transport().keep_requeued();
   const auto hand_over = [&] {
-    for (const Message& message : self.take())
+    for (const Message& message : self.inbox().take())
       if (wire::classify(message.content).meaning != wire::Meaning::terminate) handler(message);
   };
   const auto limit = os::limited(kFlushTime);
   do {
-    self.finish_taken();
-    self.drain();
-    if (!handler || !self.has_messages()) break;
+    self.inbox().finish_taken();
+    self.inbox().drain();
+    if (!handler || self.inbox().empty()) break;
     hand_over();
   } while (!limit.has_passed());
   self.leave(os::limited(kFlushTime));
   if (handler) hand_over();  // messages that came while leaving
-  const std::size_t unread = self.unread();
+  const std::size_t unread = self.inbox().unread();
   if (unread > 0)
     throw Error("messages waiting at disconnect for " + self.name() + ": " + std::to_string(unread) +
                 " were not read; give disconnect() a handler for them");

@@ -79,7 +79,7 @@ class TakeDown {
     for (const Leaving& one : leaving_) {
       if (one.name.empty()) continue;
       try {
-        member_->send(one.name, wire::terminate_content(), true);
+        member_->sender().send(one.name, wire::terminate_content(), true);
       } catch (const Error&) {
         all_linked = false;  // it is going, or does not listen
       }
@@ -124,7 +124,7 @@ class TakeDown {
     request.anonymous = true;
     // Queues: a peer that is stopped and does not read must not hold up the word to the others.
     auto member = std::make_unique<Member>(request, loop, Member::Sending::queues);
-    member->count_statistics(name != "spawn" && visitors_count(info));
+    member->counts().store(name != "spawn" && visitors_count(info));
     return member;
   }
 

@@ -199,9 +199,9 @@ void PeerWatch::read_last_words(const std::string& peer) {
       os::Deadline::after(member_.protocol().keeps_messages() ? kLongLastWordsTime : kLastWordsTime);
   std::uint64_t before = 0;
   do {
-    before = member_.incoming_count();
-    member_.drain_beyond_limit();
-  } while (member_.incoming_count() != before && open_.asks(peer) && !until.has_passed());
+    before = member_.inbox().incoming_count();
+    member_.inbox().drain_beyond_limit();
+  } while (member_.inbox().incoming_count() != before && open_.asks(peer) && !until.has_passed());
 }
 
 void PeerWatch::fail_as_gone(const std::string& peer, Pid asked, bool ended,
@@ -240,7 +240,7 @@ void PeerWatch::fail_on_closed(const std::string& peer) {
     return closed != closed_links_.end() && closed->second.is_over;
   };
   if (closed_links_.empty() || !open_.asks_any(is_closed)) return;
-  member_.drain_beyond_limit();  // an answer may have come another way
+  member_.inbox().drain_beyond_limit();  // an answer may have come another way
   const auto why = std::make_exception_ptr(PeerGone(
       peer,
       "'" + peer +

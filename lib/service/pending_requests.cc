@@ -10,11 +10,11 @@ namespace ipcm::service {
 
 PendingRequests::PendingRequests(std::shared_ptr<bus::Member> member, IncomingRequests incoming)
     : shared_member_(std::move(member)), member_(*shared_member_), peers_(member_, open_, starts_) {
-  member_.on_answer(
+  member_.inbox().on_answer(
       [this](const std::string& from, wire::ParsedContent& answer) { take_answer(from, answer); }, incoming);
 }
 
-PendingRequests::~PendingRequests() { member_.on_answer({}, IncomingRequests::whole); }
+PendingRequests::~PendingRequests() { member_.inbox().on_answer({}, IncomingRequests::whole); }
 
 void PendingRequests::transmit(OpenRequests::Position request, const std::string& id,
                                const Content& payload) {
@@ -28,10 +28,10 @@ void PendingRequests::transmit(OpenRequests::Position request, const std::string
     std::string begin = wire::request_begin(id);
     const std::uint64_t seen = open_.changes();
     // The message and the request have the same id.
-    member_.send_slices(id, peer, wire::wrap_payload(begin, payload));
+    member_.sender().send_slices(id, peer, wire::wrap_payload(begin, payload));
     if (seen != open_.changes()) request = open_.find(id);  // it may be over, after a wait
     if (request == open_.end()) return;
-    request->second.sent_at = member_.sent_at();
+    request->second.sent_at = member_.sender().sent_at();
     request->second.link = member_.transport().last_link();
   } catch (const PeerGone& gone) {
     const auto status = starts_.status_of(peer, peers_.watched_pid(peer));
@@ -114,41 +114,41 @@ void PendingRequests::process() {
   if (closed_) return;
   release_decided();
   peers_.process();
-  member_.finish_answers();
+  member_.inbox().finish_answers();
   fail_ended();
   open_.run_callbacks([this] { return closed_; });
 }
 
 std::vector<Message> PendingRequests::messages() {
   member_.expect_usable();
-  member_.finish_taken();
-  member_.drain();
+  member_.inbox().finish_taken();
+  member_.inbox().drain();
   process();
-  return member_.take();
+  return member_.inbox().take();
 }
 
 std::optional<Response> PendingRequests::get(const std::string& id) {
   auto request = open_.expect(id);
   if (!request->second.response) {
-    member_.drain();
+    member_.inbox().drain();
     process();
     expect_open();
     request = open_.find(id);
   }
   if (request == open_.end() || !request->second.response) return std::nullopt;
-  member_.finish_answers();
+  member_.inbox().finish_answers();
   return open_.fetch(request);
 }
 
 template <class Done>
 bool PendingRequests::wait(Done&& done, os::Deadline deadline) {
-  member_.send_batch();  // the answer may be to a message in it
+  member_.sender().send_batch();  // the answer may be to a message in it
   const bool reached = member_.loop().run_until(
       [&] {
         process();
         if (closed_ || done()) return true;
-        if (!member_.is_inbox_full()) return false;
-        throw Error("waiting for an answer was given up: " + std::to_string(member_.inbox_messages()) +
+        if (!member_.inbox().is_full()) return false;
+        throw Error("waiting for an answer was given up: " + std::to_string(member_.inbox().size()) +
                     " other messages came meanwhile, more than 64 MiB; take them with messages(), then go on "
                     "waiting");
       },
@@ -186,7 +186,7 @@ Response PendingRequests::await(const std::string& id, os::Deadline deadline) {
 
 Response PendingRequests::ask(const std::string& peer, const Content& payload, os::Deadline deadline) {
   const os::TimeLimit limit(deadline);
-  member_.send_batch();  // before there is a request that would stay open
+  member_.sender().send_batch();  // before there is a request that would stay open
   const std::string id = send(peer, payload, {});
   try {
     return await(id, deadline);

@@ -23,7 +23,7 @@ namespace ipcm::service {
 /// process(), never inside the loop.
 class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
  public:
-  using IncomingRequests = bus::Member::IncomingRequests;
+  using IncomingRequests = bus::Inbox::IncomingRequests;
   PendingRequests(std::shared_ptr<bus::Member> member, IncomingRequests incoming);
   ~PendingRequests();
   PendingRequests(const PendingRequests&) = delete;
@@ -48,7 +48,7 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
   void process();
   /// Whether process() would find something to do, or the inbox holds messages.
   [[nodiscard]] bool has_work() const {
-    return member_.has_messages() || open_.has_callbacks() || peers_.has_work();
+    return !member_.inbox().empty() || open_.has_callbacks() || peers_.has_work();
   }
   /// Reads what has arrived, and returns the messages that are no answers.
   [[nodiscard]] std::vector<Message> messages();

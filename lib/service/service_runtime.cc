@@ -253,11 +253,11 @@ void ServiceRuntime::turn() {
   if (watches_peers_ && client_->member().peer_changes() != seen_changes_)
     (void)peers_recovery_.attempt([this] { note_peers(); });
 
-  client_->member().take_each(messages_);
+  client_->member().inbox().take_each(messages_);
   // A mailbox may have been looked at after the loop was: a signal that was sent before a message comes
   // first.
   if (!messages_.empty() &&
-      (client_->member().keeps_messages() || !client_->member().transport().keeps_links()))
+      (client_->member().inbox().keeps_messages() || !client_->member().transport().keeps_links()))
     on_signals();
   Activity activity = std::exchange(next_, {});
   const bool noted = std::exchange(something_, false);
@@ -304,13 +304,13 @@ void ServiceRuntime::note_children() {
 }
 
 void ServiceRuntime::finish_messages() {
-  if (client_->member().keeps_messages() && !messages_.empty()) {
+  if (client_->member().inbox().keeps_messages() && !messages_.empty()) {
     std::vector<std::string> ids;
     for (const wire::IncomingMessage& incoming : messages_) ids.push_back(incoming.message.id);
-    client_->member().finish(ids);
+    client_->member().inbox().finish(ids);
   }
   bus::clear_for_more(messages_);
-  client_->member().finish_taken();  // messages that a callback has taken
+  client_->member().inbox().finish_taken();  // messages that a callback has taken
 }
 
 bool ServiceRuntime::beat_if_due() {
@@ -399,14 +399,14 @@ void ServiceRuntime::send_answer(const Request& asked, const Answer& answered, c
 
 void ServiceRuntime::send_response(const Request& request, const Content& answer) {
   std::string begin = wire::response_begin(request.id());
-  client().member().send_slices(os::make_uuid(), request.from(), wire::wrap_payload(begin, answer),
-                                request.connection());
+  client().member().sender().send_slices(os::make_uuid(), request.from(), wire::wrap_payload(begin, answer),
+                                         request.connection());
 }
 
 void ServiceRuntime::send_error(const Request& request, const std::string& text) {
   const Content content = wire::error_content(request.id(), text);
-  client().member().send_slices(os::make_uuid(), request.from(), {{}, content.json(), {}},
-                                request.connection());
+  client().member().sender().send_slices(os::make_uuid(), request.from(), {{}, content.json(), {}},
+                                         request.connection());
 }
 
 void ServiceRuntime::terminate(int code) {

@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(Tidy,
     const Guard guard = spawn_bus();
     Client a = ipcm_connect("a", guard.info());
     Client other = ipcm_connect(visits ? "ipcm-4711" : "ipcm-x", guard.info());
-    other.member().count_statistics(false);
+    other.member().counts().store(false);
     other.send_message("a", 1);
     CHECK(collect(a, 1).size() == 1);
     a.send_message(visits ? "ipcm-4711" : "ipcm-x", 2);

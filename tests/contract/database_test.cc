@@ -240,8 +240,8 @@ TEST_CASE_FIXTURE(Tidy, "A10: a suspended peer's messages wait, and it takes its
   {
     const auto a = member(guard.info(), "a");
     b.send_message("a", "before");
-    a->drain();
-    CHECK(a->has_messages());  // and does not take them
+    a->inbox().drain();
+    CHECK_FALSE(a->inbox().empty());  // and does not take them
     a->transport().suspend({}, {});
   }
   CHECK(b.peers() == std::vector<std::string>{"a"});
@@ -249,15 +249,15 @@ TEST_CASE_FIXTURE(Tidy, "A10: a suspended peer's messages wait, and it takes its
   b.send_message("a", "during");
   CHECK_THROWS_AS((void)ipcm_connect("a", guard.info()), NameTaken);
   const auto a = member(guard.info(), "a", true);
-  a->drain();
-  const auto got = a->take();
+  a->inbox().drain();
+  const auto got = a->inbox().take();
   REQUIRE(got.size() == 2);
   CHECK(got[0].content == Content("before"));
   CHECK(got[1].content == Content("during"));
   CHECK(b.peer_active("a"));
   a->transport().requeue({got[1]});
-  a->drain();
-  const auto again = a->take();
+  a->inbox().drain();
+  const auto again = a->inbox().take();
   REQUIRE(again.size() == 1);
   CHECK(again[0].content == Content("during"));
   CHECK(again[0].id == got[1].id);

@@ -249,7 +249,7 @@ TEST_CASE_FIXTURE(Tidy, "JSONFile: a process that keeps the file locked does not
   });
   CHECK(other.hear() == "locked");
   for (int i = 0; i < 10; ++i) a.dispatch();
-  CHECK_FALSE(a.member().has_messages());
+  CHECK(a.member().inbox().empty());
   other.say("write");
   CHECK(collect_contents(a, 1) == Strings{"1"});
   CHECK(other.wait() == ExitStatus::exited(0));
@@ -328,8 +328,8 @@ TEST_CASE_FIXTURE(Tidy, "G8: while another process locks the file, limits hold, 
   {
     const os::UniqueFd file(::open(route.c_str(), O_RDWR | O_CLOEXEC));
     REQUIRE(::flock(file.get(), LOCK_EX) == 0);
-    d.send("b", Content(2));
-    d.send("b", Content(3));
+    d.sender().send("b", Content(2));
+    d.sender().send("b", Content(3));
     CHECK(d.transport().queued_messages() == 2);
   }
   CHECK(d.loop().run_until([&] { return d.transport().queued_messages() == 0; }, os::Deadline::after(kHang)));

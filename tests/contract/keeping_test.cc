@@ -29,8 +29,8 @@ class Bare {
     std::vector<Message> all;
     const auto deadline = os::Deadline::after(kHang);
     while (all.size() < count && !deadline.has_passed()) {
-      member_.loop().run_until([&] { return member_.has_messages(); }, deadline);
-      for (Message& message : member_.take()) all.push_back(std::move(message));
+      member_.loop().run_until([&] { return !member_.inbox().empty(); }, deadline);
+      for (Message& message : member_.inbox().take()) all.push_back(std::move(message));
     }
     return all;
   }
@@ -75,7 +75,7 @@ TEST_CASE_FIXTURE(Tidy, "A10: messages sent before and during a suspension are a
     b.send_message("a", 1);
     CHECK(a.contents(1) == Strings{"1"});
     b.send_message("a", 2);
-    a->drain();  // in the inbox, not read, and not lost
+    a->inbox().drain();  // in the inbox, not read, and not lost
     b.send_message("a", 3);
     a->suspend(std::nullopt, os::Deadline::passed());
     CHECK_THROWS_AS(a->expect_usable(), UsageError);
@@ -189,7 +189,7 @@ TEST_CASE_FIXTURE(Tidy,
       Bare a(guard.info(), "a", true);
       test.say("joined");
       test.say(a.contents(1).at(0));
-      if (dealt_with) a->finish_taken();
+      if (dealt_with) a->inbox().finish_taken();
       ::kill(::getpid(), SIGKILL);
       return 0;
     });
@@ -214,10 +214,10 @@ TEST_CASE_FIXTURE(Tidy, "A11: messages put back come first, also after a suspens
     b.send_message("a", 2);
     got = a.collect(2);
     a->transport().requeue({got[1]});
-    a->finish_taken();
+    a->inbox().finish_taken();
     b.send_message("a", 3);
-    a->drain();
-    auto again = a->take();
+    a->inbox().drain();
+    auto again = a->inbox().take();
     REQUIRE(again.size() == 2);
     CHECK(again[0].id == got[1].id);
     CHECK(again[1].content.json() == "3");
@@ -226,11 +226,11 @@ TEST_CASE_FIXTURE(Tidy, "A11: messages put back come first, also after a suspens
   }
   b.send_message("a", 4);
   Bare a(guard.info(), "a", true);
-  a->drain();
+  a->inbox().drain();
   CHECK(a.contents(3) == Strings{"2", "3", "4"});
-  a->finish_taken();
-  a->drain();
-  CHECK_FALSE(a->has_messages());
+  a->inbox().finish_taken();
+  a->inbox().drain();
+  CHECK(a->inbox().empty());
 }
 
 TEST_CASE_FIXTURE(Tidy, "A11: messages put back are not lost if their reader dies" * kept_messages()) {
@@ -241,8 +241,8 @@ TEST_CASE_FIXTURE(Tidy, "A11: messages put back are not lost if their reader die
     test.say("joined");
     const auto got = a.collect(1);
     a->transport().requeue(got);
-    a->finish_taken();
-    a->drain();
+    a->inbox().finish_taken();
+    a->inbox().drain();
     test.say(a.contents(1).at(0));
     ::kill(::getpid(), SIGKILL);
     return 0;
@@ -253,7 +253,7 @@ TEST_CASE_FIXTURE(Tidy, "A11: messages put back are not lost if their reader die
   (void)reader.wait();
   CHECK(b.peers().empty());
   Bare a(guard.info(), "a", true);
-  a->drain();
+  a->inbox().drain();
   CHECK(a.contents(1) == Strings{"1"});
 }
 
@@ -280,9 +280,9 @@ TEST_CASE_FIXTURE(Tidy,
     Bare reader(guard.info(), "reader", true);
     test.say("joined");
     for (;;) {
-      reader->loop().run_until([&] { return reader->has_messages(); }, os::Deadline::never());
-      for (const Message& message : reader->take()) test.say(message.id + " " + message.content.json());
-      reader->finish_taken();
+      reader->loop().run_until([&] { return !reader->inbox().empty(); }, os::Deadline::never());
+      for (const Message& message : reader->inbox().take()) test.say(message.id + " " + message.content.json());
+      reader->inbox().finish_taken();
     }
     return 0;
   };

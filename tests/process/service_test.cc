@@ -481,7 +481,7 @@ TEST_CASE_FIXTURE(Heard, "C9: a terminate message ends the loop after the messag
     // Waits until the whole batch has arrived before it handles a message.
     tell(self, "ready");
     (void)self.peer("go").ready(kHang);
-    self.client().member().drain();  // reads the mailbox, which ready() may not have done
+    self.client().member().inbox().drain();  // reads the mailbox, which ready() may not have done
   };
   options.on_general_message = [](Service& self, const Message& message) {
     if (message.content.json().starts_with('"')) tell(self, message.content);
