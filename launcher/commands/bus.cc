@@ -5,7 +5,7 @@
 #include <exception>
 
 #include "bus/end_bus.h"
-#include "bus/places.h"
+#include "bus/find_buses.h"
 #include "commands/commands.h"
 #include "os/signals.h"
 #include "report.h"
@@ -81,10 +81,10 @@ struct AllBuses {
 
 AllBuses all_buses(const Options& options) {
   AllBuses all;
-  for (const bus::Place& place : bus::find_places()) {
-    const auto info = bus::bus_at(place);
+  for (const bus::FoundBus& found : bus::find_buses()) {
+    const auto info = bus::bus_at(found);
     if (!info) continue;
-    if (bus::is_being_removed(place)) {
+    if (bus::is_being_removed(found)) {
       BusFacts facts;
       facts.info = *info;
       facts.owner = "being removed";
@@ -94,7 +94,7 @@ AllBuses all_buses(const Options& options) {
     try {
       all.buses.push_back(look_at_bus(options, *info));
     } catch (const BusError&) {
-      const bool has_gone = !bus::bus_at(place) || bus::is_being_removed(place);  // meanwhile
+      const bool has_gone = !bus::bus_at(found) || bus::is_being_removed(found);  // meanwhile
       if (!has_gone && !all.failed) all.failed = std::current_exception();
     }
   }
@@ -218,8 +218,8 @@ int bus_gc(const Options& options) {
     if (transport::find_protocol(facts.info.protocol).remove_route(facts.info, transport::Living::spare))
       told(facts.info.route);
   }
-  for (const bus::Place& place : bus::find_places())
-    if (bus::remove_leftovers_at(place)) told(place.path);
+  for (const bus::FoundBus& found : bus::find_buses())
+    if (bus::remove_remains(found)) told(found.path);
   all.expect_complete();
   return number(Status::done);
 }

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "bus/visitor.h"
+#include "bus/transient_client.h"
 #include "commands/commands.h"
 #include "wire/nearest.h"
 
@@ -9,10 +9,10 @@ namespace ipcm::launcher {
 std::unique_ptr<bus::Member> visit(const Options& options, Visit how) try {
   transport::JoinRequest request;
   request.info = options.bus_info();
-  request.name = bus::visitor_name();
+  request.name = bus::transient_client_name();
   request.anonymous = how == Visit::unseen;
   auto member = std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits);
-  member->counts().store(bus::visitors_count(request.info));
+  member->counts().store(bus::transient_clients_count(request.info));
   return member;
 } catch (const SystemError& error) {
   throw BusError(std::string("the bus can't be used: ") + error.what());

@@ -9,6 +9,7 @@
 #include "log_follower.h"
 #include "loop/loop.h"
 #include "os/busy_program.h"
+#include "os/child.h"
 #include "os/directory.h"
 #include "os/process.h"
 #include "os/signals.h"

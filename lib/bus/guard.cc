@@ -5,7 +5,7 @@
 
 #include "bus/cleave.h"
 #include "bus/end_bus.h"
-#include "bus/place.h"
+#include "bus/parent_directory.h"
 #include "bus/sanity_check.h"
 #include "bus/service_log.h"
 #include "ipcm/error.h"
@@ -196,7 +196,7 @@ Guard ipcm_spawn(const SpawnOptions& options) {
   constexpr int kTries = 3;
   for (int left = kTries - 1;; --left) {
     try {
-      bus::check_place(options);
+      bus::check_parent_directory(options);
       make_bus(protocol, *state);
       return Guard(std::move(state));
     } catch (const SystemError& error) {

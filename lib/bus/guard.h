@@ -5,7 +5,7 @@
 
 #include "bus/take_down.h"
 #include "ipcm/bus.h"
-#include "os/process.h"
+#include "os/child.h"
 #include "transport/transport.h"
 
 namespace ipcm {

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "bus/member.h"
-#include "bus/visitor.h"
+#include "bus/transient_client.h"
 
 namespace ipcm {
 
@@ -34,7 +34,7 @@ std::vector<Discrepancy> sanity_check(const BusInfo& info) {
     if (missing == 0 || pair.first == request.name || pair.second == request.name) continue;
     // A sender that was killed, or had no place on the bus, has left no count to compare with.
     if (missing < 0 && !counts.contains(pair.first)) continue;
-    if (missing > 0 && !counts.contains(pair.second) && is_visitor(pair.second)) continue;
+    if (missing > 0 && !counts.contains(pair.second) && is_transient_client(pair.second)) continue;
     all.push_back({pair.first, pair.second, missing});
   }
   return all;

@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "bus/member.h"
-#include "bus/visitor.h"
+#include "bus/transient_client.h"
 #include "ipcm/error.h"
 #include "wire/parsed_content.h"
 
@@ -50,7 +50,9 @@ class TakeDown {
   }
 
   TakeDown(const BusInfo& info, const SpawnOptions& options, const std::vector<std::string>& names)
-      : options_(options), loop_(std::make_shared<Loop>()), member_(join(info, loop_, visitor_name())) {
+      : options_(options),
+        loop_(std::make_shared<Loop>()),
+        member_(join(info, loop_, transient_client_name())) {
     for (const std::string& name : names) {
       if (member_->transport().look(name).state == State::absent) continue;
       add_peer(name);
@@ -124,7 +126,7 @@ class TakeDown {
     request.anonymous = true;
     // Queues: a peer that is stopped and does not read must not hold up the word to the others.
     auto member = std::make_unique<Member>(request, loop, Member::Sending::queues);
-    member->counts().store(name != "spawn" && visitors_count(info));
+    member->counts().store(name != "spawn" && transient_clients_count(info));
     return member;
   }
 

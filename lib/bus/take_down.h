@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "ipcm/bus.h"
-#include "os/process.h"
+#include "os/child.h"
 
 namespace ipcm::bus {
 

@@ -5,7 +5,7 @@
 
 #include "ipcm/error.h"
 #include "launch/launch_fds.h"
-#include "os/process.h"
+#include "os/child.h"
 
 namespace ipcm::launch {
 

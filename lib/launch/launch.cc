@@ -133,7 +133,7 @@ void Launch::start_by_fork(ChildFds lines) {
       status = 70;
     }
   } catch (const std::exception& error) {
-    lines.take_up(numbers);
+    if (!lines.ready) lines.take_up(numbers);  // a second time would close them
     ready::Announcer(std::move(lines.ready), {}).failed(error.what());
   } catch (...) {
     status = 70;

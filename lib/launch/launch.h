@@ -9,6 +9,7 @@
 #include "launch/launch_plan.h"
 #include "launch/stderr_capture.h"
 #include "loop/loop.h"
+#include "os/child.h"
 #include "os/process.h"
 #include "ready/ready.h"
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "os/process.h"
+#include "os/child.h"
 #include "os/rolling_log.h"
 #include "os/stream.h"
 

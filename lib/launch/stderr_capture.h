@@ -4,8 +4,8 @@
 
 #include "launch/relay.h"
 #include "loop/loop.h"
+#include "os/child.h"
 #include "os/descriptor.h"
-#include "os/process.h"
 
 namespace ipcm::launch {
 

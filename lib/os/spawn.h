@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "os/process.h"
+#include "os/child.h"
 
 namespace ipcm::os {
 

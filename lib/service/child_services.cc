@@ -18,6 +18,7 @@ void ChildServices::start(const std::string& name, const ServiceOptions& options
                      "ipcm::ipcm_service(), which gives a Handle");
   if (const auto* before = find(name); before != nullptr && before->verdict() == Verdict::pending)
     throw UsageError("service '" + name + "' is being started already");
+  const auto deadline = os::Deadline::limit(options.timeout);
   // Requests that still wait for an earlier start wait for this one.
   auto waiting = requests_.starts().take_requests(name);
   requests_.starts().forget(name);
@@ -38,10 +39,10 @@ void ChildServices::start(const std::string& name, const ServiceOptions& options
   requests_.starts().follow(name, launch, wait ? HeldStarts::Hold::no : HeldStarts::Hold::yes,
                             std::move(waiting));
   if (!wait) {
-    if (options.timeout != kNoLimit) launch.limit(os::Deadline::after(options.timeout));
+    if (options.timeout != kNoLimit) launch.limit(deadline);
     return;
   }
-  launch.decide(os::Deadline::limit(options.timeout));
+  launch.decide(deadline);
   if (launch.verdict() != Verdict::failed) return;
   const LaunchError error = launch.error();
   requests_.release_decided();  // the launch is still needed for that

@@ -236,7 +236,8 @@ void check_bus_options(const std::string& name, const ServiceOptions& options) {
 
 Handle ipcm_service_begin(const std::string& name, const ServiceOptions& options) {
   check_bus_options(name, options);
-  const os::TimeLimit limit(os::Deadline::limit(options.timeout));  // of joining, too
+  const auto deadline = os::Deadline::limit(options.timeout);
+  const os::TimeLimit limit(deadline);  // of joining, too
   auto state = std::make_shared<Handle::State>();
   state->name = name;
   if (options.ipcm_info) {
@@ -249,7 +250,7 @@ Handle ipcm_service_begin(const std::string& name, const ServiceOptions& options
   Handle handle(std::move(state));  // from here on, whatever is thrown takes the bus down again
   Handle::State& self = *handle.state_;
   self.begin(options);
-  if (options.timeout != kNoLimit) self.launch->limit(os::Deadline::after(options.timeout));
+  if (options.timeout != kNoLimit) self.launch->limit(deadline);
   return handle;
 }
 

@@ -6,13 +6,12 @@
 
 #include "bus/member.h"
 #include "bus/take_down.h"
+#include "os/child.h"
 #include "os/process.h"
-#include "os/random.h"
 #include "service/diagnostic.h"
 #include "service/serve.h"
 #include "transport/protocols.h"
 #include "wire/parsed_content.h"
-#include "wire/printable.h"
 
 namespace ipcm::service {
 namespace {
@@ -29,24 +28,16 @@ ServiceRuntime::ServiceRuntime(Service& self, ServiceSetup setup)
     : self_(self),
       setup_(std::move(setup.setup_)),
       loop_(std::make_shared<Loop>()),
+      dispatcher_(self, *setup_),
       workers_(setup_->parameters.name),
       loop_recovery_(
-          *loop_,
-          [this](const std::string& why) {
-            complain(setup_->parameters.name, "it goes on after a failure: " + why);
-          },
-          [] {}),
+          *loop_, [this](const std::string& why) { complain("it goes on after a failure: " + why); }, [] {}),
       peers_recovery_(
-          *loop_,
-          [this](const std::string& why) {
-            complain(setup_->parameters.name, "peers can't be listed: " + why);
-          },
+          *loop_, [this](const std::string& why) { complain("peers can't be listed: " + why); },
           [this] { something_ = true; }),
-      place_recovery_(
+      own_place_(
           *loop_,
-          [this](const std::string& why) {
-            complain(setup_->parameters.name, "its place on the bus can't be watched: " + why);
-          },
+          [this](const std::string& why) { complain("its place on the bus can't be watched: " + why); },
           [this] { something_ = true; }) {
   const ServiceOptions& given = setup_->callbacks;
   if (given.on_start) callbacks.on_start.push(given.on_start);
@@ -93,8 +84,7 @@ void ServiceRuntime::join() {
   request.name = setup_->parameters.name;
   request.class_name = setup_->parameters.class_name.empty() ? "-" : setup_->parameters.class_name;
   client_.emplace(std::make_unique<bus::Member>(request, loop_, bus::Member::Sending::queues));
-  client_->on_diagnostic(
-      [this](const std::string& sentence) { complain(setup_->parameters.name, sentence); });
+  client_->on_diagnostic([this](const std::string& sentence) { complain(sentence); });
   requests_ =
       std::make_shared<PendingRequests>(client_->shared_member(), PendingRequests::IncomingRequests::parsed);
   children_.emplace(*setup_, *loop_, *client_, *requests_);
@@ -204,47 +194,26 @@ void ServiceRuntime::guarded(const char* what, Call&& call) {
   try {
     call();
   } catch (const std::exception& error) {
-    complain(setup_->parameters.name,
-             std::string("an error in ") + what + " was intercepted: " + error.what());
+    complain(std::string("an error in ") + what + " was intercepted: " + error.what());
   } catch (...) {
-    complain(setup_->parameters.name,
-             std::string("an error of an unknown type in ") + what + " was intercepted");
+    complain(std::string("an error of an unknown type in ") + what + " was intercepted");
   }
+}
+
+void ServiceRuntime::complain(const std::string& sentence) const {
+  service::complain(setup_->parameters.name, sentence);
 }
 
 void ServiceRuntime::end_with_bus() {
   const std::string& why = client_->member().ended();
   if (why.empty() || exit_code_) return;
-  complain(setup_->parameters.name, "it ends: " + why);
+  complain("it ends: " + why);
   terminate(static_cast<int>(Exit::bus_unavailable));
-}
-
-void ServiceRuntime::look_after_own_place() {
-  // A service on its own lets the kernel watch, or it would stay on a removed bus for ever. One that ends
-  // with another process does not: the watches of a user are few, and to end one can take longer than a short
-  // life. It looks by itself, at most once a second and only when an event has woken it.
-  constexpr std::chrono::seconds kPause{1};
-  if (place_ == Place::watched || place_recovery_.is_waiting()) return;
-  transport::Transport& transport = client_->member().transport();
-  if (place_ == Place::unknown && place_recovery_.attempt([&] { transport.note_own_place(); })) {
-    place_ = Place::noted;
-    next_look_ = os::Clock::now() + kPause;
-  }
-  if (place_ != Place::noted) return;
-  if (watched_.empty()) {
-    if (place_recovery_.attempt([&] { transport.watch_own_place(); }))
-      place_ = Place::watched;
-    else  // too few watches: it looks whenever it tries again
-      transport.look_at_own_place();
-  } else if (const auto now = os::Clock::now(); now >= next_look_) {
-    next_look_ = now + kPause;
-    (void)place_recovery_.attempt([&] { transport.look_at_own_place(); });
-  }
 }
 
 void ServiceRuntime::turn() {
   end_with_bus();
-  look_after_own_place();
+  own_place_.process(client_->member().transport(), watched_.empty());
   for (const auto& [signal, list] : callbacks.on_sig)
     signals_->add(signal);  // those that were added meanwhile
   guarded("a response callback", [&] { requests_->process(); });
@@ -339,8 +308,9 @@ void ServiceRuntime::deliver(wire::IncomingMessage& incoming, Activity& activity
   const Message& message = incoming.message;
   wire::ParsedContent& parsed = *incoming.parsed;
   if (parsed.meaning == wire::Meaning::request) {
-    answer(Request(std::move(parsed.id), std::move(incoming.message.from), std::move(parsed.payload),
-                   incoming.connection));
+    dispatcher_.dispatch(Request(std::move(parsed.id), std::move(incoming.message.from),
+                                 std::move(parsed.payload), incoming.connection),
+                         client_->member());
     return;
   }
   if (parsed.meaning == wire::Meaning::terminate) activity.terminated = true;
@@ -348,65 +318,12 @@ void ServiceRuntime::deliver(wire::IncomingMessage& incoming, Activity& activity
   guarded("on_general_message", [&] { self_.on_general_message(message); });
 }
 
-void ServiceRuntime::answer(Request request) {
-  // A handler may keep the request, move it away or change it: the answer goes by this copy. Its strings come
-  // from the last request and have their memory already.
-  Request asked = std::exchange(asked_, Request({}, {}, {}));
-  asked.assign_address(request);
-  // Whatever a handler throws concerns the requester; the service goes on.
-  Answer answered = later;
-  std::string failure;
-  try {
-    answered = self_.take_request(std::move(request));
-  } catch (const std::exception& error) {
-    failure = setup_->parameters.expose_error_details ? error.what() : "Internal service error";
-    if (failure.empty()) failure = "Internal service error";
-    complain(setup_->parameters.name, "the request " + wire::printable_name(asked.id()) + " of '" +
-                                          wire::printable_name(asked.from()) + "' failed: " + error.what());
-  } catch (...) {
-    failure = "Internal service error";
-    complain(setup_->parameters.name, "the request " + wire::printable_name(asked.id()) + " of '" +
-                                          wire::printable_name(asked.from()) +
-                                          "' failed with an error of an unknown type");
-  }
-  if (answered.content() || !failure.empty()) send_answer(asked, answered, failure);
-  asked_ = std::move(asked);
-}
-
-void ServiceRuntime::send_answer(const Request& asked, const Answer& answered, const std::string& failure) {
-  try {
-    if (answered.content())
-      send_response(asked, *answered.content());
-    else
-      send_error(asked, failure);
-  } catch (const PeerGone& gone) {
-    // One line for each requester that left, not for each of its requests.
-    if (std::exchange(left_early_, asked.from()) != asked.from())
-      complain(setup_->parameters.name, std::string("an answer found nobody: ") + gone.what());
-  } catch (const Error& error) {
-    // Too large, or its queue is full: the requester should not wait for it in vain.
-    complain(setup_->parameters.name, std::string("an answer could not be sent: ") + error.what());
-    const std::string text =
-        setup_->parameters.expose_error_details ? error.what() : "Internal service error";
-    try {
-      send_error(asked, text);
-    } catch (const Error&) {
-      client().member().transport().abandon_asker(asked.from(),
-                                                  asked.connection());  // the end of the connection shows it
-    }
-  }
-}
-
 void ServiceRuntime::send_response(const Request& request, const Content& answer) {
-  std::string begin = wire::response_begin(request.id());
-  client().member().sender().send_slices(os::make_uuid(), request.from(), wire::wrap_payload(begin, answer),
-                                         request.connection());
+  RequestDispatcher::send_response(client().member(), request, answer);
 }
 
 void ServiceRuntime::send_error(const Request& request, const std::string& text) {
-  const Content content = wire::error_content(request.id(), text);
-  client().member().sender().send_slices(os::make_uuid(), request.from(), {{}, content.json(), {}},
-                                         request.connection());
+  RequestDispatcher::send_error(client().member(), request, text);
 }
 
 void ServiceRuntime::terminate(int code) {

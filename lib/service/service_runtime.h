@@ -14,7 +14,9 @@
 #include "os/signals.h"
 #include "ready/ready.h"
 #include "service/child_services.h"
+#include "service/own_place_watch.h"
 #include "service/pending_requests.h"
+#include "service/request_dispatcher.h"
 #include "service/setup.h"
 #include "service/workers.h"
 
@@ -61,17 +63,15 @@ class ServiceRuntime {
   void arm_interval();
   void arm_watchdog(ready::Announcer& announcer);
   void look_after_log();
-  void look_after_own_place();
   void turn();
   void end_with_bus();
   void finish_messages();
   bool beat_if_due();  ///< Runs on_interval if its time has come.
   void deliver(wire::IncomingMessage& incoming, Activity& activity);
-  void answer(Request request);
-  void send_answer(const Request& asked, const Answer& answered, const std::string& failure);
   void tell_unhandled(Activity rest);
   void note_peers();
   void note_children();
+  void complain(const std::string& sentence) const;
   template <class Call>
   void guarded(const char* what, Call&& call);
 
@@ -81,6 +81,7 @@ class ServiceRuntime {
   std::optional<Client> client_;
   std::shared_ptr<PendingRequests> requests_;
   std::optional<ChildServices> children_;
+  RequestDispatcher dispatcher_;
   Workers workers_;
   std::uint64_t seen_decided_ = 0;  // HeldStarts::decided()
   std::unique_ptr<os::SignalReader> signals_;
@@ -92,10 +93,8 @@ class ServiceRuntime {
   };
   std::vector<std::unique_ptr<Watched>> watched_;
   Watch interval_watch_, watchdog_watch_;
-  Recovery loop_recovery_, peers_recovery_, place_recovery_;
-  enum class Place { unknown, noted, watched };
-  Place place_ = Place::unknown;  // ours on the bus
-  os::Clock::time_point next_look_{};
+  Recovery loop_recovery_, peers_recovery_;
+  OwnPlaceWatch own_place_;
   int failed_turns_ = 0;
   os::RollingLog log_;
   os::Clock::time_point next_log_look_{};
@@ -106,8 +105,6 @@ class ServiceRuntime {
   std::vector<wire::IncomingMessage> messages_;  // of this turn
   Activity next_;                                // noted by the loop, for the next turn
   bool something_ = false;
-  Request asked_{{}, {}, {}};  // room for the address of the next request
-  std::string left_early_;     // the last requester that did not stay for its answer
   std::optional<int> exit_code_;
 };
 

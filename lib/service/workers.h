@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "ipcm/service.h"
+#include "os/child.h"
 #include "os/clock.h"
-#include "os/process.h"
 
 namespace ipcm::service {
 

@@ -271,6 +271,9 @@ class Protocol {
   [[nodiscard]] virtual std::string why_not_viable() const noexcept = 0;
   /// Returns whether messages wait for an absent receiver, so that it can suspend and return.
   [[nodiscard]] virtual bool keeps_messages() const = 0;
+  /// Returns the end of the names of its buses in the file system, ".sqlite" for example; empty for directories,
+  /// and for buses that are elsewhere.
+  [[nodiscard]] virtual const char* suffix() const { return ""; }
   /// Returns the name of the driver module that it loads (transport/database/drivers.h); null: none.
   [[nodiscard]] virtual const char* driver() const { return nullptr; }
   /// Returns whether a member has to log in to a server (Credentials).

@@ -1,3 +1,4 @@
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -361,6 +362,17 @@ TEST_CASE_FIXTURE(Tidy, "B7: a post_fork that throws ends the start, with its wo
   options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
   options.post_fork = [] { throw std::runtime_error("not in the child"); };
   CHECK(contains(failure("e", options).what(), "not in the child"));
+}
+
+TEST_CASE_FIXTURE(Tidy, "B7: a forked service that cannot set up its streams says why") {
+  ServiceOptions options;
+  options.handle_request = [](Service&, const Request& request) -> Answer { return request.raw(); };
+  options.post_fork = [] {
+    const rlimit none{0, 0};  // dup2() fails
+    ::setrlimit(RLIMIT_NOFILE, &none);
+  };
+  const auto error = failure("e", options);
+  CHECK(contains(error.what(), "Bad file descriptor"));
 }
 
 TEST_CASE_FIXTURE(Tidy, "B7: begin: the failure comes from ready, and with every held request") {

@@ -18,6 +18,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "os/child.h"
 #include "os/process.h"
 
 namespace ipcm::test {

@@ -1,4 +1,5 @@
 #include "os/process.h"
+#include "os/child.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

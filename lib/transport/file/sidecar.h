@@ -92,7 +92,7 @@ class Sidecar {
   std::uint32_t born_in_;
 };
 
-/// The part of a Protocol that all routes share that are one file: `ipcm-PID-XXXXXX` + suffix in the
+/// The part of a Protocol that all routes share that are one file: `ipcm-PID-XXXXXX` + suffix() in the
 /// runtime directory, mode 0600, with a sidecar.
 class FileProtocol : public Protocol {
  public:
@@ -103,8 +103,6 @@ class FileProtocol : public Protocol {
   [[nodiscard]] OwnerFacts owner(const BusInfo& info) const final;
 
  protected:
-  /// ".sqlite"
-  [[nodiscard]] virtual const char* suffix() const = 0;
   /// Writes the initial contents of a bus into an empty file; also into a file that the user named, whose
   /// contents it must not change. Throws BusError for a file of another kind.
   virtual void prepare(const std::string& route) const = 0;

@@ -8,13 +8,13 @@
 namespace ipcm::bus {
 
 /// Returns the name of a command that is on a bus for a moment: "ipcm-PID-XXXXXX".
-[[nodiscard]] std::string visitor_name();
+[[nodiscard]] std::string transient_client_name();
 
-[[nodiscard]] bool is_visitor(std::string_view name);
+[[nodiscard]] bool is_transient_client(std::string_view name);
 
 /// Returns whether transient clients store their statistics when they leave. On a bus of the reference they
 /// do: its sanity check needs the statistics of every peer. On a bus of this library they do not: its check
 /// works without, and the bus may see millions of them.
-[[nodiscard]] bool visitors_count(const BusInfo& info);
+[[nodiscard]] bool transient_clients_count(const BusInfo& info);
 
 }  // namespace ipcm::bus

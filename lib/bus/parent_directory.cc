@@ -1,4 +1,4 @@
-#include "bus/place.h"
+#include "bus/parent_directory.h"
 
 #include "ipcm/error.h"
 #include "os/directory.h"
@@ -15,7 +15,7 @@ void expect_utf8(const std::string& path, const std::string& name, const std::st
 
 }  // namespace
 
-void check_place(const SpawnOptions& options) {
+void check_parent_directory(const SpawnOptions& options) {
   if (!options.route.empty()) return expect_utf8(options.route, "the route", "choose another one");
   if (!options.parent_directory.empty())
     return expect_utf8(options.parent_directory, "the parent directory", "choose another one");

@@ -1,4 +1,4 @@
-#include "bus/places.h"
+#include "bus/find_buses.h"
 
 #include <algorithm>
 #include <charconv>
@@ -28,9 +28,9 @@ std::string name_of_bus(const std::string& name) {
 }
 
 bool is_name_of_bus(const std::string& name) {
-  for (const std::string_view suffix : {"", ".json", ".sqlite"})
+  for (const transport::Protocol* protocol : transport::protocols())
     for (const std::string_view prefix : {"ipcm-", "PerlIPCManager-", "PerlIPCMgr-"})
-      if (is_made_name(name, prefix, suffix)) return true;
+      if (is_made_name(name, prefix, protocol->suffix())) return true;
   return false;
 }
 
@@ -49,8 +49,8 @@ bool maker_has_ended(const std::string& name, double changed) {
 
 }  // namespace
 
-std::vector<Place> find_places() {
-  std::vector<Place> all;
+std::vector<FoundBus> find_buses() {
+  std::vector<FoundBus> all;
   for (const std::string& where : os::runtime_directories()) {
     if (os::look_at(where).kind != FileKind::directory) continue;
     std::vector<std::string> names;
@@ -68,45 +68,45 @@ std::vector<Place> find_places() {
     names.erase(std::unique(names.begin(), names.end()), names.end());
     for (const std::string& name : names) all.push_back({where, name, where + "/" + name});
   }
-  std::sort(all.begin(), all.end(), [](const Place& a, const Place& b) { return a.path < b.path; });
+  std::sort(all.begin(), all.end(), [](const FoundBus& a, const FoundBus& b) { return a.path < b.path; });
   return all;
 }
 
-std::optional<BusInfo> bus_at(const Place& place) {
-  const os::FileFacts facts = os::Directory(place.directory).look(place.name);
+std::optional<BusInfo> bus_at(const FoundBus& found) {
+  const os::FileFacts facts = os::Directory(found.directory).look(found.name);
   if ((facts.kind != FileKind::directory && facts.kind != FileKind::regular) || facts.owner != os::own_user())
     return std::nullopt;
   try {
-    return transport::read_route_info(place.path);
+    return transport::read_route_info(found.path);
   } catch (const BusError&) {
     return std::nullopt;
   }
 }
 
-bool is_being_removed(const Place& place) {
-  const auto bus = os::Directory::below(os::Directory(place.directory), place.name);
+bool is_being_removed(const FoundBus& found) {
+  const auto bus = os::Directory::below(os::Directory(found.directory), found.name);
   return bus && !transport::has_mark(*bus) &&
          transport::standing_of(*bus).is == transport::Standing::Is::closed;
 }
 
-bool remove_leftovers_at(const Place& place) {
-  const os::Directory directory(place.directory);
-  os::FileFacts facts = directory.look(place.name);
+bool remove_remains(const FoundBus& found) {
+  const os::Directory directory(found.directory);
+  os::FileFacts facts = directory.look(found.name);
   if (facts.kind == FileKind::none)
-    facts = directory.look(std::string(kSidecarBegin) + place.name + std::string(kSidecarEnd));
+    facts = directory.look(std::string(kSidecarBegin) + found.name + std::string(kSidecarEnd));
   if (facts.owner != os::own_user()) return false;
   // Another process has begun to remove it. Any process may continue that.
-  if (const auto bus = os::Directory::below(directory, place.name)) {
+  if (const auto bus = os::Directory::below(directory, found.name)) {
     const transport::Standing standing = transport::standing_of(*bus);
     if (standing.is == transport::Standing::Is::closed) {
       BusInfo info = *standing.info;
-      info.route = place.path;
+      info.route = found.path;
       return transport::find_protocol(info.protocol).remove_route(info, transport::Living::spare).is_gone;
     }
   }
-  if (!maker_has_ended(place.name, facts.modified)) return false;
+  if (!maker_has_ended(found.name, facts.modified)) return false;
   for (const transport::Protocol* protocol : transport::protocols())
-    if (protocol->remove_unfinished(place.directory, place.name)) return true;
+    if (protocol->remove_unfinished(found.directory, found.name)) return true;
   return false;
 }
 

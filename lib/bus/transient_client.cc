@@ -1,4 +1,4 @@
-#include "bus/visitor.h"
+#include "bus/transient_client.h"
 
 #include <algorithm>
 
@@ -11,9 +11,9 @@ namespace {
 constexpr std::string_view kBegin = "ipcm-";
 }
 
-std::string visitor_name() { return os::unique_name(std::string(kBegin)); }
+std::string transient_client_name() { return os::unique_name(std::string(kBegin)); }
 
-bool is_visitor(std::string_view name) {
+bool is_transient_client(std::string_view name) {
   if (!name.starts_with(kBegin)) return false;
   name.remove_prefix(kBegin.size());
   const auto dash = std::min(name.find('-'), name.size());  // earlier versions had no random part
@@ -26,6 +26,6 @@ bool is_visitor(std::string_view name) {
          (dash == name.size() || is_of(name.substr(dash + 1), kRandom));
 }
 
-bool visitors_count(const BusInfo& info) { return !transport::has_route_info(info.route); }
+bool transient_clients_count(const BusInfo& info) { return !transport::has_route_info(info.route); }
 
 }  // namespace ipcm::bus
