@@ -26,6 +26,10 @@ BOOT = os.environ.get("IPCM_TEST_BOOT", "")
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 36, 38, 22
 
 
+# Under nohup(1) this process ignores SIGHUP, and its children would, too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def adopt_orphans():
     """Makes this process adopt the orphans of a test, so that it finds them."""
     libc = ctypes.CDLL(None, use_errno=True)
