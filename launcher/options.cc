@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "command_line.h"
+#include "commands/commands.h"
 #include "exit_status.h"
 #include "os/directory.h"
 #include "os/process.h"
@@ -41,7 +42,17 @@ std::vector<std::string> marked(int argc, char** argv) {
   return words;
 }
 
-void unmark(std::string& word) { std::erase(word, kMark); }
+std::string unmarked(std::string word) {
+  std::erase(word, kMark);
+  return word;
+}
+
+/// Removes the marks when the parser stores a value. Called when all options of all verbs are known.
+void unmark_values(CLI::App& app) {
+  for (CLI::Option* option : app.get_options())
+    if (option->get_items_expected_max() > 0) option->transform(unmarked);
+  for (CLI::App* verb : app.get_subcommands({})) unmark_values(*verb);
+}
 
 /// Returns whether --json is given. For errors of the parser, which may not have reached it.
 bool says_json(int argc, char** argv) {
@@ -53,13 +64,13 @@ bool says_json(int argc, char** argv) {
   return false;
 }
 
-/// Adds a verb with its help and an example.
-CLI::App* verb(CLI::App& parent, Options& options, const std::string& name, const std::string& path,
+/// Adds a verb: its name, its function, its help and an example.
+CLI::App* verb(CLI::App& parent, Options& options, const std::string& name, Command function,
                const std::string& summary, const std::string& example) {
   CLI::App* command = parent.add_subcommand(name, summary);
   command->footer("Example:\n" + example);
   command->fallthrough();
-  command->callback([&options, path] { options.command = path; });
+  command->callback([&options, function] { options.command = function; });
   return command;
 }
 
@@ -201,7 +212,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       ->type_name("TIME");
 
   CLI::App* run = verb(
-      app, options, "run", "run",
+      app, options, "run", launcher::run,
       "start a service on a new bus, send requests, print the answers, remove both",
       "  ipcm run echo '{\"hello\":\"world\"}'\n  ipcm run echo --args '{\"prefix\":\"> \"}' < lines.json");
   add_start_options(run, options);
@@ -209,7 +220,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   run->add_option("REQUEST", options.words,
                   "the requests, JSON values; if none is given, each line of stdin is one");
 
-  CLI::App* session = verb(app, options, "session", "session",
+  CLI::App* session = verb(app, options, "session", launcher::session,
                            "run a command (or $SHELL) with IPCM_INFO set to a new bus; then remove the bus",
                            "  ipcm session -- sh -c 'ipcm start echo; ipcm request echo 1'");
   add_bus_options(session, options);
@@ -218,39 +229,41 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   CLI::App* bus = app.add_subcommand("bus", "make, list and remove buses");
   bus->require_subcommand(1);
   bus->fallthrough();
-  CLI::App* bus_new =
-      verb(*bus, options, "new", "bus new", "make a bus, and print the shell commands that set IPCM_INFO",
-           "  eval \"$(ipcm bus new)\"\n  eval \"$(ipcm bus new --protocol MessageFiles)\"");
+  CLI::App* bus_new = verb(*bus, options, "new", launcher::bus_new,
+                           "make a bus, and print the shell commands that set IPCM_INFO",
+                           "  eval \"$(ipcm bus new)\"\n  eval \"$(ipcm bus new --protocol MessageFiles)\"");
   add_bus_options(bus_new, options);
   bus_new->add_option("--route", options.route, "an existing place for the bus: a directory, or a database")
       ->type_name("ROUTE");
   bus_new
       ->add_option("--user", options.user, "the user on a database server; the password is $IPCM_DB_PASSWORD")
       ->type_name("NAME");
-  verb(*bus, options, "protocols", "bus protocols",
+  verb(*bus, options, "protocols", launcher::bus_protocols,
        "list the protocols of this build, and the reason if one does not work here",
        "  ipcm bus protocols --json");
-  CLI::App* rm = verb(*bus, options, "rm", "bus rm", "end all members of a bus, and remove it",
+  CLI::App* rm = verb(*bus, options, "rm", launcher::bus_rm, "end all members of a bus, and remove it",
                       " ipcm bus rm\n ipcm bus rm /run/user/1000/ipcm-4711-x7Gh2a");
   rm->add_option("BUS", options.words, "info strings or directories [$IPCM_INFO]");
-  verb(*bus, options, "ls", "bus ls", "list the buses of this user on this machine", "  ipcm bus ls");
-  verb(*bus, options, "info", "bus info", "describe one bus", "  ipcm bus info --json");
-  verb(*bus, options, "gc", "bus gc", "remove buses without members whose owner was killed", "  ipcm bus gc");
+  verb(*bus, options, "ls", launcher::bus_ls, "list the buses of this user on this machine", "  ipcm bus ls");
+  verb(*bus, options, "info", launcher::bus_info, "describe one bus", "  ipcm bus info --json");
+  verb(*bus, options, "gc", launcher::bus_gc, "remove buses without members whose owner was killed",
+       "  ipcm bus gc");
 
   CLI::App* start = verb(
-      app, options, "start", "start", "start a service on a bus, and return when it is ready",
+      app, options, "start", launcher::start, "start a service on a bus, and return when it is ready",
       "  ipcm start echo --name e1\n  ipcm start greeter --boot ./greeter-boot --args '{\"word\":\"Hi\"}'");
   add_start_options(start, options);
   start->add_option("--name", options.name, "the name of the service on the bus [the class]")
       ->type_name("NAME");
   start->add_flag("--no-wait", options.no_wait, "return before the service is ready");
 
-  CLI::App* stop = verb(app, options, "stop", "stop", "end services: ask them to end, then send signals",
-                        "  ipcm stop e1\n  ipcm stop --all");
+  CLI::App* stop =
+      verb(app, options, "stop", launcher::stop, "end services: ask them to end, then send signals",
+           "  ipcm stop e1\n  ipcm stop --all");
   stop->add_option("NAME", options.words, "names of the services on the bus");
   stop->add_flag("--all", options.all, "end all members of the bus");
 
-  CLI::App* logs = verb(app, options, "logs", "logs",
+  CLI::App* logs = verb(app, options, "logs", launcher::logs,
                         "print the stdout and stderr of a service that ipcm has started; also after its end",
                         "  ipcm logs e1 -n 20\n  ipcm logs e1 -f");
   logs->add_option("NAME", options.name, "the name of the service")->required();
@@ -260,26 +273,27 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
           "print only the last N lines [default: all that is kept, 1 to 2 MiB]")
       ->type_name("N");
 
-  verb(app, options, "ps", "ps", "list the members of a bus", "  ipcm ps\n  ipcm ps --json");
-  verb(app, options, "types", "types", "list the classes of a boot binary, with their arguments",
+  verb(app, options, "ps", launcher::ps, "list the members of a bus", "  ipcm ps\n  ipcm ps --json");
+  verb(app, options, "types", launcher::types, "list the classes of a boot binary, with their arguments",
        "  ipcm types\n  ipcm types --boot ./greeter-boot")
       ->add_option("--boot", options.boot, "the boot binary to ask")
       ->type_name("PATH");
 
-  CLI::App* request = verb(app, options, "request", "request", "send requests to a peer, print the answers",
-                           "  ipcm request e1 '{\"n\":1}'");
+  CLI::App* request = verb(app, options, "request", launcher::request,
+                           "send requests to a peer, print the answers", "  ipcm request e1 '{\"n\":1}'");
   request->add_option("NAME", options.name, "the name of the peer")->required();
   request->add_option("JSON", options.words, "the requests, sent one after the other")->required();
 
-  CLI::App* send = verb(app, options, "send", "send", "send messages to a peer; there is no answer",
+  CLI::App* send = verb(app, options, "send", launcher::send, "send messages to a peer; there is no answer",
                         "  ipcm send e1 '{\"note\":1}'");
   send->add_option("NAME", options.name, "the name of the peer")->required();
   send->add_option("JSON", options.words, "the messages")->required();
 
-  CLI::App* broadcast = verb(app, options, "broadcast", "broadcast", "send messages to all members of a bus",
-                             " ipcm broadcast '{\"note\":1}'");
+  CLI::App* broadcast = verb(app, options, "broadcast", launcher::broadcast,
+                             "send messages to all members of a bus", " ipcm broadcast '{\"note\":1}'");
   broadcast->add_option("JSON", options.words, "the messages")->required();
 
+  unmark_values(app);
   try {
     app.parse(marked(argc, argv));
     refuse_empty_values(app);
@@ -294,18 +308,15 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
         status = number(Status::done);
         return std::nullopt;
       }
-      std::string words = explain(app, error);
-      unmark(words);
-      status = report_words(options, words, number(Status::usage));
+      status = report_words(options, unmarked(explain(app, error)), number(Status::usage));
     } catch (...) {
       status = number(report_error(options));
     }
     return std::nullopt;
   }
-  for (std::string& word : options.words) unmark(word);
-  for (std::string* word :
-       {&options.bus, &options.name, &options.class_name, &options.args, &options.boot, &options.serializer})
-    unmark(*word);
+  // `run` and `session` do many things; the limit applies to each of them. For the other verbs, it begins with
+  // the verb; `request` begins a new one for each further request.
+  options.limits_each_step = options.command == launcher::run || options.command == launcher::session;
   return options;
 }
 

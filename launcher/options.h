@@ -9,6 +9,11 @@
 
 namespace ipcm::launcher {
 
+struct Options;
+
+/// The function of a verb. Returns the exit status; throws ipcm::Error.
+using Command = int (*)(const Options&);
+
 /// The command line as plain data. Only options.cc and command_line.cc use the parser.
 struct Options {
   // Options of all commands.
@@ -17,7 +22,8 @@ struct Options {
   bool verbose = false;
   std::optional<Duration> timeout;
 
-  std::string command;             ///< "run", "bus new", …
+  Command command = nullptr;       ///< The function of the verb.
+  bool limits_each_step = false;   ///< Whether `timeout` applies to each step of the verb, not to the whole.
   std::string class_name;          ///< run, start
   std::string name;                ///< start: of the service; request, send: of the peer
   std::string args;                ///< JSON

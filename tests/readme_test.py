@@ -1,4 +1,5 @@
 """README.md is correct: each shell example runs and prints the output in the text, and each C++ snippet compiles as it is printed.
+So do the examples at the head of the public headers.
 
 scripts/kernel_guest.py runs the shell examples through run_shell_example(), too.
 """
@@ -8,6 +9,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import textwrap
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
@@ -30,6 +32,24 @@ def shell_examples(text):
 
 def cpp_snippets(text):
     return re.findall(r'^```cpp\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
+
+
+def header_examples(text):
+    """Returns the indented parts of the comment that begins with `// Example:`."""
+    comment = re.search(r'^// Example:.*?(?=^(?!//))', text, re.DOTALL | re.MULTILINE)
+    if not comment:
+        return []
+    lines = [line[2:] for line in comment[0].splitlines()]
+    parts = re.split(r'^ \S.*$', '\n'.join(lines), flags=re.MULTILINE)
+    return [textwrap.dedent(part).strip('\n') + '\n' for part in parts if part.strip()]
+
+
+def compile_cpp(source):
+    """Returns what the compiler reports."""
+    compiler = os.environ['IPCM_TEST_CXX'].split()
+    done = subprocess.run([*compiler, '-std=c++20', '-fsyntax-only', f'-I{TOP}/lib/include', '-x', 'c++', '-'], input=source, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=HANG * 5, check=False)
+    return done.stdout if done.returncode else ''
 
 
 def same_output(expected, found):
@@ -95,10 +115,18 @@ class Readme(unittest.TestCase):
         self.assertTrue(fragments)
         # The fragments use the classes of the program; each is the body of a function.
         source = program + ''.join(f'void fragment_{number}() {{\n{text}}}\n' for number, text in enumerate(fragments))
-        compiler = os.environ['IPCM_TEST_CXX'].split()
-        done = subprocess.run([*compiler, '-std=c++20', '-fsyntax-only', f'-I{TOP}/lib/include', '-x', 'c++', '-'], input=source, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=HANG * 5, check=False)
-        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertEqual(compile_cpp(source), '')
+
+    def test_the_examples_of_the_public_headers_compile(self):
+        found = {}
+        for header in sorted((TOP / 'lib/include/ipcm').glob('*.h')):
+            found[header.name] = header_examples(header.read_text(encoding='utf-8'))
+        with_examples = {name for name, examples in found.items() if examples}
+        self.assertLessEqual({'client.h', 'launch.h', 'service.h'}, with_examples)
+        bodies = [example for name in sorted(with_examples) for example in found[name]]
+        source = '#include <ipcm/ipcm.h>\n' + ''.join(
+            f'int example_{number}([[maybe_unused]] int argc, [[maybe_unused]] char** argv) {{\n{body}}}\n' for number, body in enumerate(bodies))
+        self.assertEqual(compile_cpp(source), '')
 
 
 class Extractor(unittest.TestCase):
@@ -113,6 +141,12 @@ class Extractor(unittest.TestCase):
 
     def test_comments_and_text_below_are_no_part_of_an_example(self):
         self.assertEqual(shell_examples('    $ a b   # c\n    d\n\n    e\n    $ f\n'), [('a b', ['d']), ('f', [])])
+
+
+    def test_the_examples_of_a_header_are_its_indented_lines(self):
+        text = '#pragma once\n\n// Example: one.\n//\n//     a();\n//\n//     b();\n//\n// Two:\n//\n//     c();\n\n#include <x>\n'
+        self.assertEqual(header_examples(text), ['a();\n\nb();\n', 'c();\n'])
+        self.assertNotEqual(compile_cpp('int f() { return g(); }'), '')
 
 
 if __name__ == '__main__':

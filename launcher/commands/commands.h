@@ -6,8 +6,8 @@
 #include "exit_status.h"
 #include "options.h"
 
-// The functions of the verbs. To add a verb: write its file, and add a line here, a line to the table in
-// main.cc, and its options in options.cc. A function returns the exit status and throws ipcm::Error.
+// The functions of the verbs; related verbs share a file. To add a verb: write its function, add the file to
+// launcher/meson.build, declare the function here, and add the verb and its options to options.cc.
 
 namespace ipcm::launcher {
 

@@ -14,12 +14,10 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 
 import corpus  # noqa: E402
-from support import HANG, IPCM, PATIENCE, Process, TidyTest, children_of, command_of, service_of  # noqa: E402
+from support import HANG, IPCM, PATIENCE, Process, TidyTest, children_of, command_of, protocols, service_of, verbs  # noqa: E402
 
 DONE, ANSWERED_WITH_ERROR, USAGE, GONE, TIMED_OUT, LAUNCH_FAILED = range(6)
 OUTPUT_LOST = 74
-VERBS = (["run"], ["session"], ["bus", "new"], ["bus", "rm"], ["bus", "ls"], ["bus", "info"], ["bus", "gc"], ["start"], ["stop"],
-         ["logs"], ["ps"], ["types"], ["request"], ["send"], ["broadcast"])
 
 
 class RunTest(TidyTest):
@@ -774,10 +772,7 @@ class ServicesTest(TidyTest):
             self.assertEqual(self.ipcm("request", "echo", "1", env=env).answers, [1])
 
     def test_every_protocol_of_this_machine_is_asked_and_answers(self):
-        for protocol in self.ipcm("bus", "protocols", "--json").answers[0]:
-            name = protocol["name"]
-            if not protocol["viable"] or name in ("PostgreSQL", "MariaDB", "MySQL", "LocalMemory"):
-                continue  # servers need a route; a bus within one process has no services
+        for name in protocols():
             with self.subTest(protocol=name):
                 asked = 'ipcm start echo >/dev/null && ipcm request echo 5 && ipcm send echo 1 && ipcm bus ls'
                 asked = asked.replace("ipcm ", f"{IPCM} ")
@@ -932,7 +927,8 @@ class JsonErrorsTest(TidyTest):
 
 class HelpTest(TidyTest):
     def test_every_verb_has_help_with_an_example_of_itself(self):
-        for verb in VERBS:
+        self.assertGreater(len(verbs()), 12)
+        for verb in verbs():
             with self.subTest(verb=verb):
                 result = self.ipcm(*verb, "--help")
                 self.assertIn("Example", result.out)
@@ -943,11 +939,6 @@ class HelpTest(TidyTest):
         result = self.ipcm("--help")
         self.assertIn("Exit status", result.out)
         self.assertIn("Example", result.out)
-
-    def test_the_help_lists_every_verb(self):
-        out = self.ipcm("--help").out
-        for verb in VERBS:
-            self.assertRegex(out, rf"(?m)^ +{verb[0]} ")
 
     def test_the_version_is_one_line(self):
         self.assertRegex(self.ipcm("--version").out, r"^\d+\.\d+\.\d+\n$")

@@ -13,11 +13,14 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from support import HANG, IPCM, Process, TidyTest  # noqa: E402
+from support import HANG, IPCM, Process, TidyTest, protocols  # noqa: E402
 
 GONE = 3
-PROTOCOLS = ("ConnectionUnix", "UnixSocket", "AtomicPipe", "MessageFiles")
-FILES = {"JSONFile": ".json", "SQLite": ".sqlite"}
+FILES = {"JSONFile": ".json", "SQLite": ".sqlite"}  # protocols whose bus is one file, and how its name ends
+
+
+def directory_protocols():
+    return [protocol for protocol in protocols() if protocol not in FILES]
 
 
 def state_of(path):
@@ -89,7 +92,7 @@ class NoBusTest(TidyTest):
     def test_every_verb_refuses_a_directory_of_the_user(self):
         home = self.home()
         self.assert_untouched(home, home)
-        for protocol in PROTOCOLS:
+        for protocol in directory_protocols():
             self.assert_untouched(home, json.dumps([protocol, "JSON", home]))
 
     def test_a_mark_that_was_copied_into_a_directory_makes_it_no_bus(self):
@@ -127,7 +130,7 @@ class NoBusTest(TidyTest):
         shared = os.path.join(self.work, "shared")
         os.mkdir(shared)
         before = state_of(home)
-        for protocol in PROTOCOLS:
+        for protocol in directory_protocols():
             self.assert_told(self.ipcm("bus", "new", "--protocol", protocol, "--route", home, status=GONE), home)
             for mode in (0o777, 0o1777, 0o770, 0o755):
                 os.chmod(shared, mode)
@@ -138,7 +141,7 @@ class NoBusTest(TidyTest):
     def test_a_directory_that_was_given_stays_and_is_empty_again(self):
         given = os.path.join(self.work, "given")
         os.mkdir(given, 0o700)
-        for protocol in PROTOCOLS:
+        for protocol in directory_protocols():
             with self.subTest(protocol=protocol):
                 inode = os.stat(given).st_ino
                 info = json.dumps(json.loads(self.ipcm("--json", "bus", "new", "--protocol", protocol, "--route", given).out)["info"])

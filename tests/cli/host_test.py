@@ -16,9 +16,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 
-from support import BOOT, HANG, IPCM, Process, TidyTest, refuse  # noqa: E402
+from support import BOOT, HANG, IPCM, Process, TidyTest, protocols, refuse  # noqa: E402
 
-PROTOCOLS = ("ConnectionUnix", "UnixSocket", "AtomicPipe", "MessageFiles", "JSONFile", "SQLite")
 CLOSE_RANGE, PIDFD_OPEN, MEMFD_CREATE, PIDFD_SEND_SIGNAL, INOTIFY_INIT1 = 436, 434, 319, 424, 294
 PIDFD_GET_INFO = (16, 0xc040ff0b)  # an ioctl, since Linux 6.13
 x86_64 = unittest.skipUnless(platform.machine() == "x86_64", "the filter knows the numbers of x86-64")
@@ -222,7 +221,7 @@ class LimitsTest(TidyTest):
 
     def test_a_limit_of_file_sizes_kills_nobody_and_leaves_nothing(self):
         request = json.dumps("x" * 300_000)
-        for protocol in PROTOCOLS:
+        for protocol in protocols():
             for size in (0, 100 * 1024, 1000 * 1024):
                 with self.subTest(protocol=protocol, size=size):
                     # stdout is a pipe, so the limit does not apply.
@@ -265,7 +264,7 @@ class SandboxTest(TidyTest):
 
     def test_memfd_create(self):
         large = json.dumps("x" * 1_000_000)
-        for protocol in PROTOCOLS:
+        for protocol in protocols():
             with self.subTest(protocol=protocol):
                 result = self.ipcm("run", "echo", "--protocol", protocol, input=large + "\n", status=None,
                                    preexec_fn=self.refused(errno.EPERM, MEMFD_CREATE))

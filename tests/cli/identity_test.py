@@ -9,7 +9,7 @@ import threading
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from support import HANG, IPCM, Process, TidyTest  # noqa: E402
+from support import HANG, IPCM, Process, TidyTest, protocols  # noqa: E402
 
 TIMED_OUT = 4
 
@@ -114,13 +114,13 @@ class NamespaceTest(TidyTest):
 
     def test_a_message_of_many_parts_crosses_namespaces(self):
         word = json.dumps("x" * 100_000)
-        for protocol in ("ConnectionUnix", "UnixSocket", "AtomicPipe", "MessageFiles"):
+        for protocol in protocols():
             with self.subTest(protocol=protocol), self.bus("--protocol", protocol) as env:
                 self.ipcm("start", "echo", env=env)
                 self.assertEqual(self.inside('ipcm request echo "$1"', env, word).out, word + "\n")
 
     def test_askers_of_one_number_get_their_own_answers(self):
-        for protocol in ("ConnectionUnix", "UnixSocket", "AtomicPipe", "MessageFiles", "JSONFile"):
+        for protocol in protocols():
             with self.subTest(protocol=protocol), self.bus("--protocol", protocol) as env:
                 self.ipcm("start", "echo", env=env)
                 words = [str(number) for number in range(20)]

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import json
 import os
+import re
 import select
 import selectors
 import shutil
@@ -240,6 +241,26 @@ class Running:
             if stream:
                 stream.close()
         os.close(self.process.fd)
+
+
+@functools.cache
+def protocols():
+    """Returns the protocols that work on this machine without a server and between processes."""
+    listed = subprocess.run([IPCM, "bus", "protocols", "--json"], stdout=subprocess.PIPE, timeout=HANG, check=True).stdout
+    servers, one_process = ("PostgreSQL", "MariaDB", "MySQL"), ("LocalMemory",)
+    return tuple(one["name"] for one in json.loads(listed) if one["viable"] and one["name"] not in servers + one_process)
+
+
+@functools.cache
+def verbs():
+    """Returns all verbs of the command, as lists of words, from its own help."""
+    def below(words):
+        text = subprocess.run([IPCM, *words, "--help"], stdout=subprocess.PIPE, timeout=HANG, check=True, text=True).stdout
+        listed = re.search(r"^Subcommands:\n(.*?)\n\n", text, re.DOTALL | re.MULTILINE)
+        if not listed:
+            return [words]
+        return [verb for name in re.findall(r"^  (\S+)", listed[1], re.MULTILINE) for verb in below([*words, name])]
+    return below([])
 
 
 class TidyTest(unittest.TestCase):

@@ -1,5 +1,17 @@
 #pragma once
 
+// Example: two members of one bus; in real life they are two processes.
+//
+//     ipcm::Guard bus = ipcm::ipcm_spawn();
+//     ipcm::Client sender = ipcm::ipcm_connect("sender", bus.info());
+//     ipcm::Client reader = ipcm::ipcm_connect("reader", bus.info().text());
+//     sender.send_message("reader", "hello");
+//     std::size_t bytes = 0;
+//     for (const ipcm::Message& message : reader.wait_for_messages(std::chrono::seconds(5)))
+//       bytes += message.content.as<std::string>().size();
+//     bus.shutdown();  // asks the members to end, and removes the bus
+//     return static_cast<int>(bytes);
+
 #include <chrono>
 #include <functional>
 #include <map>
@@ -20,33 +32,34 @@ namespace bus {
 class Member;
 }
 
-/// While it lives, what Client::send_message() and try_message() are given may be gathered, peer by peer, so
-/// that many small messages cost one system call:
+/// A batch of messages. While it lives, the client may gather the messages of send_message() and
+/// try_message(), peer by peer, so that many small messages cost one system call:
 ///
 ///   auto batch = client.batch();
 ///   for (const Reading& reading : readings) client.send_message("sink", reading);
-///   batch.flush();  // throws what send_message() would
+///   batch.flush();  // throws as send_message() does
 ///
-/// It goes out with flush(), at the end of this object, before anything waits or asks (wait_for_messages(),
-/// sync_request()), and when 64 KiB are gathered for one peer. What is sent otherwise goes out at once,
-/// behind what is gathered for that peer: requests, answers, broadcasts, messages of more than 8 KiB. Nothing
-/// goes out by itself meanwhile. Order is kept. On protocols that gain nothing by it (all but ConnectionUnix)
-/// each message goes out at once, as without.
+/// The client sends the gathered messages in flush(), at the end of this object, before it waits or sends a
+/// request, and when 64 KiB are gathered for one peer; at no other time. Requests, answers, broadcasts and
+/// messages of more than 8 KiB are not gathered: the client sends them at once, after the messages that it has
+/// gathered for that peer. So the order is kept. On protocols that gain nothing (all but ConnectionUnix) each
+/// message is sent at once.
 ///
-/// A peer that is not there shows when send_message() is called; one that has gone since, when the batch goes
-/// out: flush(), or the call that sends it, throws PeerGone and says how many messages that were. The end of
-/// the object does not throw: messages that could not be sent are counted as dropped() and told to
-/// on_diagnostic(). It blocks as long as flush() does: while a receiver's socket is full, at most 60 s for
-/// each. Call flush() where a lost message matters.
+/// send_message() throws PeerGone if the peer is not there. If the peer leaves later, flush(), or the call that
+/// sends the batch, throws PeerGone and states the number of messages. The destructor does not throw: it counts
+/// messages that could not be sent as dropped(), and reports them to on_diagnostic(). Call flush() where a lost
+/// message matters. Both block while a receiver's socket is full, at most 60 s for each receiver.
 ///
-/// May be nested: each end sends everything. The Client may be moved meanwhile; when it leaves the bus, what
-/// is gathered goes out. Inert in a forked child, where what was gathered stays the parent's.
+/// Batches may be nested: the end of each sends all gathered messages. The client may be moved meanwhile; it
+/// sends the batch before it leaves the bus. In a forked child a batch does nothing: the messages stay those of
+/// the parent.
 class Batch {
  public:
   Batch(Batch&& other) noexcept;
   Batch& operator=(Batch&&) = delete;
   ~Batch();
-  /// Sends what is gathered, for all peers. If it fails for one, those of the others are out all the same.
+  /// Sends the gathered messages of all peers. If that fails for one peer, it throws after it has sent the
+  /// messages for the others.
   void flush();
 
  private:
@@ -55,81 +68,83 @@ class Batch {
   std::shared_ptr<bus::Member> member_;
 };
 
-/// A named connection to a bus.
+/// A member of a bus, with a name.
 ///
-/// A move-only value that belongs to one thread at a time. Nothing runs behind its back: sockets are served
-/// inside the calls here, or in dispatch() when fd() is readable. In a forked child it is inert: destroying
-/// it is silent, using it throws UsageError. All calls throw ipcm::Error; those that block say how long.
+/// A move-only value that belongs to one thread at a time. It works only inside its calls: the calls below read
+/// and write the sockets, or dispatch() does when fd() is readable. In a forked child it does nothing: its
+/// destructor is silent, and its calls throw UsageError. All calls throw ipcm::Error; a call that blocks says
+/// so, and for how long.
 class Client {
  public:
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
-  /// Leaves the bus like disconnect(), but silently and at once; messages not yet read are dropped.
+  /// Leaves the bus at once, without errors. Messages that were not read are lost.
   ~Client();
 
   [[nodiscard]] const std::string& id() const;
   [[nodiscard]] const BusInfo& info() const;
 
-  /// Sends, and returns the message's id. Blocks while the receiver's socket is full (at most 60 s, then
-  /// Timeout). Throws PeerGone that names an unknown or dead peer.
+  /// Sends a message, and returns its id. Throws PeerGone if there is no such peer, or its process has ended.
+  /// Blocks while the receiver's socket is full or its store is locked, at most 60 s; then it throws Timeout. On
+  /// a database server the message may still arrive after that.
   std::string send_message(std::string_view to, const Content& content);
-  /// The same without throwing for a peer that can't be reached: false, and the reason.
+  /// As send_message(), but does not throw if the message can't be sent: returns false, and sets the reason.
   bool try_message(std::string_view to, const Content& content, std::string* why = nullptr);
-  /// From now on, and as long as the result lives, messages are gathered and sent together; see Batch.
+  /// Begins a batch: while the result lives, messages may be gathered and sent together.
   [[nodiscard]] Batch batch();
-  /// To every other peer. Peers that vanish meanwhile are passed over.
+  /// Sends a message to every other peer. Skips peers that leave meanwhile.
   void broadcast(const Content& content);
 
-  /// What has arrived; never blocks.
+  /// Returns the messages that have arrived; does not block.
   [[nodiscard]] std::vector<Message> get_messages();
-  /// The same, and waits for the first one. Empty: `limit` passed.
+  /// As get_messages(), but waits for the first message. Empty: the limit has passed.
   [[nodiscard]] std::vector<Message> wait_for_messages(Duration limit = kNoLimit);
 
-  /// Puts messages back: they come again with the next get_messages(), in front of others; also to whoever
-  /// joins next under this name, when this client has left, or its process has become another program by
-  /// exec. They count as not read.
+  /// Puts messages back: the next get_messages() returns them before others. If this client leaves, or its
+  /// process executes another program, the next client with this name gets them. They count as not read.
   void requeue_message(const Message& message);
   void requeue_messages(const std::vector<Message>& messages);
 
-  /// The others on the bus, sorted. A peer whose process is dead is not among them.
+  /// Returns the names of the other peers, sorted, without those whose process has ended.
   [[nodiscard]] std::vector<std::string> peers();
   [[nodiscard]] bool peer_exists(std::string_view name);
-  /// Whether it can receive now; with a limit, waits for that on the event.
+  /// Returns whether the peer can receive now. With a limit, waits for that; false: the limit has passed.
   [[nodiscard]] bool peer_active(std::string_view name);
   [[nodiscard]] bool peer_active(std::string_view name, Duration limit);
   [[nodiscard]] std::optional<Pid> peer_pid(std::string_view name);
 
-  /// What was sent and read under this name, also before this client had it.
+  /// Returns the numbers of messages that were sent and read under this name, also by earlier clients.
   [[nodiscard]] Statistics statistics() const;
-  /// The same of all who have left the bus, by name.
+  /// Returns the same of all peers that have left the bus, by name.
   [[nodiscard]] std::map<std::string, Statistics> all_statistics();
-  /// Messages queued because the receiver was slow.
+  /// Returns the number of messages that are queued because a receiver is slow.
   [[nodiscard]] std::size_t pending_sends() const;
-  /// Whether a message to that peer would go out at once.
+  /// Returns whether a message to that peer would be sent at once.
   [[nodiscard]] bool can_send_to(std::string_view peer) const;
 
-  /// Leaves the bus. Unread messages go to `handler` (terminate messages left out); without one, unread
-  /// messages are an Error "messages waiting at disconnect for NAME", thrown after the bus was left. A second
-  /// call does nothing.
+  /// Leaves the bus. Passes unread messages to `handler`, except those that only ask to terminate. Without a
+  /// handler, unread messages are an Error "messages waiting at disconnect for NAME", which is thrown after the
+  /// client has left. A second call does nothing.
   void disconnect(const std::function<void(const Message&)>& handler = {});
 
-  /// Leaves the bus for a while: messages for this name wait until it is taken up again with
-  /// ipcm_reconnect(), by this process or another one; with a limit, not longer. Throws BusError on a
-  /// protocol that keeps no messages, ConnectionUnix among them; then the client is still there.
+  /// Leaves the bus for a while: the bus keeps messages for this name until ipcm_reconnect(), in this process or
+  /// another one; with a limit, not longer. Throws BusError on a protocol that keeps no messages, such as
+  /// ConnectionUnix; then the client has not left.
   void suspend();
   void suspend(Duration expires_in);
   void suspend(std::chrono::system_clock::time_point expires_at);
 
-  /// For somebody else's event loop: when fd() is readable, dispatch() takes what is there, without blocking.
-  /// The descriptor is borrowed and lives as long as the Client.
+  /// For an event loop of the caller: when fd() is readable, dispatch() reads, without blocking. The
+  /// descriptor is borrowed, and valid as long as the client.
   [[nodiscard]] int fd() const;
   void dispatch();
 
-  /// Waiting begins with looking again and again for this long, whenever something has just come: see
-  /// ServiceOptions::spin. Throws UsageError beyond a second.
+  /// Sets the time for which a wait polls after an event, before it sleeps; see ServiceOptions::spin. Throws
+  /// UsageError for more than 1 s.
   void spin(Duration longest);
 
-  /// Who is told of bytes and messages that had to be dropped; by default they are counted and nothing more.
+  /// Sets the function that is called with a sentence for each message, or bytes, that were dropped. They are
+  /// counted in any case.
   void on_diagnostic(Diagnostics tell);
   [[nodiscard]] std::uint64_t dropped() const;
 
@@ -142,13 +157,12 @@ class Client {
   std::shared_ptr<bus::Member> member_;
 };
 
-/// Joins a bus under a name of its own. Throws BusError if there is no such bus, NameTaken if a live process
-/// has the name; leftovers of a dead one are cleared away. A name may be any bytes but NUL, and not begin
-/// with `_`.
+/// Joins a bus. Throws BusError if there is no such bus, and NameTaken if a running process has the name; the
+/// remains of one that has ended are removed. A name is any bytes except NUL, and does not begin with `_`.
 [[nodiscard]] Client ipcm_connect(std::string_view name, const BusInfo& info);
 [[nodiscard]] Client ipcm_connect(std::string_view name, std::string_view info);
-/// Takes up a name that was suspended, with the messages that wait for it; also that of a process that died.
-/// Where nothing waits it is the same as ipcm_connect(). Throws NameTaken while the other process lives.
+/// Joins under a name that was suspended, or whose process died, and gets the messages that the bus has kept for
+/// it. If there are none, it is the same as ipcm_connect(). Throws NameTaken while another process has the name.
 [[nodiscard]] Client ipcm_reconnect(std::string_view name, const BusInfo& info);
 [[nodiscard]] Client ipcm_reconnect(std::string_view name, std::string_view info);
 

@@ -1,5 +1,20 @@
 #pragma once
 
+// Example: starts a service in a child process and on a bus of its own, asks it, and ends both.
+//
+//     auto doubler = [](ipcm::Service&, const ipcm::Request& request) -> ipcm::Answer {
+//       return request.as<int>() * 2;
+//     };
+//     ipcm::Handle service = ipcm::ipcm_service("doubler", {.handle_request = doubler});
+//     const int answer = service.sync_request<int>(21, std::chrono::seconds(5));  // throws ipcm::Timeout
+//     service.shutdown();  // the destructor does it, too, but reports no errors
+//     return answer;
+//
+// With `exec`, the service is another program, here one that has the class "counter" (service.h):
+//
+//     ipcm::Handle counter = ipcm::ipcm_service("c", {.class_name = "counter", .exec = {{.path = "./counter"}}});
+//     return counter.sync_request<int>(1);
+
 #include <functional>
 #include <map>
 #include <optional>
@@ -48,12 +63,15 @@ struct ServiceOptions {
   /// faster, and polling uses a processor. Some tens of microseconds are useful; at most 1 s; 0: no polling.
   /// Has no effect in a process that may use only one processor.
   Duration spin = Duration::zero();
-  bool intercept_errors = false;      ///< Whether the service goes on after an exception in a callback.
+  /// Whether the service goes on after an exception in a callback. After one in handle_request it always does.
+  bool intercept_errors = false;
   bool expose_error_details = false;  ///< Whether requesters get the text of exceptions.
 
   // Where and how it starts.
-  std::optional<BusInfo> ipcm_info = {};        ///< An existing bus to join.
-  bool new_bus = false;                         ///< Whether the service gets a new bus.
+  std::optional<BusInfo> ipcm_info = {};  ///< An existing bus to join.
+  /// States that the service gets a new bus. It does without ipcm_info; the two together are an error, and so
+  /// is Service::ipcm_service(), which uses the bus of the service.
+  bool new_bus = false;
   SpawnOptions bus = {};                        ///< The options of a new bus.
   Duration timeout = std::chrono::seconds(10);  ///< The time until the service must be ready; 0: no limit.
   std::vector<Pid> watch_pids = {};  ///< The service ends when any of these ends. Default: the caller.
@@ -96,7 +114,7 @@ struct ServiceOptions {
 /// options.ipcm_info; without, it joins a new bus that the Handle owns. The service ends when the calling
 /// process ends (unless `detached`).
 ///
-/// Throws UsageError for contradicting options. Throws LaunchError if the service does not become ready; then
+/// Throws UsageError for contradicting options, and BusError if the new bus can't be made. Throws LaunchError if the service does not become ready; then
 /// its process has ended and is reaped. With `exec`, the service needs only the memory of the boot binary.
 /// Without, the library forks the calling process. It refuses that in a process with several threads (a fork
 /// would copy their locks in their current state), unless `allow_threads` is set. In the calling process the

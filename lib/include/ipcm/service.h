@@ -1,5 +1,22 @@
 #pragma once
 
+// Example: a class of services, and a boot binary that has it.
+//
+//     class Counter final : public ipcm::Service {
+//      public:
+//       explicit Counter(ipcm::ServiceSetup setup) : Service(std::move(setup)) {}
+//       ipcm::Answer handle_request(const ipcm::Request& request) override {
+//         return total_ += request.as<int>();
+//       }
+//
+//      private:
+//       int total_ = 0;
+//     };
+//
+//     ipcm::Registry registry = ipcm::builtin_services();
+//     registry.add<Counter>("counter", "adds the numbers that it is sent");
+//     return ipcm::boot(argc, argv, registry);
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -147,11 +164,16 @@ class Service : public Requester {
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
 
-  // To override. Each base version calls the callbacks of that name.
+  // To override. Each base version calls the callbacks of ServiceOptions; on_activity() calls on_all.
   virtual void on_start();
+  /// Returns the answer to a request, or `later`: then send_response() or send_error() must follow, or the
+  /// requester waits in vain. If it throws, the requester gets an error, which has the text of the exception
+  /// if `expose_error_details` is set; stderr gets one line, and the service goes on, also without
+  /// `intercept_errors`.
   virtual Answer handle_request(const Request& request);
-  /// As handle_request(), for a service that keeps the payload or passes it on: it can move the payload out
-  /// (Request::take()). The base version calls handle_request().
+  /// The library calls this function for each request, and the base version calls handle_request(): a class
+  /// overrides one of the two. This one may keep the request, move the payload out (Request::take()), or
+  /// leave it as it is; the answer finds its way in each case.
   virtual Answer take_request(Request&& request);
   virtual void on_general_message(const Message& message);
   virtual void on_interval();
@@ -167,6 +189,7 @@ class Service : public Requester {
 
   /// Answers a request for which the handler returned `later`. Throws PeerGone if the requester has left.
   void send_response(const Request& request, const Content& answer);
+  /// As send_response(), but the requester gets a RemoteError with this text.
   void send_error(const Request& request, const std::string& text);
 
   /// Ends the loop after this turn; the process exits with `code`. Only the first call has an effect.
