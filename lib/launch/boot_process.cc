@@ -7,16 +7,16 @@ namespace ipcm::launch {
 
 using Phase = LaunchError::Phase;
 
-NotStarted not_started(const os::SpawnFailure& failure, const LaunchPlan& request) {
+NotStarted not_started(const os::SpawnFailure& failure, const LaunchPlan& plan) {
   return {failure.step == os::SpawnStep::make_process ? Phase::fork : Phase::exec, failure.error,
-          describe(failure, request)};
+          describe(failure, plan)};
 }
 
-std::variant<BootProcess, NotStarted> start_boot(const LaunchPlan& request, LaunchFds lines) {
+std::variant<BootProcess, NotStarted> start_boot(const LaunchPlan& plan, LaunchFds fds) {
   try {
-    auto made = os::spawn_when_written(request.program, [&] { return plan_boot(request, lines.childs); });
-    if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) return not_started(*failure, request);
-    return BootProcess{std::move(std::get<os::Child>(made)), std::move(lines.ours)};
+    auto made = os::spawn_when_written(plan.program, [&] { return plan_boot(plan, fds.childs); });
+    if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) return not_started(*failure, plan);
+    return BootProcess{std::move(std::get<os::Child>(made)), std::move(fds.ours)};
   } catch (const SystemError& error) {
     return NotStarted{Phase::prepare, error.code(), error.what()};
   }

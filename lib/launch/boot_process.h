@@ -23,9 +23,9 @@ struct NotStarted {
 };
 
 /// Executes the boot binary that the plan names. Returns the process, or the reason why there is none.
-[[nodiscard]] std::variant<BootProcess, NotStarted> start_boot(const LaunchPlan& request, LaunchFds lines);
+[[nodiscard]] std::variant<BootProcess, NotStarted> start_boot(const LaunchPlan& plan, LaunchFds fds);
 
 /// Describes a failed spawn.
-[[nodiscard]] NotStarted not_started(const os::SpawnFailure& failure, const LaunchPlan& request);
+[[nodiscard]] NotStarted not_started(const os::SpawnFailure& failure, const LaunchPlan& plan);
 
 }  // namespace ipcm::launch

@@ -53,7 +53,7 @@ std::string hint_for(int error, const std::string& program) {
   }
 }
 
-std::string describe(const os::SpawnFailure& failure, const LaunchPlan& request) {
+std::string describe(const os::SpawnFailure& failure, const LaunchPlan& plan) {
   const std::string why = os::errno_text(failure.error);
   const std::string call = failure.call;  // named, since a sandbox may refuse just this call
   switch (failure.step) {
@@ -64,9 +64,9 @@ std::string describe(const os::SpawnFailure& failure, const LaunchPlan& request)
     case os::SpawnStep::make_session:
       return "it could not get a session of its own: " + why;
     case os::SpawnStep::change_directory:
-      return "can't enter its working directory '" + request.directory + "': " + why;
+      return "can't enter its working directory '" + plan.directory + "': " + why;
     default:
-      return "can't execute '" + request.program + "': " + why + hint_for(failure.error, request.program);
+      return "can't execute '" + plan.program + "': " + why + hint_for(failure.error, plan.program);
   }
 }
 

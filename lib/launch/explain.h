@@ -17,6 +17,6 @@ namespace ipcm::launch {
 [[nodiscard]] std::string last_words(const std::string& tail);
 /// Returns "; " and a hint for a program that can't be executed. Empty: there is no hint for this errno.
 [[nodiscard]] std::string hint_for(int error, const std::string& program);
-[[nodiscard]] std::string describe(const os::SpawnFailure& failure, const LaunchPlan& request);
+[[nodiscard]] std::string describe(const os::SpawnFailure& failure, const LaunchPlan& plan);
 
 }  // namespace ipcm::launch

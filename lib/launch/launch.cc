@@ -28,12 +28,12 @@ void Launch::refuse(Phase phase, int error, const std::string& what) const {
   facts.name = plan_.name;
   facts.phase = phase;
   facts.error = error;
-  facts.elapsed = os::Clock::now() - began_;
+  facts.elapsed = os::Clock::now() - plan_.began;
   throw LaunchError(started_as(plan_.name) + what, facts);
 }
 
-Launch::Launch(Loop& loop, LaunchPlan request)
-    : loop_(loop), plan_(std::move(request)), began_(os::Clock::now()), listener_(plan_.name) {
+Launch::Launch(Loop& loop, LaunchPlan plan)
+    : loop_(loop), plan_(std::move(plan)), listener_(plan_.name) {
   os::reap_released_children();
   std::optional<BootProcess> warm;
   if (const WarmPool pool = std::exchange(plan_.warm, {})) {
@@ -63,38 +63,38 @@ void Launch::adopt(BootProcess boot) {
 }
 
 void Launch::start_anew() {
-  LaunchFds lines;
+  LaunchFds fds;
   const bool by_fork = plan_.program.empty() || plan_.post_fork;
   try {
-    lines = open_fds(plan_);
+    fds = open_fds(plan_);
     const bool by_file = plan_.secret || plan_.parameters.size() >= handoff::kLongestArgument;
     if (!plan_.program.empty() && by_file)
-      lines.childs.parameters = os::make_readable_once("ipcm-parameters", plan_.parameters);
+      fds.childs.parameters = os::make_readable_once("ipcm-parameters", plan_.parameters);
   } catch (const SystemError& error) {
     refuse(Phase::prepare, error.code(), error.what());
   }
   if (by_fork) {
-    ends_ = std::move(lines.ours);
-    start_by_fork(std::move(lines.childs));
+    ends_ = std::move(fds.ours);
+    start_by_fork(std::move(fds.childs));
     return;
   }
-  auto started = start_boot(plan_, std::move(lines));
+  auto started = start_boot(plan_, std::move(fds));
   if (const auto* failed = std::get_if<NotStarted>(&started))
     refuse(failed->phase, failed->error, failed->what);
   adopt(std::move(std::get<BootProcess>(started)));
 }
 
-void Launch::start_by_fork(ChildFds lines) {
-  const auto numbers = lines.release();
+void Launch::start_by_fork(ChildFds fds) {
+  const auto numbers = fds.release();
   std::optional<os::Child> child;
   try {
     child = os::fork_process();
   } catch (const SystemError& error) {
-    lines.take_up(numbers);
+    fds.take_up(numbers);
     refuse(Phase::fork, error.code(), error.what());
   }
   if (child) {
-    lines.take_up(numbers);
+    fds.take_up(numbers);
     child_ = std::move(*child);
     return;
   }
@@ -106,26 +106,26 @@ void Launch::start_by_fork(ChildFds lines) {
     if (plan_.new_session) os::start_session();
     if (plan_.post_fork)
       plan_.post_fork();  // may fork again: numbers stay valid then, owned descriptors would be closed
-    lines.take_up(numbers);
+    fds.take_up(numbers);
     if (!plan_.program.empty()) {
       // post_fork needs a plain fork, so the exec follows here.
-      auto spawn = plan_boot(plan_, lines);
+      auto spawn = plan_boot(plan_, fds);
       spawn.new_session = false;
       const os::SpawnFailure failure = os::become(spawn);
       // The ready pipe already has the number that the program expects; our own number may be closed.
       ready::Announcer(os::UniqueFd(spawn.fds.front().as), {}).failed(describe(failure, plan_));
       os::leave_forked_process(127);
     }
-    if (lines.in) os::replace_standard_stream(lines.in.get(), 0);
-    if (lines.first_stdout() >= 0) os::replace_standard_stream(lines.first_stdout(), 1);
-    os::replace_standard_stream(lines.first_stderr(), 2);
-    const bool out = lines.returns_stdout(), err = lines.returns_stderr();
-    ready::Announcer announcer(std::move(lines.ready),
-                               lines.capture ? std::move(lines.real_stderr) : os::UniqueFd(),
-                               {std::move(lines.log), out, err});
-    lines.capture.reset();
+    if (fds.in) os::replace_standard_stream(fds.in.get(), 0);
+    if (fds.first_stdout() >= 0) os::replace_standard_stream(fds.first_stdout(), 1);
+    os::replace_standard_stream(fds.first_stderr(), 2);
+    const bool out = fds.returns_stdout(), err = fds.returns_stderr();
+    ready::Announcer announcer(std::move(fds.ready),
+                               fds.capture ? std::move(fds.real_stderr) : os::UniqueFd(),
+                               {std::move(fds.log), out, err});
+    fds.capture.reset();
     try {
-      status = plan_.body(ChildSide{std::move(announcer), std::move(lines.leash), std::move(lines.original)});
+      status = plan_.body(ChildSide{std::move(announcer), std::move(fds.leash), std::move(fds.original)});
     } catch (const std::exception& error) {
       const std::string line = "ipcm: service '" + wire::printable_name(plan_.name) +
                                "': " + wire::printable(error.what(), 3UL * 1024) + "\n";
@@ -133,8 +133,8 @@ void Launch::start_by_fork(ChildFds lines) {
       status = 70;
     }
   } catch (const std::exception& error) {
-    if (!lines.ready) lines.take_up(numbers);  // a second time would close them
-    ready::Announcer(std::move(lines.ready), {}).failed(error.what());
+    if (!fds.ready) fds.take_up(numbers);  // a second time would close them
+    ready::Announcer(std::move(fds.ready), {}).failed(error.what());
   } catch (...) {
     status = 70;
   }
@@ -199,7 +199,7 @@ void Launch::conclude() {
       what = "it closed the ready pipe without a ready line, and ran on; the launcher ended it";
     else
       what = (plan_.program.empty() ? std::string("its process ") : "boot binary '" + plan_.program + "' ") +
-             ended + " after " + readable_span(os::Clock::now() - began_) + ", before it was ready";
+             ended + " after " + readable_span(os::Clock::now() - plan_.began) + ", before it was ready";
   }
   fail(std::move(facts), what);
 }
@@ -259,7 +259,7 @@ Pid Launch::proven(Pid claimed, const LaunchPlan::Presence& there) const {
 
 void Launch::succeed(Pid service) {
   verdict_ = Verdict::ready;
-  elapsed_ = os::Clock::now() - began_;
+  elapsed_ = os::Clock::now() - plan_.began;
   service_pid_ = service;
   for (Watch* watch : {&ready_watch_, &limit_watch_, &last_words_watch_}) watch->stop();
   ends_.ready.reset();
@@ -284,7 +284,7 @@ void Launch::fail(LaunchError::Facts facts, const std::string& what) {
   verdict_ = Verdict::failed;
   end_child();
   facts.name = plan_.name;
-  facts.elapsed = os::Clock::now() - began_;
+  facts.elapsed = os::Clock::now() - plan_.began;
   facts.stderr_tail = capture_.take_tail();
   const std::string words = last_words(facts.stderr_tail);
   // Our boot reports the same text on the ready pipe and on stderr.
@@ -324,7 +324,7 @@ void Launch::give_up() {
   facts.timed_out = true;
   const bool joined = has_joined();
   facts.phase = joined ? Phase::start : Phase::boot;
-  fail(std::move(facts), "not ready within " + readable_span(os::Clock::now() - began_) +
+  fail(std::move(facts), "not ready within " + readable_span(os::Clock::now() - plan_.began) +
                              (joined ? " (phase start: it had joined the bus, on_start had not returned)"
                                      : " (phase boot: it ran, and had not joined the bus)") +
                              "; the launcher ended it");

@@ -30,7 +30,7 @@ class Launch {
   enum class Verdict { pending, ready, failed };
 
   /// Makes the process, or takes a waiting one from the pool. Throws LaunchError (prepare, fork, exec).
-  Launch(Loop& loop, LaunchPlan request);
+  Launch(Loop& loop, LaunchPlan plan);
   ~Launch();
   Launch(const Launch&) = delete;
   Launch& operator=(const Launch&) = delete;
@@ -62,7 +62,7 @@ class Launch {
  private:
   void adopt(BootProcess boot);
   void start_anew();
-  void start_by_fork(ChildFds lines);
+  void start_by_fork(ChildFds fds);
   void on_ready_pipe();
   void on_child_ended();
   void heard(const ready::Report& report);
@@ -82,7 +82,6 @@ class Launch {
   Loop& loop_;
   LaunchPlan plan_;
   std::weak_ptr<WarmBoots> pool_;  // the pool to refill; weak, so that it may end before this object
-  os::Clock::time_point began_;
   Verdict verdict_ = Verdict::pending;
   os::Child child_;
   Pid first_pid_ = 0;

@@ -44,10 +44,10 @@ struct LaunchFds {
   LauncherFds ours;
 };
 /// Opens all descriptors that the plan needs, except that of the parameters. Throws SystemError.
-[[nodiscard]] LaunchFds open_fds(const LaunchPlan& request);
+[[nodiscard]] LaunchFds open_fds(const LaunchPlan& plan);
 
 /// Returns the command line, the environment and the descriptors of a boot, according to the boot contract
 /// (docs/boot.md).
-[[nodiscard]] os::SpawnRequest plan_boot(const LaunchPlan& request, const ChildFds& lines);
+[[nodiscard]] os::SpawnRequest plan_boot(const LaunchPlan& plan, const ChildFds& fds);
 
 }  // namespace ipcm::launch

@@ -10,6 +10,7 @@
 #include "handoff/handoff.h"
 #include "ipcm/redirect.h"
 #include "ipcm/warm_pool.h"
+#include "os/clock.h"
 #include "os/descriptor.h"
 #include "ready/ready.h"
 
@@ -26,6 +27,7 @@ struct ChildSide {
 
 struct LaunchPlan {
   std::string name;   ///< The name of the service.
+  os::Clock::time_point began = os::Clock::now();  ///< The time of the call that starts the service.
   bool leash = true;  ///< Whether the service gets a pidfd of this process.
   bool capture_stderr = true;
   bool new_session = false;

@@ -19,22 +19,22 @@ constexpr std::size_t kRefilledAtOnce = 2;
 /// The longest wait for another thread that fills the pool. It needs much less.
 constexpr auto kFillTime = std::chrono::seconds(10);
 
-bool can_wait(const LaunchPlan& request) {
+bool can_wait(const LaunchPlan& plan) {
   // A waiting process notices the end of its launcher by its ready pipe or by its leash.
-  return !request.program.empty() && (request.leash || !request.outlives_launcher) && !request.post_fork &&
-         request.capture_stderr && request.log.empty() && request.redirect.in.empty() &&
-         request.redirect.out.empty() && request.redirect.err.empty() &&
-         request.original == std::array<int, 3>{-1, -1, -1};
+  return !plan.program.empty() && (plan.leash || !plan.outlives_launcher) && !plan.post_fork &&
+         plan.capture_stderr && plan.log.empty() && plan.redirect.in.empty() &&
+         plan.redirect.out.empty() && plan.redirect.err.empty() &&
+         plan.original == std::array<int, 3>{-1, -1, -1};
 }
 
-LaunchPlan without_parameters(const LaunchPlan& request) {
+LaunchPlan without_parameters(const LaunchPlan& plan) {
   LaunchPlan kind;
-  kind.program = request.program;
-  kind.args = request.args;
-  kind.env = request.env;
-  kind.directory = request.directory;
-  kind.new_session = request.new_session;
-  kind.leash = request.leash;
+  kind.program = plan.program;
+  kind.args = plan.args;
+  kind.env = plan.env;
+  kind.directory = plan.directory;
+  kind.new_session = plan.new_session;
+  kind.leash = plan.leash;
   kind.parameters_come_whole = true;
   return kind;
 }
@@ -56,15 +56,15 @@ bool is_current(const std::vector<std::string>& environment) {
 
 }  // namespace
 
-BootKind::BootKind(const LaunchPlan& request)
-    : plan_(without_parameters(request)),
+BootKind::BootKind(const LaunchPlan& plan)
+    : plan_(without_parameters(plan)),
       environment_(current_environment()),
-      places_(places_now(request.program)) {}
+      places_(places_now(plan.program)) {}
 
-bool BootKind::suits(const LaunchPlan& request) const {
-  return request.program == plan_.program && request.args == plan_.args && request.env == plan_.env &&
-         request.directory == plan_.directory && request.new_session == plan_.new_session &&
-         request.leash == plan_.leash && is_current(environment_) && places_ == places_now(request.program);
+bool BootKind::suits(const LaunchPlan& plan) const {
+  return plan.program == plan_.program && plan.args == plan_.args && plan.env == plan_.env &&
+         plan.directory == plan_.directory && plan.new_session == plan_.new_session &&
+         plan.leash == plan_.leash && is_current(environment_) && places_ == places_now(plan.program);
 }
 
 BootKind::Places BootKind::places_now(const std::string& program) {
@@ -92,42 +92,42 @@ void WarmBoots::end_all() noexcept {
   waiting_.clear();
 }
 
-void WarmBoots::become(const LaunchPlan& request) {
-  if (kind_ && born_in_ == os::generation() && kind_->suits(request)) return;
+void WarmBoots::become(const LaunchPlan& plan) {
+  if (kind_ && born_in_ == os::generation() && kind_->suits(plan)) return;
   end_all();
-  kind_.emplace(request);
+  kind_.emplace(plan);
   born_in_ = os::generation();
 }
 
 std::optional<NotStarted> WarmBoots::start_one() {
   try {
-    LaunchFds lines = open_fds(kind_->request());
+    LaunchFds fds = open_fds(kind_->plan());
     os::Pipe parameters = os::make_pipe();
-    lines.childs.parameters = os::duplicate(parameters.read_end.get());
+    fds.childs.parameters = os::duplicate(parameters.read_end.get());
     os::set_nonblocking(parameters.write_end.get());
-    auto begun = os::Spawning::begin(plan_boot(kind_->request(), lines.childs));
+    auto begun = os::Spawning::begin(plan_boot(kind_->plan(), fds.childs));
     if (const auto* failure = std::get_if<os::SpawnFailure>(&begun))
-      return not_started(*failure, kind_->request());
+      return not_started(*failure, kind_->plan());
     waiting_.push_back(
-        {std::move(std::get<os::Spawning>(begun)), std::move(lines.ours), std::move(parameters)});
+        {std::move(std::get<os::Spawning>(begun)), std::move(fds.ours), std::move(parameters)});
     return std::nullopt;
   } catch (const SystemError& error) {
     return NotStarted{LaunchError::Phase::prepare, error.code(), error.what()};
   }
 }
 
-std::optional<BootProcess> WarmBoots::take(const LaunchPlan& request) {
-  if (!can_wait(request) || request.parameters.size() > kLongestParameters) return std::nullopt;
+std::optional<BootProcess> WarmBoots::take(const LaunchPlan& plan) {
+  if (!can_wait(plan) || plan.parameters.size() > kLongestParameters) return std::nullopt;
   // If another thread fills the pool, a new process is ready as soon. In a process that was forked meanwhile,
   // the mutex stays locked for ever.
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock) return std::nullopt;
-  become(request);
+  become(plan);
   while (!waiting_.empty()) {
     Waiting one = std::move(waiting_.front());
     waiting_.pop_front();
     if (one.has_ended() || one.process.await_exec()) continue;
-    if (os::try_put(one.parameters.write_end.get(), request.parameters) != request.parameters.size())
+    if (os::try_put(one.parameters.write_end.get(), plan.parameters) != plan.parameters.size())
       continue;
     return BootProcess{std::move(one.process).take_child(), std::move(one.ends)};
   }
@@ -145,8 +145,8 @@ void WarmBoots::refill() noexcept {
   }
 }
 
-void WarmBoots::fill(const LaunchPlan& request) {
-  if (!can_wait(request))
+void WarmBoots::fill(const LaunchPlan& plan) {
+  if (!can_wait(plan))
     throw UsageError(
         "a pool can't be filled for these options: a start with redirected streams, a log or post_fork, or "
         "without captured stderr, executes the boot binary each time");
@@ -155,25 +155,25 @@ void WarmBoots::fill(const LaunchPlan& request) {
     throw Timeout(
         "a pool of waiting processes can't be filled: another thread uses it, or used it when this process "
         "was forked; make a new pool");
-  become(request);
+  become(plan);
   forget_the_dead();
   std::optional<NotStarted> failed;
   const auto try_to_fill = [&] {
     failed.reset();
     while (!failed && waiting_.size() < most_) failed = start_one();
     for (Waiting& one : waiting_)
-      if (const auto failure = one.process.await_exec()) failed = not_started(*failure, request);
+      if (const auto failure = one.process.await_exec()) failed = not_started(*failure, plan);
     forget_the_dead();
     return !failed || failed->phase != LaunchError::Phase::exec || failed->error != ETXTBSY;
   };
   if (!try_to_fill())
-    for (os::BusyProgram busy(request.program); busy.await_change() && !try_to_fill();) {
+    for (os::BusyProgram busy(plan.program); busy.await_change() && !try_to_fill();) {
     }
   if (!failed) return;
   LaunchError::Facts facts;
   facts.phase = failed->phase;
   facts.error = failed->error;
-  throw LaunchError("a waiting process of " + request.program + " could not be started: " + failed->what,
+  throw LaunchError("a waiting process of " + plan.program + " could not be started: " + failed->what,
                     facts);
 }
 

@@ -25,11 +25,11 @@ namespace ipcm::launch {
 /// The properties that a waiting process has inherited from its launcher and that can't change later.
 class BootKind {
  public:
-  explicit BootKind(const LaunchPlan& request);
+  explicit BootKind(const LaunchPlan& plan);
   /// Returns whether a new process for this plan would have the same properties.
-  [[nodiscard]] bool suits(const LaunchPlan& request) const;
+  [[nodiscard]] bool suits(const LaunchPlan& plan) const;
   /// Returns the plan of a waiting process; it has no name and no parameters.
-  [[nodiscard]] const LaunchPlan& request() const { return plan_; }
+  [[nodiscard]] const LaunchPlan& plan() const { return plan_; }
 
  private:
   struct Place {
@@ -55,13 +55,13 @@ class WarmBoots {
 
   /// Writes the parameters to a waiting process, and transfers it to the caller. nullopt: no waiting process
   /// suits the plan, or another thread uses the pool.
-  [[nodiscard]] std::optional<BootProcess> take(const LaunchPlan& request);
+  [[nodiscard]] std::optional<BootProcess> take(const LaunchPlan& plan);
   /// Starts up to two missing processes, of the kind of the last start. Ignores errors: the next start finds
   /// and reports them.
   void refill() noexcept;
   /// Starts all missing processes. Throws UsageError if the options can't use a pool, LaunchError, and
   /// Timeout if another thread keeps the pool locked.
-  void fill(const LaunchPlan& request);
+  void fill(const LaunchPlan& plan);
   [[nodiscard]] std::size_t waiting();
   /// Returns whether no process waits, or another thread uses the pool.
   [[nodiscard]] bool is_empty();
@@ -82,7 +82,7 @@ class WarmBoots {
     [[nodiscard]] bool has_ended();
   };
   [[nodiscard]] std::optional<NotStarted> start_one();
-  void become(const LaunchPlan& request);
+  void become(const LaunchPlan& plan);
   void forget_the_dead();
   void end_all() noexcept;
 

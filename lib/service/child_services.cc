@@ -18,6 +18,7 @@ void ChildServices::start(const std::string& name, const ServiceOptions& options
                      "ipcm::ipcm_service(), which gives a Handle");
   if (const auto* before = find(name); before != nullptr && before->verdict() == Verdict::pending)
     throw UsageError("service '" + name + "' is being started already");
+  const auto began = os::Clock::now();
   const auto deadline = os::Deadline::limit(options.timeout);
   // Requests that still wait for an earlier start wait for this one.
   auto waiting = requests_.starts().take_requests(name);
@@ -27,9 +28,10 @@ void ChildServices::start(const std::string& name, const ServiceOptions& options
   if (complete.registry == nullptr) complete.registry = parent_.registry;
   std::unique_ptr<launch::Launch> started;
   try {
-    auto request = plan_start(name, complete, parent_.parameters.info, &parent_);
-    request.on_bus = [this, name] { return presence_of(client_.member(), name); };
-    started = std::make_unique<launch::Launch>(loop_, std::move(request));
+    auto plan = plan_start(name, complete, parent_.parameters.info, &parent_);
+    plan.began = began;
+    plan.on_bus = [this, name] { return presence_of(client_.member(), name); };
+    started = std::make_unique<launch::Launch>(loop_, std::move(plan));
   } catch (...) {
     requests_.fail_held(name, waiting, std::current_exception());
     throw;

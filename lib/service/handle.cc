@@ -45,16 +45,16 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
 
   [[nodiscard]] bool acts_here() const { return !over && born_in == os::generation(); }
 
-  void begin(const ServiceOptions& options) {
-    os::reap_released_children();
-    auto request = service::plan_start(name, options, info, nullptr);
-    outlives = request.outlives_launcher;
-    request.on_bus = [this]() -> std::optional<launch::LaunchPlan::Presence> {
+  void begin(const ServiceOptions& options, os::Clock::time_point began) {
+    auto plan = service::plan_start(name, options, info, nullptr);
+    plan.began = began;
+    outlives = plan.outlives_launcher;
+    plan.on_bus = [this]() -> std::optional<launch::LaunchPlan::Presence> {
       if (!client) return std::nullopt;
       return service::presence_of(client->member(), name);
     };
     // The child first: it boots while we join the bus ourselves.
-    launch = std::make_unique<launch::Launch>(*loop, std::move(request));
+    launch = std::make_unique<launch::Launch>(*loop, std::move(plan));
     const auto failed = [this](const Error& error, int code) {
       launch.reset();  // its process ends before anybody hears of it
       LaunchError::Facts facts;
@@ -236,6 +236,7 @@ void check_bus_options(const std::string& name, const ServiceOptions& options) {
 
 Handle ipcm_service_begin(const std::string& name, const ServiceOptions& options) {
   check_bus_options(name, options);
+  const auto began = os::Clock::now();
   const auto deadline = os::Deadline::limit(options.timeout);
   const os::TimeLimit limit(deadline);  // of joining, too
   auto state = std::make_shared<Handle::State>();
@@ -249,7 +250,7 @@ Handle ipcm_service_begin(const std::string& name, const ServiceOptions& options
   }
   Handle handle(std::move(state));  // from here on, whatever is thrown takes the bus down again
   Handle::State& self = *handle.state_;
-  self.begin(options);
+  self.begin(options, began);
   if (options.timeout != kNoLimit) self.launch->limit(deadline);
   return handle;
 }

@@ -76,15 +76,15 @@ const Registry::Entry& find_class(const std::string& name, const ServiceOptions&
 namespace {
 
 /// Plans the standard streams of the child, and its copies of the original ones.
-void plan_streams(launch::LaunchPlan& request, const Redirect& wanted, const Setup* starter) {
+void plan_streams(launch::LaunchPlan& plan, const Redirect& wanted, const Setup* starter) {
   const auto original_of = [&](std::size_t stream) {
     const int kept = starter != nullptr ? starter->original.at(stream).get() : -1;
     return kept >= 0 ? kept : static_cast<int>(stream);
   };
   const bool back = starter != nullptr && !starter->parameters.redirect.inherited;
-  request.redirect = wanted;
+  plan.redirect = wanted;
   bool redirected = false;
-  std::string* const streams[] = {&request.redirect.in, &request.redirect.out, &request.redirect.err};
+  std::string* const streams[] = {&plan.redirect.in, &plan.redirect.out, &plan.redirect.err};
   for (std::size_t i = 0; i < std::size(streams); ++i) {
     if (*streams[i] == "&orig" || (back && streams[i]->empty()))
       *streams[i] = "&" + std::to_string(original_of(i));
@@ -93,7 +93,7 @@ void plan_streams(launch::LaunchPlan& request, const Redirect& wanted, const Set
   const bool kept =
       starter != nullptr && (starter->original[0] || starter->original[1] || starter->original[2]);
   if (wanted.keep_original && (redirected || kept))
-    for (std::size_t i = 0; i < request.original.size(); ++i) request.original.at(i) = original_of(i);
+    for (std::size_t i = 0; i < plan.original.size(); ++i) plan.original.at(i) = original_of(i);
 }
 
 /// Returns the processes whose end ends the service: the caller's alone, unless the options say otherwise.
@@ -141,32 +141,32 @@ int serve_forked(handoff::Parameters parameters, const ServiceOptions& options, 
 launch::LaunchPlan plan_process(const std::string& name, const ServiceOptions& options, const BusInfo& info,
                                 const Setup* starter) {
   const std::vector<Pid> watched = watched_pids(options);
-  launch::LaunchPlan request;
-  request.name = name;
-  request.leash =
+  launch::LaunchPlan plan;
+  plan.name = name;
+  plan.leash =
       !options.detached && std::find(watched.begin(), watched.end(), os::own_pid()) != watched.end();
   // A captured stderr needs a reader: the loop of a service, or a caller that waits.
-  request.capture_stderr = options.capture_stderr.value_or(options.wait || options.log || starter != nullptr);
-  request.new_session = options.new_session;
-  request.outlives_launcher = !options.wait;
-  plan_streams(request, options.redirect, starter);
-  request.post_fork = options.post_fork;
-  if (!options.exec) return request;
-  request.program = launch::find_boot_binary(name, options.exec->path);
-  request.args = options.exec->args;
-  request.env = options.exec->env;
+  plan.capture_stderr = options.capture_stderr.value_or(options.wait || options.log || starter != nullptr);
+  plan.new_session = options.new_session;
+  plan.outlives_launcher = !options.wait;
+  plan_streams(plan, options.redirect, starter);
+  plan.post_fork = options.post_fork;
+  if (!options.exec) return plan;
+  plan.program = launch::find_boot_binary(name, options.exec->path);
+  plan.args = options.exec->args;
+  plan.env = options.exec->env;
   // Never among the parameters, which may be seen in the process list. A service whose bus needs none gets
   // none of what stands in our own environment.
   const bool needed = needs_credentials(info);
   const auto set = [&](const char* variable, const std::string& value) {
-    if (needed && !value.empty()) request.env.emplace(variable, value);
-    if (!needed && os::environment(variable)) request.env.emplace(variable, "");
+    if (needed && !value.empty()) plan.env.emplace(variable, value);
+    if (!needed && os::environment(variable)) plan.env.emplace(variable, "");
   };
   set("IPCM_DB_USER", info.credentials.user);
   set("IPCM_DB_PASSWORD", info.credentials.password);
-  request.directory = options.exec->directory;
-  request.warm = options.exec->warm;
-  return request;
+  plan.directory = options.exec->directory;
+  plan.warm = options.exec->warm;
+  return plan;
 }
 
 }  // namespace
@@ -174,10 +174,10 @@ launch::LaunchPlan plan_process(const std::string& name, const ServiceOptions& o
 launch::LaunchPlan plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info,
                               const Setup* starter) {
   check(name, options, info);
-  launch::LaunchPlan request = plan_process(name, options, info, starter);
+  launch::LaunchPlan plan = plan_process(name, options, info, starter);
   if (options.log) {
     try {
-      request.log = bus::make_log_path(info, name);
+      plan.log = bus::make_log_path(info, name);
     } catch (const SystemError& error) {
       LaunchError::Facts facts;
       facts.name = name;
@@ -187,17 +187,17 @@ launch::LaunchPlan plan_start(const std::string& name, const ServiceOptions& opt
   }
   handoff::Parameters parameters = parameters_of(name, options, info);
   if (options.exec) {
-    request.secret = options.secret;
-    request.parameters = handoff::write_parameters(parameters);
+    plan.secret = options.secret;
+    plan.parameters = handoff::write_parameters(parameters);
   } else {
     const Registry::Entry* entry = options.class_name.empty() ? nullptr : &find_class(name, options);
     // The child uses its copy, whatever the caller does with its options.
-    request.body = [parameters = std::move(parameters), options, entry](launch::ChildSide side) {
+    plan.body = [parameters = std::move(parameters), options, entry](launch::ChildSide side) {
       return serve_forked(parameters, options, entry, std::move(side));
     };
   }
   if (options.pre_fork) options.pre_fork();
-  return request;
+  return plan;
 }
 
 launch::LaunchPlan::Presence presence_of(bus::Member& member, const std::string& name) {
