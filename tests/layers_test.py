@@ -16,17 +16,18 @@ LAYERS = {
     'drivers': {'transport'},
     'lib/launch': {'handoff', 'ready', 'loop', 'wire', 'os'},
     'lib/bus': {'transport', 'loop', 'wire', 'os'},
-    'lib/service': {'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
-    'boot': {'service', 'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
-    'launcher': {'service', 'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
+    'lib/client': {'bus', 'launch', 'transport', 'loop', 'wire', 'os'},
+    'lib/service': {'client', 'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
+    'boot': {'service', 'client', 'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
+    'launcher': {'service', 'client', 'bus', 'launch', 'handoff', 'ready', 'transport', 'loop', 'wire', 'os'},
 }
 # The layer of each public header. A folder may include the headers of its own layer, and of the layers that it may include.
 HEADERS = {
     'basics': 'os', 'callbacks': 'os', 'error': 'os', 'redirect': 'os', 'statistics': 'os',
     'bus_info': 'wire', 'content': 'wire', 'json_archive': 'wire', 'message': 'wire', 'spawn_options': 'wire',
     'warm_pool': 'launch',
-    'bus': 'bus', 'client': 'bus',
-    'handle': 'service', 'launch': 'service', 'registry': 'service', 'requester': 'service', 'service': 'service',
+    'bus': 'bus', 'client': 'client', 'requester': 'client',
+    'handle': 'service', 'launch': 'service', 'registry': 'service', 'service': 'service',
     'boot': 'boot',
 }
 COLLECTION = 'ipcm/ipcm.h'  # includes all others, and may be included by all that may include the public API

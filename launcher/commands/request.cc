@@ -1,9 +1,9 @@
 // ipcm request, send, broadcast: send messages to members of a bus.
 
+#include "client/pending_requests.h"
 #include "commands/commands.h"
 #include "os/time_limit.h"
 #include "report.h"
-#include "service/pending_requests.h"
 
 namespace ipcm::launcher {
 namespace {
@@ -29,7 +29,7 @@ int request(const Options& options) {
     member = visit(options, Visit::with_mailbox);
   }
   bus::Member& here = *member;
-  service::PendingRequests requests(std::move(member), service::PendingRequests::IncomingRequests::whole);
+  client::PendingRequests requests(std::move(member), client::PendingRequests::IncomingRequests::whole);
   auto deadline = os::TimeLimit::current();  // the limit of the first request includes the join
   try {
     for (const Content& content : contents) {

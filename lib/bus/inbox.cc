@@ -54,10 +54,10 @@ bool Inbox::classify(wire::IncomingMessage& message) {
     message.parsed =
         wire::parse_in_place(message.message.content, incoming_requests_ == IncomingRequests::parsed);
   if (message.parsed->meaning != wire::Meaning::response) return true;
+  const OnAnswer answered = on_answer_;  // the call may replace it
+  if (!answered(message.message.from, *message.parsed)) return true;
   if (keeps_messages_) finished_answers_.push_back(message.message.id);
   ++counts_.read(message.message.from);
-  const OnAnswer answered = on_answer_;  // the call may replace it
-  answered(message.message.from, *message.parsed);
   return false;
 }
 

@@ -33,8 +33,9 @@ class Inbox {
   void close() { closed_ = true; }
   void incoming(wire::IncomingMessage message);
 
-  /// Gets each answer, inside the loop. It may end the object that it belongs to.
-  using OnAnswer = std::function<void(const std::string& from, wire::ParsedContent& answer)>;
+  /// Gets each answer, inside the loop. Returns whether it has accepted the answer; otherwise the answer waits
+  /// here, and must be unchanged. The call may end the object that it belongs to.
+  using OnAnswer = std::function<bool(const std::string& from, wire::ParsedContent& answer)>;
   /// Requests in the inbox: parsed, for a service that answers them, or whole.
   enum class IncomingRequests { parsed, whole };
   /// From now on answers go to `answered`; those that wait here already go there at once. An empty function:

@@ -9,7 +9,7 @@
 #include "bus/inbox.h"
 #include "bus/message_counts.h"
 #include "bus/sender.h"
-#include "ipcm/client.h"
+#include "ipcm/basics.h"
 #include "loop/loop.h"
 #include "os/clock.h"
 #include "transport/transport.h"

@@ -32,8 +32,7 @@ void Launch::refuse(Phase phase, int error, const std::string& what) const {
   throw LaunchError(started_as(plan_.name) + what, facts);
 }
 
-Launch::Launch(Loop& loop, LaunchPlan plan)
-    : loop_(loop), plan_(std::move(plan)), listener_(plan_.name) {
+Launch::Launch(Loop& loop, LaunchPlan plan) : loop_(loop), plan_(std::move(plan)), listener_(plan_.name) {
   os::reap_released_children();
   std::optional<BootProcess> warm;
   if (const WarmPool pool = std::exchange(plan_.warm, {})) {

@@ -26,9 +26,9 @@ struct ChildSide {
 };
 
 struct LaunchPlan {
-  std::string name;   ///< The name of the service.
+  std::string name;                                ///< The name of the service.
   os::Clock::time_point began = os::Clock::now();  ///< The time of the call that starts the service.
-  bool leash = true;  ///< Whether the service gets a pidfd of this process.
+  bool leash = true;                               ///< Whether the service gets a pidfd of this process.
   bool capture_stderr = true;
   bool new_session = false;
   Redirect redirect;

@@ -22,9 +22,8 @@ constexpr auto kFillTime = std::chrono::seconds(10);
 bool can_wait(const LaunchPlan& plan) {
   // A waiting process notices the end of its launcher by its ready pipe or by its leash.
   return !plan.program.empty() && (plan.leash || !plan.outlives_launcher) && !plan.post_fork &&
-         plan.capture_stderr && plan.log.empty() && plan.redirect.in.empty() &&
-         plan.redirect.out.empty() && plan.redirect.err.empty() &&
-         plan.original == std::array<int, 3>{-1, -1, -1};
+         plan.capture_stderr && plan.log.empty() && plan.redirect.in.empty() && plan.redirect.out.empty() &&
+         plan.redirect.err.empty() && plan.original == std::array<int, 3>{-1, -1, -1};
 }
 
 LaunchPlan without_parameters(const LaunchPlan& plan) {
@@ -127,8 +126,7 @@ std::optional<BootProcess> WarmBoots::take(const LaunchPlan& plan) {
     Waiting one = std::move(waiting_.front());
     waiting_.pop_front();
     if (one.has_ended() || one.process.await_exec()) continue;
-    if (os::try_put(one.parameters.write_end.get(), plan.parameters) != plan.parameters.size())
-      continue;
+    if (os::try_put(one.parameters.write_end.get(), plan.parameters) != plan.parameters.size()) continue;
     return BootProcess{std::move(one.process).take_child(), std::move(one.ends)};
   }
   return std::nullopt;
@@ -173,8 +171,7 @@ void WarmBoots::fill(const LaunchPlan& plan) {
   LaunchError::Facts facts;
   facts.phase = failed->phase;
   facts.error = failed->error;
-  throw LaunchError("a waiting process of " + plan.program + " could not be started: " + failed->what,
-                    facts);
+  throw LaunchError("a waiting process of " + plan.program + " could not be started: " + failed->what, facts);
 }
 
 void WarmBoots::forget_the_dead() {

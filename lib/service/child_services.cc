@@ -38,7 +38,7 @@ void ChildServices::start(const std::string& name, const ServiceOptions& options
   }
   launch::Launch& launch = *started;
   launches_.emplace(name, std::move(started));
-  requests_.starts().follow(name, launch, wait ? HeldStarts::Hold::no : HeldStarts::Hold::yes,
+  requests_.starts().follow(name, launch, wait ? client::HeldStarts::Hold::no : client::HeldStarts::Hold::yes,
                             std::move(waiting));
   if (!wait) {
     if (options.timeout != kNoLimit) launch.limit(deadline);

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "client/pending_requests.h"
 #include "ipcm/client.h"
 #include "ipcm/service.h"
 #include "launch/launch.h"
-#include "service/pending_requests.h"
 #include "service/setup.h"
 
 namespace ipcm::service {
@@ -19,7 +19,7 @@ namespace ipcm::service {
 class ChildServices {
  public:
   /// All must outlive it.
-  ChildServices(const Setup& parent, Loop& loop, Client& client, PendingRequests& requests)
+  ChildServices(const Setup& parent, Loop& loop, Client& client, client::PendingRequests& requests)
       : parent_(parent), loop_(loop), client_(client), requests_(requests) {}
 
   /// Starts a service, and waits until it is ready if `wait` says so; otherwise requests to it are held until
@@ -40,7 +40,7 @@ class ChildServices {
   const Setup& parent_;
   Loop& loop_;
   Client& client_;
-  PendingRequests& requests_;
+  client::PendingRequests& requests_;
   std::map<std::string, std::unique_ptr<launch::Launch>> launches_;
   std::set<Pid> told_;  // returned by take_ended()
 };

@@ -4,12 +4,12 @@
 
 #include "bus/guard.h"
 #include "bus/member.h"
+#include "client/pending_requests.h"
 #include "ipcm/launch.h"
 #include "launch/launch.h"
 #include "os/descriptor.h"
 #include "os/identity.h"
 #include "os/time_limit.h"
-#include "service/pending_requests.h"
 #include "service/start.h"
 #include "wire/parsed_content.h"
 
@@ -22,11 +22,11 @@ constexpr auto kDyingTime = std::chrono::seconds(1);
 
 /// Joins under the name that the reference gives to a launcher, with random letters: this process may have
 /// several handles on one bus, and so may a process with the same pid in another pid namespace.
-Client join_as_parent(const BusInfo& info, const std::shared_ptr<Loop>& loop) {
+std::shared_ptr<bus::Member> join_as_parent(const BusInfo& info, const std::shared_ptr<Loop>& loop) {
   transport::JoinRequest request;
   request.info = info;
   request.name = os::unique_name("service_parent_");
-  return Client(std::make_unique<bus::Member>(request, loop, bus::Member::Sending::waits));
+  return std::make_shared<bus::Member>(request, loop, bus::Member::Sending::waits);
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
   std::shared_ptr<Loop> loop = std::make_shared<Loop>();
   std::unique_ptr<launch::Launch> launch;
   std::optional<Client> client;
-  std::shared_ptr<service::PendingRequests> requests;
+  std::shared_ptr<client::PendingRequests> requests;
   bool over = false;
   bool outlives = false;  // it comes up also if we go before
 
@@ -65,7 +65,10 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
           facts);
     };
     try {
-      client.emplace(join_as_parent(info, loop));
+      auto member = join_as_parent(info, loop);
+      requests =
+          std::make_shared<client::PendingRequests>(member, client::PendingRequests::IncomingRequests::whole);
+      client.emplace(std::move(member), requests);
     } catch (const SystemError& error) {
       throw failed(error, error.code());
     } catch (const BusError& error) {
@@ -73,9 +76,7 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
     }
     launch->look_again();
     loop->spin(options.spin);
-    requests = std::make_shared<service::PendingRequests>(client->shared_member(),
-                                                          service::PendingRequests::IncomingRequests::whole);
-    requests->starts().follow(name, *launch, service::HeldStarts::Hold::yes);
+    requests->starts().follow(name, *launch, client::HeldStarts::Hold::yes);
   }
 
   bool ready(std::optional<os::Deadline> wait) {
@@ -156,7 +157,7 @@ Client& Handle::client() {
   return *state_->client;
 }
 
-service::PendingRequests& Handle::requests() const {
+client::PendingRequests& Handle::requests() const {
   if (!state().requests) throw UsageError("this handle has been shut down");
   return *state_->requests;
 }

@@ -25,7 +25,7 @@ Service::Service(ServiceSetup setup) {
 Service::~Service() = default;
 
 service::ServiceRuntime& Service::runtime() const { return *runtime_; }
-service::PendingRequests& Service::requests() const { return runtime_->requests(); }
+client::PendingRequests& Service::requests() const { return runtime_->requests(); }
 
 void Service::on_start() { runtime_->callbacks.on_start(*this); }
 
@@ -101,6 +101,6 @@ bool Peer::ready(Duration limit) {
 std::string Peer::send_message(const Content& content) {
   return owner_->client().send_message(name_, content);
 }
-service::PendingRequests& Peer::requests() const { return owner_->runtime().requests(); }
+client::PendingRequests& Peer::requests() const { return owner_->runtime().requests(); }
 
 }  // namespace ipcm

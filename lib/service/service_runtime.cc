@@ -61,7 +61,7 @@ Client& ServiceRuntime::client() {
   return *client_;
 }
 
-PendingRequests& ServiceRuntime::requests() {
+client::PendingRequests& ServiceRuntime::requests() {
   (void)client();
   return *requests_;
 }
@@ -83,10 +83,11 @@ void ServiceRuntime::join() {
   request.info = setup_->parameters.info;
   request.name = setup_->parameters.name;
   request.class_name = setup_->parameters.class_name.empty() ? "-" : setup_->parameters.class_name;
-  client_.emplace(std::make_unique<bus::Member>(request, loop_, bus::Member::Sending::queues));
-  client_->on_diagnostic([this](const std::string& sentence) { complain(sentence); });
+  auto member = std::make_shared<bus::Member>(request, loop_, bus::Member::Sending::queues);
   requests_ =
-      std::make_shared<PendingRequests>(client_->shared_member(), PendingRequests::IncomingRequests::parsed);
+      std::make_shared<client::PendingRequests>(member, client::PendingRequests::IncomingRequests::parsed);
+  client_.emplace(std::move(member), requests_);
+  client_->on_diagnostic([this](const std::string& sentence) { complain(sentence); });
   children_.emplace(*setup_, *loop_, *client_, *requests_);
 }
 

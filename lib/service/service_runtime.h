@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "client/pending_requests.h"
 #include "ipcm/service.h"
 #include "loop/loop.h"
 #include "loop/recovery.h"
@@ -15,7 +16,6 @@
 #include "ready/ready.h"
 #include "service/child_services.h"
 #include "service/own_place_watch.h"
-#include "service/pending_requests.h"
 #include "service/request_dispatcher.h"
 #include "service/setup.h"
 #include "service/workers.h"
@@ -50,7 +50,7 @@ class ServiceRuntime {
   [[nodiscard]] const Setup& setup() const { return *setup_; }
   [[nodiscard]] bool joined() const { return client_.has_value(); }
   [[nodiscard]] Client& client();
-  [[nodiscard]] PendingRequests& requests();
+  [[nodiscard]] client::PendingRequests& requests();
   [[nodiscard]] ChildServices& children();
   [[nodiscard]] Workers& workers() { return workers_; }
   [[nodiscard]] Loop& loop() { return *loop_; }
@@ -79,7 +79,7 @@ class ServiceRuntime {
   std::unique_ptr<Setup> setup_;
   std::shared_ptr<Loop> loop_;
   std::optional<Client> client_;
-  std::shared_ptr<PendingRequests> requests_;
+  std::shared_ptr<client::PendingRequests> requests_;
   std::optional<ChildServices> children_;
   RequestDispatcher dispatcher_;
   Workers workers_;

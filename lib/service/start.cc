@@ -143,8 +143,7 @@ launch::LaunchPlan plan_process(const std::string& name, const ServiceOptions& o
   const std::vector<Pid> watched = watched_pids(options);
   launch::LaunchPlan plan;
   plan.name = name;
-  plan.leash =
-      !options.detached && std::find(watched.begin(), watched.end(), os::own_pid()) != watched.end();
+  plan.leash = !options.detached && std::find(watched.begin(), watched.end(), os::own_pid()) != watched.end();
   // A captured stderr needs a reader: the loop of a service, or a caller that waits.
   plan.capture_stderr = options.capture_stderr.value_or(options.wait || options.log || starter != nullptr);
   plan.new_session = options.new_session;

@@ -4,7 +4,7 @@
 #include "bench/peers.h"
 #include "bench/sockets.h"
 #include "bus/member.h"
-#include "service/pending_requests.h"
+#include "client/pending_requests.h"
 
 using namespace ipcm;
 using namespace ipcm::bench;
@@ -27,10 +27,10 @@ std::function<void()> asker(const std::vector<std::string>& how) {
   if (how.at(0) == "peer") return peer_library(how.at(1)).ask(how.at(2), kSize);
   struct Ours {
     Client client;
-    service::PendingRequests requests;
+    client::PendingRequests requests;
     explicit Ours(const std::string& info)
         : client(ipcm_connect("asker-" + std::to_string(::getpid()), info)),
-          requests(client.shared_member(), service::PendingRequests::IncomingRequests::whole) {}
+          requests(client.shared_member(), client::PendingRequests::IncomingRequests::whole) {}
   };
   const auto ours = std::make_shared<Ours>(how.at(1));
   return [ours, content = Content(std::string(kSize, 'x'))] {

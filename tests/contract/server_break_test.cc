@@ -6,7 +6,7 @@
 #include "contract.h"
 #include "members.h"
 #include "os/time_limit.h"
-#include "service/pending_requests.h"
+#include "client/pending_requests.h"
 #include "transport/database/drivers.h"
 #include "transport/database/dsn.h"
 

@@ -6,9 +6,9 @@
 #include <csignal>
 #include <string>
 
+#include "client/pending_requests.h"
 #include "os/descriptor.h"
 #include "os/process.h"
-#include "service/pending_requests.h"
 #include "support/peers.h"
 
 using namespace ipcm;
@@ -33,8 +33,7 @@ bool was_filled_by_a_driver(const BusInfo& bus, int fd) {
 /// Returns the answer of `peer` to a client that did not start it.
 template <class T>
 T ask(Client& client, const std::string& peer, const T& payload) {
-  service::PendingRequests requests(client.shared_member(),
-                                    service::PendingRequests::IncomingRequests::whole);
+  client::PendingRequests requests(client.shared_member(), client::PendingRequests::IncomingRequests::whole);
   return requests.ask(peer, Content(payload), os::Deadline::after(kHang)).template as<T>();
 }
 

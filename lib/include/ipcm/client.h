@@ -1,6 +1,13 @@
 #pragma once
 
-// Example: two members of one bus; in real life they are two processes.
+// Example: asks a service that another process has started; $IPCM_INFO names its bus.
+//
+//     ipcm::Client client = ipcm::ipcm_connect("me", std::getenv("IPCM_INFO"));
+//     const auto answer = client.sync_request<std::string>("greeter", "hello", std::chrono::seconds(5));
+//     client.disconnect();
+//     return static_cast<int>(answer.size());
+//
+// Two members of one bus; in real life they are two processes:
 //
 //     ipcm::Guard bus = ipcm::ipcm_spawn();
 //     ipcm::Client sender = ipcm::ipcm_connect("sender", bus.info());
@@ -24,6 +31,7 @@
 #include "ipcm/basics.h"
 #include "ipcm/bus.h"
 #include "ipcm/message.h"
+#include "ipcm/requester.h"
 #include "ipcm/statistics.h"
 
 namespace ipcm {
@@ -68,18 +76,19 @@ class Batch {
   std::shared_ptr<bus::Member> member_;
 };
 
-/// A member of a bus, with a name.
+/// A member of a bus, with a name. It exchanges messages, and sends requests to services (Requester), no matter
+/// which process has started them.
 ///
 /// A move-only value that belongs to one thread at a time. It works only inside its calls: the calls below read
 /// and write the sockets, or dispatch() does when fd() is readable. In a forked child it does nothing: its
 /// destructor is silent, and its calls throw UsageError. All calls throw ipcm::Error; a call that blocks says
 /// so, and for how long.
-class Client {
+class Client : public Requester {
  public:
   Client(Client&&) noexcept;
   Client& operator=(Client&&) noexcept;
   /// Leaves the bus at once, without errors. Messages that were not read are lost.
-  ~Client();
+  ~Client() override;
 
   [[nodiscard]] const std::string& id() const;
   [[nodiscard]] const BusInfo& info() const;
@@ -95,7 +104,7 @@ class Client {
   /// Sends a message to every other peer. Skips peers that leave meanwhile.
   void broadcast(const Content& content);
 
-  /// Returns the messages that have arrived; does not block.
+  /// Returns the messages that have arrived, without the responses to requests of this client; does not block.
   [[nodiscard]] std::vector<Message> get_messages();
   /// As get_messages(), but waits for the first message. Empty: the limit has passed.
   [[nodiscard]] std::vector<Message> wait_for_messages(Duration limit = kNoLimit);
@@ -148,13 +157,19 @@ class Client {
   void on_diagnostic(Diagnostics tell);
   [[nodiscard]] std::uint64_t dropped() const;
 
-  // For the library itself.
-  explicit Client(std::shared_ptr<bus::Member>);
+  // For the library itself. The requests may be shared with a Handle or a Service; null: the client makes them
+  // when it needs them.
+  explicit Client(std::shared_ptr<bus::Member> member,
+                  std::shared_ptr<client::PendingRequests> requests = nullptr);
   [[nodiscard]] bus::Member& member() const;
   [[nodiscard]] const std::shared_ptr<bus::Member>& shared_member() const;
 
+ protected:
+  [[nodiscard]] client::PendingRequests& requests() const override;
+
  private:
   std::shared_ptr<bus::Member> member_;
+  mutable std::shared_ptr<client::PendingRequests> requests_;
 };
 
 /// Joins a bus. Throws BusError if there is no such bus, and NameTaken if a running process has the name; the

@@ -62,7 +62,7 @@ class Handle : public PeerRequester {
   void dispatch();
 
  protected:
-  [[nodiscard]] service::PendingRequests& requests() const override;
+  [[nodiscard]] client::PendingRequests& requests() const override;
 
  private:
   friend Handle ipcm_service(const std::string&, const ServiceOptions&);
@@ -89,7 +89,7 @@ class Peer : public PeerRequester {
   std::string send_message(const Content& content);
 
  protected:
-  [[nodiscard]] service::PendingRequests& requests() const override;
+  [[nodiscard]] client::PendingRequests& requests() const override;
 
  private:
   friend class Service;

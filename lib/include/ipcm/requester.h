@@ -14,7 +14,7 @@
 
 namespace ipcm {
 
-namespace service {
+namespace client {
 class PendingRequests;
 }
 
@@ -55,8 +55,8 @@ using ResponseCallback = std::function<void(const Response&)>;
 /// request at once. Callbacks run inside the calls that wait (await…, sync_request, dispatch) and, in a
 /// service, in its loop.
 ///
-/// A callback may shut down, release, move or destroy its Handle. After that no callback of this Handle runs,
-/// and a call that still waits for another answer throws UsageError.
+/// A callback may shut down, release, disconnect, move or destroy its Handle or Client. After that none of its
+/// callbacks runs, and a call that still waits for another answer throws UsageError.
 class Requester {
  public:
   virtual ~Requester() = default;
@@ -81,6 +81,9 @@ class Requester {
   void await_all_responses(Duration limit = kNoLimit);
   [[nodiscard]] bool have_pending_responses();
 
+  /// Sets the callback for responses to requests that this requester has not made. Without one, a Client returns
+  /// them from get_messages(), and a Handle or a Service drops and reports them.
+  void on_unmatched_response(ResponseCallback callback);
   /// Returns the messages that have arrived and are not responses, in order of arrival.
   [[nodiscard]] std::vector<Message> messages();
 
@@ -88,7 +91,7 @@ class Requester {
   Requester() = default;
   Requester(const Requester&) = default;
   Requester& operator=(const Requester&) = default;
-  [[nodiscard]] virtual service::PendingRequests& requests() const = 0;
+  [[nodiscard]] virtual client::PendingRequests& requests() const = 0;
 };
 
 /// A Requester that belongs to one peer: calls without the name of a peer go to that peer.

@@ -226,7 +226,7 @@ class Service : public Requester {
   [[nodiscard]] service::ServiceRuntime& runtime() const;  ///< For the library itself.
 
  protected:
-  [[nodiscard]] service::PendingRequests& requests() const override;
+  [[nodiscard]] client::PendingRequests& requests() const override;
 
  private:
   std::unique_ptr<service::ServiceRuntime> runtime_;

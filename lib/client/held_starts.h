@@ -10,7 +10,7 @@
 #include "ipcm/content.h"
 #include "launch/launch.h"
 
-namespace ipcm::service {
+namespace ipcm::client {
 
 /// The peers that the owner of a member starts itself. Requests to a peer that is being started wait here,
 /// until it is ready or has failed.
@@ -57,4 +57,4 @@ class HeldStarts {
   std::uint64_t decided_ = 0;
 };
 
-}  // namespace ipcm::service
+}  // namespace ipcm::client

@@ -6,12 +6,12 @@
 #include <string>
 
 #include "bus/member.h"
+#include "client/held_starts.h"
+#include "client/open_requests.h"
 #include "loop/recovery.h"
 #include "os/descriptor.h"
-#include "service/held_starts.h"
-#include "service/open_requests.h"
 
-namespace ipcm::service {
+namespace ipcm::client {
 
 /// Notices when a peer that was asked goes away, and fails the requests to it.
 ///
@@ -82,4 +82,4 @@ class PeerWatch {
   Recovery looking_;
 };
 
-}  // namespace ipcm::service
+}  // namespace ipcm::client

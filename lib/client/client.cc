@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bus/member.h"
+#include "client/pending_requests.h"
 #include "ipcm/error.h"
 #include "os/time_limit.h"
 #include "wire/parsed_content.h"
@@ -30,19 +31,22 @@ class Call {
 
 }  // namespace
 
-Client::Client(std::shared_ptr<bus::Member> member) : member_(std::move(member)) {}
+Client::Client(std::shared_ptr<bus::Member> member, std::shared_ptr<client::PendingRequests> requests)
+    : member_(std::move(member)), requests_(std::move(requests)) {}
 Client::Client(Client&&) noexcept = default;
 
 Client& Client::operator=(Client&& other) noexcept {
   if (this != &other) {
     const Client old(std::move(*this));
     member_ = std::move(other.member_);
+    requests_ = std::move(other.requests_);
   }
   return *this;
 }
 
 Client::~Client() {
-  // A call of this client may be under way, and a callback of it may have brought us here.
+  // A call of this client may be under way, and one of its callbacks may have destroyed it.
+  if (requests_) requests_->close();
   if (member_) member_->leave_silently();
 }
 
@@ -52,6 +56,15 @@ const std::shared_ptr<bus::Member>& Client::shared_member() const {
 }
 
 bus::Member& Client::member() const { return *shared_member(); }
+
+client::PendingRequests& Client::requests() const {
+  using client::PendingRequests;
+  // A client that sends no requests does not pay for the look at each message.
+  if (!requests_)
+    requests_ = std::make_shared<PendingRequests>(shared_member(), PendingRequests::IncomingRequests::whole,
+                                                  PendingRequests::UnmatchedAnswers::keep);
+  return *requests_;
+}
 
 const std::string& Client::id() const { return member().name(); }
 const BusInfo& Client::info() const { return member().info(); }
@@ -96,6 +109,7 @@ void Client::broadcast(const Content& content) { member().sender().broadcast(con
 
 std::vector<Message> Client::get_messages() {
   const Call call(shared_member());
+  if (const auto requests = requests_) return requests->messages();
   call->expect_usable();
   call->inbox().finish_taken();
   call->inbox().drain();
@@ -104,19 +118,29 @@ std::vector<Message> Client::get_messages() {
 
 std::vector<Message> Client::wait_for_messages(Duration limit) {
   const Call call(shared_member());
+  const auto requests = requests_;  // a callback may destroy this client
   call->expect_usable();
   const auto deadline = os::Deadline::limit(limit);
   const os::TimeLimit scope(deadline);
+  const auto read = [&] {
+    call->inbox().drain();  // messages that were put back do not wake the loop
+    if (requests) requests->process();
+    return !call->inbox().empty();
+  };
+  const auto is_over = [&] { return call->is_to_leave() || (requests && requests->is_closed()); };
   call->sender().send_batch();
   call->inbox().finish_taken();
-  call->inbox().drain();  // messages that were put back do not wake the loop
-  if (call->inbox().empty()) {
+  if (!read() && !is_over()) {
     call->loop().run_until(
-        [&] { return !call->inbox().empty() || !call->ended().empty() || call->is_to_leave(); }, deadline);
-    if (call->is_to_leave()) return {};
-    call->inbox().drain();
-    if (call->inbox().empty()) call->expect_bus();
+        [&] {
+          if (requests) requests->process();
+          return !call->inbox().empty() || !call->ended().empty() || is_over();
+        },
+        deadline);
+    if (!is_over() && !read()) call->expect_bus();
   }
+  if (call->is_to_leave()) return {};
+  if (requests) requests->expect_open();
   return call->inbox().take();
 }
 
@@ -168,6 +192,7 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
   bus::Member& self = *kept;
   if (self.has_left()) return;
   self.expect_usable();
+  if (requests_) requests_->close();
   if (self.is_telling()) return self.leave(os::Deadline::passed());  // takes effect after the callback
   self.transport().keep_requeued();
   const auto hand_over = [&] {
@@ -208,8 +233,10 @@ void Client::spin(Duration longest) {
 }
 void Client::dispatch() {
   const Call call(shared_member());
+  const auto requests = requests_;  // a callback may destroy this client
   call->expect_usable();
   call->loop().drain();
+  if (requests) requests->process();
 }
 
 void Client::on_diagnostic(Diagnostics tell) { member().on_diagnostic(std::move(tell)); }
@@ -223,7 +250,7 @@ Client join(std::string_view name, const BusInfo& info, bool reconnect) {
   request.name = name;
   request.reconnect = reconnect;
   return Client(
-      std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits));
+      std::make_shared<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits));
 }
 
 }  // namespace

@@ -1,10 +1,8 @@
-// The public face of Requests.
-
 #include "ipcm/requester.h"
 
 #include <utility>
 
-#include "service/pending_requests.h"
+#include "client/pending_requests.h"
 
 namespace ipcm {
 
@@ -37,6 +35,9 @@ void Requester::await_all_responses(Duration limit) {
   requests().hold()->await_all(os::Deadline::limit(limit));
 }
 bool Requester::have_pending_responses() { return requests().have_pending(); }
+void Requester::on_unmatched_response(ResponseCallback callback) {
+  requests().on_unmatched(std::move(callback));
+}
 std::vector<Message> Requester::messages() { return requests().hold()->messages(); }
 
 }  // namespace ipcm

@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "bus/member.h"
+#include "client/held_starts.h"
+#include "client/open_requests.h"
+#include "client/peer_watch.h"
 #include "ipcm/requester.h"
-#include "service/held_starts.h"
-#include "service/open_requests.h"
-#include "service/peer_watch.h"
 #include "wire/parsed_content.h"
 
-namespace ipcm::service {
+namespace ipcm::client {
 
 /// The requests that one member sends: it sends them, waits for answers, and calls callbacks.
 ///
@@ -24,7 +24,11 @@ namespace ipcm::service {
 class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
  public:
   using IncomingRequests = bus::Inbox::IncomingRequests;
-  PendingRequests(std::shared_ptr<bus::Member> member, IncomingRequests incoming);
+  /// An answer to a request that this object has never made: it is dropped and reported, or stays in the inbox
+  /// like any message.
+  enum class UnmatchedAnswers { drop, keep };
+  PendingRequests(std::shared_ptr<bus::Member> member, IncomingRequests incoming,
+                  UnmatchedAnswers unmatched = UnmatchedAnswers::drop);
   ~PendingRequests();
   PendingRequests(const PendingRequests&) = delete;
   PendingRequests& operator=(const PendingRequests&) = delete;
@@ -33,6 +37,11 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
   [[nodiscard]] std::shared_ptr<PendingRequests> hold() { return shared_from_this(); }
   /// The owner ends. No callback runs any more; calls that still wait throw UsageError.
   void close() noexcept { closed_ = true; }
+  [[nodiscard]] bool is_closed() const noexcept { return closed_; }
+  /// Throws UsageError if a callback has closed it.
+  void expect_open() const;
+  /// Sets the callback for answers to requests that this object has never made.
+  void on_unmatched(ResponseCallback callback) { on_unmatched_ = std::move(callback); }
 
   /// Sends a request, or holds it while its peer is being started. Throws what Member::send_slices() does.
   std::string send(const std::string& peer, const Content& payload, ResponseCallback callback);
@@ -65,17 +74,18 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
  private:
   /// Sends a request that is open. Throws what Member::send_slices() does.
   void transmit(OpenRequests::Position request, const std::string& id, const Content& payload);
-  /// Notes an answer; the member calls it inside the loop.
-  void take_answer(const std::string& from, wire::ParsedContent& answer);
+  /// Notes an answer; the inbox calls it inside the loop. Returns false if the answer should stay there.
+  bool take_answer(const std::string& from, wire::ParsedContent& answer);
   /// Fails all requests, with the reason, once the bus has ended.
   void fail_ended();
   /// Runs the loop until `done` returns true, or the deadline passes (false).
   template <class Done>
   bool wait(Done&& done, os::Deadline deadline);
-  void expect_open() const;
 
   std::shared_ptr<bus::Member> shared_member_;
   bus::Member& member_;
+  UnmatchedAnswers unmatched_;
+  ResponseCallback on_unmatched_;
   bool closed_ = false;
   bool failed_ended_ = false;
   OpenRequests open_;
@@ -83,4 +93,4 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
   PeerWatch peers_;
 };
 
-}  // namespace ipcm::service
+}  // namespace ipcm::client

@@ -1,4 +1,4 @@
-#include "service/peer_watch.h"
+#include "client/peer_watch.h"
 
 #include <sys/epoll.h>
 
@@ -8,7 +8,7 @@
 #include "os/process.h"
 #include "os/time_limit.h"
 
-namespace ipcm::service {
+namespace ipcm::client {
 namespace {
 
 using State = transport::PeerFacts::State;
@@ -249,4 +249,4 @@ void PeerWatch::fail_on_closed(const std::string& peer) {
   open_.fail_if(is_closed, peer, why);
 }
 
-}  // namespace ipcm::service
+}  // namespace ipcm::client

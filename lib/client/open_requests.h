@@ -13,7 +13,7 @@
 
 #include "ipcm/requester.h"
 
-namespace ipcm::service {
+namespace ipcm::client {
 
 /// The requests of one member that have no answer yet, or whose answer nobody has fetched yet, by id.
 ///
@@ -69,6 +69,10 @@ class OpenRequests {
   /// The peers with unanswered requests, sent or not.
   [[nodiscard]] std::set<std::string> pending_peers() const;
 
+  /// Calls `callback` in the next run_callbacks().
+  void call_later(ResponseCallback callback, Response response) {
+    due_.emplace_back(std::move(callback), std::move(response));
+  }
   [[nodiscard]] bool has_callbacks() const { return !due_.empty(); }
   /// Calls the callbacks of answered requests until `is_over` returns true. A callback may end the owner of
   /// this object: `is_over` must then return true.
@@ -90,4 +94,4 @@ class OpenRequests {
   std::deque<std::pair<std::string, const char*>> recent_;  // requests that are over
 };
 
-}  // namespace ipcm::service
+}  // namespace ipcm::client

@@ -1,8 +1,8 @@
-#include "service/held_starts.h"
+#include "client/held_starts.h"
 
 #include <utility>
 
-namespace ipcm::service {
+namespace ipcm::client {
 
 void HeldStarts::follow(const std::string& peer, launch::Launch& launch, Hold hold,
                         std::vector<Request> waiting) {
@@ -47,4 +47,4 @@ std::optional<ExitStatus> HeldStarts::status_of(const std::string& peer, Pid pid
   return found == starts_.end() ? std::nullopt : found->second.launch->status_of(pid);
 }
 
-}  // namespace ipcm::service
+}  // namespace ipcm::client

@@ -1,4 +1,4 @@
-#include "service/pending_requests.h"
+#include "client/pending_requests.h"
 
 #include <utility>
 
@@ -6,12 +6,17 @@
 #include "os/time_limit.h"
 #include "wire/printable.h"
 
-namespace ipcm::service {
+namespace ipcm::client {
 
-PendingRequests::PendingRequests(std::shared_ptr<bus::Member> member, IncomingRequests incoming)
-    : shared_member_(std::move(member)), member_(*shared_member_), peers_(member_, open_, starts_) {
+PendingRequests::PendingRequests(std::shared_ptr<bus::Member> member, IncomingRequests incoming,
+                                 UnmatchedAnswers unmatched)
+    : shared_member_(std::move(member)),
+      member_(*shared_member_),
+      unmatched_(unmatched),
+      peers_(member_, open_, starts_) {
   member_.inbox().on_answer(
-      [this](const std::string& from, wire::ParsedContent& answer) { take_answer(from, answer); }, incoming);
+      [this](const std::string& from, wire::ParsedContent& answer) { return take_answer(from, answer); },
+      incoming);
 }
 
 PendingRequests::~PendingRequests() { member_.inbox().on_answer({}, IncomingRequests::whole); }
@@ -83,22 +88,27 @@ void PendingRequests::fail_held(const std::string& peer, const std::vector<HeldS
   for (const auto& held : requests) open_.answer(held.id, Response(held.id, peer, why));
 }
 
-void PendingRequests::take_answer(const std::string& from, wire::ParsedContent& answer) {
+bool PendingRequests::take_answer(const std::string& from, wire::ParsedContent& answer) {
   const auto request = open_.find(answer.id);
-  if (request == open_.end() || request->second.response) {
-    const char* known = open_.history(answer.id);
+  const bool is_open = request != open_.end() && !request->second.response;
+  const char* known = request != open_.end() ? "was answered already" : open_.history(answer.id);
+  if (!is_open && known == nullptr && !on_unmatched_ && unmatched_ == UnmatchedAnswers::keep) return false;
+  const auto response = [&] {
+    if (answer.error.empty()) return Response(std::move(answer.id), from, std::move(answer.payload));
+    auto failure = std::make_exception_ptr(RemoteError(from, answer.error));
+    return Response(std::move(answer.id), from, std::move(failure));
+  };
+  if (is_open) {
+    open_.answer(request, response());
+  } else if (known == nullptr && on_unmatched_) {
+    open_.call_later(on_unmatched_, response());
+  } else {
     // Last: a diagnostic callback may destroy this object.
     member_.note_dropped("an answer from '" + wire::printable_name(from) + "' was dropped: its request " +
                          wire::printable_name(answer.id) + " " +
-                         (request != open_.end() ? "was answered already"
-                          : known == nullptr     ? "was never made"
-                                                 : known));
-  } else if (answer.error.empty()) {
-    open_.answer(request, Response(std::move(answer.id), from, std::move(answer.payload)));
-  } else {
-    auto failure = std::make_exception_ptr(RemoteError(from, answer.error));
-    open_.answer(request, Response(std::move(answer.id), from, std::move(failure)));
+                         (known == nullptr ? "was never made" : known));
   }
+  return true;
 }
 
 void PendingRequests::fail_ended() {
@@ -208,4 +218,4 @@ void PendingRequests::await_all(os::Deadline deadline) {
   throw Timeout("not all requests were answered in time; open are some to " + peers);
 }
 
-}  // namespace ipcm::service
+}  // namespace ipcm::client

@@ -1,11 +1,11 @@
-#include "service/open_requests.h"
+#include "client/open_requests.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "ipcm/error.h"
 
-namespace ipcm::service {
+namespace ipcm::client {
 namespace {
 
 constexpr std::size_t kRemembered = 256;
@@ -108,4 +108,4 @@ std::set<std::string> OpenRequests::pending_peers() const {
   return peers;
 }
 
-}  // namespace ipcm::service
+}  // namespace ipcm::client
