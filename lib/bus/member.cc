@@ -42,18 +42,30 @@ void Member::expect_usable() const {
   if (left_) throw UsageError("the client '" + name() + "' has left the bus");
 }
 
-bool Member::await_active(const std::string& peer, os::Deadline deadline) {
+template <class Reached>
+bool Member::await_state(const std::string& peer, os::Deadline deadline, Reached&& reached) {
   expect_usable();
   const os::TimeLimit limit(deadline);
   sender_.send_batch();
   transport_->watch_peers();  // before the first look, so that no change is missed
-  const auto is_active = [&] { return transport_->look(peer).state == transport::PeerFacts::State::active; };
   for (;;) {
     const std::uint64_t seen = peer_changes_;
-    if (is_active()) return true;
+    if (reached(transport_->look(peer).state)) return true;
     expect_bus();
-    if (!loop_->run_until([&] { return peer_changes_ != seen; }, deadline)) return is_active();
+    if (!loop_->run_until([&] { return peer_changes_ != seen; }, deadline))
+      return reached(transport_->look(peer).state);
   }
+}
+
+bool Member::await_active(const std::string& peer, os::Deadline deadline) {
+  using State = transport::PeerFacts::State;
+  return await_state(peer, deadline, [](State state) { return state == State::active; });
+}
+
+bool Member::await_gone(const std::string& peer, os::Deadline deadline) {
+  using State = transport::PeerFacts::State;
+  return await_state(peer, deadline,
+                     [](State state) { return state == State::absent || state == State::dead; });
 }
 
 void Member::leave(os::Deadline flush) {

@@ -37,8 +37,10 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   [[nodiscard]] Sender& sender() { return sender_; }
   [[nodiscard]] MessageCounts& counts() { return counts_; }
 
-  /// Waits until a peer can receive; changes of the bus wake it. false: the deadline came first.
+  /// Wait until a peer can receive, or is not on the bus; changes of the bus wake them. false: the deadline came
+  /// first.
   bool await_active(const std::string& peer, os::Deadline deadline);
+  bool await_gone(const std::string& peer, os::Deadline deadline);
 
   [[nodiscard]] std::uint64_t dropped_count() const { return dropped_; }
   /// Counts a dropped message, and calls the diagnostics callback.
@@ -85,6 +87,8 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   void bus_ended(const std::string& why) override;
   void dropped(const std::string& sentence) override;
   void undelivered(const std::string& peer, std::size_t messages, const std::string& why) override;
+  template <class Reached>
+  bool await_state(const std::string& peer, os::Deadline deadline, Reached&& reached);
 
   transport::JoinRequest request_;
   std::shared_ptr<Loop> loop_;

@@ -189,17 +189,23 @@ void Sender::end_batch() noexcept {
   --batches_;
 }
 
-void Sender::broadcast(const Content& content) {
+BroadcastResult Sender::broadcast(const Content& content) {
   member_.expect_usable();
   if (content.is_null()) throw UsageError("a broadcast may not be null");
   send_batch();  // before the loop: an error here is not about a peer that left since it was listed
-  for (const std::string& peer : member_.transport().peers()) {
+  BroadcastResult result;
+  for (std::string& peer : member_.transport().peers()) {
     try {
       send(peer, content, true);
+      result.sent.push_back(std::move(peer));
     } catch (const PeerGone&) {
-      continue;  // it left since it was listed
+      result.left.push_back(std::move(peer));
+    } catch (const Error& error) {
+      member_.expect_bus();
+      result.failed.emplace(std::move(peer), error.what());
     }
   }
+  return result;
 }
 
 void Sender::finish() {

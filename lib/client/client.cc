@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bus/member.h"
+#include "bus/peer_changes.h"
 #include "client/pending_requests.h"
 #include "ipcm/error.h"
 #include "os/time_limit.h"
@@ -13,11 +14,27 @@ namespace {
 
 constexpr auto kFlushTime = std::chrono::seconds(5);
 
-/// Around a call of a client, which a diagnostic callback may end meanwhile: the member lives until the call is
-/// over, and leaves then.
-class Call {
+}  // namespace
+
+/// The callback for changes among the peers.
+struct Client::PeerWatcher {
+  bus::PeerChanges changes;
+  PeerDeltaCallback callback;
+
+  void process() {
+    if (!callback || !changes.has_news()) return;
+    const auto delta = changes.take();
+    const PeerDeltaCallback kept = callback;  // the call may replace it
+    if (!delta.empty()) kept(delta);
+  }
+};
+
+/// A call of a client. A callback may destroy, move or end the client meanwhile: the parts that the call uses
+/// live until it is over, and the member leaves then.
+class Client::Call {
  public:
-  explicit Call(std::shared_ptr<bus::Member> member) : member_(std::move(member)) {}
+  explicit Call(const Client& client)
+      : member_(client.shared_member()), requests_(client.requests_), peers_(client.peers_) {}
   ~Call() {
     if (member_->is_to_leave() && !member_->is_telling()) member_->leave_silently();
   }
@@ -25,11 +42,22 @@ class Call {
   Call& operator=(const Call&) = delete;
   bus::Member* operator->() const { return member_.get(); }
 
+  /// Runs the callbacks that are due.
+  void process() const {
+    if (requests_) requests_->process();
+    if (peers_ && !is_over()) peers_->process();
+  }
+  /// Returns whether a callback has ended the client.
+  [[nodiscard]] bool is_over() const {
+    return member_->is_to_leave() || member_->has_left() || (requests_ && requests_->is_closed());
+  }
+  [[nodiscard]] client::PendingRequests* requests() const { return requests_.get(); }
+
  private:
   std::shared_ptr<bus::Member> member_;
+  std::shared_ptr<client::PendingRequests> requests_;
+  std::shared_ptr<PeerWatcher> peers_;
 };
-
-}  // namespace
 
 Client::Client(std::shared_ptr<bus::Member> member, std::shared_ptr<client::PendingRequests> requests)
     : member_(std::move(member)), requests_(std::move(requests)) {}
@@ -40,6 +68,7 @@ Client& Client::operator=(Client&& other) noexcept {
     const Client old(std::move(*this));
     member_ = std::move(other.member_);
     requests_ = std::move(other.requests_);
+    peers_ = std::move(other.peers_);
   }
   return *this;
 }
@@ -47,6 +76,7 @@ Client& Client::operator=(Client&& other) noexcept {
 Client::~Client() {
   // A call of this client may be under way, and one of its callbacks may have destroyed it.
   if (requests_) requests_->close();
+  if (peers_) peers_->callback = {};
   if (member_) member_->leave_silently();
 }
 
@@ -70,12 +100,12 @@ const std::string& Client::id() const { return member().name(); }
 const BusInfo& Client::info() const { return member().info(); }
 
 std::string Client::send_message(std::string_view to, const Content& content) {
-  const Call call(shared_member());
+  const Call call(*this);
   return call->sender().send(to, content);
 }
 
 bool Client::try_message(std::string_view to, const Content& content, std::string* why) {
-  const Call call(shared_member());
+  const Call call(*this);
   try {
     call->sender().send(to, content);
     return true;
@@ -105,11 +135,11 @@ void Batch::flush() {
   member_->sender().send_batch();
 }
 
-void Client::broadcast(const Content& content) { member().sender().broadcast(content); }
+BroadcastResult Client::broadcast(const Content& content) { return member().sender().broadcast(content); }
 
 std::vector<Message> Client::get_messages() {
-  const Call call(shared_member());
-  if (const auto requests = requests_) return requests->messages();
+  const Call call(*this);
+  if (call.requests() != nullptr) return call.requests()->messages();
   call->expect_usable();
   call->inbox().finish_taken();
   call->inbox().drain();
@@ -117,30 +147,25 @@ std::vector<Message> Client::get_messages() {
 }
 
 std::vector<Message> Client::wait_for_messages(Duration limit) {
-  const Call call(shared_member());
-  const auto requests = requests_;  // a callback may destroy this client
+  const Call call(*this);
   call->expect_usable();
   const auto deadline = os::Deadline::limit(limit);
   const os::TimeLimit scope(deadline);
-  const auto read = [&] {
-    call->inbox().drain();  // messages that were put back do not wake the loop
-    if (requests) requests->process();
-    return !call->inbox().empty();
+  const auto has_messages = [&] {
+    call.process();
+    return !call->inbox().empty() || call.is_over();
   };
-  const auto is_over = [&] { return call->is_to_leave() || (requests && requests->is_closed()); };
   call->sender().send_batch();
   call->inbox().finish_taken();
-  if (!read() && !is_over()) {
-    call->loop().run_until(
-        [&] {
-          if (requests) requests->process();
-          return !call->inbox().empty() || !call->ended().empty() || is_over();
-        },
-        deadline);
-    if (!is_over() && !read()) call->expect_bus();
+  call->inbox().drain();  // messages that were put back do not wake the loop
+  if (!has_messages()) {
+    call->loop().run_until([&] { return has_messages() || !call->ended().empty(); }, deadline);
+    if (!call.is_over()) call->inbox().drain();
+    if (!has_messages()) call->expect_bus();
   }
   if (call->is_to_leave()) return {};
-  if (requests) requests->expect_open();
+  if (call.requests() != nullptr) call.requests()->expect_open();
+  call->expect_usable();
   return call->inbox().take();
 }
 
@@ -193,6 +218,7 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
   if (self.has_left()) return;
   self.expect_usable();
   if (requests_) requests_->close();
+  if (peers_) peers_->callback = {};
   if (self.is_telling()) return self.leave(os::Deadline::passed());  // takes effect after the callback
   self.transport().keep_requeued();
   const auto hand_over = [&] {
@@ -232,11 +258,18 @@ void Client::spin(Duration longest) {
   member().loop().spin(longest);
 }
 void Client::dispatch() {
-  const Call call(shared_member());
-  const auto requests = requests_;  // a callback may destroy this client
+  const Call call(*this);
   call->expect_usable();
   call->loop().drain();
-  if (requests) requests->process();
+  call.process();
+}
+
+void Client::on_peer_delta(PeerDeltaCallback callback) {
+  member().expect_usable();
+  if (peers_)
+    peers_->callback = std::move(callback);
+  else if (callback)
+    peers_ = std::make_shared<PeerWatcher>(PeerWatcher{bus::PeerChanges(member()), std::move(callback)});
 }
 
 void Client::on_diagnostic(Diagnostics tell) { member().on_diagnostic(std::move(tell)); }

@@ -17,6 +17,8 @@ namespace ipcm {
 namespace {
 
 constexpr auto kFlushTime = std::chrono::seconds(5);
+/// The time for a service to end that another process has started.
+constexpr auto kForeignEndTime = std::chrono::seconds(15);
 /// The time in which a relay reads the rest of the stderr of a child that has ended.
 constexpr auto kDyingTime = std::chrono::seconds(1);
 
@@ -45,6 +47,13 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
 
   [[nodiscard]] bool acts_here() const { return !over && born_in == os::generation(); }
 
+  void join() {
+    auto member = join_as_parent(info, loop);
+    requests =
+        std::make_shared<client::PendingRequests>(member, client::PendingRequests::IncomingRequests::whole);
+    client.emplace(std::move(member), requests);
+  }
+
   void begin(const ServiceOptions& options, os::Clock::time_point began) {
     auto plan = service::plan_start(name, options, info, nullptr);
     plan.began = began;
@@ -65,10 +74,7 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
           facts);
     };
     try {
-      auto member = join_as_parent(info, loop);
-      requests =
-          std::make_shared<client::PendingRequests>(member, client::PendingRequests::IncomingRequests::whole);
-      client.emplace(std::move(member), requests);
+      join();
     } catch (const SystemError& error) {
       throw failed(error, error.code());
     } catch (const BusError& error) {
@@ -81,6 +87,8 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
 
   bool ready(std::optional<os::Deadline> wait) {
     using Verdict = launch::Launch::Verdict;
+    if (!over && client && !launch)
+      return wait ? client->member().await_active(name, *wait) : client->peer_active(name);
     if (wait) loop->run_until([&] { return over || launch->verdict() != Verdict::pending; }, *wait);
     if (over || !launch) throw UsageError("this handle has been shut down");
     requests->release_decided();
@@ -168,6 +176,7 @@ std::optional<Pid> Handle::child_pid() const {
 }
 std::optional<Pid> Handle::service_pid() const {
   const auto& launch = state().launch;
+  if (!launch && state().client) return state().client->peer_pid(state().name);
   return launch && launch->service_pid() > 0 ? std::optional<Pid>(launch->service_pid()) : std::nullopt;
 }
 Duration Handle::time_to_ready() const {
@@ -201,7 +210,12 @@ void Handle::release() {
 
 std::optional<ExitStatus> Handle::end_service() {
   const auto self = state().shared_from_this();
-  if (!self->acts_here() || !self->launch) return std::nullopt;
+  if (!self->acts_here() || !self->client) return std::nullopt;
+  if (!self->launch) {  // another process has started it: only that one may send signals
+    if (self->client->try_message(self->name, wire::terminate_content()))
+      (void)self->client->member().await_gone(self->name, os::Deadline::after(kForeignEndTime));
+    return std::nullopt;
+  }
   os::Child& child = self->launch->child();
   const auto wait = [&](Duration span) {
     return self->loop->run_until([&] { return child.try_reap() || child.reaped(); },
@@ -254,6 +268,14 @@ Handle ipcm_service_begin(const std::string& name, const ServiceOptions& options
   self.begin(options, began);
   if (options.timeout != kNoLimit) self.launch->limit(deadline);
   return handle;
+}
+
+Handle ipcm_handle(const std::string& service, const BusInfo& info) {
+  auto state = std::make_shared<Handle::State>();
+  state->name = service;
+  state->info = info;
+  state->join();
+  return Handle(std::move(state));
 }
 
 Handle ipcm_service(const std::string& name, const ServiceOptions& options) {

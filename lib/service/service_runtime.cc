@@ -220,8 +220,7 @@ void ServiceRuntime::turn() {
   guarded("a response callback", [&] { requests_->process(); });
   note_children();
   workers_.forget_ended();
-  if (watches_peers_ && client_->member().peer_changes() != seen_changes_)
-    (void)peers_recovery_.attempt([this] { note_peers(); });
+  if (peer_changes_ && peer_changes_->has_news()) (void)peers_recovery_.attempt([this] { note_peers(); });
 
   client_->member().inbox().take_each(messages_);
   // A mailbox may have been looked at after the loop was: a signal that was sent before a message comes
@@ -332,22 +331,11 @@ void ServiceRuntime::terminate(int code) {
 }
 
 void ServiceRuntime::watch_peers() {
-  if (watches_peers_) return;
-  client().member().transport().watch_peers();
-  for (const std::string& peer : client().peers()) known_peers_.insert(peer);
-  watches_peers_ = true;
+  if (!peer_changes_) peer_changes_.emplace(client().member());
 }
 
 void ServiceRuntime::note_peers() {
-  const std::uint64_t changes = client_->member().peer_changes();
-  std::set<std::string> now;
-  for (std::string& peer : client_->peers()) now.insert(std::move(peer));
-  for (const std::string& peer : now)
-    if (!known_peers_.contains(peer)) next_.peer_delta[peer] = 1;
-  for (const std::string& peer : known_peers_)
-    if (!now.contains(peer)) next_.peer_delta[peer] = -1;
-  known_peers_ = std::move(now);
-  seen_changes_ = changes;
+  for (const auto& [peer, change] : peer_changes_->take()) next_.peer_delta[peer] = change;
 }
 
 void ServiceRuntime::leave() {

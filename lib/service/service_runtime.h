@@ -3,10 +3,10 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
+#include "bus/peer_changes.h"
 #include "client/pending_requests.h"
 #include "ipcm/service.h"
 #include "loop/loop.h"
@@ -99,9 +99,7 @@ class ServiceRuntime {
   os::RollingLog log_;
   os::Clock::time_point next_log_look_{};
   os::Clock::time_point next_interval_{};
-  bool watches_peers_ = false;
-  std::set<std::string> known_peers_;
-  std::uint64_t seen_changes_ = 0;
+  std::optional<bus::PeerChanges> peer_changes_;
   std::vector<wire::IncomingMessage> messages_;  // of this turn
   Activity next_;                                // noted by the loop, for the next turn
   bool something_ = false;

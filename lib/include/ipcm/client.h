@@ -76,6 +76,8 @@ class Batch {
   std::shared_ptr<bus::Member> member_;
 };
 
+using PeerDeltaCallback = std::function<void(const std::map<std::string, int>& delta)>;
+
 /// A member of a bus, with a name. It exchanges messages, and sends requests to services (Requester), no matter
 /// which process has started them.
 ///
@@ -101,8 +103,9 @@ class Client : public Requester {
   bool try_message(std::string_view to, const Content& content, std::string* why = nullptr);
   /// Begins a batch: while the result lives, messages may be gathered and sent together.
   [[nodiscard]] Batch batch();
-  /// Sends a message to every other peer. Skips peers that leave meanwhile.
-  void broadcast(const Content& content);
+  /// Sends a message to every other peer, and returns the result for each of them. Blocks as send_message()
+  /// does. Throws UsageError for null, and BusError if the bus is gone.
+  BroadcastResult broadcast(const Content& content);
 
   /// Returns the messages that have arrived, without the responses to requests of this client; does not block.
   [[nodiscard]] std::vector<Message> get_messages();
@@ -121,6 +124,11 @@ class Client : public Requester {
   [[nodiscard]] bool peer_active(std::string_view name);
   [[nodiscard]] bool peer_active(std::string_view name, Duration limit);
   [[nodiscard]] std::optional<Pid> peer_pid(std::string_view name);
+
+  /// Sets the callback for changes among the peers: +1 for each that has joined, -1 for each that has left since
+  /// the last call. It is called in dispatch() and wait_for_messages(). From now on, fd() becomes readable after
+  /// a change. An empty function ends that.
+  void on_peer_delta(PeerDeltaCallback callback);
 
   /// Returns the numbers of messages that were sent and read under this name, also by earlier clients.
   [[nodiscard]] Statistics statistics() const;
@@ -168,7 +176,10 @@ class Client : public Requester {
   [[nodiscard]] client::PendingRequests& requests() const override;
 
  private:
+  class Call;
+  struct PeerWatcher;
   std::shared_ptr<bus::Member> member_;
+  std::shared_ptr<PeerWatcher> peers_;
   mutable std::shared_ptr<client::PendingRequests> requests_;
 };
 

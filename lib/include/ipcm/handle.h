@@ -14,8 +14,9 @@ namespace ipcm {
 class Service;
 struct ServiceOptions;
 
-/// A handle on a service that was started from outside of a service. It owns a client on the bus of the
-/// service, the child process of the start and, if the bus was made for this service, the bus.
+/// A handle on a service, for a process that is no service itself. It owns a client on the bus of the service.
+/// From ipcm_service(), it also owns the child process of the start and, if the bus was made for this service,
+/// the bus. From ipcm_handle(), it owns the client only.
 ///
 /// A move-only value that belongs to one thread at a time. In a forked child it does nothing. Each call on a
 /// handle that was moved away throws UsageError.
@@ -41,7 +42,7 @@ class Handle : public PeerRequester {
   /// Returns the time from the call to ready; zero while the service is not ready.
   [[nodiscard]] Duration time_to_ready() const;
   /// Returns whether the service is ready; false: not yet. With a limit, waits for it. Throws LaunchError if
-  /// the start has failed.
+  /// the start has failed. For a service that another process has started: whether it can receive.
   bool ready();
   bool ready(Duration limit);
 
@@ -53,8 +54,8 @@ class Handle : public PeerRequester {
   /// it was made without waiting; otherwise it is ended.
   void release();
   /// Ends the service, also if another process owns the bus: by message, then SIGTERM, then SIGKILL, each
-  /// with a time limit. Sends signals only to a child of this process. Returns the end of the process, if it
-  /// is known. The handle stays usable.
+  /// with a time limit. Sends signals only to a child of this process; another one is asked, and waited for
+  /// (15 s). Returns the end of the process, if it is known. The handle stays usable.
   std::optional<ExitStatus> end_service();
 
   /// For an event loop of the caller, as in Client.
@@ -68,11 +69,16 @@ class Handle : public PeerRequester {
   friend Handle ipcm_service(const std::string&, const ServiceOptions&);
   friend Handle ipcm_service_begin(const std::string&, const ServiceOptions&);
   friend Handle ipcm_service_nowait(const std::string&, ServiceOptions);
+  friend Handle ipcm_handle(const std::string&, const BusInfo&);
   struct State;
   explicit Handle(std::shared_ptr<State>);
   [[nodiscard]] State& state() const;
   std::shared_ptr<State> state_;
 };
+
+/// Returns a handle on a service of that name, no matter which process has started it, or will start it. Throws
+/// BusError if there is no such bus.
+[[nodiscard]] Handle ipcm_handle(const std::string& service, const BusInfo& info);
 
 /// A handle of a service on another peer of its bus. A small value, valid as long as the Service that made
 /// it.

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "ipcm/content.h"
 
@@ -17,6 +19,13 @@ struct Message {
   std::uint64_t stamp_ord = 0;  ///< Distinguishes messages of one sender that have the same stamp.
   bool broadcast = false;
   Content content;  ///< Any JSON value except null, or bytes.
+};
+
+/// The result of a broadcast: each peer of the bus is in one of the three.
+struct BroadcastResult {
+  std::vector<std::string> sent;              ///< The message is on its way to these peers.
+  std::vector<std::string> left;              ///< These peers have left the bus meanwhile.
+  std::map<std::string, std::string> failed;  ///< These peers can't receive it, for this reason.
 };
 
 }  // namespace ipcm

@@ -1,0 +1,283 @@
+// A Client that sends requests to services.
+
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <memory>
+#include <optional>
+
+#include "support/peers.h"
+
+using namespace ipcm;
+using namespace ipcm::test;
+
+namespace {
+
+/// Waits until the client has something to read, and reads it, until `done` returns true.
+void dispatch_client_until(Client& client, const std::function<bool()>& done) {
+  while (!done()) {
+    pollfd ready{client.fd(), POLLIN, 0};
+    REQUIRE(::poll(&ready, 1, static_cast<int>(std::chrono::milliseconds(kHang).count())) == 1);
+    client.dispatch();
+  }
+}
+
+/// A service that answers a request {"to": NAME} with an answer that it sends to NAME, which has not asked.
+ServiceOptions misdirecting() {
+  ServiceOptions options;
+  options.handle_request = [](Service& self, const Request& request) -> Answer {
+    const auto to = request.as<std::map<std::string, std::string>>().at("to");
+    self.send_response(Request("no-such-request", to, {}), "surprise");
+    return "sent";
+  };
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy, "client requests: a client asks a service that it has not started") {
+  Handle service = ipcm_service("e", echoing());
+  Client client = ipcm_connect("c", service.info());
+  CHECK(client.sync_request<std::string>("e", "hello", kHang) == "hello");
+  const std::string first = client.send_request("e", 1), second = client.send_request("e", 2);
+  CHECK(client.have_pending_responses());
+  CHECK(client.await_response(second, kHang).as<int>() == 2);
+  CHECK(client.await_response(first, kHang).as<int>() == 1);
+  CHECK_FALSE(client.have_pending_responses());
+  CHECK_THROWS_AS((void)client.get_response(first), UsageError);
+  CHECK_THROWS_AS((void)client.send_request("nobody", 1), PeerGone);
+  client.disconnect();
+}
+
+TEST_CASE_FIXTURE(Tidy, "client requests: callbacks run in dispatch(), when fd() was readable") {
+  Handle service = ipcm_service("e", echoing());
+  Client client = ipcm_connect("c", service.info());
+  int sum = 0;
+  for (const int number : {1, 2, 3})
+    client.send_request("e", number, [&](const Response& response) { sum += response.as<int>(); });
+  dispatch_client_until(client, [&] { return sum == 6; });
+  client.disconnect();
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "client requests: get_messages() leaves the answers out, and wait_for_messages() runs callbacks") {
+  Handle service = ipcm_service("e", echoing());
+  Client client = ipcm_connect("c", service.info());
+  Client other = ipcm_connect("o", service.info());
+  const std::string early = client.send_request("e", 1);
+  bool called = false;
+  client.send_request("e", 2, [&](const Response&) {
+    called = true;
+    other.send_message("c", "a message");
+  });
+  const auto messages = client.wait_for_messages(kHang);
+  CHECK(called);
+  REQUIRE(messages.size() == 1);
+  CHECK(messages.front().content == Content("a message"));
+  CHECK(client.await_response(early, kHang).as<int>() == 1);
+  CHECK(client.get_messages().empty());
+  client.disconnect();
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "client requests: an answer that came before the first request is found among the messages") {
+  Handle service = ipcm_service("m", misdirecting());
+  Client client = ipcm_connect("c", service.info());
+  const std::map<std::string, std::string> to_client = {{"to", "c"}};
+  SUBCASE("without a callback for it") {
+    CHECK(service.sync_request<std::string>(to_client, kHang) == "sent");
+    CHECK(client.sync_request<std::string>("m", to_client, kHang) == "sent");
+    const auto messages = collect(client, 2);
+    for (const Message& message : messages)
+      CHECK(message.content ==
+            Content::json(R"({"ipcm_response_id":"no-such-request","response":"surprise"})"));
+  }
+  SUBCASE("with a callback for it") {
+    std::vector<std::string> surprises;
+    client.on_unmatched_response(
+        [&](const Response& response) { surprises.push_back(response.as<std::string>()); });
+    CHECK(client.sync_request<std::string>("m", to_client, kHang) == "sent");
+    client.await_all_responses(kHang);
+    CHECK(surprises == std::vector<std::string>{"surprise"});
+    CHECK(client.get_messages().empty());
+  }
+  CHECK(client.dropped() == 0);
+  client.disconnect();
+}
+
+TEST_CASE_FIXTURE(Tidy, "client requests: the death of the service ends them") {
+  Guard bus = ipcm_spawn();
+  ServiceOptions options;
+  options.ipcm_info = bus.info();
+  options.handle_request = [](Service&, const Request&) -> Answer { return later; };
+  Handle service = ipcm_service("e", options);
+  Client client = ipcm_connect("c", bus.info());
+  const std::string id = client.send_request("e", 1);
+  ::kill(service.service_pid().value(), SIGKILL);
+  CHECK_THROWS_AS((void)client.await_response(id, kHang).content(), PeerGone);
+  CHECK_THROWS_AS((void)client.sync_request("e", 1, kHang), PeerGone);
+  client.disconnect();
+  service.release();
+  bus.shutdown();
+}
+
+TEST_CASE_FIXTURE(Tidy, "client requests: a Client may end inside its own response callback") {
+  Handle service = ipcm_service("e", echoing());
+  auto client = std::make_unique<Client>(ipcm_connect("c", service.info()));
+  Client* const raw = client.get();
+  std::optional<Client> elsewhere;
+  int calls = 0;
+  bool moves = false;
+  SUBCASE("it is destroyed") {
+    raw->send_request("e", 1, [&](const Response&) { client.reset(); });
+  }
+  SUBCASE("it leaves the bus") {
+    raw->send_request("e", 1, [&](const Response&) { client->disconnect(); });
+  }
+  SUBCASE("it is moved, and goes on") {
+    moves = true;
+    raw->send_request("e", 1, [&](const Response&) { elsewhere.emplace(std::move(*client)); });
+  }
+  raw->send_request("e", 2, [&](const Response&) { ++calls; });
+  if (moves)
+    raw->await_all_responses(kHang);
+  else
+    CHECK_THROWS_AS((void)raw->wait_for_messages(kHang), UsageError);
+  CHECK(calls == (moves ? 1 : 0));
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "client requests: Handle::client() and Service::client() share the requests of their owner") {
+  ServiceOptions options;
+  options.handle_request = [](Service& self, const Request& request) -> Answer {
+    const std::string id = self.client().send_request(request.as<std::string>(), "from inside");
+    return self.await_response(id, kHang).content();
+  };
+  Handle service = ipcm_service("outer", options);
+  ServiceOptions inner = echoing();
+  inner.ipcm_info = service.info();
+  Handle echo = ipcm_service("inner", inner);
+  const std::string id = service.send_request("inner");
+  CHECK(service.client().await_response(id, kHang).as<std::string>() == "from inside");
+  CHECK(service.client().sync_request<int>("inner", 7, kHang) == 7);
+  CHECK_FALSE(service.have_pending_responses());
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "client requests: a forked child can't use them and leaves those of its parent alone") {
+  Handle service = ipcm_service("e", echoing());
+  auto client = std::make_unique<Client>(ipcm_connect("c", service.info()));
+  const std::string id = client->send_request("e", 5);
+  const Pid child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    bool refused = false;
+    try {
+      (void)client->await_response(id, kHang);
+    } catch (const UsageError&) {
+      refused = true;
+    }
+    client.reset();
+    ::_exit(refused ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  CHECK(client->await_response(id, kHang).as<int>() == 5);
+}
+
+TEST_CASE_FIXTURE(Tidy, "client requests: an answer that comes after the limit is dropped and counted") {
+  Handle service = ipcm_service("e", [] {
+    ServiceOptions options;
+    options.handle_request = [kept = std::optional<Request>()](Service& self,
+                                                               const Request& request) mutable -> Answer {
+      if (!kept) {
+        kept = request;
+        return later;
+      }
+      self.send_response(*kept, "late");
+      return "now";
+    };
+    return options;
+  }());
+  Client client = ipcm_connect("c", service.info());
+  CHECK_THROWS_AS((void)client.sync_request("e", 1, std::chrono::milliseconds(50)), Timeout);
+  CHECK(client.sync_request<std::string>("e", 2, kHang) == "now");
+  CHECK(client.get_messages().empty());
+  CHECK(client.dropped() == 1);
+  client.disconnect();
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "client: on_peer_delta gets the peers that have joined and left, in dispatch() and in "
+                  "wait_for_messages()") {
+  const Guard bus = ipcm_spawn();
+  Client client = ipcm_connect("c", bus.info());
+  std::map<std::string, int> all;
+  int calls = 0;
+  client.on_peer_delta([&](const std::map<std::string, int>& delta) {
+    ++calls;
+    for (const auto& [peer, change] : delta) all[peer] += change;
+  });
+  {
+    const Client other = ipcm_connect("o", bus.info());
+    dispatch_client_until(client, [&] { return all["o"] == 1; });
+  }
+  dispatch_client_until(client, [&] { return all["o"] == 0; });
+  CHECK(calls == 2);
+  Client third = ipcm_connect("t", bus.info());
+  client.on_peer_delta([&](const std::map<std::string, int>& delta) {
+    if (delta == std::map<std::string, int>{{"t", 1}}) third.send_message("c", 1);
+  });
+  CHECK(client.wait_for_messages(kHang).size() == 1);
+  client.on_peer_delta({});
+  third.disconnect();
+  client.disconnect();
+}
+
+TEST_CASE_FIXTURE(Tidy, "client: broadcast() returns the result for each peer") {
+  const Guard bus = ipcm_spawn();
+  Client client = ipcm_connect("c", bus.info());
+  CHECK(client.broadcast(1).sent.empty());
+  Client a = ipcm_connect("a", bus.info()), b = ipcm_connect("b", bus.info());
+  const BroadcastResult result = client.broadcast("hello");
+  CHECK(result.sent == std::vector<std::string>{"a", "b"});
+  CHECK(result.left.empty());
+  CHECK(result.failed.empty());
+  CHECK(collect(a, 1).front().broadcast);
+  CHECK(collect(b, 1).front().broadcast);
+}
+
+TEST_CASE_FIXTURE(Tidy, "ipcm_handle(): a handle on a service that another process has started") {
+  Guard bus = ipcm_spawn();
+  Handle handle = ipcm_handle("e", bus.info());
+  CHECK_FALSE(handle.ready());
+  CHECK_FALSE(handle.service_pid().has_value());
+  CHECK_THROWS_AS((void)handle.sync_request(1, kHang), PeerGone);
+  ServiceOptions options = echoing();
+  options.ipcm_info = bus.info();
+  Handle starter = ipcm_service_begin("e", options);
+  CHECK(handle.ready(kHang));
+  CHECK(starter.ready(kHang));
+  CHECK(handle.sync_request<int>(5, kHang) == 5);
+  CHECK(handle.service_pid() == starter.service_pid());
+  CHECK_FALSE(handle.child_pid().has_value());
+  SUBCASE("its end leaves the service alone") {
+    CHECK_FALSE(handle.shutdown().has_value());
+    CHECK_THROWS_AS((void)handle.sync_request(1, kHang), UsageError);
+    CHECK(starter.sync_request<int>(6, kHang) == 6);
+  }
+  SUBCASE("it can ask the service to end") {
+    CHECK_FALSE(handle.end_service().has_value());
+    CHECK_FALSE(handle.ready());
+  }
+  starter.release();
+  bus.shutdown();
+}
+
+TEST_CASE_FIXTURE(Tidy, "ipcm_handle(): a bus that does not exist is an error") {
+  BusInfo info = ipcm_spawn().info();  // removed again
+  CHECK_THROWS_AS((void)ipcm_handle("e", info), BusError);
+}
