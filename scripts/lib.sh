@@ -54,12 +54,15 @@ build_in() {
   ninja -C "$directory" $targets
 }
 
-# run_tests DIRECTORY TIMES: runs all tests TIMES times. Prints the count as the last line.
+# run_tests DIRECTORY TIMES [OPTION…]: runs the tests TIMES times; the options go to `meson test`. Prints the count as the last line.
 run_tests() {
-  heading "testing in $1"
+  directory=$1
+  times=$2
+  shift 2
+  heading "testing in $directory"
   status=0
   # Two tests at a time for each processor, because they wait more than they compute.
-  meson test -C "$1" --no-rebuild --print-errorlogs --num-processes $(($(nproc) * 2)) --repeat "$2" || status=$?
-  python3 scripts/count_tests.py "$1/meson-logs/testlog.json" || status=1
+  meson test -C "$directory" --no-rebuild --print-errorlogs --num-processes $(($(nproc) * 2)) --repeat "$times" "$@" || status=$?
+  python3 scripts/count_tests.py "$directory/meson-logs/testlog.json" || status=1
   return $status
 }

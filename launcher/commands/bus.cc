@@ -28,6 +28,15 @@ std::string listed(const std::vector<std::string>& names) {
   return text;
 }
 
+/// A bus as `ipcm bus new --json` prints it.
+struct NewBus {
+  BusInfo info;
+
+  void save(JsonWriter& archive) const {
+    archive(cereal::make_nvp("info", Content::json(info.text())), cereal::make_nvp("route", info.route));
+  }
+};
+
 struct BusFacts {
   BusInfo info;
   std::string owner;  // "4711", "dead", "none"
@@ -109,11 +118,9 @@ int bus_new(const Options& options) {
   const Guard guard = ipcm_spawn(spawn);
   try {
     if (options.json)
-      print_json(R"({"info":)" + guard.info().text() + R"(,"route":)" +
-                 wire::json_string(guard.info().route) + "}");
+      print_json(json_of(NewBus{guard.info()}));
     else
-      print_json("IPCM_INFO=" + shell_quoted(guard.info().text()) +
-                 "; export IPCM_INFO");  // the text is JSON
+      print_json("IPCM_INFO=" + shell_quoted(guard.info().text()) + "; export IPCM_INFO");
     flush_output();
   } catch (const OutputLost&) {
     // The caller did not get the info string, so nobody can use the bus.

@@ -5,7 +5,6 @@
 #include "bus/take_down.h"
 #include "commands/commands.h"
 #include "report.h"
-#include "wire/json_text.h"
 #include "wire/nearest.h"
 #include "wire/printable.h"
 
@@ -13,13 +12,20 @@ namespace ipcm::launcher {
 
 namespace {
 
+struct ForcedNote {
+  const bus::Forced& forced;
+
+  void save(JsonWriter& archive) const {
+    archive(cereal::make_nvp("note", std::string("it did not end when it was asked to, and was signalled")),
+            cereal::make_nvp("name", foreign_text(forced.name)), cereal::make_nvp("signal", forced.signal));
+  }
+};
+
 /// Reports that a signal ended a service, which may not have cleaned up.
 void tell_force(const Options& options, const bus::Forced& one) {
   const std::string signal = one.signal == SIGKILL ? "SIGKILL" : "SIGTERM";
   if (options.json)
-    complain_json(R"({"note":"it did not end when it was asked to, and was signalled","name":)" +
-                  wire::json_string(one.name, wire::BrokenUtf8::replaced) + R"(,"signal":)" +
-                  std::to_string(one.signal) + "}");
+    complain_json(json_of(ForcedNote{one}));
   else
     complain("'" + wire::printable_name(one.name) + "' did not end when it was asked to; " + signal +
              " ended it");

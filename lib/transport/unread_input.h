@@ -29,6 +29,9 @@ class UnreadInput {
   [[nodiscard]] static std::size_t all() noexcept;
   /// Returns 256 MiB, or $IPCM_INPUT_LIMIT (in MiB) as it is at the first call in a process.
   [[nodiscard]] static std::size_t limit();
+  /// Throws UsageError if $IPCM_INPUT_LIMIT is no number in the range of 1 to 1048576. A member calls it when it
+  /// joins; limit() takes a wrong value for none.
+  static void check_limit();
   [[nodiscard]] static bool is_too_much() { return all() > limit(); }
 
  private:

@@ -921,6 +921,14 @@ class JsonErrorsTest(TidyTest):
     def test_words_that_are_wrong(self):
         self.assert_json_error(self.ipcm("--json", "frobnicate", status=USAGE), USAGE, "usage")
 
+    def test_a_limit_of_unread_input_that_is_no_number(self):
+        for text in ("abc", "0", "-1", "1.5", "99999999"):
+            with self.subTest(text=text):
+                result = self.ipcm("--json", "run", "echo", "1", env={**self.env, "IPCM_INPUT_LIMIT": text}, status=None)
+                self.assertNotEqual(result.status, 0)
+                self.assertIn("IPCM_INPUT_LIMIT", result.err)
+                self.assertIn(text, result.err)
+
     def test_a_session_without_its_command(self):
         self.assert_json_error(self.ipcm("--json", "session", "--", "nosuch-command", status=127), 127)
 

@@ -106,6 +106,7 @@ AtomicPipe::AtomicPipe(const JoinRequest& request, Loop& loop, Receiver& receive
                                                   .endpoints = {os::FileKind::fifo},
                                                   .ask_endpoint = os::look_at_fifo}),
                        os::FileKind::fifo) {
+  UnreadInput::check_limit();
   join();
 }
 

@@ -34,6 +34,7 @@ ConnectionUnix::ConnectionUnix(const JoinRequest& request, Loop& loop, Receiver&
       accepting_(
           loop, [this](const std::string& why) { receiver_.dropped("callers have to wait: " + why); },
           [this] { listening_.want(EPOLLIN); }) {
+  UnreadInput::check_limit();
   if (request.anonymous) return;
   claim();
   try {
