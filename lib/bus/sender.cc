@@ -200,6 +200,10 @@ BroadcastResult Sender::broadcast(const Content& content) {
       result.sent.push_back(std::move(peer));
     } catch (const PeerGone&) {
       result.left.push_back(std::move(peer));
+    } catch (const UsageError&) {
+      throw;  // the content can't be sent to any peer
+    } catch (const ProtocolError&) {
+      throw;
     } catch (const Error& error) {
       member_.expect_bus();
       result.failed.emplace(std::move(peer), error.what());

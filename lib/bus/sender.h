@@ -38,7 +38,8 @@ class Sender {
   /// `connection`: the connection of the request that it answers; see Transport::reply().
   void send_slices(std::string id, std::string_view to, const wire::ContentSlices& content,
                    std::uint64_t connection = 0);
-  /// Sends to all other peers. Throws if the content is null, or the member has lost the bus.
+  /// Sends to all other peers. Throws UsageError or ProtocolError for a content that the bus can't carry, and
+  /// BusError if the member has lost the bus.
   BroadcastResult broadcast(const Content& content);
 
   /// From here to the matching end_batch(), send() may gather messages and send several at once. send_batch()

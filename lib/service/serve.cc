@@ -88,4 +88,25 @@ int serve(ServiceSetup setup, ready::Announcer announcer,
   return status;
 }
 
+int run_here(Service& service) {
+  os::take_charge_of_signals();
+  ready::Announcer announcer;
+  announcer.use_notify_socket();
+  ServiceRuntime& runtime = service.runtime();
+  runtime.join();
+  int status = 0;
+  try {
+    runtime.start();
+    (void)announcer.ready(service.name());
+    status = runtime.run(announcer);
+  } catch (...) {
+    announcer.stopping();
+    runtime.leave();
+    throw;
+  }
+  announcer.stopping();
+  runtime.leave();
+  return status;
+}
+
 }  // namespace ipcm::service

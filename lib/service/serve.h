@@ -25,4 +25,7 @@ enum class Exit : int {
 [[nodiscard]] int serve(ServiceSetup setup, ready::Announcer announcer,
                         const std::function<std::unique_ptr<Service>(ServiceSetup)>& make) noexcept;
 
+/// Runs a service in this process until it ends; see Service::run().
+int run_here(Service& service);
+
 }  // namespace ipcm::service

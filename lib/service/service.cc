@@ -4,12 +4,16 @@
 #include "ipcm/handle.h"
 #include "ipcm/launch.h"
 #include "ipcm/registry.h"
+#include "service/serve.h"
 #include "service/service_runtime.h"
+#include "service/start.h"
 #include "wire/parsed_content.h"
 
 namespace ipcm {
 
 ServiceSetup::ServiceSetup(std::unique_ptr<service::Setup> setup) : setup_(std::move(setup)) {}
+ServiceSetup::ServiceSetup(const std::string& name, const BusInfo& info, const ServiceOptions& options)
+    : setup_(service::plan_here(name, options, info)) {}
 ServiceSetup::ServiceSetup(ServiceSetup&&) noexcept = default;
 ServiceSetup& ServiceSetup::operator=(ServiceSetup&&) noexcept = default;
 ServiceSetup::~ServiceSetup() = default;
@@ -26,6 +30,11 @@ Service::~Service() = default;
 
 service::ServiceRuntime& Service::runtime() const { return *runtime_; }
 client::PendingRequests& Service::requests() const { return runtime_->requests(); }
+
+int Service::run() {
+  if (runtime_->joined()) throw UsageError("service '" + name() + "' runs already, or has run");
+  return service::run_here(*this);
+}
 
 void Service::on_start() { runtime_->callbacks.on_start(*this); }
 

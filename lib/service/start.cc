@@ -27,13 +27,23 @@ bool has_callbacks(const ServiceOptions& options) {
          options.should_end || options.on_cleanup || options.handle_request;
 }
 
-void check(const std::string& name, const ServiceOptions& options, const BusInfo& info) {
+/// Checks what holds for each service, no matter which process runs it.
+void check_service(const std::string& name, const ServiceOptions& options, const BusInfo& info) {
+  const std::string who = "service '" + name + "': ";
+  transport::find_protocol(info.protocol).check_route(info.route);
+  transport::check_peer_name(name);
+  if (options.interval && *options.interval <= Duration::zero())
+    throw UsageError(who + "the interval must be more than zero");
+  if (options.spin < Duration::zero() || options.spin > kLongestSpin)
+    throw UsageError(who + "spin must be between 0 and a second");
+}
+
+void check_start(const std::string& name, const ServiceOptions& options, const BusInfo& info) {
   const std::string who = "service '" + name + "': ";
   if (transport::find_protocol(info.protocol).within_one_process())
     throw UsageError(who + "it would be a process of its own, and a bus of protocol " + info.protocol +
                      " lives inside one process; use another protocol");
-  transport::find_protocol(info.protocol).check_route(info.route);
-  transport::check_peer_name(name);
+  check_service(name, options, info);
   if (options.exec && options.class_name.empty())
     throw UsageError(
         who + (has_callbacks(options)
@@ -45,10 +55,6 @@ void check(const std::string& name, const ServiceOptions& options, const BusInfo
     throw UsageError(who + "a class and callbacks contradict each other: the class has to bring its own");
   if (options.class_name.empty() && !options.args.is_null())
     throw UsageError(who + "args go to a class; callbacks take what they need along");
-  if (options.interval && *options.interval <= Duration::zero())
-    throw UsageError(who + "the interval must be more than zero");
-  if (options.spin < Duration::zero() || options.spin > kLongestSpin)
-    throw UsageError(who + "spin must be between 0 and a second");
   if (options.timeout < Duration::zero()) throw UsageError(who + "the timeout is negative");
   if (!options.exec && !options.allow_threads && os::has_threads())
     throw UsageError(
@@ -172,7 +178,7 @@ launch::LaunchPlan plan_process(const std::string& name, const ServiceOptions& o
 
 launch::LaunchPlan plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info,
                               const Setup* starter) {
-  check(name, options, info);
+  check_start(name, options, info);
   launch::LaunchPlan plan = plan_process(name, options, info, starter);
   if (options.log) {
     try {
@@ -197,6 +203,17 @@ launch::LaunchPlan plan_start(const std::string& name, const ServiceOptions& opt
   }
   if (options.pre_fork) options.pre_fork();
   return plan;
+}
+
+std::unique_ptr<Setup> plan_here(const std::string& name, const ServiceOptions& options,
+                                 const BusInfo& info) {
+  check_service(name, options, info);
+  auto setup = std::make_unique<Setup>();
+  setup->parameters = parameters_of(name, options, info);
+  setup->parameters.watch_pids = options.watch_pids;  // there is no launcher whose end would matter
+  setup->registry = &registry_of(options);
+  setup->callbacks = options;
+  return setup;
 }
 
 launch::LaunchPlan::Presence presence_of(bus::Member& member, const std::string& name) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "ipcm/launch.h"
@@ -18,6 +19,10 @@ struct Setup;
 /// options, LaunchError for a boot binary that can't be run, or an unknown class.
 [[nodiscard]] launch::LaunchPlan plan_start(const std::string& name, const ServiceOptions& options,
                                             const BusInfo& info, const Setup* starter);
+
+/// Returns the setup of a service that runs in this process. Throws UsageError for wrong options.
+[[nodiscard]] std::unique_ptr<Setup> plan_here(const std::string& name, const ServiceOptions& options,
+                                               const BusInfo& info);
 
 /// Returns what the bus knows of a service that starts.
 [[nodiscard]] launch::LaunchPlan::Presence presence_of(bus::Member& member, const std::string& name);

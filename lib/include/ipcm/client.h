@@ -104,7 +104,8 @@ class Client : public Requester {
   /// Begins a batch: while the result lives, messages may be gathered and sent together.
   [[nodiscard]] Batch batch();
   /// Sends a message to every other peer, and returns the result for each of them. Blocks as send_message()
-  /// does. Throws UsageError for null, and BusError if the bus is gone.
+  /// does. Throws UsageError or ProtocolError for a content that the bus can't carry (null, too large, bytes), and
+  /// BusError if the bus is gone.
   BroadcastResult broadcast(const Content& content);
 
   /// Returns the messages that have arrived, without the responses to requests of this client; does not block.

@@ -138,6 +138,11 @@ struct OriginalIo {
 /// The name, the bus and the options of a service. Constructors pass it on to Service.
 class ServiceSetup {
  public:
+  /// The setup of a service that this process runs itself (Service::run()). Uses the callbacks of the options, and
+  /// interval, spin, watch_pids, registry, intercept_errors and expose_error_details; the others are about a start.
+  /// Throws UsageError for wrong options.
+  ServiceSetup(const std::string& name, const BusInfo& info, const ServiceOptions& options);
+  // For the library itself.
   explicit ServiceSetup(std::unique_ptr<service::Setup>);
   ServiceSetup(ServiceSetup&&) noexcept;
   ServiceSetup& operator=(ServiceSetup&&) noexcept;
@@ -163,6 +168,15 @@ class Service : public Requester {
   ~Service() override;
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
+
+  /// Runs the service in this process, without a launcher: joins the bus, calls on_start, serves until the service
+  /// ends, calls on_cleanup, and leaves. Returns the exit code of terminate(). Notifies systemd if $NOTIFY_SOCKET
+  /// is set. Throws BusError and NameTaken if it can't join, and what a callback throws. Call it once, and not for
+  /// a service that the library has made.
+  ///
+  /// It takes charge of the process as a service does: it ignores SIGPIPE and SIGXFSZ from now on, reads the
+  /// signals above while it runs, and reaps all children.
+  int run();
 
   // To override. Each base version calls the callbacks of ServiceOptions; on_activity() calls on_all.
   virtual void on_start();
