@@ -281,7 +281,8 @@ TEST_CASE_FIXTURE(Tidy,
     test.say("joined");
     for (;;) {
       reader->loop().run_until([&] { return !reader->inbox().empty(); }, os::Deadline::never());
-      for (const Message& message : reader->inbox().take()) test.say(message.id + " " + message.content.json());
+      for (const Message& message : reader->inbox().take())
+        test.say(message.id + " " + message.content.json());
       reader->inbox().finish_taken();
     }
     return 0;

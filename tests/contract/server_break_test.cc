@@ -3,10 +3,10 @@
 
 #include <csignal>
 
+#include "client/pending_requests.h"
 #include "contract.h"
 #include "members.h"
 #include "os/time_limit.h"
-#include "client/pending_requests.h"
 #include "transport/database/drivers.h"
 #include "transport/database/dsn.h"
 
