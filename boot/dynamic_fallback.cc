@@ -17,9 +17,12 @@ namespace {
 std::string find_fallback(const std::string& program) {
   const auto slash = program.rfind('/');
   if (slash == std::string::npos) return {};
-  const std::string folder = program.substr(0, slash), name = program.substr(slash + 1) + "-dynamic";
-  for (const std::string& path : {folder + "/" + name, folder + "/../libexec/ipcm/" + name})
+  const std::string folder = program.substr(0, slash + 1), name = program.substr(slash + 1) + "-dynamic";
+  for (const char* place : {"", "../libexec/ipcm/"}) {
+    std::string path = folder;
+    path.append(place).append(name);
     if (os::why_not_executable(path) == 0) return path;
+  }
   return {};
 }
 

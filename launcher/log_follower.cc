@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "bus/service_log.h"
+#include "ipcm/error.h"
 #include "launch/explain.h"
 #include "os/directory.h"
 #include "os/pipe.h"

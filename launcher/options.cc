@@ -279,6 +279,20 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       ->add_option("--boot", options.boot, "the boot binary to ask")
       ->type_name("PATH");
 
+  CLI::App* wait =
+      verb(app, options, "wait", launcher::wait, "wait until services are ready, or have left the bus",
+           "  ipcm wait e1\n  ipcm wait e1 --for gone --timeout 30s");
+  wait->add_option("NAME", options.words, "names of the services on the bus")->required();
+  wait->add_option_function<std::string>(
+          "--for",
+          [&options](const std::string& text) {
+            if (text != "ready" && text != "gone")
+              throw CLI::ValidationError("--for", "wants ready or gone, found '" + text + "'");
+            options.awaited = text == "gone" ? Options::Awaited::gone : Options::Awaited::ready;
+          },
+          "ready: it can receive; gone: it has left; prints the end of its process [ready]")
+      ->type_name("ready|gone");
+
   CLI::App* request = verb(app, options, "request", launcher::request,
                            "send requests to a peer, print the answers", "  ipcm request e1 '{\"n\":1}'");
   request->add_option("NAME", options.name, "the name of the peer")->required();

@@ -38,6 +38,8 @@ struct Options {
   bool no_wait = false;
   bool follow = false;               ///< logs
   std::optional<std::size_t> lines;  ///< logs: how many of the last lines; nullopt: all
+  enum class Awaited { ready, gone };
+  Awaited awaited = Awaited::ready;  ///< wait
   bool all = false;
 
   /// Returns the bus of --bus or $IPCM_INFO. Throws UsageError if neither is given or it is no info string,

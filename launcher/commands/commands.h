@@ -24,6 +24,7 @@ int stop(const Options& options);
 int logs(const Options& options);
 int ps(const Options& options);
 int types(const Options& options);
+int wait(const Options& options);
 int request(const Options& options);
 int send(const Options& options);
 int broadcast(const Options& options);

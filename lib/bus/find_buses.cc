@@ -66,7 +66,11 @@ std::vector<FoundBus> find_buses() {
     }
     std::sort(names.begin(), names.end());
     names.erase(std::unique(names.begin(), names.end()), names.end());
-    for (const std::string& name : names) all.push_back({where, name, where + "/" + name});
+    for (const std::string& name : names) {
+      std::string path = where;
+      path.append("/").append(name);
+      all.push_back({where, name, std::move(path)});
+    }
   }
   std::sort(all.begin(), all.end(), [](const FoundBus& a, const FoundBus& b) { return a.path < b.path; });
   return all;

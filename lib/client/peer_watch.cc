@@ -18,8 +18,8 @@ constexpr auto kDyingTime = std::chrono::seconds(1);
 constexpr auto kEndingTime = std::chrono::milliseconds(250);
 /// How long the last messages of a peer are looked for while other peers keep sending; longer on a bus that
 /// keeps messages, where many may be ahead of them.
-constexpr auto kLastWordsTime = std::chrono::milliseconds(200),
-               kLongLastWordsTime = std::chrono::milliseconds(2000);
+constexpr auto kLastMessagesTime = std::chrono::milliseconds(200),
+               kLongLastMessagesTime = std::chrono::milliseconds(2000);
 
 }  // namespace
 
@@ -185,7 +185,7 @@ void PeerWatch::look_after(const std::string& peer) {
     if (open_.asks(peer)) (void)watch(peer);
     return;
   }
-  if (open_.asks(peer)) read_last_words(peer);
+  if (open_.asks(peer)) read_last_messages(peer);
   if (open_.asks(peer)) fail_as_gone(peer, asked, ended, facts);
   if (!open_.asks(peer)) {
     watched_.erase(peer);
@@ -193,10 +193,10 @@ void PeerWatch::look_after(const std::string& peer) {
   }
 }
 
-void PeerWatch::read_last_words(const std::string& peer) {
+void PeerWatch::read_last_messages(const std::string& peer) {
   // They may be in a socket that was not read, or in a connection that was not accepted yet.
   const auto until =
-      os::Deadline::after(member_.protocol().keeps_messages() ? kLongLastWordsTime : kLastWordsTime);
+      os::Deadline::after(member_.protocol().keeps_messages() ? kLongLastMessagesTime : kLastMessagesTime);
   std::uint64_t before = 0;
   do {
     before = member_.inbox().incoming_count();

@@ -65,7 +65,7 @@ class PeerWatch {
   void look_after_lost();
   void look_after(const std::string& peer);
   /// Reads the last messages of a peer that has ended.
-  void read_last_words(const std::string& peer);
+  void read_last_messages(const std::string& peer);
   void fail_as_gone(const std::string& peer, Pid asked, bool ended, const transport::PeerFacts& facts);
   /// Fails the requests that were sent over a link that a living peer has closed.
   void fail_on_closed(const std::string& peer);

@@ -15,7 +15,7 @@ namespace {
 using Phase = LaunchError::Phase;
 
 /// The time in which a child must end by itself after it has reported an error or closed its ready pipe.
-constexpr auto kLastWords = std::chrono::seconds(1);
+constexpr auto kEndingTime = std::chrono::seconds(1);
 /// The time in which a child must end by itself after it has left the bus.
 constexpr auto kDyingTime = std::chrono::seconds(1);
 /// The time in which the first request after a start is answered.
@@ -165,7 +165,7 @@ void Launch::heard(const ready::Report& report) {
   if (child_.reaped())
     conclude();
   else
-    last_words_watch_ = loop_.at(os::Clock::now() + kLastWords, [this] { conclude(); });
+    ending_watch_ = loop_.at(os::Clock::now() + kEndingTime, [this] { conclude(); });
 }
 
 void Launch::on_child_ended() {
@@ -225,7 +225,7 @@ void Launch::confirm(const ready::Ready& ready) {
   if (child_.reaped())
     refuse_absent();
   else
-    last_words_watch_ = loop_.at(os::Clock::now() + kLastWords, [this] { refuse_absent(); });
+    ending_watch_ = loop_.at(os::Clock::now() + kEndingTime, [this] { refuse_absent(); });
 }
 
 void Launch::look_again() {
@@ -260,7 +260,7 @@ void Launch::succeed(Pid service) {
   verdict_ = Verdict::ready;
   elapsed_ = os::Clock::now() - plan_.began;
   service_pid_ = service;
-  for (Watch* watch : {&ready_watch_, &limit_watch_, &last_words_watch_}) watch->stop();
+  for (Watch* watch : {&ready_watch_, &limit_watch_, &ending_watch_}) watch->stop();
   ends_.ready.reset();
   capture_.pass_on();
   refill_soon();
@@ -273,7 +273,7 @@ std::optional<ExitStatus> Launch::status_of(Pid pid) {
 }
 
 void Launch::end_child() {
-  for (Watch* watch : {&ready_watch_, &child_watch_, &limit_watch_, &last_words_watch_}) watch->stop();
+  for (Watch* watch : {&ready_watch_, &child_watch_, &limit_watch_, &ending_watch_}) watch->stop();
   if (plan_.new_session) child_.signal_group(SIGKILL);  // also the processes that it has started
   (void)child_.kill_and_reap();
   ends_.ready.reset();

@@ -92,7 +92,7 @@ class Launch {
   std::optional<ready::Ready> unconfirmed_;  // a ready line of a service that is not on the bus
   std::optional<ready::Report> bad_news_;    // the start has failed, and the end of the child is awaited
   StderrCapture capture_;
-  Watch ready_watch_, child_watch_, limit_watch_, last_words_watch_, refill_watch_;
+  Watch ready_watch_, child_watch_, limit_watch_, ending_watch_, refill_watch_;
   std::optional<LaunchError> error_;
 };
 

@@ -31,6 +31,7 @@ void ChildServices::start(const std::string& name, const ServiceOptions& options
     auto plan = plan_start(name, complete, parent_.parameters.info, &parent_);
     plan.began = began;
     plan.on_bus = [this, name] { return presence_of(client_.member(), name); };
+    if (options.pre_fork) options.pre_fork();
     started = std::make_unique<launch::Launch>(loop_, std::move(plan));
   } catch (...) {
     requests_.fail_held(name, waiting, std::current_exception());

@@ -62,6 +62,7 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
       if (!client) return std::nullopt;
       return service::presence_of(client->member(), name);
     };
+    if (options.pre_fork) options.pre_fork();
     // The child first: it boots while we join the bus ourselves.
     launch = std::make_unique<launch::Launch>(*loop, std::move(plan));
     const auto failed = [this](const Error& error, int code) {

@@ -201,7 +201,6 @@ launch::LaunchPlan plan_start(const std::string& name, const ServiceOptions& opt
       return serve_forked(parameters, options, entry, std::move(side));
     };
   }
-  if (options.pre_fork) options.pre_fork();
   return plan;
 }
 

@@ -933,6 +933,60 @@ class JsonErrorsTest(TidyTest):
         self.assert_json_error(self.ipcm("--json", "session", "--", "nosuch-command", status=127), 127)
 
 
+class WaitTest(TidyTest):
+    """ipcm wait: waits for the event that a peer can receive, or has left."""
+
+    def test_a_service_that_is_started_later_is_awaited(self):
+        with self.bus() as env:
+            waiting = self.start(IPCM, "wait", "e", env=env)
+            self.ipcm("start", "echo", "--name", "e", env=env)
+            result = waiting.finish()
+            self.assertEqual((result.status, result.out, result.err), (DONE, "", ""))
+            self.assertEqual(self.ipcm("wait", "e", env=env).out, "")  # it is ready
+
+    def test_the_end_of_a_service_is_awaited_and_printed(self):
+        for protocol in protocols():
+            with self.subTest(protocol=protocol), self.bus("--protocol", protocol) as env:
+                self.ipcm("start", "echo", "--name", "e", env=env)
+                waiting = self.start(IPCM, "--json", "wait", "--for", "gone", "e", env=env)
+                self.ipcm("stop", "e", env=env)
+                result = waiting.finish()
+                self.assertEqual(result.status, DONE, result)
+                answer = json.loads(result.out)
+                self.assertEqual(answer["name"], "e")
+                if answer["ended"]:  # the end may come before the command has looked
+                    self.assertEqual(answer.get("status", 0), 0)  # before Linux 6.15 it is unknown
+
+    def test_a_killed_service_is_gone(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", "--name", "e", env=env)
+            pid = self.ipcm("ps", "--json", env=env).answers[0][0]["pid"]
+            waiting = self.start(IPCM, "wait", "--for", "gone", "e", env=env)
+            os.kill(pid, signal.SIGKILL)
+            result = waiting.finish()
+            self.assertEqual(result.status, DONE, result)
+            self.assertIn("'e' ", result.out)
+
+    def test_a_service_that_is_not_there_is_gone_and_not_ready(self):
+        with self.bus() as env:
+            self.assertEqual(self.ipcm("wait", "--for", "gone", "e", env=env).out, "'e' has left\n")
+            self.assertIn("not ready", self.ipcm("wait", "e", "--timeout", "50ms", env=env, status=TIMED_OUT).err)
+
+    def test_a_service_that_stays_is_not_gone(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", "--name", "e", env=env)
+            self.assertIn("still on the bus", self.ipcm("wait", "--for", "gone", "e", "--timeout", "50ms", env=env, status=TIMED_OUT).err)
+
+    def test_the_removal_of_the_bus_ends_the_wait(self):
+        with self.bus() as env:
+            waiting = self.start(IPCM, "wait", "e", env=env)
+            self.ipcm("bus", "rm", env=env)
+            self.assertEqual(waiting.finish().status, GONE)
+
+    def test_other_words_are_refused(self):
+        self.assertIn("ready or gone", self.ipcm("wait", "e", "--for", "ever", status=USAGE).err)
+
+
 class HelpTest(TidyTest):
     def test_every_verb_has_help_with_an_example_of_itself(self):
         self.assertGreater(len(verbs()), 12)
