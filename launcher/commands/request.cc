@@ -57,14 +57,7 @@ int send(const Options& options) {
 int broadcast(const Options& options) {
   const auto contents = contents_of(options.words, "message");
   const auto member = visit(options);
-  for (const Content& content : contents) {
-    const BroadcastResult result = member->sender().broadcast(content);
-    if (!result.failed.empty())
-      throw Error(
-          "the message was not sent to '" + result.failed.begin()->first + "'" +
-          (result.failed.size() == 1 ? "" : " and " + std::to_string(result.failed.size() - 1) + " more") +
-          ": " + result.failed.begin()->second);
-  }
+  for (const Content& content : contents) member->sender().broadcast(content).expect_sent();
   member->leave(os::Deadline::after(kFlushTime));
   return number(Status::done);
 }

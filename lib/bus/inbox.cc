@@ -54,11 +54,14 @@ bool Inbox::classify(wire::IncomingMessage& message) {
     message.parsed =
         wire::parse_in_place(message.message.content, incoming_requests_ == IncomingRequests::parsed);
   if (message.parsed->meaning != wire::Meaning::response) return true;
-  const OnAnswer answered = on_answer_;  // the call may replace it
-  if (!answered(message.message.from, *message.parsed)) return true;
+  // Noted before the call, which may throw after it has used the answer.
   if (keeps_messages_) finished_answers_.push_back(message.message.id);
   ++counts_.read(message.message.from);
-  return false;
+  const OnAnswer answered = on_answer_;  // the call may replace it
+  if (answered(message.message.from, *message.parsed)) return false;
+  --counts_.read(message.message.from);
+  if (keeps_messages_) finished_answers_.pop_back();
+  return true;
 }
 
 void Inbox::on_answer(OnAnswer answered, IncomingRequests requests) {
@@ -66,10 +69,22 @@ void Inbox::on_answer(OnAnswer answered, IncomingRequests requests) {
   incoming_requests_ = requests;
   if (!on_answer_) return;
   bytes_ = 0;
-  for (wire::IncomingMessage& message : std::exchange(messages_, {})) {
-    if (!classify(message)) continue;
+  auto waiting = std::exchange(messages_, {});
+  const auto keep = [this](wire::IncomingMessage& message) {
     bytes_ += size_of(message);
     messages_.push_back(std::move(message));
+  };
+  auto next = waiting.begin();
+  try {
+    messages_.reserve(waiting.size());
+    while (next != waiting.end()) {
+      wire::IncomingMessage& message = *next++;
+      if (classify(message)) keep(message);
+    }
+  } catch (...) {  // a diagnostics callback threw, or memory is short
+    on_answer_ = {};
+    std::for_each(next, waiting.end(), keep);
+    throw;
   }
 }
 

@@ -52,8 +52,10 @@ bool Member::await_state(const std::string& peer, os::Deadline deadline, Reached
     const std::uint64_t seen = peer_changes_;
     if (reached(transport_->look(peer).state)) return true;
     expect_bus();
-    if (!loop_->run_until([&] { return peer_changes_ != seen; }, deadline))
-      return reached(transport_->look(peer).state);
+    const auto is_over = [&] { return left_ || is_to_leave(); };  // a callback has ended the owner
+    const bool changed = loop_->run_until([&] { return peer_changes_ != seen || is_over(); }, deadline);
+    if (is_over()) return false;
+    if (!changed) return reached(transport_->look(peer).state);
   }
 }
 

@@ -206,6 +206,7 @@ BroadcastResult Sender::broadcast(const Content& content) {
       throw;
     } catch (const Error& error) {
       member_.expect_bus();
+      if (!result.first_failure) result.first_failure = std::current_exception();
       result.failed.emplace(std::move(peer), error.what());
     }
   }

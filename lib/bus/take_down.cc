@@ -9,6 +9,7 @@
 #include "bus/member.h"
 #include "bus/transient_client.h"
 #include "ipcm/error.h"
+#include "os/process.h"
 #include "wire/parsed_content.h"
 
 namespace ipcm::bus {

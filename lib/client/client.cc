@@ -3,8 +3,7 @@
 #include <utility>
 
 #include "bus/member.h"
-#include "bus/peer_changes.h"
-#include "client/pending_requests.h"
+#include "client/call.h"
 #include "ipcm/error.h"
 #include "os/time_limit.h"
 #include "wire/parsed_content.h"
@@ -16,96 +15,43 @@ constexpr auto kFlushTime = std::chrono::seconds(5);
 
 }  // namespace
 
-/// The callback for changes among the peers.
-struct Client::PeerWatcher {
-  bus::PeerChanges changes;
-  PeerDeltaCallback callback;
-
-  void process() {
-    if (!callback || !changes.has_news()) return;
-    const auto delta = changes.take();
-    const PeerDeltaCallback kept = callback;  // the call may replace it
-    if (!delta.empty()) kept(delta);
-  }
-};
-
-/// A call of a client. A callback may destroy, move or end the client meanwhile: the parts that the call uses
-/// live until it is over, and the member leaves then.
-class Client::Call {
- public:
-  explicit Call(const Client& client)
-      : member_(client.shared_member()), requests_(client.requests_), peers_(client.peers_) {}
-  ~Call() {
-    if (member_->is_to_leave() && !member_->is_telling()) member_->leave_silently();
-  }
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
-  bus::Member* operator->() const { return member_.get(); }
-
-  /// Runs the callbacks that are due.
-  void process() const {
-    if (requests_) requests_->process();
-    if (peers_ && !is_over()) peers_->process();
-  }
-  /// Returns whether a callback has ended the client.
-  [[nodiscard]] bool is_over() const {
-    return member_->is_to_leave() || member_->has_left() || (requests_ && requests_->is_closed());
-  }
-  [[nodiscard]] client::PendingRequests* requests() const { return requests_.get(); }
-
- private:
-  std::shared_ptr<bus::Member> member_;
-  std::shared_ptr<client::PendingRequests> requests_;
-  std::shared_ptr<PeerWatcher> peers_;
-};
-
-Client::Client(std::shared_ptr<bus::Member> member, std::shared_ptr<client::PendingRequests> requests)
-    : member_(std::move(member)), requests_(std::move(requests)) {}
+Client::Client(std::shared_ptr<client::PendingRequests> requests) : requests_(std::move(requests)) {}
 Client::Client(Client&&) noexcept = default;
 
 Client& Client::operator=(Client&& other) noexcept {
   if (this != &other) {
     const Client old(std::move(*this));
-    member_ = std::move(other.member_);
     requests_ = std::move(other.requests_);
-    peers_ = std::move(other.peers_);
   }
   return *this;
 }
 
 Client::~Client() {
+  if (!requests_) return;
   // A call of this client may be under way, and one of its callbacks may have destroyed it.
-  if (requests_) requests_->close();
-  if (peers_) peers_->callback = {};
-  if (member_) member_->leave_silently();
+  requests_->close();
+  requests_->member().leave_silently();
 }
 
-const std::shared_ptr<bus::Member>& Client::shared_member() const {
-  if (!member_) throw UsageError("this client was moved away");
-  return member_;
+const std::shared_ptr<client::PendingRequests>& Client::shared_requests() const {
+  if (!requests_) throw UsageError("this client was moved away");
+  return requests_;
 }
 
-bus::Member& Client::member() const { return *shared_member(); }
-
-client::PendingRequests& Client::requests() const {
-  using client::PendingRequests;
-  // A client that sends no requests does not pay for the look at each message.
-  if (!requests_)
-    requests_ = std::make_shared<PendingRequests>(shared_member(), PendingRequests::IncomingRequests::whole,
-                                                  PendingRequests::UnmatchedAnswers::keep);
-  return *requests_;
-}
+client::PendingRequests& Client::requests() const { return *shared_requests(); }
+const std::shared_ptr<bus::Member>& Client::shared_member() const { return requests().shared_member(); }
+bus::Member& Client::member() const { return requests().member(); }
 
 const std::string& Client::id() const { return member().name(); }
 const BusInfo& Client::info() const { return member().info(); }
 
 std::string Client::send_message(std::string_view to, const Content& content) {
-  const Call call(*this);
+  const client::Call call(shared_requests());
   return call->sender().send(to, content);
 }
 
 bool Client::try_message(std::string_view to, const Content& content, std::string* why) {
-  const Call call(*this);
+  const client::Call call(shared_requests());
   try {
     call->sender().send(to, content);
     return true;
@@ -135,37 +81,35 @@ void Batch::flush() {
   member_->sender().send_batch();
 }
 
-BroadcastResult Client::broadcast(const Content& content) { return member().sender().broadcast(content); }
+BroadcastResult Client::broadcast(const Content& content) {
+  const client::Call call(shared_requests());
+  return call->sender().broadcast(content);
+}
 
 std::vector<Message> Client::get_messages() {
-  const Call call(*this);
-  if (call.requests() != nullptr) return call.requests()->messages();
-  call->expect_usable();
-  call->inbox().finish_taken();
-  call->inbox().drain();
-  return call->inbox().take();
+  const client::Call call(shared_requests());
+  return call.requests().messages();
 }
 
 std::vector<Message> Client::wait_for_messages(Duration limit) {
-  const Call call(*this);
+  const client::Call call(shared_requests());
   call->expect_usable();
   const auto deadline = os::Deadline::limit(limit);
   const os::TimeLimit scope(deadline);
-  const auto has_messages = [&] {
-    call.process();
-    return !call->inbox().empty() || call.is_over();
+  const auto is_over = [&] {
+    call.requests().process();
+    return !call->inbox().empty() || call.requests().is_over();
   };
   call->sender().send_batch();
   call->inbox().finish_taken();
   call->inbox().drain();  // messages that were put back do not wake the loop
-  if (!has_messages()) {
-    call->loop().run_until([&] { return has_messages() || !call->ended().empty(); }, deadline);
-    if (!call.is_over()) call->inbox().drain();
-    if (!has_messages()) call->expect_bus();
+  if (!is_over()) {
+    call->loop().run_until([&] { return is_over() || !call->ended().empty(); }, deadline);
+    if (!call.requests().is_over()) call->inbox().drain();
+    if (!is_over()) call->expect_bus();
   }
   if (call->is_to_leave()) return {};
-  if (call.requests() != nullptr) call.requests()->expect_open();
-  call->expect_usable();
+  call.requests().expect_open();
   return call->inbox().take();
 }
 
@@ -193,7 +137,8 @@ bool Client::peer_active(std::string_view name) {
 }
 
 bool Client::peer_active(std::string_view name, Duration limit) {
-  return member().await_active(std::string(name), os::Deadline::limit(limit));
+  const client::Call call(shared_requests());
+  return call->await_active(std::string(name), os::Deadline::limit(limit));
 }
 
 std::optional<Pid> Client::peer_pid(std::string_view name) {
@@ -213,12 +158,10 @@ bool Client::can_send_to(std::string_view peer) const {
 }
 
 void Client::disconnect(const std::function<void(const Message&)>& handler) {
-  const auto kept = shared_member();  // the handler may destroy this client
-  bus::Member& self = *kept;
+  const client::Call call(shared_requests());  // the handler may destroy this client
+  bus::Member& self = call.requests().member();
   if (self.has_left()) return;
   self.expect_usable();
-  if (requests_) requests_->close();
-  if (peers_) peers_->callback = {};
   if (self.is_telling()) return self.leave(os::Deadline::passed());  // takes effect after the callback
   self.transport().keep_requeued();
   const auto hand_over = [&] {
@@ -240,14 +183,22 @@ void Client::disconnect(const std::function<void(const Message&)>& handler) {
                 " were not read; give disconnect() a handler for them");
 }
 
-void Client::suspend() { member().suspend(std::nullopt, os::limited(kFlushTime)); }
+namespace {
+
+void suspend_until(std::optional<double> expires, std::shared_ptr<client::PendingRequests> requests) {
+  const client::Call call(std::move(requests));
+  call->suspend(expires, os::limited(kFlushTime));
+}
+
+}  // namespace
+
+void Client::suspend() { suspend_until(std::nullopt, shared_requests()); }
 void Client::suspend(Duration expires_in) {
-  member().suspend(os::wall_clock_seconds() + std::chrono::duration<double>(expires_in).count(),
-                   os::limited(kFlushTime));
+  suspend_until(os::wall_clock_seconds() + std::chrono::duration<double>(expires_in).count(),
+                shared_requests());
 }
 void Client::suspend(std::chrono::system_clock::time_point expires_at) {
-  member().suspend(std::chrono::duration<double>(expires_at.time_since_epoch()).count(),
-                   os::limited(kFlushTime));
+  suspend_until(std::chrono::duration<double>(expires_at.time_since_epoch()).count(), shared_requests());
 }
 
 int Client::fd() const { return member().loop().fd(); }
@@ -258,19 +209,13 @@ void Client::spin(Duration longest) {
   member().loop().spin(longest);
 }
 void Client::dispatch() {
-  const Call call(*this);
+  const client::Call call(shared_requests());
   call->expect_usable();
   call->loop().drain();
-  call.process();
+  call.requests().process();
 }
 
-void Client::on_peer_delta(PeerDeltaCallback callback) {
-  member().expect_usable();
-  if (peers_)
-    peers_->callback = std::move(callback);
-  else if (callback)
-    peers_ = std::make_shared<PeerWatcher>(PeerWatcher{bus::PeerChanges(member()), std::move(callback)});
-}
+void Client::on_peer_delta(PeerDeltaCallback callback) { requests().on_peer_delta(std::move(callback)); }
 
 void Client::on_diagnostic(Diagnostics tell) { member().on_diagnostic(std::move(tell)); }
 std::uint64_t Client::dropped() const { return member().dropped_count(); }
@@ -282,8 +227,10 @@ Client join(std::string_view name, const BusInfo& info, bool reconnect) {
   request.info = info;
   request.name = name;
   request.reconnect = reconnect;
-  return Client(
-      std::make_shared<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits));
+  using client::PendingRequests;
+  return Client(std::make_shared<PendingRequests>(
+      std::make_shared<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits),
+      PendingRequests::IncomingRequests::whole, PendingRequests::UnmatchedAnswers::keep));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ namespace ipcm::client {
 namespace {
 
 constexpr std::size_t kRemembered = 256;
+constexpr std::size_t kRememberedGivenUp = 65536;
 
 }  // namespace
 
@@ -20,7 +21,9 @@ void OpenRequests::remember(std::string id, const char* what) {
 const char* OpenRequests::history(const std::string& id) const {
   const auto known =
       std::find_if(recent_.begin(), recent_.end(), [&](const auto& entry) { return entry.first == id; });
-  return known == recent_.end() ? nullptr : known->second;
+  if (known != recent_.end()) return known->second;
+  return given_up_.contains(std::hash<std::string>{}(id)) ? "had been given up: the answer came too late"
+                                                          : nullptr;
 }
 
 OpenRequests::Position OpenRequests::expect(const std::string& id) {
@@ -41,7 +44,8 @@ void OpenRequests::erase(const std::string& id) {
 
 void OpenRequests::give_up(const std::string& id) {
   erase(id);
-  remember(id, "had been given up: the answer came too late");
+  if (given_up_.size() >= kRememberedGivenUp) given_up_.clear();
+  given_up_.insert(std::hash<std::string>{}(id));
 }
 
 void OpenRequests::answer(const std::string& id, Response response) {

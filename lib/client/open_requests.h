@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <utility>
 
 #include "ipcm/requester.h"
@@ -92,6 +93,7 @@ class OpenRequests {
   std::uint64_t changes_ = 0;
   std::deque<std::pair<ResponseCallback, Response>> due_;
   std::deque<std::pair<std::string, const char*>> recent_;  // requests that are over
+  std::unordered_set<std::size_t> given_up_;  // hashes of their ids: an answer may come long after
 };
 
 }  // namespace ipcm::client

@@ -1,5 +1,6 @@
 #include "client/pending_requests.h"
 
+#include <map>
 #include <utility>
 
 #include "os/random.h"
@@ -12,14 +13,49 @@ PendingRequests::PendingRequests(std::shared_ptr<bus::Member> member, IncomingRe
                                  UnmatchedAnswers unmatched)
     : shared_member_(std::move(member)),
       member_(*shared_member_),
+      incoming_(incoming),
       unmatched_(unmatched),
-      peers_(member_, open_, starts_) {
-  member_.inbox().on_answer(
-      [this](const std::string& from, wire::ParsedContent& answer) { return take_answer(from, answer); },
-      incoming);
+      peers_(member_, open_, starts_),
+      listing_(
+          member_.loop(),
+          [this](const std::string& why) { member_.note_dropped("the peers can't be listed: " + why); },
+          [] {}) {
+  if (unmatched_ == UnmatchedAnswers::drop) attach();
 }
 
-PendingRequests::~PendingRequests() { member_.inbox().on_answer({}, IncomingRequests::whole); }
+PendingRequests::~PendingRequests() {
+  if (attached_) member_.inbox().on_answer({}, IncomingRequests::whole);
+}
+
+void PendingRequests::attach() {
+  attached_ = true;
+  member_.inbox().on_answer(
+      [this](const std::string& from, wire::ParsedContent& answer) { return take_answer(from, answer); },
+      incoming_);
+}
+
+void PendingRequests::on_unmatched(ResponseCallback callback) {
+  member_.expect_usable();
+  on_unmatched_ = std::move(callback);
+  attach();  // again, for the answers in the inbox
+}
+
+void PendingRequests::on_peer_delta(PeerDeltaCallback callback) {
+  member_.expect_usable();
+  if (!callback)
+    peer_changes_.reset();
+  else if (!peer_changes_)
+    peer_changes_.emplace(member_);
+  on_peer_delta_ = std::move(callback);
+}
+
+void PendingRequests::run_peer_delta() {
+  if (!has_peer_delta()) return;
+  std::map<std::string, int> delta;
+  if (!listing_.attempt([&] { delta = peer_changes_->take(); }) || delta.empty()) return;
+  const PeerDeltaCallback callback = on_peer_delta_;  // the call may replace it
+  callback(delta);
+}
 
 void PendingRequests::transmit(OpenRequests::Position request, const std::string& id,
                                const Content& payload) {
@@ -48,6 +84,7 @@ void PendingRequests::transmit(OpenRequests::Position request, const std::string
 std::string PendingRequests::send(const std::string& peer, const Content& payload,
                                   ResponseCallback callback) {
   member_.expect_usable();
+  if (!attached_) attach();
   peers_.part_from_predecessor(peer);
   std::string id = os::make_uuid();
   const bool is_held = starts_.holds(peer);
@@ -121,12 +158,13 @@ void PendingRequests::fail_ended() {
 }
 
 void PendingRequests::process() {
-  if (closed_) return;
+  if (is_over()) return;
   release_decided();
   peers_.process();
   member_.inbox().finish_answers();
   fail_ended();
-  open_.run_callbacks([this] { return closed_; });
+  open_.run_callbacks([this] { return is_over(); });
+  if (!is_over()) run_peer_delta();
 }
 
 std::vector<Message> PendingRequests::messages() {
@@ -138,6 +176,7 @@ std::vector<Message> PendingRequests::messages() {
 }
 
 std::optional<Response> PendingRequests::get(const std::string& id) {
+  member_.expect_usable();
   auto request = open_.expect(id);
   if (!request->second.response) {
     member_.inbox().drain();
@@ -153,23 +192,20 @@ std::optional<Response> PendingRequests::get(const std::string& id) {
 template <class Done>
 bool PendingRequests::wait(Done&& done, os::Deadline deadline) {
   member_.sender().send_batch();  // the answer may be to a message in it
-  const bool reached = member_.loop().run_until(
+  return member_.loop().run_until(
       [&] {
         process();
-        if (closed_ || done()) return true;
+        if (is_over() || done()) return true;
         if (!member_.inbox().is_full()) return false;
         throw Error("waiting for an answer was given up: " + std::to_string(member_.inbox().size()) +
                     " other messages came meanwhile, more than 64 MiB; take them with messages(), then go on "
                     "waiting");
       },
       deadline);
-  // A caller that waits for fd() is to see what came meanwhile.
-  if (!closed_ && has_work()) member_.loop().nudge();
-  return reached;
 }
 
 void PendingRequests::expect_open() const {
-  if (closed_)
+  if (is_over())
     throw UsageError("'" + member_.name() + "' was shut down by a callback while it waited for an answer");
 }
 
@@ -185,7 +221,7 @@ Response PendingRequests::await(const std::string& id, os::Deadline deadline) {
         return awaited == open_.end() || awaited->second.response;
       },
       deadline);
-  if (closed_) {
+  if (is_over()) {
     awaited = open_.find(id);
     if (awaited == open_.end() || !awaited->second.response) expect_open();
   }

@@ -8,15 +8,19 @@
 #include <vector>
 
 #include "bus/member.h"
+#include "bus/peer_changes.h"
 #include "client/held_starts.h"
 #include "client/open_requests.h"
 #include "client/peer_watch.h"
+#include "ipcm/client.h"
 #include "ipcm/requester.h"
+#include "loop/recovery.h"
 #include "wire/parsed_content.h"
 
 namespace ipcm::client {
 
-/// The requests that one member sends: it sends them, waits for answers, and calls callbacks.
+/// The requests that one member sends, and the callbacks of its owner: it sends requests, waits for answers, and
+/// calls back about answers and about changes among the peers.
 ///
 /// The member hands each answer over when it comes in (OpenRequests notes it); PeerWatch fails the requests to
 /// peers that go away; HeldStarts holds the requests to peers that are being started. Callbacks run from
@@ -24,8 +28,8 @@ namespace ipcm::client {
 class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
  public:
   using IncomingRequests = bus::Inbox::IncomingRequests;
-  /// An answer to a request that this object has never made: it is dropped and reported, or stays in the inbox
-  /// like any message.
+  /// An answer to a request that this object has never made: it is dropped and reported; or it stays in the inbox
+  /// like any message, and no message is looked at before the first request.
   enum class UnmatchedAnswers { drop, keep };
   PendingRequests(std::shared_ptr<bus::Member> member, IncomingRequests incoming,
                   UnmatchedAnswers unmatched = UnmatchedAnswers::drop);
@@ -33,15 +37,20 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
   PendingRequests(const PendingRequests&) = delete;
   PendingRequests& operator=(const PendingRequests&) = delete;
 
-  /// Keeps this object alive during a call: a callback may destroy its owner.
-  [[nodiscard]] std::shared_ptr<PendingRequests> hold() { return shared_from_this(); }
+  [[nodiscard]] bus::Member& member() const { return member_; }
+  [[nodiscard]] const std::shared_ptr<bus::Member>& shared_member() const { return shared_member_; }
   /// The owner ends. No callback runs any more; calls that still wait throw UsageError.
   void close() noexcept { closed_ = true; }
-  [[nodiscard]] bool is_closed() const noexcept { return closed_; }
-  /// Throws UsageError if a callback has closed it.
+  /// Returns whether the owner has ended, or the member has left or is about to.
+  [[nodiscard]] bool is_over() const noexcept {
+    return closed_ || member_.has_left() || member_.is_to_leave();
+  }
+  /// Throws UsageError if it is over, since a callback has ended it.
   void expect_open() const;
-  /// Sets the callback for answers to requests that this object has never made.
-  void on_unmatched(ResponseCallback callback) { on_unmatched_ = std::move(callback); }
+  /// Sets the callback for answers to requests that this object has never made; for those in the inbox, too.
+  void on_unmatched(ResponseCallback callback);
+  /// Sets the callback for changes among the peers from now on; an empty function ends it.
+  void on_peer_delta(PeerDeltaCallback callback);
 
   /// Sends a request, or holds it while its peer is being started. Throws what Member::send_slices() does.
   std::string send(const std::string& peer, const Content& payload, ResponseCallback callback);
@@ -53,12 +62,13 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
   void await_all(os::Deadline deadline);
   [[nodiscard]] bool have_pending() const { return open_.have_pending(); }
 
-  /// Fails the requests to peers that have gone, and runs the callbacks of answered requests.
+  /// Fails the requests to peers that have gone, and runs the callbacks that are due.
   void process();
-  /// Whether process() would find something to do, or the inbox holds messages.
+  /// Returns whether process() would find something to do, or the inbox holds messages.
   [[nodiscard]] bool has_work() const {
-    return !member_.inbox().empty() || open_.has_callbacks() || peers_.has_work();
+    return !member_.inbox().empty() || open_.has_callbacks() || peers_.has_work() || has_peer_delta();
   }
+  [[nodiscard]] bool has_callbacks() const { return open_.has_callbacks(); }
   /// Reads what has arrived, and returns the messages that are no answers.
   [[nodiscard]] std::vector<Message> messages();
 
@@ -72,6 +82,12 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
                  const std::exception_ptr& why);
 
  private:
+  /// Takes the answers from the inbox, now and when they come.
+  void attach();
+  [[nodiscard]] bool has_peer_delta() const {
+    return peer_changes_ && peer_changes_->has_news() && !listing_.is_waiting();
+  }
+  void run_peer_delta();
   /// Sends a request that is open. Throws what Member::send_slices() does.
   void transmit(OpenRequests::Position request, const std::string& id, const Content& payload);
   /// Notes an answer; the inbox calls it inside the loop. Returns false if the answer should stay there.
@@ -84,13 +100,18 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
 
   std::shared_ptr<bus::Member> shared_member_;
   bus::Member& member_;
+  IncomingRequests incoming_;
   UnmatchedAnswers unmatched_;
+  bool attached_ = false;
   ResponseCallback on_unmatched_;
   bool closed_ = false;
   bool failed_ended_ = false;
   OpenRequests open_;
   HeldStarts starts_;
   PeerWatch peers_;
+  PeerDeltaCallback on_peer_delta_;
+  std::optional<bus::PeerChanges> peer_changes_;  // if on_peer_delta_ is set
+  Recovery listing_;
 };
 
 }  // namespace ipcm::client

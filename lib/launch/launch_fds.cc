@@ -32,7 +32,7 @@ std::vector<std::string> environment_with(std::map<std::string, std::string> cha
       continue;
     all.emplace_back(text);
   }
-  for (const auto& [name, value] : changes) all.push_back(name + "=" + value);
+  for (const auto& [name, value] : changes) all.emplace_back(name).append("=").append(value);
   return all;
 }
 

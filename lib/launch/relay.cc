@@ -3,6 +3,7 @@
 #include "ipcm/error.h"
 #include "os/file_lock.h"
 #include "os/pipe.h"
+#include "os/process.h"
 #include "os/signals.h"
 #include "os/spawn.h"
 

@@ -292,7 +292,8 @@ std::string Directory::short_path(const std::string& name) const {
 std::string make_private_directory(const std::string& parent, const std::string& prefix) {
   constexpr std::size_t kRandomLetters = 6;
   for (;;) {
-    std::string path = parent + "/" + prefix + random_name(kRandomLetters);
+    std::string path = parent;
+    path.append("/").append(prefix).append(random_name(kRandomLetters));
     if (::mkdir(path.c_str(), 0700) == 0) return path;
     if (errno != EEXIST) throw SystemError(errno, "make directory '" + path + "'");
   }
@@ -302,7 +303,8 @@ std::string make_private_file(const std::string& parent, const std::string& pref
                               const std::string& suffix) {
   constexpr std::size_t kRandomLetters = 6;
   for (;;) {
-    std::string path = parent + "/" + prefix + random_name(kRandomLetters) + suffix;
+    std::string path = parent;
+    path.append("/").append(prefix).append(random_name(kRandomLetters)).append(suffix);
     const UniqueFd file(
         quiet([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600); }));
     if (file) return path;

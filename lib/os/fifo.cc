@@ -1,13 +1,13 @@
 #include "os/fifo.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cassert>
 #include <cerrno>
 #include <charconv>
+#include <climits>
 
 #include "os/sys.h"
 

@@ -18,6 +18,7 @@ namespace {
 
 /// Whether the kernel started this program through a loader.
 bool has_loader() noexcept {
+  // The kernel passes the address as a number. NOLINTNEXTLINE(performance-no-int-to-ptr)
   const auto* header = reinterpret_cast<const ElfW(Phdr)*>(::getauxval(AT_PHDR));
   const unsigned long count = ::getauxval(AT_PHNUM);
   for (unsigned long i = 0; header != nullptr && i < count; ++i)

@@ -21,6 +21,7 @@
 #include <type_traits>
 
 #include "os/directory.h"
+#include "os/process.h"
 #include "os/raw_call.h"
 #include "os/signals.h"
 #include "os/sys.h"

@@ -4,7 +4,7 @@
 
 #include "bus/guard.h"
 #include "bus/member.h"
-#include "client/pending_requests.h"
+#include "client/call.h"
 #include "ipcm/launch.h"
 #include "launch/launch.h"
 #include "os/descriptor.h"
@@ -48,10 +48,9 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
   [[nodiscard]] bool acts_here() const { return !over && born_in == os::generation(); }
 
   void join() {
-    auto member = join_as_parent(info, loop);
-    requests =
-        std::make_shared<client::PendingRequests>(member, client::PendingRequests::IncomingRequests::whole);
-    client.emplace(std::move(member), requests);
+    requests = std::make_shared<client::PendingRequests>(join_as_parent(info, loop),
+                                                         client::PendingRequests::IncomingRequests::whole);
+    client.emplace(requests);
   }
 
   void begin(const ServiceOptions& options, os::Clock::time_point began) {
@@ -88,8 +87,13 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
 
   bool ready(std::optional<os::Deadline> wait) {
     using Verdict = launch::Launch::Verdict;
-    if (!over && client && !launch)
-      return wait ? client->member().await_active(name, *wait) : client->peer_active(name);
+    if (over || !requests) throw UsageError("this handle has been shut down");
+    const client::Call call(requests);
+    if (!launch) {
+      const bool is_active = wait ? call->await_active(name, *wait) : client->peer_active(name);
+      if (over) throw UsageError("this handle has been shut down");
+      return is_active;
+    }
     if (wait) loop->run_until([&] { return over || launch->verdict() != Verdict::pending; }, *wait);
     if (over || !launch) throw UsageError("this handle has been shut down");
     requests->release_decided();
@@ -213,8 +217,9 @@ std::optional<ExitStatus> Handle::end_service() {
   const auto self = state().shared_from_this();
   if (!self->acts_here() || !self->client) return std::nullopt;
   if (!self->launch) {  // another process has started it: only that one may send signals
-    if (self->client->try_message(self->name, wire::terminate_content()))
-      (void)self->client->member().await_gone(self->name, os::Deadline::after(kForeignEndTime));
+    const client::Call call(self->requests);
+    if (self->client->try_message(self->name, wire::terminate_content()) && !self->over)
+      (void)call->await_gone(self->name, os::Deadline::after(kForeignEndTime));
     return std::nullopt;
   }
   os::Child& child = self->launch->child();
@@ -232,11 +237,11 @@ std::optional<ExitStatus> Handle::end_service() {
 int Handle::fd() const { return state().loop->fd(); }
 
 void Handle::dispatch() {
-  client().member().expect_usable();
   const auto self = state().shared_from_this();  // a callback may destroy this handle
-  const auto open = self->requests;
+  const client::Call call(client().shared_requests());
+  call->expect_usable();
   self->loop->drain();
-  if (open) open->process();
+  call.requests().process();
 }
 
 // ---- starting from outside

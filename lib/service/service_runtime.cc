@@ -84,9 +84,9 @@ void ServiceRuntime::join() {
   request.name = setup_->parameters.name;
   request.class_name = setup_->parameters.class_name.empty() ? "-" : setup_->parameters.class_name;
   auto member = std::make_shared<bus::Member>(request, loop_, bus::Member::Sending::queues);
-  requests_ =
-      std::make_shared<client::PendingRequests>(member, client::PendingRequests::IncomingRequests::parsed);
-  client_.emplace(std::move(member), requests_);
+  requests_ = std::make_shared<client::PendingRequests>(std::move(member),
+                                                        client::PendingRequests::IncomingRequests::parsed);
+  client_.emplace(requests_);
   client_->on_diagnostic([this](const std::string& sentence) { complain(sentence); });
   children_.emplace(*setup_, *loop_, *client_, *requests_);
 }

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <utility>
 
+#include "os/process.h"
 #include "os/spawn.h"
 #include "service/diagnostic.h"
 #include "service/serve.h"

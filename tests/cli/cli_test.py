@@ -933,6 +933,21 @@ class JsonErrorsTest(TidyTest):
         self.assert_json_error(self.ipcm("--json", "session", "--", "nosuch-command", status=127), 127)
 
 
+class BroadcastTest(TidyTest):
+    def test_a_peer_that_does_not_read_is_a_timeout_and_the_others_get_the_message(self):
+        large = json.dumps("x" * 120_000)  # a longer word does not fit a command line
+        with self.bus() as env:
+            self.ipcm("start", "echo", "--name", "e", env=env)
+            pid = self.ipcm("ps", "--json", env=env).answers[0][0]["pid"]
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                result = self.ipcm("broadcast", *[large] * 15, "--timeout", "500ms", env=env, status=TIMED_OUT)
+                self.assertIn("'e'", result.err)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            self.ipcm("broadcast", "1", env=env)
+
+
 class WaitTest(TidyTest):
     """ipcm wait: waits for the event that a peer can receive, or has left."""
 

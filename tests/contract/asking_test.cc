@@ -252,8 +252,8 @@ TEST_CASE_FIXTURE(Tidy, "D4: every open request to a peer that dies ends, and th
   CHECK(mute.hear() == "joined");
   std::vector<std::string> ended;
   for (int i = 0; i < 3; ++i)
-    echo.send_request("mute", i,
-                      [&](const Response& response) { ended.push_back(response.ok() ? "answer" : "gone"); });
+    echo.send_request(
+        "mute", i, [&](const Response& response) { ended.emplace_back(response.ok() ? "answer" : "gone"); });
   const std::string id = echo.send_request("mute", 3);
   CHECK_THROWS_AS(echo.await_all_responses(1ms), Timeout);
   mute.kill(SIGKILL);

@@ -132,7 +132,7 @@ TEST_CASE_FIXTURE(Tidy, "A16: a broadcast in a batch arrives after the messages 
   Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
   const Batch batch = a.batch();
   a.send_message("b", 0);
-  a.broadcast(1);
+  a.broadcast(1).expect_sent();
   CHECK(numbers_of(collect(b, 2)) == up_to(2));
 }
 

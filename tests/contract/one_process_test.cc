@@ -23,7 +23,7 @@ TEST_CASE_FIXTURE(Tidy, "A2: clients of one process talk, and a broadcast reache
   CHECK_FALSE(got[0].broadcast);
   b.send_message("a", "pong");
   CHECK(collect_contents(a, 1) == Strings{"\"pong\""});
-  a.broadcast("all");
+  a.broadcast("all").expect_sent();
   for (Client* other : {&b, &c}) {
     const auto all = collect(*other, 1);
     CHECK(all[0].broadcast);

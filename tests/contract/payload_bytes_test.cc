@@ -100,7 +100,7 @@ TEST_CASE_FIXTURE(Tidy, "bytes: between clients of one process, in order with te
   CHECK(again[0].id == got[0].id);
   CHECK(again[0].content == got[0].content);
 
-  a.broadcast(Content::bytes(std::string("\xFF\0\n", 3)));
+  a.broadcast(Content::bytes(std::string("\xFF\0\n", 3))).expect_sent();
   CHECK(collect(b, 1)[0].content == Content::bytes(std::string("\xFF\0\n", 3)));
 }
 
@@ -159,7 +159,8 @@ TEST_CASE_FIXTURE(Tidy, "bytes: on a bus of JSON text, sending them fails with a
     Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
     const Content bytes = Content::bytes("bytes");
     const std::function<void()> ways[] = {[&] { a.send_message("b", bytes); },
-                                          [&] { a.try_message("b", bytes); }, [&] { a.broadcast(bytes); },
+                                          [&] { a.try_message("b", bytes); },
+                                          [&] { (void)a.broadcast(bytes); },
                                           [&] {
                                             const auto batch = a.batch();
                                             a.send_message("b", bytes);

@@ -37,7 +37,7 @@ TEST_CASE_FIXTURE(
   CHECK(a.peers() == std::vector<std::string>{"perl"});
   CHECK(a.peer_active("perl"));
   a.send_message("perl", "gr\xc3\xbc\xc3\x9f e");
-  a.broadcast(Content::json("[1]"));
+  a.broadcast(Content::json("[1]")).expect_sent();
   const std::string first = perl.hear();
   CHECK(first.front() == '{');
   CHECK(first.back() == '}');

@@ -179,6 +179,11 @@ TEST_CASE_FIXTURE(Tidy,
     } catch (const UsageError&) {
       refused = true;
     }
+    try {
+      (void)client->get_response(id);
+      refused = false;
+    } catch (const UsageError&) {  // as it should be
+    }
     client.reset();
     ::_exit(refused ? 0 : 1);
   }
@@ -280,4 +285,171 @@ TEST_CASE_FIXTURE(Tidy, "ipcm_handle(): a handle on a service that another proce
 TEST_CASE_FIXTURE(Tidy, "ipcm_handle(): a bus that does not exist is an error") {
   BusInfo info = ipcm_spawn().info();  // removed again
   CHECK_THROWS_AS((void)ipcm_handle("e", info), BusError);
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "client requests: an answer that waits in the inbox goes to a callback that is set later") {
+  Handle service = ipcm_service("m", misdirecting());
+  Client client = ipcm_connect("c", service.info());
+  CHECK(service.sync_request<std::string>(std::map<std::string, std::string>{{"to", "c"}}, kHang) == "sent");
+  REQUIRE(becomes_readable(client.fd()));
+  client.dispatch();  // the answer is in the inbox now
+  std::vector<std::string> surprises;
+  client.on_unmatched_response(
+      [&](const Response& response) { surprises.push_back(response.as<std::string>()); });
+  CHECK(client.get_messages().empty());
+  CHECK(surprises == std::vector<std::string>{"surprise"});
+  client.disconnect();
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "client requests: the first one may be made inside a callback for peers, and is served") {
+  const Guard bus = ipcm_spawn();
+  Client client = ipcm_connect("c", bus.info());
+  Client other = ipcm_connect("o", bus.info());
+  bool answered = false;
+  client.on_peer_delta([&](const std::map<std::string, int>& delta) {
+    if (!delta.contains("e")) return;
+    client.send_request("e", 1, [&](const Response&) {
+      answered = true;
+      other.send_message("c", "done");
+    });
+  });
+  ServiceOptions options = echoing();
+  options.ipcm_info = bus.info();
+  Handle service = ipcm_service("e", options);
+  CHECK(client.wait_for_messages(kHang).size() == 1);
+  CHECK(answered);
+  client.disconnect();
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "client: fd() is readable after a call that has read what another callback waits for") {
+  Handle service = ipcm_service("e", echoing());
+  Client client = ipcm_connect("c", service.info());
+  SUBCASE("a change among the peers, read by a request") {
+    bool joined = false;
+    client.on_peer_delta(
+        [&](const std::map<std::string, int>& delta) { joined = joined || delta.contains("o"); });
+    const Client other = ipcm_connect("o", service.info());
+    CHECK(client.sync_request<int>("e", 1, kHang) == 1);
+    dispatch_client_until(client, [&] { return joined; });
+  }
+  SUBCASE("an answer, read by a look at a peer") {
+    bool answered = false;
+    client.send_request("e", 1, [&](const Response&) { answered = true; });
+    CHECK(service.sync_request<int>(2, kHang) == 2);  // the answer to 1 is on its way
+    (void)client.peer_active("nobody", std::chrono::milliseconds(50));
+    dispatch_client_until(client, [&] { return answered; });
+  }
+  SUBCASE("an answer, while the callback of another one threw") {
+    int answered = 0;
+    const auto callback = [&](const Response&) {
+      if (++answered == 1) throw std::runtime_error("no luck");
+    };
+    client.send_request("e", 1, callback);
+    client.send_request("e", 2, callback);
+    CHECK_THROWS_AS(client.await_all_responses(kHang), std::runtime_error);
+    dispatch_client_until(client, [&] { return answered == 2; });
+  }
+  client.disconnect();
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "client: the callback for peers of Handle::client() runs in the calls of the Handle") {
+  Handle service = ipcm_service("e", echoing());
+  bool joined = false;
+  service.client().on_peer_delta([&](const std::map<std::string, int>&) { joined = true; });
+  const Client other = ipcm_connect("o", service.info());
+  dispatch_until(service, [&] { return joined; });
+}
+
+TEST_CASE_FIXTURE(Tidy, "client: disconnect() with a handler that throws leaves a client that works") {
+  Handle service = ipcm_service("e", echoing());
+  Client client = ipcm_connect("c", service.info()), other = ipcm_connect("o", service.info());
+  other.send_message("c", 1);
+  REQUIRE(becomes_readable(client.fd()));
+  CHECK_THROWS_AS(client.disconnect([](const Message&) { throw std::runtime_error("no luck"); }),
+                  std::runtime_error);
+  CHECK(client.sync_request<int>("e", 5, kHang) == 5);
+  client.disconnect();
+  CHECK_THROWS_AS((void)client.have_pending_responses(), UsageError);
+}
+
+TEST_CASE_FIXTURE(Tidy, "client: a diagnostics callback may end a Handle or a Client that waits for a peer") {
+  Handle service = ipcm_service("m", misdirecting());
+  Client sender = ipcm_connect("s", service.info());
+  SUBCASE("a Handle") {
+    auto handle = std::make_unique<Handle>(ipcm_handle("nobody", service.info()));
+    Handle* const raw = handle.get();
+    const std::map<std::string, std::string> to_handle = {{"to", handle->client().id()}};
+    handle->client().on_diagnostic([&](const std::string&) { handle.reset(); });
+    CHECK(sender.sync_request<std::string>("m", to_handle, kHang) == "sent");
+    CHECK_THROWS_AS((void)raw->ready(kHang), UsageError);
+    CHECK(handle == nullptr);
+  }
+  SUBCASE("a Client") {
+    auto client = std::make_unique<Client>(ipcm_connect("c", service.info()));
+    Client* const raw = client.get();
+    client->on_diagnostic([&](const std::string&) { client.reset(); });
+    const std::string id = client->send_request("m", std::map<std::string, std::string>{{"to", "s"}});
+    (void)client->await_response(id, kHang);
+    sender.send_message("c", Content::json(R"({"ipcm_response_id":")" + id + R"(","response":1})"));
+    CHECK_FALSE(raw->peer_active("nobody", kHang));
+    CHECK(client == nullptr);
+  }
+}
+
+TEST_CASE_FIXTURE(Tidy, "client: disconnect() in a diagnostics callback takes effect when the call ends") {
+  Handle service = ipcm_service("e", echoing());
+  Client client = ipcm_connect("c", service.info()), other = ipcm_connect("o", service.info());
+  const std::string id = client.send_request("e", 1);
+  (void)client.await_response(id, kHang);
+  client.on_diagnostic([&](const std::string&) { client.disconnect(); });
+  other.send_message("c", Content::json(R"({"ipcm_response_id":")" + id + R"(","response":1})"));
+  CHECK_THROWS_AS((void)client.wait_for_messages(kHang).at(0), std::out_of_range);
+  CHECK_FALSE(other.peer_exists("c"));
+}
+
+TEST_CASE_FIXTURE(Tidy, "client: suspend() in a response callback ends the other waits") {
+  const Guard bus = ipcm_spawn();
+  ServiceOptions options = echoing();
+  options.ipcm_info = bus.info();
+  Handle service = ipcm_service("e", options);
+  Client client = ipcm_connect("c", bus.info());
+  bool suspended = false;
+  int later_calls = 0;
+  client.send_request("e", 1, [&](const Response&) {
+    try {
+      client.suspend();
+      suspended = true;
+    } catch (const BusError&) {
+      client.disconnect();  // this protocol keeps no messages
+    }
+  });
+  client.send_request("e", 2, [&](const Response&) { ++later_calls; });
+  CHECK_THROWS_AS(client.await_all_responses(kHang), UsageError);
+  CHECK(later_calls == 0);
+  if (suspended) ipcm_reconnect("c", bus.info()).disconnect([](const Message&) {});
+}
+
+TEST_CASE_FIXTURE(Tidy, "client requests: an answer to one that was given up is dropped, also long after") {
+  ServiceOptions options;
+  options.handle_request = [kept = std::optional<Request>()](Service& self,
+                                                             const Request& request) mutable -> Answer {
+    if (!kept) {
+      kept = request;
+      return later;
+    }
+    if (request.as<std::string>() == "now") self.send_response(*kept, "late");
+    return "done";
+  };
+  Handle service = ipcm_service("e", options);
+  Client client = ipcm_connect("c", service.info());
+  CHECK_THROWS_AS((void)client.sync_request("e", "wait", std::chrono::milliseconds(50)), Timeout);
+  for (int i = 0; i < 300; ++i) (void)client.sync_request("e", "go on", kHang);
+  (void)client.sync_request("e", "now", kHang);
+  CHECK(client.get_messages().empty());
+  CHECK(client.dropped() == 1);
+  client.disconnect();
 }

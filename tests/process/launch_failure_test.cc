@@ -38,7 +38,7 @@ ServiceOptions echo(bool exec) {
 /// Returns the error of a start that fails. Checks that the error names the service, and that its process has
 /// ended and is reaped.
 LaunchError failure(const std::string& name, const ServiceOptions& options) {
-  const auto error = thrown_by<LaunchError>([&] { (void)ipcm_service(name, options); });
+  auto error = thrown_by<LaunchError>([&] { (void)ipcm_service(name, options); });
   CHECK(own_children().empty());
   CHECK(error.facts().name == name);
   CHECK(contains(error.what(), name));

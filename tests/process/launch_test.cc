@@ -61,6 +61,7 @@ class Keeper final : public Service {
       throw std::runtime_error("nothing to keep");
     }
     Content before = std::exchange(kept_, std::move(request).take());
+    // NOLINTNEXTLINE(bugprone-use-after-move): the payload is moved out, and null is left
     return request.raw().is_null() ? std::move(before) : Content("was not moved");
   }
 

@@ -56,7 +56,7 @@ TEST_CASE_FIXTURE(Tidy, "Service::run(): a process runs a service of its own, an
 TEST_CASE_FIXTURE(Tidy, "Service::run(): it throws if it can't join, or on_start fails, and leaves the bus") {
   const BusInfo removed = ipcm_spawn().info();
   const Guard bus = ipcm_spawn();
-  const BusInfo info = bus.info();
+  const BusInfo& info = bus.info();
   const Client taken = ipcm_connect("taken", info);
   Forked process([&](Lines& test) {
     const auto attempt = [&](const std::string& name, const BusInfo& where) {

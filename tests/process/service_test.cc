@@ -1,6 +1,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <deque>
 #include <filesystem>
@@ -139,7 +140,7 @@ TEST_CASE_FIXTURE(Heard, "C1: on_general_message gets what is neither request no
   Handle handle = start(options);
   ear().send_message("e", 1);
   CHECK(hear() == "ear: 1");
-  handle.client().broadcast("hello");
+  handle.client().broadcast("hello").expect_sent();
   std::string next = hear();
   if (next == "hello") next = hear();  // the broadcast reaches the test too
   CHECK(next == handle.client().id() + " to all: \"hello\"");
@@ -246,11 +247,12 @@ TEST_CASE_FIXTURE(Heard, "C3: answers may come later, in another order, or as er
       kept->push_back(request);
       return later;
     }
-    for (auto it = kept->rbegin(); it != kept->rend(); ++it) {
-      if (it->as<int>() == 2)
-        self.send_error(*it, "not two");
+    std::reverse(kept->begin(), kept->end());
+    for (const Request& one : *kept) {
+      if (one.as<int>() == 2)
+        self.send_error(one, "not two");
       else
-        self.send_response(*it, it->as<int>() * 10);
+        self.send_response(one, one.as<int>() * 10);
     }
     kept->clear();
     return "all";

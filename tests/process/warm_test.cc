@@ -105,7 +105,9 @@ TEST_CASE_FIXTURE(Tidy, "warm: a pool that has ended gets no replacement") {
 TEST_CASE_FIXTURE(Tidy, "warm: waiting processes end with the last copy of their pool") {
   std::optional<Handle> handle;
   {
-    const WarmPool pool(2), copy = pool;
+    const WarmPool pool(2);
+    const WarmPool copy =
+        pool;  // NOLINT(performance-unnecessary-copy-initialization): the subject of the test
     ipcm_warm_up(warm_echo(copy));
     handle.emplace(ipcm_service("e", warm_echo(pool)));
     await_refill(*handle, pool, 2);

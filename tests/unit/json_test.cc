@@ -101,8 +101,7 @@ TEST_CASE_FIXTURE(Tidy, "json: text that is almost JSON is refused") {
                            "\"\\u12\"",
                            "\"\\u12G4\"",
                            "\"\\",
-                           "\xEF\xBB\xBF"
-                           "1",
+                           "\xEF\xBB\xBF[]",
                            "undefined",
                            "{\"a\":1 \"b\":2}",
                            "[\"a\":1]"}) {

@@ -106,7 +106,7 @@ class Client : public Requester {
   /// Sends a message to every other peer, and returns the result for each of them. Blocks as send_message()
   /// does. Throws UsageError or ProtocolError for a content that the bus can't carry (null, too large, bytes), and
   /// BusError if the bus is gone.
-  BroadcastResult broadcast(const Content& content);
+  [[nodiscard]] BroadcastResult broadcast(const Content& content);
 
   /// Returns the messages that have arrived, without the responses to requests of this client; does not block.
   [[nodiscard]] std::vector<Message> get_messages();
@@ -127,8 +127,9 @@ class Client : public Requester {
   [[nodiscard]] std::optional<Pid> peer_pid(std::string_view name);
 
   /// Sets the callback for changes among the peers: +1 for each that has joined, -1 for each that has left since
-  /// the last call. It is called in dispatch() and wait_for_messages(). From now on, fd() becomes readable after
-  /// a change. An empty function ends that.
+  /// the last call. From now on, fd() becomes readable after a change, and the library calls back in dispatch(),
+  /// get_messages() and the calls that wait (of the Handle or the Service, too, if the client belongs to one). An
+  /// empty function ends the callbacks.
   void on_peer_delta(PeerDeltaCallback callback);
 
   /// Returns the numbers of messages that were sent and read under this name, also by earlier clients.
@@ -166,10 +167,9 @@ class Client : public Requester {
   void on_diagnostic(Diagnostics tell);
   [[nodiscard]] std::uint64_t dropped() const;
 
-  // For the library itself. The requests may be shared with a Handle or a Service; null: the client makes them
-  // when it needs them.
-  explicit Client(std::shared_ptr<bus::Member> member,
-                  std::shared_ptr<client::PendingRequests> requests = nullptr);
+  // For the library itself. A Handle or a Service shares the requests.
+  explicit Client(std::shared_ptr<client::PendingRequests> requests);
+  [[nodiscard]] const std::shared_ptr<client::PendingRequests>& shared_requests() const;
   [[nodiscard]] bus::Member& member() const;
   [[nodiscard]] const std::shared_ptr<bus::Member>& shared_member() const;
 
@@ -177,11 +177,7 @@ class Client : public Requester {
   [[nodiscard]] client::PendingRequests& requests() const override;
 
  private:
-  class Call;
-  struct PeerWatcher;
-  std::shared_ptr<bus::Member> member_;
-  std::shared_ptr<PeerWatcher> peers_;
-  mutable std::shared_ptr<client::PendingRequests> requests_;
+  std::shared_ptr<client::PendingRequests> requests_;
 };
 
 /// Joins a bus. Throws BusError if there is no such bus, and NameTaken if a running process has the name; the

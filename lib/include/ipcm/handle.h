@@ -39,7 +39,7 @@ class Handle : public PeerRequester {
   /// forked again.
   [[nodiscard]] std::optional<Pid> child_pid() const;
   [[nodiscard]] std::optional<Pid> service_pid() const;
-  /// Returns the time from the call to ready; zero while the service is not ready.
+  /// Returns the time from the call to ready; zero while the service is not ready, and from ipcm_handle().
   [[nodiscard]] Duration time_to_ready() const;
   /// Returns whether the service is ready; false: not yet. With a limit, waits for it. Throws LaunchError if
   /// the start has failed. For a service that another process has started: whether it can receive.

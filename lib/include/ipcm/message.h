@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,6 +27,11 @@ struct BroadcastResult {
   std::vector<std::string> sent;              ///< The message is on its way to these peers.
   std::vector<std::string> left;              ///< These peers have left the bus meanwhile.
   std::map<std::string, std::string> failed;  ///< These peers can't receive it, for this reason.
+  std::exception_ptr first_failure;           ///< The first exception behind `failed`; null: there is none.
+  /// Throws it: Timeout, or Error for a full queue. Peers that have left are no failure.
+  void expect_sent() const {
+    if (first_failure) std::rethrow_exception(first_failure);
+  }
 };
 
 }  // namespace ipcm

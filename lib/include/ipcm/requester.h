@@ -84,7 +84,7 @@ class Requester {
   /// Sets the callback for responses to requests that this requester has not made. Without one, a Client returns
   /// them from get_messages(), and a Handle or a Service drops and reports them.
   void on_unmatched_response(ResponseCallback callback);
-  /// Returns the messages that have arrived and are not responses, in order of arrival.
+  /// Returns the messages that have arrived, without the responses to own requests, in order of arrival.
   [[nodiscard]] std::vector<Message> messages();
 
  protected:

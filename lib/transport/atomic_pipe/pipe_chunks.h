@@ -31,6 +31,7 @@ inline constexpr std::int32_t kLargestThread = (1 << 24) - 1;
 struct ChunkWriter {
   Pid pid = 0;
   std::int32_t thread = 0;
+  // NOLINTNEXTLINE(modernize-use-nullptr): a false finding of clang-tidy 14
   friend auto operator<=>(const ChunkWriter&, const ChunkWriter&) = default;
 };
 

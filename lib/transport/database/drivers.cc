@@ -29,7 +29,8 @@ std::string file_of(const std::string& name) { return "ipcm-driver-" + name + ".
 /// Returns the path of a driver; empty: there is none.
 std::string path_of(const std::string& name) {
   for (const std::string& place : places()) {
-    const std::string path = place + "/" + file_of(name);
+    std::string path = place;
+    path.append("/").append(file_of(name));
     if (os::look_at(path).kind == os::FileKind::regular) return path;
   }
   return {};

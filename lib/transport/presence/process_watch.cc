@@ -26,6 +26,7 @@ void ProcessWatch::follow(const std::vector<Peer>& peers) {
     if (!process) continue;
     Followed one{peer.pid, std::move(*process), {}};
     one.watch = loop_.watch(one.process.get(), EPOLLIN, [this, name = peer.name](std::uint32_t) {
+      // NOLINTNEXTLINE(performance-unnecessary-copy-initialization)
       const std::string gone = name;  // erasing destroys the copy in this callback
       ProcessWatch* self = this;
       self->followed_.erase(gone);
