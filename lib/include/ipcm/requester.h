@@ -52,8 +52,8 @@ using ResponseCallback = std::function<void(const Response&)>;
 ///
 /// A request ends in exactly one Response: the answer, or the reason why there is none. If the peer ends
 /// while the caller waits, the library first reads the messages that the peer has sent, and then ends the
-/// request at once. Callbacks run inside the calls that wait (await…, sync_request, dispatch) and, in a
-/// service, in its loop.
+/// request at once. Callbacks run inside the calls that wait or read (await…, sync_request, get_response,
+/// messages, dispatch, and those of Client) and, in a service, in its loop.
 ///
 /// A callback may shut down, release, disconnect, move or destroy its Handle or Client. After that none of its
 /// callbacks runs, and a call that still waits for another answer throws UsageError.
