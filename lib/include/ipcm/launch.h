@@ -2,10 +2,11 @@
 
 // Example: starts a service in a child process and on a bus of its own, asks it, and ends both.
 //
-//     auto doubler = [](ipcm::Service&, const ipcm::Request& request) -> ipcm::Answer {
+//     ipcm::ServiceOptions options;
+//     options.handle_request = [](ipcm::Service&, const ipcm::Request& request) -> ipcm::Answer {
 //       return request.as<int>() * 2;
 //     };
-//     ipcm::Handle service = ipcm::ipcm_service("doubler", {.handle_request = doubler});
+//     ipcm::Handle service = ipcm::ipcm_service("doubler", options);
 //     const int answer = service.sync_request<int>(21, std::chrono::seconds(5));  // throws ipcm::Timeout
 //     service.shutdown();  // the destructor does it, too, but reports no errors
 //     return answer;
