@@ -106,8 +106,8 @@ TEST_CASE_FIXTURE(Tidy, "warm: waiting processes end with the last copy of their
   std::optional<Handle> handle;
   {
     const WarmPool pool(2);
-    const WarmPool copy =
-        pool;  // NOLINT(performance-unnecessary-copy-initialization): the subject of the test
+    // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): the test is about copies
+    const WarmPool copy = pool;
     ipcm_warm_up(warm_echo(copy));
     handle.emplace(ipcm_service("e", warm_echo(pool)));
     await_refill(*handle, pool, 2);
