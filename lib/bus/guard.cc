@@ -100,9 +100,9 @@ void Guard::State::report(const std::vector<bus::Stayed>& left) const {
     throw Timeout("the bus at " + info.route +
                   " was taken down, but these peers did not leave: " + bus::describe(left));
   if (!strangers.empty())
-    throw BusError(
-        "the bus at " + info.route +
-        " was taken down, but its directory stays, since no bus has put there: " + joined(strangers));
+    throw BusError("the bus at " + info.route +
+                   " was taken down, but its directory stays: it holds files that are not part of a bus: " +
+                   joined(strangers));
   if (discrepancies.empty()) return;
   std::string what;
   for (const Discrepancy& one : discrepancies) what.append(what.empty() ? "" : "; ").append(one.describe());

@@ -407,8 +407,8 @@ TEST_CASE_FIXTURE(Tidy,
   guard.shutdown();
 }
 
-TEST_CASE_FIXTURE(Tidy, "D4: the same holds if nobody has noticed the end of the predecessor" *
-                            kept_messages(false)) {
+TEST_CASE_FIXTURE(Tidy,
+                  "D4: the same holds if the end of the predecessor was not noticed" * kept_messages(false)) {
   Guard guard = spawn_bus();
   Client ear = ipcm_connect("ear", guard.info());
   const Gate gate, busy;

@@ -149,8 +149,7 @@ TEST_CASE_FIXTURE(Tidy, "large: sender and reader refuse a message beyond 64 MiB
   CHECK(contains(told[0], "67108864"));
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "replaced: a pipe that nobody reads any more raises no SIGPIPE, and leaves none behind") {
+TEST_CASE_FIXTURE(Tidy, "replaced: a pipe without a reader raises no SIGPIPE, and leaves none behind") {
   const Guard guard = spawn_bus();
   ::signal(SIGPIPE, SIG_DFL);
   for (const bool blocked : {false, true}) {

@@ -165,7 +165,7 @@ TEST_CASE_FIXTURE(
   (void)process.wait();
 }
 
-TEST_CASE_FIXTURE(Tidy, "SQLite: a reader sleeps until something is written, whoever writes it") {
+TEST_CASE_FIXTURE(Tidy, "SQLite: a reader sleeps until any process writes") {
   const Guard guard = ipcm_spawn(sqlite());
   Client a = ipcm_connect("a", guard.info());
   Foreign perl(guard.info().route);
@@ -321,7 +321,7 @@ TEST_CASE_FIXTURE(Tidy, "server: names and contents are never statements") {
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "server: a password is told to nobody") {
+TEST_CASE_FIXTURE(Tidy, "server: a password appears in no output") {
   const std::string password = "not-the-pa55word";
   BusInfo info{protocol(), "JSON", bus_options().route, {}, {"tester", password}};
   const std::string refused = thrown_by<BusError>([&] { (void)ipcm_connect("a", info); }).what();

@@ -56,7 +56,7 @@ ServiceOptions flooder() {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "large: messages between ours go whole and in order, whatever their size") {
+TEST_CASE_FIXTURE(Tidy, "large: messages of any size between ours arrive whole and in order") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   // Sizes near the limits of a part (AtomicPipe) and of a datagram (UnixSocket).

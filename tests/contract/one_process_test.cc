@@ -51,7 +51,7 @@ TEST_CASE_FIXTURE(Tidy, "A3: messages between clients of one process arrive in o
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "A4, A5: what was sent and read is counted, what was not read is handed over") {
+TEST_CASE_FIXTURE(Tidy, "A4, A5: sent and read messages are counted, and unread ones are handed over") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info()), b = ipcm_connect("b", guard.info());
   b.send_message("a", 1);
@@ -71,7 +71,7 @@ TEST_CASE_FIXTURE(Tidy, "A4, A5: what was sent and read is counted, what was not
       contains(thrown_by<Error>([&] { again.disconnect(); }).what(), "messages waiting at disconnect for a"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "A6, A7, A8: who is there, and who is not, among clients of one process") {
+TEST_CASE_FIXTURE(Tidy, "A6, A7, A8: present and absent peers among clients of one process") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   std::string why;

@@ -29,8 +29,8 @@ TEST_CASE_FIXTURE(Tidy, "wire: a message as the reference sends it is understood
   CHECK(target.dropped() == 0);
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "wire: what we send to a foreign peer is one datagram of one JSON object, and nothing else") {
+TEST_CASE_FIXTURE(Tidy,
+                  "wire: a message to a foreign peer is one datagram of one JSON object, and nothing else") {
   const Guard guard = spawn_bus();
   Client a = ipcm_connect("a", guard.info());
   ForeignPeer perl(guard.info(), "perl");

@@ -323,8 +323,7 @@ TEST_CASE_FIXTURE(Tidy,
   client.disconnect();
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "client: fd() is readable after a call that has read what another callback waits for") {
+TEST_CASE_FIXTURE(Tidy, "client: fd() is readable after a call that has read an event for a callback") {
   Handle service = ipcm_service("e", echoing());
   Client client = ipcm_connect("c", service.info());
   SUBCASE("a change among the peers, read by a request") {

@@ -94,7 +94,7 @@ TEST_CASE_FIXTURE(Tidy, "B9: interposing in post_fork: the middle process stays 
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "B9: an interposed service that fails to start is an error, and nobody is left") {
+TEST_CASE_FIXTURE(Tidy, "B9: an interposed service that fails to start is an error, and no process is left") {
   ServiceOptions options = echoing();
   options.on_start = [](Service&) { throw std::runtime_error("no luck"); };
   options.post_fork = [] {
@@ -182,7 +182,7 @@ TEST_CASE_FIXTURE(Tidy, "B12: a forked service runs none of its parent's destruc
   mark_file.clear();
 }
 
-TEST_CASE_FIXTURE(Tidy, "B12: what the parent had not yet flushed is not written twice") {
+TEST_CASE_FIXTURE(Tidy, "B12: output that the parent has not flushed is not written twice") {
   const std::string path = directory() + "/buffered";
   std::FILE* file = std::fopen(path.c_str(), "we");
   REQUIRE(file != nullptr);

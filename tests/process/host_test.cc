@@ -82,7 +82,7 @@ TEST_CASE_FIXTURE(Tidy,
     }
 }
 
-TEST_CASE_FIXTURE(Tidy, "G7: a limit of file sizes kills no host: what can't be sent is an error in words") {
+TEST_CASE_FIXTURE(Tidy, "G7: a limit of file sizes kills no host: a message that can't be sent is an error") {
   // The limit of the host does not apply to the service.
   Handle handle = ipcm_service("e", exec_echo());
   for (const rlim_t most : {0U, 20'000U, 200'000U}) {

@@ -135,7 +135,8 @@ TEST_CASE_FIXTURE(Tidy, "B7: a ready line of another service, or one that is non
   CHECK(contains(failure("x", odd("no-json")).what(), "where the ready line was expected"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "G8: the time limit holds if a boot prints without end and nobody reads our stderr") {
+TEST_CASE_FIXTURE(Tidy,
+                  "G8: the time limit holds if a boot prints without end and our stderr has no reader") {
   Pipe unread = make_pipe();
   const UniqueFd before = duplicate(2, 3);
   replace_standard_stream(unread.write_end.get(), 2);
@@ -153,8 +154,8 @@ TEST_CASE_FIXTURE(Tidy, "G8: the time limit holds if a boot prints without end a
   CHECK(error->stderr_tail().size() == 16384);
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "G6: a start in a session of its own that fails ends what the boot has started, too") {
+TEST_CASE_FIXTURE(
+    Tidy, "G6: a failed start in a session of its own also ends the processes that the boot has started") {
   ServiceOptions options = odd("family");
   options.new_session = true;
   options.timeout = 300ms;
@@ -281,7 +282,7 @@ TEST_CASE_FIXTURE(Tidy, "B7: arguments that are no object are refused") {
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "B7: a name that is taken: by whom") {
+TEST_CASE_FIXTURE(Tidy, "B7: the error of a name that is taken names its owner") {
   Guard guard = ipcm_spawn();
   const Client holder = ipcm_connect("e", guard.info());
   for (const bool exec : {true, false}) {

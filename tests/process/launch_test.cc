@@ -635,9 +635,9 @@ TEST_CASE_FIXTURE(Tidy, "launch: a boot binary that is still being written is wa
   std::filesystem::remove(fallback);
 }
 
-TEST_CASE_FIXTURE(
-    Tidy,
-    "G6: a service whose launcher is killed before it is ready leaves; one that nobody waits for stays") {
+TEST_CASE_FIXTURE(Tidy,
+                  "G6: a service whose launcher is killed before it is ready leaves, but stays after a start "
+                  "without waiting") {
   const std::string go = directory() + "/go";
   const std::string boot =
       write_script(directory() + "/boot", "#!/bin/sh\nread line < \"$GO\"\nexec \"$REAL\" \"$@\"\n");

@@ -105,7 +105,7 @@ TEST_CASE_FIXTURE(Tidy, "B3: not waiting: ready waits later, and a sync request 
   CHECK(handle.sync_request<std::string>("sync", kHang) == "fine");
 }
 
-TEST_CASE_FIXTURE(Tidy, "B3: not waiting: a start that fails is what held requests and ready get") {
+TEST_CASE_FIXTURE(Tidy, "B3: without waiting, held requests and ready() get the failure of the start") {
   Handle handle = outer([](Service& self, const Request& request) -> Answer {
     Peer inner = self.ipcm_service_nowait("inner-" + request.as<std::string>(), failing());
     if (request.as<std::string>() == "ready") {

@@ -132,7 +132,8 @@ TEST_CASE_FIXTURE(Heard, "C1: on_interval is called again and again, while reque
   }
 }
 
-TEST_CASE_FIXTURE(Heard, "C1: on_general_message gets what is neither request nor response, broadcasts too") {
+TEST_CASE_FIXTURE(
+    Heard, "C1: on_general_message gets all messages that are no request and no response, broadcasts too") {
   ServiceOptions options;
   options.on_general_message = [](Service& self, const Message& message) {
     tell(self, message.from + (message.broadcast ? " to all: " : ": ") + message.content.json());
@@ -406,7 +407,7 @@ TEST_CASE_FIXTURE(Heard, "C6: children are reaped and told, with the raw wait st
 }
 
 TEST_CASE_FIXTURE(Heard,
-                  "C8: a reader that does not read holds up nobody else, and gets all of it in the end") {
+                  "C8: a reader that does not read delays no other peer, and gets all messages in the end") {
   ServiceOptions options;
   const int many = flood();
   options.handle_request = [many](Service& self, const Request& request) -> Answer {

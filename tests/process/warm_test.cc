@@ -65,7 +65,7 @@ TEST_CASE_FIXTURE(Tidy, "warm: the first start of a pool executes the binary; th
   CHECK(answer(second) == "hello");
 }
 
-TEST_CASE_FIXTURE(Tidy, "warm: the end of a handle that nobody waited for makes the replacement") {
+TEST_CASE_FIXTURE(Tidy, "warm: the end of a handle without a wait makes the replacement") {
   const WarmPool pool(2);
   const ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);
@@ -287,7 +287,8 @@ TEST_CASE_FIXTURE(Tidy, "warm: in a forked child a pool is empty, and fills anew
   CHECK(handle.child_pid() == waiting.at(0));
 }
 
-TEST_CASE_FIXTURE(Tidy, "warm: a pool that another thread used during the fork is empty, and blocks nobody") {
+TEST_CASE_FIXTURE(Tidy,
+                  "warm: a pool that another thread used during the fork is empty, and does not block") {
   const WarmPool pool(1);
   const ServiceOptions options = warm_echo(pool);
   ipcm_warm_up(options);

@@ -171,8 +171,7 @@ TEST_CASE_FIXTURE(Tidy, "E3: a worker holds none of the service's sockets, locks
   std::filesystem::remove(file);
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "fork: a worker of a service with threads is refused, with words that say what to do") {
+TEST_CASE_FIXTURE(Tidy, "fork: a worker of a service with threads is refused, with advice") {
   Handle handle = ipcm_service("e", with_handler([](Service& self, const Request&) -> Answer {
                                  std::string said = "not refused";
                                  with_thread([&] {

@@ -49,7 +49,7 @@ TEST_CASE_FIXTURE(Tidy, "bus info: anything else is refused, with the form that 
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "bus info: a password in a URL is not repeated, whatever is wrong with it") {
+TEST_CASE_FIXTURE(Tidy, "bus info: an error about a URL never repeats its password") {
   const std::string word = "pa55word", url = "postgresql://me:" + word + "@host/db";
   for (const std::string& text :
        {url, "[\"PostgreSQL\",\"JSON\",\"" + url + "\"", "[\"PostgreSQL\",\"" + url + "\"]"}) {

@@ -263,8 +263,8 @@ TEST_CASE_FIXTURE(Tidy, "Cereal: content by itself is JSON or bytes, a value is 
   CHECK_THROWS_AS((void)serializer->read_content(serializer->write(sample("x"))), ProtocolError);
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "serializers: one that writes text refuses bytes where they are written, and says what to do") {
+TEST_CASE_FIXTURE(Tidy,
+                  "serializers: one that writes text refuses bytes where they are written, with advice") {
   int refused = 0;
   for (const std::string& name : known_serializers()) {
     const auto serializer = serializer_named(name);

@@ -46,7 +46,7 @@ TEST_CASE_FIXTURE(Tidy, "deadline: for public calls zero is no limit") {
   CHECK_FALSE(Deadline::limit(1h).has_passed());
 }
 
-TEST_CASE_FIXTURE(Tidy, "deadline: a wait is rounded up, and cut to what the kernel takes") {
+TEST_CASE_FIXTURE(Tidy, "deadline: a wait is rounded up, and limited to the range of the kernel") {
   const Deadline soon = Deadline::at(Clock::now() + 100us);
   const int timeout = soon.poll_timeout();
   CHECK((timeout == 1 || soon.has_passed()));

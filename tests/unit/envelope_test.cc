@@ -40,7 +40,7 @@ constexpr const char* kTerminate =
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "envelope: what Perl sends is understood") {
+TEST_CASE_FIXTURE(Tidy, "envelope: messages from Perl are decoded") {
   const Message request = read_envelope(kRequest, "me");
   CHECK(request.id == "01A2050B-EF33-7769-9AB2-B6C36F6D7024");
   CHECK(request.from == "service_parent_15745");
@@ -82,7 +82,7 @@ TEST_CASE_FIXTURE(Tidy, "envelope: numbers may come as strings, and names as num
   CHECK(message.id == "9");
 }
 
-TEST_CASE_FIXTURE(Tidy, "envelope: what may be missing is made up") {
+TEST_CASE_FIXTURE(Tidy, "envelope: optional members get their defaults") {
   for (const char* text :
        {R"({"from":"a","content":0})",
         R"({"from":"a","content":0,"id":null,"to":null,"stamp":null,"stamp_ord":null,"broadcast":null})",
@@ -172,7 +172,7 @@ TEST_CASE_FIXTURE(Tidy, "envelope: a field that stands twice is refused") {
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "envelope: what is no object is refused") {
+TEST_CASE_FIXTURE(Tidy, "envelope: a value that is no object is refused") {
   for (const char* text :
        {"", "null", "7", "\"x\"", "[]", R"([{"from":"a","content":1}])", R"({"from":"a","content":1)",
         R"({"from":"a","content":1} x)", "{\"from\":\"a\",\"content\":\"\x01\"}",
@@ -217,7 +217,7 @@ TEST_CASE_FIXTURE(Tidy, "envelope: a message comes back as it was") {
   CHECK_FALSE(contains(write_envelope(message), "broadcast"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "envelope: what is written has one form") {
+TEST_CASE_FIXTURE(Tidy, "envelope: each message is written in one form") {
   CHECK(write_envelope({"ID", "a", "b", 1.5, 3, true, Content(7)}) ==
         R"({"id":"ID","from":"a","to":"b","stamp":1.50000,"stamp_ord":3,"broadcast":1,"content":7})");
 }
@@ -264,7 +264,7 @@ TEST_CASE_FIXTURE(Tidy, "hello: a late greeting is an object with that single ke
   CHECK_FALSE(is_late_hello(R"({"x":{"hello":1}})"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "envelope: in our own order of members, too, only what is JSON is taken") {
+TEST_CASE_FIXTURE(Tidy, "envelope: in our own order of members, too, only valid JSON is accepted") {
   const auto of = [](const std::string& stamp, const std::string& ord, const std::string& content) {
     return R"({"id":"i","from":"a","to":"b","stamp":)" + stamp + R"(,"stamp_ord":)" + ord + R"(,"content":)" +
            content + "}";

@@ -128,7 +128,8 @@ TEST_CASE_FIXTURE(Tidy, "frame: the largest length is still taken") {
   CHECK(reader.next(payload) == FrameReader::Next::more);
 }
 
-TEST_CASE_FIXTURE(Tidy, "frame: memory grows with what has arrived, not with what is announced") {
+TEST_CASE_FIXTURE(Tidy,
+                  "frame: memory grows with the bytes that have arrived, not with the announced length") {
   FrameReader reader;
   std::string_view payload;
   const auto header = frame_header(kLargestFrame);

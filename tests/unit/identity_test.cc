@@ -118,7 +118,7 @@ TEST_CASE_FIXTURE(Tidy,
   for (const char* file : {"file", "stream", "datagrams", "pipe"}) here.remove_file(file);
 }
 
-TEST_CASE_FIXTURE(Tidy, "G2: the process that listens is known by the kernel, whatever is noted") {
+TEST_CASE_FIXTURE(Tidy, "G2: the kernel knows the listening process, whatever pid is noted") {
   const Directory here(directory());
   HeldChild listens([&](const auto& stay) {
     const UniqueFd listener = listen_at(Directory(directory()), "peer");

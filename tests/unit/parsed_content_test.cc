@@ -85,7 +85,7 @@ TEST_CASE_FIXTURE(Tidy, "conversation: anything else is a general message") {
   CHECK(of(ipcm::test::repeated("{\"a\":", 100'000)).meaning == Meaning::general);
 }
 
-TEST_CASE_FIXTURE(Tidy, "conversation: what is said is understood") {
+TEST_CASE_FIXTURE(Tidy, "content: requests, responses and errors are classified") {
   const auto asked = classify(request_content("I\"D", Content::json("[1]")));
   CHECK(asked.meaning == Meaning::request);
   CHECK(asked.id == "I\"D");
@@ -103,7 +103,7 @@ TEST_CASE_FIXTURE(Tidy, "conversation: what is said is understood") {
   CHECK_NOTHROW(check_json(error_content("X", "\xff\n").json(), "it"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "conversation: taken apart, what is no general message leaves its payload only") {
+TEST_CASE_FIXTURE(Tidy, "content: parsing a request or a response in place leaves only its payload") {
   for (const char* text : {R"({"ipcm_response_id":"X","response":[1,"two"]})",
                            R"({"response" : [1,"two"] ,"ipcm_response_id":"X", "a":{}})"}) {
     CAPTURE(std::string(text));

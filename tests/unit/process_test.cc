@@ -289,7 +289,7 @@ Spawning begun(const SpawnRequest& request) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "spawn: many children whose exec nobody waits for all start") {
+TEST_CASE_FIXTURE(Tidy, "spawn: many children start without a wait for their exec") {
   std::vector<Spawning> all;
   for (int i = 0; i < 20; ++i) all.push_back(begun(shell("exit " + std::to_string(i))));
   for (int i = 0; i < 20; ++i) {
@@ -301,7 +301,7 @@ TEST_CASE_FIXTURE(Tidy, "spawn: many children whose exec nobody waits for all st
   CHECK(no_children_left());
 }
 
-TEST_CASE_FIXTURE(Tidy, "spawn: a failed exec that nobody waited for reports why, and leaves errno alone") {
+TEST_CASE_FIXTURE(Tidy, "spawn: a failed exec without a wait reports the reason, and leaves errno alone") {
   SpawnRequest request = shell("exit 0");
   request.program = directory() + "/missing";
   Spawning one = begun(request);

@@ -79,7 +79,7 @@ TEST_CASE_FIXTURE(Tidy, "ready: the ready line is a report as soon as its newlin
   CHECK(ready->pid == 123);
 }
 
-TEST_CASE_FIXTURE(Tidy, "ready: what comes after the line does not matter") {
+TEST_CASE_FIXTURE(Tidy, "ready: bytes after the line have no effect") {
   Listener listener;
   const auto report =
       listener.feed("{\"ready\":true,\"name\":\"a\",\"pid\":5}\n{\"ready\":false,\"error\":\"x\"}");
@@ -185,7 +185,7 @@ TEST_CASE_FIXTURE(Tidy, "ready: more than 64 KiB without a newline is a failure,
   CHECK(contains(why_failed(*report), "64 KiB"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "ready: what the service announces is what the launcher hears") {
+TEST_CASE_FIXTURE(Tidy, "ready: the launcher gets the announcement of the service") {
   os::Pipe pipe = os::make_pipe();
   Announcer announcer(std::move(pipe.write_end), {});
   (void)announcer.ready("s \"ü\"\n");
@@ -201,7 +201,7 @@ TEST_CASE_FIXTURE(Tidy, "ready: what the service announces is what the launcher 
   announcer.failed("too late");
 }
 
-TEST_CASE_FIXTURE(Tidy, "ready: a failure is announced without a newline, whatever its words are") {
+TEST_CASE_FIXTURE(Tidy, "ready: the announcement of a failure has no newline inside") {
   os::Pipe pipe = os::make_pipe();
   Announcer announcer(std::move(pipe.write_end), {});
   announcer.failed("bad \xff\nline");
@@ -210,7 +210,7 @@ TEST_CASE_FIXTURE(Tidy, "ready: a failure is announced without a newline, whatev
   CHECK(why_failed(report_of(text)) == "bad \xef\xbf\xbd\nline");
 }
 
-TEST_CASE_FIXTURE(Tidy, "ready: an announcer that nobody listens to says nothing") {
+TEST_CASE_FIXTURE(Tidy, "ready: an announcer without a listener is silent") {
   Announcer announcer;
   (void)announcer.ready("x");
   announcer.failed("y");

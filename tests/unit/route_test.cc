@@ -130,7 +130,7 @@ TEST_CASE_FIXTURE(Tidy, "disk name: a name that can't stand is hashed") {
   CHECK(DiskNames(100).of(names.of("a/b")) != names.of("a/b"));
 }
 
-TEST_CASE_FIXTURE(Tidy, "disk name: what stands beside an endpoint is none") {
+TEST_CASE_FIXTURE(Tidy, "disk name: a file beside an endpoint is no endpoint") {
   for (const char* file : {"", ".", ".x.lock", ".owner", "_x", "x.pid", "x.name", "x.stats", "x.resume",
                            "x.suspend", "x.pid.pend"}) {
     CAPTURE(std::string(file));
@@ -151,7 +151,7 @@ TEST_CASE_FIXTURE(Tidy, "disk name: names that no peer can have are refused") {
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "record lock: it is held against other processes, who can tell by whom") {
+TEST_CASE_FIXTURE(Tidy, "record lock: it is held against other processes, which can see its owner") {
   const std::string path = directory() + "/lock";
   const os::UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   CHECK_FALSE(os::lock_holder(file.get()));
@@ -301,7 +301,7 @@ TEST_CASE_FIXTURE(Tidy, "held lock: a joining process waits until another one ha
   CHECK(holder.end() == 0);
 }
 
-TEST_CASE_FIXTURE(Tidy, "held lock: its purpose shows at once, whatever the file still contains") {
+TEST_CASE_FIXTURE(Tidy, "held lock: its purpose shows at once, also over old content of the file") {
   const os::Directory here(directory());
   const std::string path = directory() + "/.x.lock";
   for (const bool clears : {true, false}) {
@@ -449,7 +449,7 @@ TEST_CASE_FIXTURE(Tidy, "route: a peer is present once it has an endpoint, and a
   CHECK(route.directory().names().empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "route: who leaves may leave statistics") {
+TEST_CASE_FIXTURE(Tidy, "route: a peer may leave statistics when it leaves") {
   Route route = open(directory());
   auto registration = route.claim("a/b", "");
   route.directory().write_file(registration.disk_name, "");
@@ -499,7 +499,7 @@ TEST_CASE_FIXTURE(Tidy, "route: names that no peer can have are refused before a
   CHECK(route.directory().names().empty());
 }
 
-TEST_CASE_FIXTURE(Tidy, "route: what a killed process left is taken over with its name") {
+TEST_CASE_FIXTURE(Tidy, "route: the files of a killed process are taken over with its name") {
   Route route = open(directory());
   HeldChild other([&](const auto& stay) { join(directory(), "a", stay); });
   REQUIRE(other.came());

@@ -134,7 +134,8 @@ TEST_CASE_FIXTURE(Tidy, "serializers: values by themselves come back") {
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "serializers: what may be missing is made up, what may not is refused") {
+TEST_CASE_FIXTURE(Tidy,
+                  "serializers: optional members get their defaults, and missing required ones are refused") {
   for (const std::string& name : known_serializers()) {
     CAPTURE(name);
     const auto serializer = make(name);
@@ -171,8 +172,7 @@ TEST_CASE_FIXTURE(Tidy, "serializers: a message that is cut anywhere is refused"
   }
 }
 
-TEST_CASE_FIXTURE(
-    Tidy, "serializers: whatever bit is wrong, it is refused or a message that holds what one promises") {
+TEST_CASE_FIXTURE(Tidy, "serializers: a message with any wrong bit is refused, or valid") {
   for (const std::string& name : known_serializers()) {
     CAPTURE(name);
     const auto serializer = make(name);
@@ -372,7 +372,8 @@ std::string plain(const Content& content) { return make("JSON")->write(message(c
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "JSON::Zstd: what others compress is read, whatever they announce") {
+TEST_CASE_FIXTURE(Tidy,
+                  "JSON::Zstd: frames of other compressors are read, with or without an announced size") {
   const auto serializer = make("JSON::Zstd");
   for (const Content& content : contents()) {
     const Message sent = message(content);
@@ -436,7 +437,7 @@ TEST_CASE_FIXTURE(Tidy, "JSON::Zstd: a size that is not true is noticed") {
   }
 }
 
-TEST_CASE_FIXTURE(Tidy, "JSON::Zstd: what is too large to be read is not written") {
+TEST_CASE_FIXTURE(Tidy, "JSON::Zstd: a message that is too large to be read is not written") {
   const auto serializer = make("JSON::Zstd");
   const std::string error =
       error_of([&] { (void)serializer->write(message(Content(std::string(kLargestFrame, 'x')))); });

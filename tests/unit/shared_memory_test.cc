@@ -34,7 +34,7 @@ void write_count(const MemoryWriter& writer, std::uint64_t count) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Tidy, "shared memory: what is put is taken, and its place is used again") {
+TEST_CASE_FIXTURE(Tidy, "shared memory: a message is taken, and its place is used again") {
   MemoryWriter writer;
   MemoryReader reader = reader_of(writer);
   for (int i = 0; i < 100; ++i) {
@@ -47,8 +47,7 @@ TEST_CASE_FIXTURE(Tidy, "shared memory: what is put is taken, and its place is u
   CHECK(memory_of(writer) <= 2 * kMiB);
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "shared memory: what has not been taken is never overwritten, whatever comes and goes") {
+TEST_CASE_FIXTURE(Tidy, "shared memory: a message that was not taken is never overwritten") {
   MemoryWriter writer;
   MemoryReader reader = reader_of(writer);
   test::Dice dice;
@@ -107,7 +106,7 @@ TEST_CASE_FIXTURE(Tidy, "shared memory: it is given back when it was not used, a
   CHECK((reader.take(*place).bytes == text));
 }
 
-TEST_CASE_FIXTURE(Tidy, "shared memory: a reader that counts wrong harms nobody but itself") {
+TEST_CASE_FIXTURE(Tidy, "shared memory: a reader that counts wrong harms only itself") {
   MemoryWriter writer;
   for (const std::uint64_t count : {~std::uint64_t{0}, std::uint64_t{0}, std::uint64_t{1} << 63U,
                                     std::uint64_t{7}, ~std::uint64_t{0} - 3}) {

@@ -93,8 +93,8 @@ TEST_CASE_FIXTURE(Tidy, "sidecar: a name is had once, and any name can be") {
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy,
-                  "sidecar: who holds a lock lives, whatever pid is noted; who does not goes by its pid") {
+TEST_CASE_FIXTURE(
+    Tidy, "sidecar: the holder of a lock lives, whatever pid is noted; without a lock the pid decides") {
   const std::string route = make_file_bus(directory());
   const Sidecar here(route);
   HeldChild ours([&](const auto& stay) { hold(route, "ours", stay); });
@@ -126,7 +126,7 @@ TEST_CASE_FIXTURE(Tidy,
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy, "sidecar: who is being cleared up after is dead, though its lock is held") {
+TEST_CASE_FIXTURE(Tidy, "sidecar: a peer whose remains are being removed is dead, though its lock is held") {
   const std::string route = make_file_bus(directory());
   const Sidecar here(route);
   HeldChild dying([](const auto& stay) { stay(); });
@@ -211,7 +211,8 @@ TEST_CASE_FIXTURE(Tidy, "sidecar: the bus is orphaned when its owner is dead or 
   CHECK(here.is_orphaned());
 }
 
-TEST_CASE_FIXTURE(Tidy, "sidecar: when only the file was removed, the last who leaves removes it") {
+TEST_CASE_FIXTURE(Tidy,
+                  "sidecar: if only the file was removed, the last member that leaves removes the sidecar") {
   const std::string route = make_file_bus(directory());
   const Sidecar here(route);
   HeldLock::Attempt attempt;
@@ -243,7 +244,8 @@ TEST_CASE_FIXTURE(Tidy, "sidecar: of a bus that is not ours nothing stays when t
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy, "sidecar: of a bus of ours it stays, and whoever only looks leaves it as it was") {
+TEST_CASE_FIXTURE(Tidy,
+                  "sidecar: on a bus of ours it stays, and a process that only looks does not change it") {
   const std::string route = make_file_bus(directory());
   transport::note_route_info({"SQLite", "JSON", route, {}, {}});
   {
@@ -254,7 +256,8 @@ TEST_CASE_FIXTURE(Tidy, "sidecar: of a bus of ours it stays, and whoever only lo
   remove_bus(route);
 }
 
-TEST_CASE_FIXTURE(Tidy, "sidecar: who could not clear up after the dead leaves what tells of them") {
+TEST_CASE_FIXTURE(Tidy,
+                  "sidecar: a lock of a dead peer that is taken and put back still names the dead process") {
   const std::string route = make_file_bus(directory());
   const Sidecar here(route);
   // It holds no lock now, and its process has not ended yet.

@@ -261,7 +261,7 @@ TEST_CASE_FIXTURE(Tidy, "G1: a listing removes the files of a dead peer, and no 
   std::filesystem::remove_all(outside);
 }
 
-TEST_CASE_FIXTURE(Tidy, "G8: a FIFO in the place of a peer's file blocks nobody") {
+TEST_CASE_FIXTURE(Tidy, "G8: a FIFO in the place of a peer's file blocks no process") {
   const std::string bus = make_bus(directory() + "/bus");
   std::filesystem::remove(bus + "/svc.pid");
   std::vector<os::UniqueFd> open;
