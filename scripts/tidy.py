@@ -20,11 +20,14 @@ COMMITS = 50
 
 
 def git(*words, check=True):
-    return subprocess.run(('git', '-C', TOP, *words), check=check, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.splitlines()
+    # safe.directory: in a container, the tree may belong to another user.
+    return subprocess.run(('git', '-c', 'safe.directory=*', '-C', TOP, *words), check=check, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.splitlines()
 
 
 def changed():
-    """Returns the paths that have changed, the latest first: the work tree, then commit by commit."""
+    """Returns the paths that have changed, the latest first: the work tree, then commit by commit. None: this is no git repository."""
+    if subprocess.run(('git', '-c', 'safe.directory=*', '-C', TOP, 'rev-parse', 'HEAD'), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode:
+        return None
     paths = [line[3:].split(' -> ')[-1] for line in git('status', '--porcelain', '--untracked-files=all')]
     tag = git('describe', '--tags', '--abbrev=0', check=False)
     since = [f'{tag[0]}..HEAD'] if tag else [f'--max-count={COMMITS}']
@@ -48,7 +51,8 @@ def main():
         built = {os.path.realpath(os.path.join(entry['directory'], entry['file'])) for entry in json.load(file)}
     known = sorted(os.path.relpath(path, TOP) for path in built if path.startswith(TOP + os.sep))
     known = [path for path in known if not path.startswith(('build', 'subprojects'))]
-    chosen = known if options.all else [path for path in changed() if path in set(known)]
+    latest = None if options.all else changed()
+    chosen = known if latest is None else [path for path in latest if path in set(known)]
     end = time.monotonic() + options.seconds
     left_out, found = [], False
 

@@ -52,6 +52,7 @@ bool Member::await_state(const std::string& peer, os::Deadline deadline, Reached
     const std::uint64_t seen = peer_changes_;
     if (reached(transport_->look(peer).state)) return true;
     expect_bus();
+    if (!transport_->has_bus()) throw BusError("the bus at '" + info().route + "' was removed");
     const auto is_over = [&] { return left_ || is_to_leave(); };  // a callback has ended the owner
     const bool changed = loop_->run_until([&] { return peer_changes_ != seen || is_over(); }, deadline);
     if (is_over()) return false;

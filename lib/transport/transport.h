@@ -183,8 +183,10 @@ class Transport {
   [[nodiscard]] virtual Identified identify(const std::string& peer) { return {look(peer), {}}; }
   /// As identify(), before a signal is sent: it may connect to the peer to find its process.
   [[nodiscard]] virtual Identified identify_surely(const std::string& peer) { return identify(peer); }
-  /// Reports joining and leaving peers to the Receiver from now on.
+  /// Reports joining and leaving peers to the Receiver from now on; the removal of the bus is such a change.
   virtual void watch_peers() = 0;
+  /// Returns false once the bus is removed, or its removal has begun.
+  [[nodiscard]] virtual bool has_bus() { return true; }
   /// Notes which files this member is found by, for the next two. Throws SystemError.
   virtual void note_own_place() {}
   /// Calls Receiver::bus_ended() if another process has taken away one of those files since then. Throws

@@ -993,10 +993,12 @@ class WaitTest(TidyTest):
             self.assertIn("still on the bus", self.ipcm("wait", "--for", "gone", "e", "--timeout", "50ms", env=env, status=TIMED_OUT).err)
 
     def test_the_removal_of_the_bus_ends_the_wait(self):
-        with self.bus() as env:
-            waiting = self.start(IPCM, "wait", "e", env=env)
-            self.ipcm("bus", "rm", env=env)
-            self.assertEqual(waiting.finish().status, GONE)
+        for protocol in protocols():
+            with self.subTest(protocol=protocol), self.bus("--protocol", protocol) as env:
+                waiting = self.start(IPCM, "wait", "e", env=env)
+                self.ipcm("start", "echo", "--name", "other", env=env)  # meanwhile it has joined and looked
+                self.ipcm("bus", "rm", env=env)
+                self.assertEqual(waiting.finish().status, GONE)
 
     def test_other_words_are_refused(self):
         self.assertIn("ready or gone", self.ipcm("wait", "e", "--for", "ever", status=USAGE).err)

@@ -35,6 +35,7 @@ class DatabaseTransport final : public transport::Transport {
   void abandon(const std::string& peer) override { outbox_.abandon(peer); }
   void drain() override;
   void receive(bool on) override;
+  [[nodiscard]] bool has_bus() override { return store_->is_there(); }
   void note_own_place() override;
   void look_at_own_place() override;
   void watch_own_place() override;

@@ -7,6 +7,7 @@
 
 #include "ipcm/error.h"
 #include "os/clock.h"
+#include "os/directory.h"
 #include "os/process.h"
 #include "transport/directory/removal.h"
 #include "transport/directory/standing.h"
@@ -29,7 +30,9 @@ DirectoryTransport::DirectoryTransport(const JoinRequest& request, Loop& loop, R
       following_(
           loop,
           [this](const std::string& why) { receiver_.dropped("peers can't be watched for now: " + why); },
-          [this] { follow_peers(); }) {}
+          [this] { follow_peers(); }) {
+  is_marked_ = has_mark(route_.directory());
+}
 
 void DirectoryTransport::claim() {
   if (request_.anonymous) return;
@@ -138,6 +141,11 @@ void DirectoryTransport::watch_peers() {
     follow_peers();
   });
   watch_foreign_deaths();
+}
+
+bool DirectoryTransport::has_bus() {
+  if (is_marked_) return has_mark(route_.directory());
+  return os::look_at(request_.info.route).kind == os::FileKind::directory;
 }
 
 void DirectoryTransport::follow_peers() {

@@ -33,6 +33,7 @@ class DirectoryTransport : public Transport {
   PeerFacts look(const std::string& peer) final;
   Identified identify(const std::string& peer) final { return route_.identify(peer); }
   void watch_peers() final;
+  [[nodiscard]] bool has_bus() final;
   void note_own_place() final;
   void look_at_own_place() final;
   void watch_own_place() final;
@@ -91,6 +92,7 @@ class DirectoryTransport : public Transport {
   ProcessWatch foreign_;
   Recovery following_;
   std::optional<OwnPlace> own_place_;
+  bool is_marked_ = false;  // at the join: a bus of this library
 };
 
 /// The part of a Protocol that all directories share.

@@ -162,6 +162,8 @@ void JsonFile::take_in_for_loop() {
   if (!done) stale_ = true;
 }
 
+bool JsonFile::has_bus() { return os::look_at(request_.info.route).kind == os::FileKind::regular; }
+
 void JsonFile::note_own_place() {
   if (!joined_ || own_place_) return;
   const Sidecar& sidecar = store_.sidecar();

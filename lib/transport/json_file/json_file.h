@@ -48,6 +48,7 @@ class JsonFile final : public Transport {
   PeerFacts look(const std::string& peer) override { return identify(peer).facts; }
   Identified identify(const std::string& peer) override;
   void watch_peers() override;
+  [[nodiscard]] bool has_bus() override;
   void note_own_place() override;
   void look_at_own_place() override;
   void watch_own_place() override;
