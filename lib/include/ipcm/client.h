@@ -110,7 +110,8 @@ class Client : public Requester {
 
   /// Returns the messages that have arrived, without the responses to requests of this client; does not block.
   [[nodiscard]] std::vector<Message> get_messages();
-  /// As get_messages(), but waits for the first message. Empty: the limit has passed.
+  /// As get_messages(), but waits for the first message. Empty: the limit has passed. On a bus of sockets, pipes
+  /// or files, the removal of the bus does not end this wait.
   [[nodiscard]] std::vector<Message> wait_for_messages(Duration limit = kNoLimit);
 
   /// Puts messages back: the next get_messages() returns them before others. If this client leaves, or its
@@ -121,7 +122,8 @@ class Client : public Requester {
   /// Returns the names of the other peers, sorted, without those whose process has ended.
   [[nodiscard]] std::vector<std::string> peers();
   [[nodiscard]] bool peer_exists(std::string_view name);
-  /// Returns whether the peer can receive now. With a limit, waits for that; false: the limit has passed.
+  /// Returns whether the peer can receive now. With a limit, waits for that; false: the limit has passed. Throws
+  /// BusError if the bus is removed meanwhile.
   [[nodiscard]] bool peer_active(std::string_view name);
   [[nodiscard]] bool peer_active(std::string_view name, Duration limit);
   [[nodiscard]] std::optional<Pid> peer_pid(std::string_view name);
