@@ -35,6 +35,21 @@ ServiceOptions misdirecting() {
   return options;
 }
 
+/// A service that keeps its first request, and answers it when it is asked "now".
+ServiceOptions answers_the_first_late() {
+  ServiceOptions options;
+  options.handle_request = [kept = std::optional<Request>()](Service& self,
+                                                             const Request& request) mutable -> Answer {
+    if (!kept) {
+      kept = request;
+      return later;
+    }
+    if (request.as<std::string>() == "now") self.send_response(*kept, "late");
+    return "done";
+  };
+  return options;
+}
+
 }  // namespace
 
 TEST_CASE_FIXTURE(Tidy, "client requests: a client asks a service that it has not started") {
@@ -194,22 +209,10 @@ TEST_CASE_FIXTURE(Tidy,
 }
 
 TEST_CASE_FIXTURE(Tidy, "client requests: an answer that comes after the limit is dropped and counted") {
-  Handle service = ipcm_service("e", [] {
-    ServiceOptions options;
-    options.handle_request = [kept = std::optional<Request>()](Service& self,
-                                                               const Request& request) mutable -> Answer {
-      if (!kept) {
-        kept = request;
-        return later;
-      }
-      self.send_response(*kept, "late");
-      return "now";
-    };
-    return options;
-  }());
+  Handle service = ipcm_service("e", answers_the_first_late());
   Client client = ipcm_connect("c", service.info());
-  CHECK_THROWS_AS((void)client.sync_request("e", 1, std::chrono::milliseconds(50)), Timeout);
-  CHECK(client.sync_request<std::string>("e", 2, kHang) == "now");
+  CHECK_THROWS_AS((void)client.sync_request("e", "wait", std::chrono::milliseconds(50)), Timeout);
+  CHECK(client.sync_request<std::string>("e", "now", kHang) == "done");
   CHECK(client.get_messages().empty());
   CHECK(client.dropped() == 1);
   client.disconnect();
@@ -433,17 +436,7 @@ TEST_CASE_FIXTURE(Tidy, "client: suspend() in a response callback ends the other
 }
 
 TEST_CASE_FIXTURE(Tidy, "client requests: an answer to one that was given up is dropped, also long after") {
-  ServiceOptions options;
-  options.handle_request = [kept = std::optional<Request>()](Service& self,
-                                                             const Request& request) mutable -> Answer {
-    if (!kept) {
-      kept = request;
-      return later;
-    }
-    if (request.as<std::string>() == "now") self.send_response(*kept, "late");
-    return "done";
-  };
-  Handle service = ipcm_service("e", options);
+  Handle service = ipcm_service("e", answers_the_first_late());
   Client client = ipcm_connect("c", service.info());
   CHECK_THROWS_AS((void)client.sync_request("e", "wait", std::chrono::milliseconds(50)), Timeout);
   for (int i = 0; i < 300; ++i) (void)client.sync_request("e", "go on", kHang);
