@@ -3,10 +3,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "bus/service_log.h"
 #include "ipcm/error.h"
-#include "launch/explain.h"
-#include "os/directory.h"
+#include "ipcm/service_log.h"
 #include "os/pipe.h"
 
 namespace ipcm::launcher {
@@ -20,7 +18,7 @@ constexpr auto kPause = std::chrono::milliseconds(50);
 }  // namespace
 
 LogFollower::LogFollower(Loop& loop, const BusInfo& info)
-    : loop_(loop), directory_(bus::make_log_directory(info)) {
+    : loop_(loop), directory_(service_log_directory(info)) {
   timer_ = loop.at(os::Clock::now() + kLongCommand, [this] { begin_to_watch(); });
 }
 
@@ -56,11 +54,8 @@ void LogFollower::copy() {
 }
 
 void LogFollower::find_logs() {
-  if (os::look_at(directory_).kind != os::FileKind::directory) return;
-  const os::Directory directory(directory_);
-  for (const std::string& name : directory.names())
-    if (name.starts_with('.') && name.ends_with(bus::kLogSuffix))
-      logs_.try_emplace(name, directory_ + "/" + name).first->second.open();
+  for (const std::string& path : service_logs_in(directory_))
+    logs_.try_emplace(path, path).first->second.open();
 }
 
 bool LogFollower::put() {
@@ -79,20 +74,6 @@ void LogFollower::finish() {
   (void)os::try_write_all(STDERR_FILENO, pending_);
   pending_.clear();
   for (auto& [name, log] : logs_) (void)os::try_write_all(STDERR_FILENO, log.read_new());
-}
-
-std::string last_words_of(const BusInfo& info, const std::string& name) noexcept {
-  constexpr std::size_t kLooked = 4096;
-  constexpr auto kRelayTime = std::chrono::seconds(1);
-  try {
-    os::LogReader log(bus::log_path(info, name));
-    (void)log.await_writers(os::Deadline::after(kRelayTime));  // the relay may not have written all yet
-    std::string text = log.read_all();
-    if (text.size() > kLooked) text.erase(0, text.size() - kLooked);
-    return launch::last_words(text);
-  } catch (const std::exception&) {
-    return {};
-  }
 }
 
 }  // namespace ipcm::launcher

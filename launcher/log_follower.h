@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "ipcm/bus.h"
+#include "ipcm/bus_info.h"
 #include "loop/loop.h"
 #include "os/events.h"
 #include "os/log_reader.h"
@@ -40,9 +40,5 @@ class LogFollower {
   std::optional<os::DirectoryWatch> changes_;
   Watch changes_watch_, room_watch_, timer_;
 };
-
-/// Returns the last lines that a service wrote to its log, joined to one line, for an error about its end.
-/// Empty if there are none.
-[[nodiscard]] std::string last_words_of(const BusInfo& info, const std::string& name) noexcept;
 
 }  // namespace ipcm::launcher

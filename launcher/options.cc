@@ -11,7 +11,6 @@
 #include "os/directory.h"
 #include "os/process.h"
 #include "report.h"
-#include "transport/bus_note.h"
 #include "wire/printable.h"
 
 namespace ipcm::launcher {
@@ -132,7 +131,7 @@ BusInfo Options::bus_info() const {
     const bool is_path =
         text.find('/') != std::string::npos && !text.starts_with('[') && !text.starts_with('"');
     if (!is_path) return BusInfo::parse(text);
-    if (const auto info = transport::read_route_info(os::absolute(text))) return *info;
+    if (const auto info = bus_at(text)) return *info;
     throw BusError("there is no bus at '" + text + "'");
   } catch (const ProtocolError& error) {
     throw UsageError(std::string(bus.empty() ? "$IPCM_INFO: " : "--bus: ") + error.what());

@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 
-#include "log_follower.h"
+#include "ipcm/service_log.h"
 #include "wire/json_text.h"
 #include "wire/printable.h"
 
@@ -52,7 +52,7 @@ std::string Verdict::json(std::optional<std::size_t> line) const { return json_o
 
 std::string last_words(const Options& options, const std::string& peer) {
   try {
-    const std::string words = last_words_of(options.bus_info(), peer);
+    const std::string words = service_last_words(options.bus_info(), peer);
     return words.empty() ? words : "; its last words: " + words;
   } catch (const Error&) {
     return {};  // without a bus there is no log

@@ -1,15 +1,11 @@
 // ipcm bus new|rm|ls|info|protocols|gc: make, list and remove buses.
 
-#include <algorithm>
 #include <csignal>
-#include <exception>
 
-#include "bus/end_bus.h"
-#include "bus/find_buses.h"
 #include "commands/commands.h"
+#include "ipcm/buses.h"
 #include "os/signals.h"
 #include "report.h"
-#include "transport/protocols.h"
 #include "wire/json_text.h"
 
 namespace ipcm::launcher {
@@ -37,15 +33,29 @@ struct NewBus {
   }
 };
 
-struct BusFacts {
-  BusInfo info;
-  std::string owner;  // "4711", "dead", "none"
-  bool orphaned = false;
-  std::vector<std::string> peers;
+std::string owner_of(const BusStatus& bus) {
+  if (bus.is_being_removed) return "being removed";
+  switch (bus.owner.state) {
+    case BusOwner::State::none:
+      return "none";
+    case BusOwner::State::dead:
+      return "dead";
+    case BusOwner::State::alive:
+      return std::to_string(bus.owner.pid);
+    default:
+      return "other namespace";
+  }
+}
 
+/// A bus as `ipcm bus ls --json` and `ipcm bus info --json` print it.
+struct BusEntry {
+  const BusStatus& bus;
+
+  explicit BusEntry(const BusStatus& of) : bus(of) {}
   void save(JsonWriter& archive) const {
-    archive(cereal::make_nvp("info", Content::json(info.text())), cereal::make_nvp("route", info.route),
-            cereal::make_nvp("owner", owner), cereal::make_nvp("peers", peers));
+    archive(cereal::make_nvp("info", Content::json(bus.info.text())),
+            cereal::make_nvp("route", bus.info.route), cereal::make_nvp("owner", owner_of(bus)),
+            cereal::make_nvp("peers", bus.peers));
   }
 };
 
@@ -60,62 +70,12 @@ struct ProtocolEntry {
   }
 };
 
-BusFacts look_at_bus(const Options& options, const BusInfo& info) {
-  Options of = options;
-  of.bus = info.text();
-  const auto member = visit(of);
-  BusFacts facts;
-  facts.info = info;
-  facts.peers = member->transport().peers();
-  const auto owner = transport::find_protocol(info.protocol).owner(info);
-  facts.owner = !owner.exists   ? "none"
-                : !owner.held   ? "dead"
-                : owner.pid > 0 ? std::to_string(owner.pid)
-                                : "other namespace";
-  facts.orphaned = owner.exists && !owner.held;
-  return facts;
-}
-
-/// All buses that can be found. The list goes on after a bus that can't be examined: `failed` has the first
-/// error.
-struct AllBuses {
-  std::vector<BusFacts> buses;
-  std::exception_ptr failed;
-
-  /// Throws the error if the list is not complete. Call it after the list was printed.
-  void expect_complete() const {
-    if (failed) std::rethrow_exception(failed);
-  }
-};
-
-AllBuses all_buses(const Options& options) {
-  AllBuses all;
-  for (const bus::FoundBus& found : bus::find_buses()) {
-    const auto info = bus::bus_at(found);
-    if (!info) continue;
-    if (bus::is_being_removed(found)) {
-      BusFacts facts;
-      facts.info = *info;
-      facts.owner = "being removed";
-      all.buses.push_back(std::move(facts));
-      continue;
-    }
-    try {
-      all.buses.push_back(look_at_bus(options, *info));
-    } catch (const BusError&) {
-      const bool has_gone = !bus::bus_at(found) || bus::is_being_removed(found);  // meanwhile
-      if (!has_gone && !all.failed) all.failed = std::current_exception();
-    }
-  }
-  return all;
-}
-
 }  // namespace
 
 int bus_new(const Options& options) {
   SpawnOptions spawn = options.spawn_options();
   spawn.guard = false;
-  const Guard guard = ipcm_spawn(spawn);
+  Guard guard = ipcm_spawn(spawn);
   try {
     if (options.json)
       print_json(json_of(NewBus{guard.info()}));
@@ -124,7 +84,10 @@ int bus_new(const Options& options) {
     flush_output();
   } catch (const OutputLost&) {
     // The caller did not get the info string, so nobody can use the bus.
-    (void)transport::find_protocol(guard.info().protocol).remove_route(guard.info());
+    try {
+      guard.unspawn();
+    } catch (const Error&) {  // the lost output is the error to report
+    }
     throw;
   }
   return number(Status::done);
@@ -145,22 +108,22 @@ int bus_rm(const Options& options) {
     SpawnOptions how = options.spawn_options();
     how.hurry_fd = signals.fd();
     how.patience = options.limit(how.patience);
-    const bus::Ended ended = bus::end_found_bus(info, how);
-    if (!bus::all_proven(ended.stayed)) {
+    const EndedBus ended = end_bus(info, how);
+    if (!all_proven(ended.stayed)) {
       std::vector<std::string> who;
-      for (const bus::Stayed& one : ended.stayed)
+      for (const StayedPeer& one : ended.stayed)
         if (!one.is_proven) who.push_back(one.name);
       throw Timeout(listed(who) + " did not leave; its process can't be proven from here, so the bus at " +
                     info.route + " was not removed: end it where it runs, then try again");
     }
-    if (!ended.stayed.empty()) stayed.append(stayed.empty() ? "" : ", ").append(bus::describe(ended.stayed));
-    if (!ended.removal)
-      throw BusError("the bus at '" + info.route + "' can't be removed: " + ended.removal.why);
+    if (!ended.stayed.empty()) stayed.append(stayed.empty() ? "" : ", ").append(describe(ended.stayed));
+    if (!ended.is_removed)
+      throw BusError("the bus at '" + info.route + "' can't be removed: " + ended.why_not);
     tell(options, "removed " + info.route);
-    if (!ended.removal.left.empty())
+    if (!ended.foreign_files.empty())
       throw BusError("the bus at '" + info.route +
                      "' was removed, but its directory was not: it has files that do not belong to a bus: " +
-                     listed(ended.removal.left));
+                     listed(ended.foreign_files));
   }
   signals.discard();
   if (!stayed.empty()) throw Timeout("removed, but these did not leave: " + stayed);
@@ -168,33 +131,33 @@ int bus_rm(const Options& options) {
 }
 
 int bus_ls(const Options& options) {
-  const auto all = all_buses(options);
+  const BusList all = list_buses();
   if (options.json) {
-    print_json(json_of(all.buses));
+    print_json(json_of(std::vector<BusEntry>(all.buses.begin(), all.buses.end())));
     all.expect_complete();
     return number(Status::done);
   }
   std::vector<std::vector<std::string>> rows = {{"ROUTE", "PROTOCOL", "OWNER", "PEERS"}};
-  for (const BusFacts& facts : all.buses)
-    rows.push_back({facts.info.route, facts.info.protocol, facts.owner, std::to_string(facts.peers.size())});
+  for (const BusStatus& bus : all.buses)
+    rows.push_back({bus.info.route, bus.info.protocol, owner_of(bus), std::to_string(bus.peers.size())});
   print_table(rows);
   all.expect_complete();
   return number(Status::done);
 }
 
 int bus_info(const Options& options) {
-  const BusFacts facts = look_at_bus(options, options.bus_info());
+  const BusStatus bus = bus_status(options.bus_info());
   if (options.json) {
-    print_json(json_of(facts));
+    print_json(json_of(BusEntry(bus)));
     return number(Status::done);
   }
   std::string peers;
-  for (const std::string& peer : facts.peers) peers.append(peers.empty() ? "" : ", ").append(peer);
-  print_table({{"info", facts.info.text()},
-               {"protocol", facts.info.protocol},
-               {"serializer", facts.info.serializer},
-               {"route", facts.info.route},
-               {"owner", facts.owner},
+  for (const std::string& peer : bus.peers) peers.append(peers.empty() ? "" : ", ").append(peer);
+  print_table({{"info", bus.info.text()},
+               {"protocol", bus.info.protocol},
+               {"serializer", bus.info.serializer},
+               {"route", bus.info.route},
+               {"owner", owner_of(bus)},
                {"peers", peers.empty() ? "none" : peers}});
   return number(Status::done);
 }
@@ -213,21 +176,14 @@ int bus_protocols(const Options& options) {
 }
 
 int bus_gc(const Options& options) {
-  const auto told = [&](const std::string& path) {
+  const RemovedBuses removed = remove_abandoned_buses();
+  for (const std::string& path : removed.paths) {
     if (options.json)
       print_json(wire::json_string(path));
     else
       print_line(path);
-  };
-  const AllBuses all = all_buses(options);
-  for (const BusFacts& facts : all.buses) {
-    if (!facts.orphaned || !facts.peers.empty()) continue;
-    if (transport::find_protocol(facts.info.protocol).remove_route(facts.info, transport::Living::spare))
-      told(facts.info.route);
   }
-  for (const bus::FoundBus& found : bus::find_buses())
-    if (bus::remove_remains(found)) told(found.path);
-  all.expect_complete();
+  removed.expect_complete();
   return number(Status::done);
 }
 

@@ -1,8 +1,5 @@
 #pragma once
 
-#include <memory>
-
-#include "bus/member.h"
 #include "exit_status.h"
 #include "options.h"
 
@@ -29,14 +26,12 @@ int request(const Options& options);
 int send(const Options& options);
 int broadcast(const Options& options);
 
-/// How a transient client joins. `unseen`: peers do not see it. It can list the peers and send; it can ask
-/// only on a protocol that returns answers on the requester's connection. `with_mailbox`: peers see it, and
-/// it can ask on every protocol.
-enum class Visit { unseen, with_mailbox };
-/// Joins the bus of the options as a transient client. Throws BusError.
-[[nodiscard]] std::unique_ptr<bus::Member> visit(const Options& options, Visit how = Visit::unseen);
+/// Joins the bus of the options as an anonymous client. Throws BusError.
+[[nodiscard]] Client visit(const Options& options);
+/// Returns what is left of the time of --timeout, as the limit of a call.
+[[nodiscard]] Duration time_left();
 /// Throws `gone` again and adds a similar name of a peer, if there is one.
-[[noreturn]] void suggest_peer(const PeerGone& gone, bus::Member& member);
+[[noreturn]] void suggest_peer(const PeerGone& gone, Client& client);
 /// Returns the options that run and start share: a service by exec, with its streams in its own log.
 [[nodiscard]] ServiceOptions service_options(const Options& options);
 

@@ -1,27 +1,24 @@
 #include <algorithm>
 
-#include "bus/transient_client.h"
 #include "commands/commands.h"
+#include "os/time_limit.h"
 #include "wire/nearest.h"
 
 namespace ipcm::launcher {
 
-std::unique_ptr<bus::Member> visit(const Options& options, Visit how) try {
-  transport::JoinRequest request;
-  request.info = options.bus_info();
-  request.name = bus::transient_client_name();
-  request.anonymous = how == Visit::unseen;
-  auto member = std::make_unique<bus::Member>(request, std::make_shared<Loop>(), bus::Member::Sending::waits);
-  member->counts().store(bus::transient_clients_count(request.info));
-  return member;
-} catch (const SystemError& error) {
-  throw BusError(std::string("the bus can't be used: ") + error.what());
+Client visit(const Options& options) { return ipcm_connect_anonymous(options.bus_info()); }
+
+Duration time_left() {
+  const auto limit = os::TimeLimit::current();
+  if (limit.is_never()) return kNoLimit;
+  const Duration left = limit.when() - os::Clock::now();
+  return left == kNoLimit ? Duration(-1) : left;  // zero would be no limit
 }
 
-void suggest_peer(const PeerGone& gone, bus::Member& member) {
+void suggest_peer(const PeerGone& gone, Client& client) {
   std::vector<std::string> peers;
   try {
-    peers = member.transport().peers();
+    peers = client.peers();
   } catch (const Error&) {
     throw gone;  // the bus may have been removed
   }

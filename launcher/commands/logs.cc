@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "bus/service_log.h"
 #include "commands/commands.h"
+#include "ipcm/service_log.h"
 #include "log_follower.h"
 #include "loop/loop.h"
 #include "os/directory.h"
@@ -94,7 +94,7 @@ int logs(const Options& options) {
   const BusInfo info = options.bus_info();
   const bool is_on_server = !info.route.starts_with('/');  // its logs are on this machine, not on the server
   if (!is_on_server) (void)visit(options);                 // throws if there is no bus
-  os::LogReader log(bus::log_path(info, options.name));
+  os::LogReader log(service_log_path(info, options.name));
   if (!log.open()) {
     if (is_on_server) (void)visit(options);
     throw PeerGone(options.name, "there is no log of '" + options.name + "' on the bus " + info.route +

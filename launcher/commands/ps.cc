@@ -1,10 +1,10 @@
 // ipcm ps: lists the members of a bus.
 
 #include <algorithm>
+#include <chrono>
 
 #include "commands/commands.h"
-#include "os/clock.h"
-#include "os/process.h"
+#include "ipcm/peer_info.h"
 #include "report.h"
 #include "wire/json_text.h"
 #include "wire/printable.h"
@@ -13,72 +13,46 @@ namespace ipcm::launcher {
 
 namespace {
 
-const char* word_of(transport::PeerFacts::State state) {
-  switch (state) {
-    case transport::PeerFacts::State::active:
-      return "active";
-    case transport::PeerFacts::State::suspended:
-      return "suspended";
-    default:
-      return "starting";
-  }
-}
-
 /// A peer as `ipcm ps` shows it. The age and the memory of a process in another pid namespace are unknown:
 /// its number means another process here.
 struct Line {
-  std::string name, class_name, state;
-  Pid pid = 0;
-  bool elsewhere = false;
+  const PeerInfo& peer;
+  Pid pid;
   std::optional<double> age;  // in seconds
-  std::uint64_t memory = 0;   // in bytes; 0: unknown
 
-  Line(const std::string& peer, const transport::PeerFacts& facts)
-      : name(peer),
-        class_name(facts.class_name),
-        state(word_of(facts.state)),
-        pid(facts.elsewhere ? facts.noted : facts.pid),
-        elsewhere(facts.elsewhere) {
-    if (facts.pid <= 0) return;
-    if (const auto started = os::start_time(facts.pid))
-      age = std::max(0.0, os::wall_clock_seconds() - *started);
-    memory = os::resident_memory(facts.pid).value_or(0);
+  explicit Line(const PeerInfo& of) : peer(of), pid(of.pid.value_or(0)) {
+    using Seconds = std::chrono::duration<double>;
+    if (of.started) age = std::max(0.0, Seconds(std::chrono::system_clock::now() - *of.started).count());
   }
 
   void save(JsonWriter& archive) const {
-    archive(cereal::make_nvp("name", foreign_text(name)), cereal::make_nvp("class", foreign_text(class_name)),
-            cereal::make_nvp("pid", pid), cereal::make_nvp("state", state));
-    if (elsewhere) archive(cereal::make_nvp("other_namespace", true));
+    archive(cereal::make_nvp("name", foreign_text(peer.name)),
+            cereal::make_nvp("class", foreign_text(peer.class_name)), cereal::make_nvp("pid", pid),
+            cereal::make_nvp("state", std::string(to_string(peer.state))));
+    if (peer.is_elsewhere) archive(cereal::make_nvp("other_namespace", true));
     if (age) archive(cereal::make_nvp("age_seconds", *age));
-    if (memory > 0) archive(cereal::make_nvp("memory_bytes", memory));
+    if (peer.resident_bytes) archive(cereal::make_nvp("memory_bytes", *peer.resident_bytes));
   }
 
   [[nodiscard]] std::vector<std::string> columns() const {
-    return {wire::printable_name(name),
-            class_name.empty() ? "-" : wire::printable_name(class_name),
+    return {wire::printable_name(peer.name),
+            peer.class_name.empty() ? "-" : wire::printable_name(peer.class_name),
             pid > 0 ? std::to_string(pid) : "?",
-            state,
-            elsewhere ? "other namespace"
-            : age     ? readable_age(*age)
-                      : "?",
-            elsewhere    ? "-"
-            : memory > 0 ? readable_size(memory)
-                         : "?"};
+            to_string(peer.state),
+            peer.is_elsewhere ? "other namespace"
+            : age             ? readable_age(*age)
+                              : "?",
+            peer.is_elsewhere     ? "-"
+            : peer.resident_bytes ? readable_size(*peer.resident_bytes)
+                                  : "?"};
   }
 };
 
 }  // namespace
 
 int ps(const Options& options) {
-  const auto member = visit(options);
-  std::vector<Line> lines;
-  for (const std::string& name : member->transport().peers()) {
-    const auto facts = member->transport().look(name);
-    if (facts.state == transport::PeerFacts::State::absent ||
-        facts.state == transport::PeerFacts::State::dead)
-      continue;
-    lines.emplace_back(name, facts);
-  }
+  const auto peers = list_peers(visit(options));
+  const std::vector<Line> lines(peers.begin(), peers.end());
   if (options.json) {
     print_json(json_of(lines));
     return number(Status::done);

@@ -1,15 +1,15 @@
 // ipcm request, send, broadcast: send messages to members of a bus.
 
-#include "client/pending_requests.h"
 #include "commands/commands.h"
-#include "os/time_limit.h"
 #include "report.h"
 
 namespace ipcm::launcher {
 namespace {
 
-/// The time to send the queued messages before the client leaves.
-constexpr auto kFlushTime = std::chrono::seconds(5);
+/// Leaves after the queued messages are sent. Messages to this client are nobody's.
+void leave(Client& client) {
+  client.disconnect([](const Message&) {});
+}
 
 std::vector<Content> contents_of(const std::vector<std::string>& words, const char* what) {
   std::vector<Content> all;
@@ -22,43 +22,36 @@ std::vector<Content> contents_of(const std::vector<std::string>& words, const ch
 
 int request(const Options& options) {
   const auto contents = contents_of(options.words, "request");
-  auto member = visit(options);
-  // On such a protocol, answers come to the mailbox of the requester.
-  if (!member->transport().keeps_links() || member->protocol().keeps_messages()) {
-    member.reset();
-    member = visit(options, Visit::with_mailbox);
-  }
-  bus::Member& here = *member;
-  client::PendingRequests requests(std::move(member), client::PendingRequests::IncomingRequests::whole);
-  auto deadline = os::TimeLimit::current();  // the limit of the first request includes the join
+  Client client = visit(options);
+  Duration limit = time_left();  // the limit of the first request includes the join
   try {
     for (const Content& content : contents) {
-      print_answer(requests.ask(options.name, content, deadline));
-      deadline = os::Deadline::limit(options.limit(kNoLimit));
+      print_answer(client.sync_request(options.name, content, limit));
+      limit = options.limit(kNoLimit);
     }
   } catch (const PeerGone& gone) {
-    suggest_peer(gone, here);
+    suggest_peer(gone, client);
   }
   return number(Status::done);
 }
 
 int send(const Options& options) {
   const auto contents = contents_of(options.words, "message");
-  const auto member = visit(options);
+  Client client = visit(options);
   try {
-    for (const Content& content : contents) (void)member->sender().send(options.name, content);
+    for (const Content& content : contents) client.send_message(options.name, content);
   } catch (const PeerGone& gone) {
-    suggest_peer(gone, *member);
+    suggest_peer(gone, client);
   }
-  member->leave(os::Deadline::after(kFlushTime));
+  leave(client);
   return number(Status::done);
 }
 
 int broadcast(const Options& options) {
   const auto contents = contents_of(options.words, "message");
-  const auto member = visit(options);
-  for (const Content& content : contents) member->sender().broadcast(content).expect_sent();
-  member->leave(os::Deadline::after(kFlushTime));
+  Client client = visit(options);
+  for (const Content& content : contents) client.broadcast(content).expect_sent();
+  leave(client);
   return number(Status::done);
 }
 

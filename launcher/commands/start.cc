@@ -6,10 +6,10 @@
 #include <csignal>
 
 #include "commands/commands.h"
+#include "ipcm/buses.h"
 #include "loop/loop.h"
 #include "os/signals.h"
 #include "report.h"
-#include "transport/protocols.h"
 #include "wire/printable.h"
 
 namespace ipcm::launcher {
@@ -22,8 +22,8 @@ constexpr int kSignalled = 128;
 /// there is no owner, or if it lives in another pid namespace: its number there may mean another process
 /// here. The service then ends only on request.
 std::optional<Pid> owner_of(const BusInfo& info) {
-  const auto owner = transport::find_protocol(info.protocol).owner(info);
-  return owner.held && owner.pid > 0 ? std::optional<Pid>(owner.pid) : std::nullopt;
+  const BusOwner owner = bus_owner(info);
+  return owner.state == BusOwner::State::alive ? std::optional<Pid>(owner.pid) : std::nullopt;
 }
 
 /// Waits until the service is ready or a signal asks this command to end. Returns that signal, or 0. The

@@ -1,7 +1,7 @@
 // ipcm types: lists the classes of a boot binary.
 
 #include "commands/commands.h"
-#include "launch/boot_binary.h"
+#include "ipcm/boot_binary.h"
 #include "os/busy_program.h"
 #include "os/pipe.h"
 #include "os/spawn.h"
@@ -21,7 +21,7 @@ constexpr std::size_t kLongestListing = 16UL * 1024 * 1024;
 
 int types(const Options& options) {
   os::SpawnRequest ask;
-  ask.program = launch::find_boot_binary("types", options.boot_path());
+  ask.program = find_boot_binary(options.boot_path());
   ask.args = {ask.program, "--list"};
   if (options.json) ask.args.emplace_back("--json");
   for (char** entry = environ; *entry != nullptr; ++entry) ask.env.emplace_back(*entry);

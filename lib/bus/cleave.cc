@@ -34,7 +34,7 @@ class Keeper {
     watch_ = loop_->watch(signals_.fd(), EPOLLIN, [this](std::uint32_t) {
       while (signals_.next()) told_ = true;
     });
-    member_.transport().watch_peers();
+    member_.watch_peers();
     seen_ = member_.peer_changes();
     anybody_ = !member_.transport().peers().empty();
   }

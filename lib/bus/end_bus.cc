@@ -1,16 +1,19 @@
 #include "bus/end_bus.h"
 
 #include <optional>
+#include <utility>
 
 #include "bus/service_log.h"
 #include "bus/take_down.h"
+#include "ipcm/buses.h"
 #include "os/directory.h"
 #include "transport/bus_note.h"
 #include "transport/directory/standing.h"
 #include "transport/presence/mark_file.h"
 #include "transport/protocols.h"
 
-namespace ipcm::bus {
+namespace ipcm {
+namespace bus {
 namespace {
 
 using Is = transport::Standing::Is;
@@ -24,22 +27,6 @@ std::optional<os::Directory> directory_of(const BusInfo& info) {
 }
 
 }  // namespace
-
-Ended end_found_bus(const BusInfo& info, const SpawnOptions& options) {
-  if (const auto directory = directory_of(info); directory && !transport::has_mark(*directory)) {
-    const transport::Standing standing = transport::standing_of(*directory);
-    if (standing.is == Is::closed) {
-      // If a peer lives, this opens the mark again.
-      Ended ended;
-      ended.removal = transport::find_protocol(info.protocol).remove_route(info, transport::Living::spare);
-      if (ended.removal || ended.removal.living.empty()) return ended;
-    }
-    if (standing.is == Is::reference && standing.is_proven) transport::note_route_info(info);
-  }
-  Ended ended = end_bus(info, options, {}, IfSomeStay::keep_unproven);
-  if (ended.removal) remove_logs_elsewhere(info);
-  return ended;
-}
 
 Ended end_bus(const BusInfo& info, const SpawnOptions& options, const std::vector<os::Child*>& children,
               IfSomeStay if_some_stay, const std::function<void()>& between) {
@@ -63,4 +50,33 @@ Ended end_bus(const BusInfo& info, const SpawnOptions& options, const std::vecto
   return ended;
 }
 
-}  // namespace ipcm::bus
+namespace {
+
+/// Continues a removal that was interrupted. A bus of the reference gets our mark first: the files of its peers
+/// prove that it is one, and they go with the peers.
+Ended end_found_bus(const BusInfo& info, const SpawnOptions& options) {
+  if (const auto directory = directory_of(info); directory && !transport::has_mark(*directory)) {
+    const transport::Standing standing = transport::standing_of(*directory);
+    if (standing.is == Is::closed) {
+      // If a peer lives, this opens the mark again.
+      Ended ended;
+      ended.removal = transport::find_protocol(info.protocol).remove_route(info, transport::Living::spare);
+      if (ended.removal || ended.removal.living.empty()) return ended;
+    }
+    if (standing.is == Is::reference && standing.is_proven) transport::note_route_info(info);
+  }
+  Ended ended = end_bus(info, options, {}, IfSomeStay::keep_unproven);
+  if (ended.removal) remove_logs_elsewhere(info);
+  return ended;
+}
+
+}  // namespace
+}  // namespace bus
+
+EndedBus end_bus(const BusInfo& info, const SpawnOptions& options) {
+  bus::Ended ended = bus::end_found_bus(info, options);
+  return {std::move(ended.stayed), ended.removal.is_gone, std::move(ended.removal.why),
+          std::move(ended.removal.left)};
+}
+
+}  // namespace ipcm

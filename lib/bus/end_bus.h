@@ -13,7 +13,7 @@ namespace ipcm::bus {
 
 /// The result of ending a bus.
 struct Ended {
-  std::vector<Stayed> stayed;  ///< peers that did not leave
+  std::vector<StayedPeer> stayed;  ///< peers that did not leave
   transport::Removal removal;
 };
 
@@ -27,10 +27,5 @@ enum class IfSomeStay { keep_unproven, remove_bus };
 [[nodiscard]] Ended end_bus(const BusInfo& info, const SpawnOptions& options,
                             const std::vector<os::Child*>& children, IfSomeStay if_some_stay,
                             const std::function<void()>& between = {});
-
-/// The same for a bus that somebody else has made; if a peer that can't be proven does not leave, the bus stays. A
-/// removal that was interrupted is gone on with. A bus of the reference gets our mark first: the files of its peers
-/// prove that it is one, and they go with the peers.
-[[nodiscard]] Ended end_found_bus(const BusInfo& info, const SpawnOptions& options);
 
 }  // namespace ipcm::bus

@@ -41,7 +41,7 @@ const transport::Protocol& first_viable(const std::vector<std::string>& wanted) 
 
 bool Guard::State::acts_here() const { return !down && born_in == os::generation(); }
 
-std::vector<bus::Stayed> Guard::State::take_down(const std::vector<os::Child*>& children) {
+std::vector<StayedPeer> Guard::State::take_down(const std::vector<os::Child*>& children) {
   // The peers have `patience`. The removal after that has its own time.
   constexpr std::chrono::seconds kRemoval{10};
   const bool is_bounded = options.patience != kNoLimit && options.patience < Duration::max() - kRemoval;
@@ -95,10 +95,10 @@ const BusInfo& Guard::info() const {
   return state_->info;
 }
 
-void Guard::State::report(const std::vector<bus::Stayed>& left) const {
+void Guard::State::report(const std::vector<StayedPeer>& left) const {
   if (!left.empty())
     throw Timeout("the bus at " + info.route +
-                  " was taken down, but these peers did not leave: " + bus::describe(left));
+                  " was taken down, but these peers did not leave: " + describe(left));
   if (!strangers.empty())
     throw BusError("the bus at " + info.route +
                    " was taken down, but its directory stays: it holds files that are not part of a bus: " +

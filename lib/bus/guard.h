@@ -23,9 +23,9 @@ struct Guard::State {
   std::vector<Discrepancy> discrepancies;  ///< found when it was taken down
   std::vector<std::string> strangers;      ///< files in its directory that belong to no bus
   /// Throws as shutdown() does.
-  void report(const std::vector<bus::Stayed>& left) const;
+  void report(const std::vector<StayedPeer>& left) const;
   /// Returns the peers that did not leave. Throws Error; then the bus is not down, and the next call continues.
-  std::vector<bus::Stayed> take_down(const std::vector<os::Child*>& children);
+  std::vector<StayedPeer> take_down(const std::vector<os::Child*>& children);
   /// As take_down(), for destructors: removes the bus even if that fails.
   void end_silently(const std::vector<os::Child*>& children) noexcept;
 };

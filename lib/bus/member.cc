@@ -24,6 +24,29 @@ Member::Member(const transport::JoinRequest& request, std::shared_ptr<Loop> loop
 
 Member::~Member() { leave_silently(); }
 
+void Member::accept_answers() try {
+  // With such links, an answer comes back on the connection of its request.
+  if (!request_.anonymous || (transport_->keeps_links() && !protocol_.keeps_messages())) return;
+  sender_.send_batch();
+  transport::JoinRequest request = request_;
+  request.anonymous = false;
+  auto joined = protocol_.join(request, *loop_, *this);
+  request_.anonymous = false;
+  // The anonymous one leaves nothing behind: the counts stay here.
+  std::swap(transport_, joined);
+  if (telling_ > 0) former_transport_ = std::move(joined);  // it is at work
+  counts_.start(*transport_);
+  inbox_.start(*transport_, protocol_.keeps_messages());
+  if (watches_peers_) transport_->watch_peers();
+} catch (const SystemError& error) {
+  throw BusError(std::string("the bus can't be used: ") + error.what());
+}
+
+void Member::watch_peers() {
+  transport_->watch_peers();
+  watches_peers_ = true;
+}
+
 void Member::leave_silently() noexcept {
   try {
     leave(os::Deadline::passed());
@@ -47,7 +70,7 @@ bool Member::await_state(const std::string& peer, os::Deadline deadline, Reached
   expect_usable();
   const os::TimeLimit limit(deadline);
   sender_.send_batch();
-  transport_->watch_peers();  // before the first look, so that no change is missed
+  watch_peers();  // before the first look, so that no change is missed
   for (;;) {
     const std::uint64_t seen = peer_changes_;
     if (reached(transport_->look(peer).state)) return true;

@@ -27,6 +27,12 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   Member(const Member&) = delete;
   Member& operator=(const Member&) = delete;
 
+  /// Makes sure that answers reach this member. An anonymous one joins again where the protocol returns answers
+  /// only to a mailbox: from then on, peers see it. Throws BusError.
+  void accept_answers();
+  /// Returns whether it has no mailbox, so that messages can't reach it.
+  [[nodiscard]] bool is_anonymous() const { return request_.anonymous; }
+
   [[nodiscard]] const std::string& name() const { return request_.name; }
   [[nodiscard]] const BusInfo& info() const { return request_.info; }
   [[nodiscard]] const transport::Protocol& protocol() const { return protocol_; }
@@ -52,6 +58,8 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   void on_link_lost(LinkLost tell) { link_lost_ = std::move(tell); }
   /// Returns the number of connections to peers that have ended so far.
   [[nodiscard]] std::uint64_t losses() const { return losses_; }
+  /// As Transport::watch_peers().
+  void watch_peers();
   /// Counts the changes among the peers, once they are watched. A reader compares it with an earlier value.
   [[nodiscard]] std::uint64_t peer_changes() const { return peer_changes_; }
 
@@ -103,11 +111,13 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   Sender sender_;
   std::uint64_t losses_ = 0;
   std::uint64_t peer_changes_ = 0;
+  bool watches_peers_ = false;
   std::string ended_;
   std::uint64_t dropped_ = 0;
   Diagnostics diagnostics_;
   LinkLost link_lost_;
-  std::unique_ptr<transport::Transport> transport_;  // last: it calls back
+  std::unique_ptr<transport::Transport> former_transport_;  // of accept_answers() inside a callback
+  std::unique_ptr<transport::Transport> transport_;         // last: it calls back
 };
 
 }  // namespace ipcm::bus

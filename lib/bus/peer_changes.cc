@@ -6,7 +6,7 @@
 namespace ipcm::bus {
 
 PeerChanges::PeerChanges(Member& member) : member_(member), seen_(0) {
-  member_.transport().watch_peers();  // before the first look, so that no change is missed
+  member_.watch_peers();  // before the first look, so that no change is missed
   seen_ = member_.peer_changes();
   for (std::string& peer : member_.transport().peers()) known_.insert(std::move(peer));
 }

@@ -1,16 +1,25 @@
 #include "bus/service_log.h"
 
+#include <algorithm>
+#include <exception>
+
 #include "ipcm/error.h"
+#include "ipcm/service_log.h"
 #include "os/directory.h"
+#include "os/log_reader.h"
 #include "os/rolling_log.h"
 #include "transport/bus_note.h"
 #include "transport/directory/standing.h"
 #include "transport/file/sidecar.h"
 #include "transport/presence/disk_name.h"
 #include "transport/presence/mark_file.h"
+#include "wire/last_words.h"
 
-namespace ipcm::bus {
+namespace ipcm {
+namespace bus {
 namespace {
+
+constexpr const char* kLogSuffix = ".log";
 
 bool is_directory(const std::string& path) { return os::look_at(path).kind == os::FileKind::directory; }
 
@@ -41,31 +50,16 @@ std::string file_of(const BusInfo& info, const std::string& name) {
   return "/." + transport::DiskNames(transport::longest_socket_name(info.route)).of(name) + kLogSuffix;
 }
 
-}  // namespace
-
+/// The directory may not exist yet.
 std::string log_directory(const BusInfo& info) {
   std::string on_bus = beside(info);
   return on_bus.empty() ? elsewhere(info) : on_bus;
 }
 
-std::string log_path(const BusInfo& info, const std::string& name) {
-  return log_directory(info) + file_of(info, name);
-}
-
-std::string make_log_directory(const BusInfo& info) {
-  std::string directory = beside(info);
-  if (directory.empty()) {
-    directory = elsewhere(info);
-    os::make_private_path(directory);
-  } else if (directory == info.route &&
-             os::look_at(directory + "/" + transport::kMarkFile).kind != os::FileKind::regular) {
-    (void)transport::expect_bus(os::Directory(directory));  // throws unless the directory is a bus
-  }
-  return directory;
-}
+}  // namespace
 
 std::string make_log_path(const BusInfo& info, const std::string& name) {
-  return make_log_directory(info) + file_of(info, name);
+  return service_log_directory(info) + file_of(info, name);
 }
 
 void remove_logs_elsewhere(const BusInfo& info) noexcept {
@@ -84,4 +78,46 @@ void remove_logs_elsewhere(const BusInfo& info) noexcept {
   }
 }
 
-}  // namespace ipcm::bus
+}  // namespace bus
+
+std::string service_log_path(const BusInfo& info, std::string_view service) {
+  return bus::log_directory(info) + bus::file_of(info, std::string(service));
+}
+
+std::string service_log_directory(const BusInfo& info) {
+  std::string directory = bus::beside(info);
+  if (directory.empty()) {
+    directory = bus::elsewhere(info);
+    os::make_private_path(directory);
+  } else if (directory == info.route &&
+             os::look_at(directory + "/" + transport::kMarkFile).kind != os::FileKind::regular) {
+    (void)transport::expect_bus(os::Directory(directory));  // throws unless the directory is a bus
+  }
+  return directory;
+}
+
+std::vector<std::string> service_logs_in(const std::string& directory) {
+  std::vector<std::string> paths;
+  if (!bus::is_directory(directory)) return paths;
+  const os::Directory logs(directory);
+  for (const std::string& name : logs.names())
+    if (name.starts_with('.') && name.ends_with(bus::kLogSuffix)) paths.push_back(directory + "/" + name);
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+std::string service_last_words(const BusInfo& info, std::string_view service) noexcept {
+  constexpr std::size_t kLooked = 4096;
+  constexpr auto kRelayTime = std::chrono::seconds(1);
+  try {
+    os::LogReader log(service_log_path(info, service));
+    (void)log.await_writers(os::Deadline::after(kRelayTime));  // the relay may not have written all yet
+    std::string text = log.read_all();
+    if (text.size() > kLooked) text.erase(0, text.size() - kLooked);
+    return wire::last_words(text);
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
+}  // namespace ipcm

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "ipcm/bus.h"
+#include "ipcm/bus_info.h"
 
 namespace ipcm::bus {
 
@@ -12,17 +12,10 @@ namespace ipcm::bus {
 // `.NAME.log.1` (the older part; os/rolling_log.h) in the directory of the bus, or in the sidecar directory of
 // a bus that is one file; NAME as on disk (disk_name.h). A bus on a server has no directory, and neither has a
 // file of the reference without members of this library. Their logs are in $XDG_STATE_HOME/ipcm
-// (~/.local/state/ipcm), in one directory for each bus.
+// (~/.local/state/ipcm), in one directory for each bus. ipcm/service_log.h reads them.
 
-inline constexpr const char* kLogSuffix = ".log";
-
-/// Returns the directory of the logs of a bus. It may not exist yet.
-[[nodiscard]] std::string log_directory(const BusInfo& info);
-/// Returns that directory, and makes the one in $XDG_STATE_HOME if it is missing. Throws SystemError.
-[[nodiscard]] std::string make_log_directory(const BusInfo& info);
 /// Returns the path of the log of a service; its directory exists. Throws SystemError.
 [[nodiscard]] std::string make_log_path(const BusInfo& info, const std::string& name);
-[[nodiscard]] std::string log_path(const BusInfo& info, const std::string& name);
 /// Removes the logs that do not stand on the bus itself. Called after the bus was removed.
 void remove_logs_elsewhere(const BusInfo& info) noexcept;
 

@@ -12,13 +12,11 @@
 #include "os/process.h"
 #include "wire/parsed_content.h"
 
-namespace ipcm::bus {
+namespace ipcm {
+namespace bus {
 namespace {
 
 using State = transport::PeerFacts::State;
-
-/// `ipcm stop NAME` waits less than the shutdown of a bus.
-constexpr auto kNamedTermTime = std::chrono::seconds(5);
 
 /// How long SIGTERM has effect, and SIGKILL, where the caller is in a hurry (SpawnOptions::hurry_fd).
 constexpr auto kHurriedTime = std::chrono::milliseconds(500);
@@ -64,7 +62,7 @@ class TakeDown {
     }
   }
 
-  std::vector<Stayed> run() {
+  std::vector<StayedPeer> run() {
     const Duration patience = options_.patience;
     if (leaving_.empty()) return {};
     if (options_.signal != 0)
@@ -90,7 +88,7 @@ class TakeDown {
     for (Leaving& one : leaving_) one.gone = one.gone || one.may_be_us;  // we would wait for ourselves
     // Only if need be: ending a directory watch costs the kernel some ten milliseconds (an SRCU grace
     // period).
-    if (!all_linked) member_->transport().watch_peers();
+    if (!all_linked) member_->watch_peers();
     // The patience of the caller bounds the polite time. Peers that may be killed get their signals anyway.
     const auto start = os::Clock::now();
     const auto give_up = patience == kNoLimit ? os::Deadline::never() : os::Deadline::at(start + patience);
@@ -104,14 +102,14 @@ class TakeDown {
       }
       (void)await(give_up, everybody, Duration::zero());
     }
-    std::vector<Stayed> stayed;
+    std::vector<StayedPeer> stayed;
     for (const Leaving& one : leaving_)
       if (!one.gone) stayed.push_back({one.name.empty() ? "a child process" : one.name, one.process >= 0});
     return stayed;
   }
 
-  [[nodiscard]] std::vector<Forced> forced() const {
-    std::vector<Forced> all;
+  [[nodiscard]] std::vector<ForcedPeer> forced() const {
+    std::vector<ForcedPeer> all;
     for (const Leaving& one : leaving_)
       if (one.gone && one.signalled != 0) all.push_back({one.name, one.signalled});
     return all;
@@ -205,37 +203,40 @@ class TakeDown {
 
 }  // namespace
 
-std::string describe(const std::vector<Stayed>& stayed) {
+std::vector<StayedPeer> take_down(const BusInfo& info, const SpawnOptions& options,
+                                  const std::vector<os::Child*>& children) {
+  auto left = TakeDown(info, options, children).run();
+  for (os::Child* child : children) (void)child->try_reap();
+  return left;
+}
+
+}  // namespace bus
+
+std::string describe(const std::vector<StayedPeer>& stayed) {
   std::string text;
-  for (const Stayed& one : stayed) {
+  for (const StayedPeer& one : stayed) {
     text.append(text.empty() ? "'" : ", '").append(one.name).append("'");
     if (!one.is_proven) text.append(" (its process can't be proven from here)");
   }
   return text;
 }
 
-bool all_proven(const std::vector<Stayed>& stayed) {
-  return std::all_of(stayed.begin(), stayed.end(), [](const Stayed& one) { return one.is_proven; });
+bool all_proven(const std::vector<StayedPeer>& stayed) {
+  return std::all_of(stayed.begin(), stayed.end(), [](const StayedPeer& one) { return one.is_proven; });
 }
 
-std::vector<Stayed> take_down(const BusInfo& info, const SpawnOptions& options,
-                              const std::vector<os::Child*>& children) {
-  auto left = TakeDown(info, options, children).run();
-  for (os::Child* child : children) (void)child->try_reap();
-  return left;
-}
-
-std::vector<Stayed> stop_peers(const BusInfo& info, const std::vector<std::string>& names, Duration patience,
-                               std::vector<Forced>* forced) {
+StopResult stop_peers(const BusInfo& info, const std::vector<std::string>& names, Duration limit) {
+  constexpr auto kLongestTermTime = std::chrono::seconds(5);
   SpawnOptions options;
-  options.patience = patience;
+  options.patience = limit;
   // A half of the caller's limit is for the word, a quarter for SIGTERM, the rest for SIGKILL.
   options.term_time =
-      patience == kNoLimit ? Duration(kNamedTermTime) : std::min<Duration>(kNamedTermTime, patience / 4);
-  TakeDown down(info, options, names);
-  auto stayed = down.run();
-  if (forced != nullptr) *forced = down.forced();
-  return stayed;
+      limit == kNoLimit ? Duration(kLongestTermTime) : std::min<Duration>(kLongestTermTime, limit / 4);
+  bus::TakeDown down(info, options, names);
+  StopResult result;
+  result.stayed = down.run();
+  result.forced = down.forced();
+  return result;
 }
 
-}  // namespace ipcm::bus
+}  // namespace ipcm

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ipcm/error.h"
 #include "os/identity.h"
 #include "transport/bus_note.h"
 
@@ -27,5 +28,17 @@ bool is_transient_client(std::string_view name) {
 }
 
 bool transient_clients_count(const BusInfo& info) { return !transport::has_route_info(info.route); }
+
+std::shared_ptr<Member> join_unseen(const BusInfo& info) try {
+  transport::JoinRequest request;
+  request.info = info;
+  request.name = transient_client_name();
+  request.anonymous = true;
+  auto member = std::make_shared<Member>(request, std::make_shared<Loop>(), Member::Sending::waits);
+  member->counts().store(transient_clients_count(info));
+  return member;
+} catch (const SystemError& error) {
+  throw BusError(std::string("the bus can't be used: ") + error.what());
+}
 
 }  // namespace ipcm::bus

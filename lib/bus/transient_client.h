@@ -1,9 +1,11 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
-#include "ipcm/bus.h"
+#include "bus/member.h"
+#include "ipcm/bus_info.h"
 
 namespace ipcm::bus {
 
@@ -16,5 +18,8 @@ namespace ipcm::bus {
 /// do: its sanity check needs the statistics of every peer. On a bus of this library they do not: its check
 /// works without, and the bus may see millions of them.
 [[nodiscard]] bool transient_clients_count(const BusInfo& info);
+
+/// Joins a bus as a transient client, unseen by its peers. Throws BusError, also for a failed system call.
+[[nodiscard]] std::shared_ptr<Member> join_unseen(const BusInfo& info);
 
 }  // namespace ipcm::bus

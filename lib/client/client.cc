@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bus/member.h"
+#include "bus/transient_client.h"
 #include "client/call.h"
 #include "ipcm/error.h"
 #include "os/time_limit.h"
@@ -12,6 +13,12 @@ namespace ipcm {
 namespace {
 
 constexpr auto kFlushTime = std::chrono::seconds(5);
+
+void expect_not_anonymous(const bus::Member& member, const char* what) {
+  if (member.is_anonymous())
+    throw UsageError(std::string("an anonymous client can't ") + what +
+                     ": peers do not see it; join under a name with ipcm_connect()");
+}
 
 }  // namespace
 
@@ -94,6 +101,7 @@ std::vector<Message> Client::get_messages() {
 std::vector<Message> Client::wait_for_messages(Duration limit) {
   const client::Call call(shared_requests());
   call->expect_usable();
+  expect_not_anonymous(*call.operator->(), "wait for messages");
   const auto deadline = os::Deadline::limit(limit);
   const os::TimeLimit scope(deadline);
   const auto is_over = [&] {
@@ -187,6 +195,7 @@ namespace {
 
 void suspend_until(std::optional<double> expires, std::shared_ptr<client::PendingRequests> requests) {
   const client::Call call(std::move(requests));
+  expect_not_anonymous(*call.operator->(), "be suspended");
   call->suspend(expires, os::limited(kFlushTime));
 }
 
@@ -234,6 +243,14 @@ Client join(std::string_view name, const BusInfo& info, bool reconnect) {
 }
 
 }  // namespace
+
+Client ipcm_connect_anonymous(const BusInfo& info) {
+  using client::PendingRequests;
+  return Client(std::make_shared<PendingRequests>(bus::join_unseen(info),
+                                                  PendingRequests::IncomingRequests::whole,
+                                                  PendingRequests::UnmatchedAnswers::keep));
+}
+Client ipcm_connect_anonymous(std::string_view info) { return ipcm_connect_anonymous(BusInfo::parse(info)); }
 
 Client ipcm_connect(std::string_view name, const BusInfo& info) { return join(name, info, false); }
 Client ipcm_connect(std::string_view name, std::string_view info) {

@@ -91,7 +91,7 @@ void PeerWatch::watch_process(Watched& entry, const std::string& peer) {
 
 State PeerWatch::watch(const std::string& peer) {
   // The end of a link shows that a peer has left without dying. A bus without links lists its peers instead.
-  if (!member_.transport().keeps_links()) member_.transport().watch_peers();
+  if (!member_.transport().keeps_links()) member_.watch_peers();
   // A peer that was away at the last look may be back, or away until another time.
   if (const auto known = watched_.find(peer); known != watched_.end()) {
     if (known->second.pid != 0) return State::active;

@@ -28,6 +28,7 @@ PendingRequests::~PendingRequests() {
 }
 
 void PendingRequests::attach() {
+  member_.accept_answers();
   attached_ = true;
   member_.inbox().on_answer(
       [this](const std::string& from, wire::ParsedContent& answer) { return take_answer(from, answer); },

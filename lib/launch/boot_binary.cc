@@ -2,13 +2,15 @@
 
 #include <cerrno>
 
+#include "ipcm/boot_binary.h"
 #include "ipcm/error.h"
 #include "launch/explain.h"
 #include "os/clock.h"
 #include "os/directory.h"
 #include "os/sys.h"
 
-namespace ipcm::launch {
+namespace ipcm {
+namespace launch {
 
 std::string find_boot_binary(const std::string& service, const std::string& wanted) {
   const auto began = os::Clock::now();
@@ -24,9 +26,9 @@ std::string find_boot_binary(const std::string& service, const std::string& want
     facts.name = service;
     facts.error = error;
     facts.elapsed = os::Clock::now() - began;
-    throw LaunchError(
-        started_as(service) + "boot binary '" + path + "': " + os::errno_text(error) + hint_for(error, path),
-        facts);
+    throw LaunchError((service.empty() ? "" : started_as(service)) + "boot binary '" + path +
+                          "': " + os::errno_text(error) + hint_for(error, path),
+                      facts);
   };
   if (path.find('/') == std::string::npos) {
     if (auto found = os::find_on_path(path)) return *found;
@@ -36,4 +38,8 @@ std::string find_boot_binary(const std::string& service, const std::string& want
   return path;
 }
 
-}  // namespace ipcm::launch
+}  // namespace launch
+
+std::string find_boot_binary(const std::string& wanted) { return launch::find_boot_binary({}, wanted); }
+
+}  // namespace ipcm

@@ -13,8 +13,6 @@ namespace ipcm::launch {
 [[nodiscard]] std::string started_as(const std::string& service);
 /// Returns a text such as "1.2 ms" or "10 s".
 [[nodiscard]] std::string readable_span(Duration span);
-/// Returns the end of the stderr of a service, on one line and without control characters: for what().
-[[nodiscard]] std::string last_words(const std::string& tail);
 /// Returns "; " and a hint for a program that can't be executed. Empty: there is no hint for this errno.
 [[nodiscard]] std::string hint_for(int error, const std::string& program);
 [[nodiscard]] std::string describe(const os::SpawnFailure& failure, const LaunchPlan& plan);

@@ -7,6 +7,7 @@
 #include "launch/explain.h"
 #include "launch/warm_boots.h"
 #include "os/pipe.h"
+#include "wire/last_words.h"
 #include "wire/printable.h"
 
 namespace ipcm::launch {
@@ -285,7 +286,7 @@ void Launch::fail(LaunchError::Facts facts, const std::string& what) {
   facts.name = plan_.name;
   facts.elapsed = os::Clock::now() - plan_.began;
   facts.stderr_tail = capture_.take_tail();
-  const std::string words = last_words(facts.stderr_tail);
+  const std::string words = wire::last_words(facts.stderr_tail);
   // Our boot reports the same text on the ready pipe and on stderr.
   const bool said_already = words.empty() || what.find(words) != std::string::npos ||
                             (!facts.reason.empty() && words.find(facts.reason) != std::string::npos);

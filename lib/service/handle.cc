@@ -102,7 +102,7 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
   }
 
   /// After an exception the call can be repeated.
-  std::vector<bus::Stayed> end() {
+  std::vector<StayedPeer> end() {
     over = true;  // for callbacks that run meanwhile
     try {
       return end_all();
@@ -112,7 +112,7 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
     }
   }
 
-  std::vector<bus::Stayed> end_all() {
+  std::vector<StayedPeer> end_all() {
     if (requests) {
       requests->close();
       requests->starts().forget(name);  // the launch may end before a call that still uses the requests
@@ -122,7 +122,7 @@ struct Handle::State : std::enable_shared_from_this<Handle::State> {
     requests.reset();
     if (client) client->member().leave(os::limited(kFlushTime));
     client.reset();
-    std::vector<bus::Stayed> left;
+    std::vector<StayedPeer> left;
     if (guard) {
       std::vector<os::Child*> children;
       if (launch) children.push_back(&launch->child());

@@ -555,10 +555,10 @@ TEST_CASE_FIXTURE(Tidy, "launch: a log has a service's stdout and stderr, and be
   };
   Handle handle = ipcm_service("e", options);
   CHECK(handle.sync_request(1, kHang).ok());
-  const std::string path = bus::log_path(bus.info(), "e");
+  const std::string path = service_log_path(bus.info(), "e");
   CHECK(read_file(path) == "starting\nout\nerr\n");
   CHECK((os::look_at(path).mode & 0777) == 0600);
-  CHECK(bus::log_path(bus.info(), "f") != path);
+  CHECK(service_log_path(bus.info(), "f") != path);
   bus.shutdown();
   CHECK_FALSE(std::filesystem::exists(path));
 }
@@ -574,7 +574,7 @@ TEST_CASE_FIXTURE(Tidy, "launch: the log of a service that prints without end is
     return 1;
   };
   Handle handle = ipcm_service("e", options);
-  const std::string path = bus::log_path(bus.info(), "e");
+  const std::string path = service_log_path(bus.info(), "e");
   // Writes more than the log keeps, for longer than the interval at which the service checks its log.
   const auto until = os::Deadline::after(300ms);
   for (int i = 0; i < 30 || !until.has_passed(); ++i) REQUIRE(handle.sync_request(1, kHang).ok());

@@ -186,6 +186,12 @@ class Client : public Requester {
 /// remains of one that has ended are removed. A name is any bytes except NUL, and does not begin with `_`.
 [[nodiscard]] Client ipcm_connect(std::string_view name, const BusInfo& info);
 [[nodiscard]] Client ipcm_connect(std::string_view name, std::string_view info);
+/// Joins a bus without a name of its own, for a program that looks, sends or asks and leaves again: peers do not
+/// list it, and can't send to it. Where a protocol returns answers only to a mailbox (all but ConnectionUnix), the
+/// client gets one with its first request, and is listed from then on as ipcm-PID-XXXXXX, its id(). wait_for_messages() and suspend() throw UsageError as long as it has no mailbox. Throws BusError if there
+/// is no such bus.
+[[nodiscard]] Client ipcm_connect_anonymous(const BusInfo& info);
+[[nodiscard]] Client ipcm_connect_anonymous(std::string_view info);
 /// Joins under a name that was suspended, or whose process died, and gets the messages that the bus has kept for
 /// it. If there are none, it is the same as ipcm_connect(). Throws NameTaken while another process has the name.
 [[nodiscard]] Client ipcm_reconnect(std::string_view name, const BusInfo& info);
