@@ -101,7 +101,8 @@ std::vector<std::string> service_logs_in(const std::string& directory) {
   if (!bus::is_directory(directory)) return paths;
   const os::Directory logs(directory);
   for (const std::string& name : logs.names())
-    if (name.starts_with('.') && name.ends_with(bus::kLogSuffix)) paths.push_back(directory + "/" + name);
+    if (name.starts_with('.') && name.ends_with(bus::kLogSuffix))
+      paths.push_back(std::string(directory).append("/").append(name));
   std::sort(paths.begin(), paths.end());
   return paths;
 }
