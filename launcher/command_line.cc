@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "os/signals.h"
 #include "wire/nearest.h"
 #include "wire/printable.h"
 
@@ -114,6 +115,17 @@ std::size_t read_count(const std::string& option, const std::string& text) {
   if (read.ec != std::errc() || read.ptr != end)
     throw CLI::ValidationError(option, "wants a whole number such as 20; found " + quoted(text));
   return count;
+}
+
+int read_signal(const std::string& option, const std::string& text) {
+  if (const auto named = os::signal_number(text)) return *named;
+  int number = -1;
+  const char* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, number);
+  if (read.ec != std::errc() || read.ptr != end || number < 0)
+    throw CLI::ValidationError(
+        option, "wants a signal: a name such as TERM or HUP, or a number; found " + quoted(text));
+  return number;
 }
 
 void refuse_empty_values(const CLI::App& app) {

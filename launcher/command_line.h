@@ -25,6 +25,8 @@ class HelpFormatter : public CLI::Formatter {
 [[nodiscard]] Duration read_time_limit(const std::string& option, const std::string& text);
 /// Reads a whole number, at least 0. Throws CLI::ValidationError.
 [[nodiscard]] std::size_t read_count(const std::string& option, const std::string& text);
+/// Reads a signal: a name such as TERM or SIGTERM, or a number; 0 only checks. Throws CLI::ValidationError.
+[[nodiscard]] int read_signal(const std::string& option, const std::string& text);
 
 /// Throws CLI::ValidationError if an option or a word of the verb is empty, unless an empty value has a
 /// meaning (JSON, a command). An empty value would count as not given; in a script its usual cause is a

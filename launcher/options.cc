@@ -262,6 +262,16 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   stop->add_option("NAME", options.words, "names of the services on the bus");
   stop->add_flag("--all", options.all, "end all members of the bus");
 
+  CLI::App* kill = verb(app, options, "kill", launcher::kill, "send a signal to the processes of members",
+                        "  ipcm kill -s HUP e1\n  ipcm kill -s KILL e1 e2");
+  kill->add_option("NAME", options.words, "names of the members; their processes must be proven from here")
+      ->required();
+  kill->add_option_function<std::string>(
+          "-s,--signal",
+          [&options](const std::string& text) { options.signal = read_signal("--signal", text); },
+          "the signal: a name such as TERM or HUP, or a number; 0 only checks the names [TERM]")
+      ->type_name("SIG");
+
   CLI::App* logs = verb(app, options, "logs", launcher::logs,
                         "print the stdout and stderr of a service that ipcm has started; also after its end",
                         "  ipcm logs e1 -n 20\n  ipcm logs e1 -f");

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <csignal>
 #include <map>
 #include <optional>
 #include <string>
@@ -41,6 +42,7 @@ struct Options {
   enum class Awaited { ready, gone };
   Awaited awaited = Awaited::ready;  ///< wait
   bool all = false;
+  int signal = SIGTERM;  ///< kill
 
   /// Returns the bus of --bus or $IPCM_INFO. Throws UsageError if neither is given or it is no info string,
   /// BusError if there is no bus at the route.

@@ -18,6 +18,7 @@ int bus_gc(const Options& options);
 int bus_protocols(const Options& options);
 int start(const Options& options);
 int stop(const Options& options);
+int kill(const Options& options);
 int logs(const Options& options);
 int ps(const Options& options);
 int types(const Options& options);

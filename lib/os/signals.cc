@@ -148,7 +148,10 @@ void SignalReader::add(int signal) {
 }
 
 std::optional<int> signal_number(const std::string& name) {
-  const std::string bare = name.rfind("SIG", 0) == 0 ? name.substr(3) : name;
+  std::string bare = name;
+  for (char& letter : bare)
+    letter = 'a' <= letter && letter <= 'z' ? static_cast<char>(letter - 'a' + 'A') : letter;
+  if (bare.starts_with("SIG")) bare.erase(0, 3);
   for (int signal = 1; signal < NSIG; ++signal) {
     const char* known = ::sigabbrev_np(signal);
     if (known != nullptr && bare == known) return signal;

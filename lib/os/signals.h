@@ -93,7 +93,7 @@ class SignalReader {
   UniqueFd fd_;
 };
 
-/// Returns the number of "TERM" or "SIGTERM"; nullopt: no such name.
+/// Returns the number of "TERM", "SIGTERM" or "term"; nullopt: no such name.
 [[nodiscard]] std::optional<int> signal_number(const std::string& name);
 
 }  // namespace ipcm::os

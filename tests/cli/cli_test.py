@@ -948,6 +948,48 @@ class BroadcastTest(TidyTest):
             self.ipcm("broadcast", "1", env=env)
 
 
+class KillTest(TidyTest):
+    """ipcm kill: signals processes that are proven to be those of members."""
+
+    def test_a_signal_ends_a_service_and_the_wait_for_it_tells(self):
+        for protocol in protocols():
+            with self.subTest(protocol=protocol), self.bus("--protocol", protocol) as env:
+                self.ipcm("start", "echo", "--name", "e", env=env)
+                waiting = self.start(IPCM, "wait", "--for", "gone", "e", env=env)
+                result = self.ipcm("kill", "-s", "kill", "e", env=env)
+                self.assertEqual((result.out, result.err), ("", ""))
+                self.assertEqual(waiting.finish().status, DONE)
+
+    def test_the_default_is_term_and_the_service_leaves_cleanly(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", "--name", "e", env=env)
+            self.ipcm("kill", "e", env=env)
+            self.assertIn("'e' ", self.ipcm("wait", "--for", "gone", "e", env=env).out)
+            self.assertEqual(self.ipcm("ps", "--json", env=env).answers, [[]])
+
+    def test_a_wrong_name_keeps_all_of_them_from_the_signal(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", "--name", "echo1", env=env)
+            result = self.ipcm("kill", "-s", "KILL", "echo1", "echo2", env=env, status=GONE)
+            self.assertIn("'echo2' got no signal", result.err)
+            self.assertIn("did you mean 'echo1'?", result.err)
+            self.assertEqual(self.ipcm("request", "echo1", "1", env=env).answers, [1])
+
+    def test_signal_0_checks_and_changes_nothing(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", "--name", "e", env=env)
+            self.ipcm("kill", "-s", "0", "e", env=env)
+            self.assertEqual(self.ipcm("request", "e", "1", env=env).answers, [1])
+
+    def test_what_is_no_signal_is_refused(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", "--name", "e", env=env)
+            for signal_word in ("TREM", "-9", "9x", "99999999999", "65"):
+                result = self.ipcm("kill", f"--signal={signal_word}", "e", env=env, status=USAGE)
+                self.assertIn("signal", result.err)
+            self.assertEqual(self.ipcm("request", "e", "1", env=env).answers, [1])
+
+
 class WaitTest(TidyTest):
     """ipcm wait: waits for the event that a peer can receive, or has left."""
 

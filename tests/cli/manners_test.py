@@ -183,10 +183,10 @@ class WordsTest(TidyTest):
     """The command line: accepted words, and the errors for others."""
 
     def test_a_time_limit_may_have_a_unit(self):
-        for limit in ("0", "5", "0.5", "5s", "5000ms", "2m", "1h", "0s", "0ms"):
+        for limit in ("0", "600", "600.5", "600s", "600000ms", "10m", "1h", "0s", "0ms"):
             with self.subTest(limit=limit):
                 self.assertEqual(self.ipcm("--timeout", limit, "run", "echo", "1").answers, [1])
-        self.assertEqual(self.ipcm("--timeout=500ms", "types").err, "")
+        self.assertEqual(self.ipcm("--timeout=600000ms", "types").err, "")
 
     def test_what_is_no_time_limit_is_refused(self):
         for limit in ("nan", "inf", "-1", "-0", "-inf", "1e3", "0x10", "5x", "s", " 5", "5 s", "1,5", "soon"):
