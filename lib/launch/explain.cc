@@ -49,6 +49,8 @@ std::string describe(const os::SpawnFailure& failure, const LaunchPlan& plan) {
       return "descriptors could not be passed to it: " + call + ": " + why;
     case os::SpawnStep::make_session:
       return "it could not get a session of its own: " + why;
+    case os::SpawnStep::set_attributes:
+      return "it could not get its attributes: " + call + ": " + why;
     case os::SpawnStep::change_directory:
       return "can't enter its working directory '" + plan.directory + "': " + why;
     default:

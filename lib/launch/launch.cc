@@ -7,6 +7,7 @@
 #include "launch/explain.h"
 #include "launch/warm_boots.h"
 #include "os/pipe.h"
+#include "os/process_tree.h"
 #include "wire/last_words.h"
 #include "wire/printable.h"
 
@@ -275,7 +276,11 @@ std::optional<ExitStatus> Launch::status_of(Pid pid) {
 
 void Launch::end_child() {
   for (Watch* watch : {&ready_watch_, &child_watch_, &limit_watch_, &ending_watch_}) watch->stop();
-  if (plan_.new_session) child_.signal_group(SIGKILL);  // also the processes that it has started
+  // Also the processes that it has started; some may have groups of their own.
+  if (plan_.new_session && !child_.reaped()) {
+    os::signal_session(child_.pid(), SIGKILL);
+    child_.signal_group(SIGKILL);
+  }
   (void)child_.kill_and_reap();
   ends_.ready.reset();
 }

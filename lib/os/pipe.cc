@@ -120,6 +120,22 @@ std::size_t try_put(int fd, std::string_view bytes) noexcept {
   return static_cast<std::size_t>(std::max<ssize_t>(put, 0));
 }
 
+PutResult put_some(int fd, std::string_view& bytes) {
+  QuietWrites quiet_writes;
+  while (!bytes.empty()) {
+    const ssize_t put = quiet([&] { return ::write(fd, bytes.data(), bytes.size()); });
+    if (put < 0) {
+      const int error = errno;
+      quiet_writes.note(error);
+      if (error == EAGAIN) return PutResult::later;
+      if (error == EPIPE) return PutResult::gone;
+      throw SystemError(error, "write to a pipe");
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(put));
+  }
+  return PutResult::done;
+}
+
 bool try_write_line(int fd, std::string_view line, Deadline deadline) noexcept {
   pollfd one{fd, POLLOUT, 0};  // a pipe that is ready accepts PIPE_BUF bytes without blocking
   if (quiet([&] { return ::poll(&one, 1, deadline.poll_timeout()); }) <= 0) return false;

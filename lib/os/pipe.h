@@ -59,6 +59,10 @@ void write_all(int fd, std::string_view bytes, const char* what);
 /// Writes as much as a non-blocking descriptor accepts now, and returns the number of bytes.
 [[nodiscard]] std::size_t try_put(int fd, std::string_view bytes) noexcept;
 
+/// The same, and tells whether there is more room; removes the written bytes from `bytes`. Throws SystemError for errors
+/// other than a lack of room and a reader that has closed its end.
+[[nodiscard]] PutResult put_some(int fd, std::string_view& bytes);
+
 /// Makes an anonymous memory file with this content, sealed against every change and positioned at its start.
 /// Throws SystemError.
 [[nodiscard]] UniqueFd make_sealed_memory_file(const char* name, std::string_view content);

@@ -19,11 +19,13 @@ inline constexpr bool kRawCallsAreRaw = false;
 
 /// Returns the result, or -errno.
 __attribute__((no_sanitize("address", "undefined"))) inline long raw_call(long number, long a = 0, long b = 0,
-                                                                          long c = 0, long d = 0) noexcept {
+                                                                          long c = 0, long d = 0,
+                                                                          long e = 0) noexcept {
 #if defined(__x86_64__)
   long result = number;
   register long r10 asm("r10") = d;
-  asm volatile("syscall" : "+a"(result) : "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+  register long r8 asm("r8") = e;
+  asm volatile("syscall" : "+a"(result) : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
   return result;
 #elif defined(__aarch64__)
   register long x8 asm("x8") = number;
@@ -31,10 +33,11 @@ __attribute__((no_sanitize("address", "undefined"))) inline long raw_call(long n
   register long x1 asm("x1") = b;
   register long x2 asm("x2") = c;
   register long x3 asm("x3") = d;
-  asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+  register long x4 asm("x4") = e;
+  asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
   return x0;
 #else
-  const long result = ::syscall(number, a, b, c, d);
+  const long result = ::syscall(number, a, b, c, d, e);
   return result < 0 ? -errno : result;
 #endif
 }

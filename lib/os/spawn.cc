@@ -47,6 +47,7 @@ struct ChildPlan {
   std::size_t closed_count;
   const char* directory;  // or null
   bool new_session;
+  FlatAttributes attributes;
   std::uint64_t ignored_signals;  // a bit for each, 0 for signal 1
   SpawnFailure* failure;
 };
@@ -145,6 +146,8 @@ IPCM_ON_BORROWED_STACK void walk(const ChildPlan& plan) noexcept {
   if (plan.new_session)
     if (const long result = raw_call(SYS_setsid); result < 0)
       return gave_up(plan, SpawnStep::make_session, "setsid", result);
+  if (const FailedCall failed = apply(plan.attributes); failed.call != nullptr)
+    return gave_up(plan, SpawnStep::set_attributes, failed.call, failed.result);
   if (plan.directory != nullptr)
     if (const long result = raw_call(SYS_chdir, raw(plan.directory)); result < 0)
       return gave_up(plan, SpawnStep::change_directory, "chdir", result);
@@ -206,6 +209,7 @@ class PreparedPlan {
              closed_.size(),
              request.directory.empty() ? nullptr : request.directory.c_str(),
              request.new_session,
+             FlatAttributes(request.attributes),
              ignored,
              &failure};
   }

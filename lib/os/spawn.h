@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "os/child.h"
+#include "os/process_attributes.h"
 
 namespace ipcm::os {
 
@@ -33,6 +34,7 @@ struct SpawnRequest {
   std::vector<Pass> fds = {};          ///< Of 0, 1 and 2, the child inherits those not named.
   std::string directory = {};          ///< Empty: the caller's.
   bool new_session = false;
+  ProcessAttributes attributes = {};
   /// If set, descriptors above 2 that are not close-on-exec and not ours keep their numbers in the child: for
   /// a command that `ipcm` runs on behalf of its caller. Services get none but `fds`.
   bool keep_other_fds = false;
@@ -41,7 +43,15 @@ struct SpawnRequest {
   std::vector<int> ignored_signals = {};
 };
 
-enum class SpawnStep : int { none, make_process, pass_descriptors, make_session, change_directory, execute };
+enum class SpawnStep : int {
+  none,
+  make_process,
+  pass_descriptors,
+  make_session,
+  set_attributes,
+  change_directory,
+  execute
+};
 struct SpawnFailure {
   SpawnStep step = SpawnStep::none;
   int error = 0;
