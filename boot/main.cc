@@ -1,6 +1,11 @@
-// The generic boot binary: it becomes the built-in service that its parameters name. A program with services
-// of its own has a main() like this one, and adds their classes to the registry.
+// The generic boot binary: it becomes the built-in service that its parameters name, or `command`, the service of any
+// program. A program with services of its own has a main() like this one, and adds their classes to the registry.
 
+#include "command/register.h"
 #include "ipcm/boot.h"
 
-int main(int argc, char** argv) { return ipcm::boot(argc, argv, ipcm::builtin_services()); }
+int main(int argc, char** argv) {
+  ipcm::Registry registry = ipcm::builtin_services();
+  ipcm::command::add_class(registry);
+  return ipcm::boot(argc, argv, registry);
+}

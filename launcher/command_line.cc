@@ -50,7 +50,9 @@ std::string about_extra_word(const CLI::App& verb, const std::string& word) {
   if (word.size() > 1 && word.starts_with('-')) {
     const std::string option = word.substr(0, word.find('='));
     return "there is no option " + quoted(option) + wire::did_you_mean(option, options_of(verb)) +
-           (verb.get_name() == "session" ? "; a command with options of its own goes after --" : "");
+           (verb.get_name() == "session" || verb.get_name() == "start" || verb.get_name() == "run"
+                ? "; a program with options of its own goes after --"
+                : "");
   }
   const auto verbs = verbs_of(verb);
   if (verbs.empty()) return "'" + in_full(verb) + "' takes no word " + quoted(word);

@@ -10,6 +10,7 @@
 #include "exit_status.h"
 #include "os/directory.h"
 #include "os/process.h"
+#include "program_options.h"
 #include "report.h"
 #include "wire/printable.h"
 
@@ -74,7 +75,10 @@ CLI::App* verb(CLI::App& parent, Options& options, const std::string& name, Comm
 }
 
 void add_start_options(CLI::App* command, Options& options) {
-  command->add_option("CLASS", options.class_name, "the class of the service; `ipcm types` lists the classes")
+  command
+      ->add_option("CLASS", options.class_name,
+                   "the class of the service; `ipcm types` lists the classes;\n"
+                   "or instead of it, at the end of the line, -- and a program with its arguments")
       ->required();
   command->add_option("--args", options.args, "the class's parameters, a JSON object")->type_name("JSON");
   command
@@ -105,6 +109,7 @@ void add_start_options(CLI::App* command, Options& options) {
           "of the service, see `ipcm logs`]")
       ->allow_extra_args(false)  // one word: the next one may be a request
       ->type_name("STREAM=PATH");
+  add_program_options(*command, options);
 }
 
 void add_bus_options(CLI::App* command, Options& options) {
@@ -213,7 +218,8 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   CLI::App* run = verb(
       app, options, "run", launcher::run,
       "start a service on a new bus, send requests, print the answers, remove both",
-      "  ipcm run echo '{\"hello\":\"world\"}'\n  ipcm run echo --args '{\"prefix\":\"> \"}' < lines.json");
+      "  ipcm run echo '{\"hello\":\"world\"}'\n  ipcm run echo --args '{\"prefix\":\"> \"}' < lines.json\n"
+      "  ipcm run --raw -- bc -l < lines        (any program; see docs/command.md)");
   add_start_options(run, options);
   add_bus_options(run, options);
   run->add_option("REQUEST", options.words,
@@ -250,9 +256,11 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
 
   CLI::App* start = verb(
       app, options, "start", launcher::start, "start a service on a bus, and return when it is ready",
-      "  ipcm start echo --name e1\n  ipcm start greeter --boot ./greeter-boot --args '{\"word\":\"Hi\"}'");
+      "  ipcm start echo --name e1\n  ipcm start greeter --boot ./greeter-boot --args '{\"word\":\"Hi\"}'\n"
+      "  ipcm start --name up -- jq -c ascii_upcase\n"
+      "  ipcm start --ready line:listening -- ./server --port 8080");
   add_start_options(start, options);
-  start->add_option("--name", options.name, "the name of the service on the bus [the class]")
+  start->add_option("--name", options.name, "the name of the service on the bus [the class, or the program]")
       ->type_name("NAME");
   start->add_flag("--no-wait", options.no_wait, "return before the service is ready");
 
@@ -318,8 +326,10 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
 
   unmark_values(app);
   try {
+    take_program(app, argc, argv, options);
     app.parse(marked(argc, argv));
     refuse_empty_values(app);
+    complete_program(options);
   } catch (const CLI::ParseError& error) {
     options.json = options.json || says_json(argc, argv);
     try {

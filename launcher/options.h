@@ -12,6 +12,15 @@ namespace ipcm::launcher {
 
 struct Options;
 
+/// The program after -- that becomes a service, and its flags; see program_options.h.
+struct ProgramOptions {
+  bool is_given = false;
+  std::vector<std::string> words = {};
+  std::string speak = {}, ready = {}, restart = {};  ///< Empty: not given.
+  std::optional<std::size_t> jobs = {}, max_output = {};
+  bool raw = false;
+};
+
 /// The function of a verb. Returns the exit status; throws ipcm::Error.
 using Command = int (*)(const Options&);
 
@@ -30,6 +39,7 @@ struct Options {
   std::string args;                ///< JSON
   std::string boot;                ///< path of the boot binary
   std::vector<std::string> words;  ///< the other words of the verb: requests, messages, names, or a command
+  ProgramOptions program;          ///< run, start
   Redirect redirect;
   bool secret = false;
   std::string protocol;    ///< of the new bus
@@ -44,6 +54,8 @@ struct Options {
   bool all = false;
   int signal = SIGTERM;  ///< kill
 
+  /// Returns the name of the service that run and start make.
+  [[nodiscard]] const std::string& service_name() const { return name.empty() ? class_name : name; }
   /// Returns the bus of --bus or $IPCM_INFO. Throws UsageError if neither is given or it is no info string,
   /// BusError if there is no bus at the route.
   [[nodiscard]] BusInfo bus_info() const;

@@ -2,6 +2,7 @@
 
 #include "commands/commands.h"
 #include "os/time_limit.h"
+#include "program_options.h"
 #include "wire/nearest.h"
 
 namespace ipcm::launcher {
@@ -30,7 +31,10 @@ void suggest_peer(const PeerGone& gone, Client& client) {
 ServiceOptions service_options(const Options& options) {
   ServiceOptions service;
   service.class_name = options.class_name;
-  if (!options.args.empty()) service.args = json_from(options.args, "--args");
+  if (options.program.is_given)
+    service.args = program_args(options);
+  else if (!options.args.empty())
+    service.args = json_from(options.args, "--args");
   service.exec.emplace().path = options.boot_path();
   service.secret = options.secret;
   service.new_session = true;  // Ctrl-C signals only this command, which ends the service

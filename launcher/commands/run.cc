@@ -34,7 +34,8 @@ class Run {
         signals_(os::heeded({SIGINT, SIGTERM, SIGHUP})),
         requests_(std::make_move_iterator(requests.begin()), std::make_move_iterator(requests.end())),
         from_stdin_(options.words.empty()),
-        handle_(ipcm_service_begin(options.class_name, hurried_by(signals_.fd(), service_options(options)))),
+        handle_(
+            ipcm_service_begin(options.service_name(), hurried_by(signals_.fd(), service_options(options)))),
         logs_(loop_, handle_.info()) {
     signals_watch_ = loop_.watch(signals_.fd(), EPOLLIN, [this](std::uint32_t) {
       const auto receipt = signals_.next();
@@ -50,7 +51,7 @@ class Run {
   int go() {
     loop_.run_until([this] { return interrupted_ != 0 || handle_.ready(); }, os::Deadline::never());
     if (interrupted_ == 0) {
-      tell(options_, "service '" + options_.class_name + "' is process " +
+      tell(options_, "service '" + options_.service_name() + "' is process " +
                          std::to_string(handle_.service_pid().value_or(0)) + ", ready after " +
                          readable_milliseconds(handle_.time_to_ready()) + ", on the bus " +
                          handle_.info().text());
@@ -97,7 +98,7 @@ class Run {
       if (!loop_.turn(reads_on ? os::Deadline::passed() : deadline) && deadline.has_passed() &&
           !slots_.front()->is_over())
         slots_.front()->failed =
-            std::make_exception_ptr(Timeout(naming(*slots_.front()) + ": '" + options_.class_name +
+            std::make_exception_ptr(Timeout(naming(*slots_.front()) + ": '" + options_.service_name() +
                                             "' has not answered within the time given by --timeout"));
     }
     flush_output();
@@ -158,8 +159,8 @@ class Run {
     try {
       if (next == LineReader::Next::too_long) throw UsageError(name + " is longer than 64 MiB");
       slot->blank = line.find_first_not_of(" \t\r") == std::string::npos;
-      if (!slot->blank) ask(slot, json_from(line, name, slot->number));
-    } catch (const UsageError&) {
+      if (!slot->blank) ask(slot, options_.program.raw ? Content(line) : json_from(line, name, slot->number));
+    } catch (const Error&) {  // no JSON; with --raw, no UTF-8
       slot->failed = std::current_exception();
     }
     return true;

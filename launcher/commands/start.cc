@@ -68,7 +68,7 @@ void print_started(const Options& options, const std::string& name, Handle& hand
 }  // namespace
 
 int start(const Options& options) try {
-  const std::string name = options.name.empty() ? options.class_name : options.name;
+  const std::string& name = options.service_name();
   ServiceOptions service = service_options(options);
   service.ipcm_info = options.bus_info();
   if (const auto owner = owner_of(*service.ipcm_info))

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <csignal>
 #include <map>
 #include <memory>
 #include <optional>
@@ -54,6 +55,12 @@ class ServiceRuntime {
   [[nodiscard]] ChildServices& children();
   [[nodiscard]] Workers& workers() { return workers_; }
   [[nodiscard]] Loop& loop() { return *loop_; }
+  /// For callbacks of the loop that a class has added: the next turn calls on_activity().
+  void wake() { something_ = true; }
+  /// Whether the service will end with the next turn: for an on_start that waits.
+  [[nodiscard]] bool is_told_to_end() const {
+    return next_.sigs.contains(SIGTERM) || next_.sigs.contains(SIGINT) || !next_.pid_watch.empty();
+  }
 
   Callbacks callbacks;
 
