@@ -277,7 +277,8 @@ std::optional<ExitStatus> Launch::status_of(Pid pid) {
 void Launch::end_child() {
   for (Watch* watch : {&ready_watch_, &child_watch_, &limit_watch_, &ending_watch_}) watch->stop();
   // Also the processes that it has started; some may have groups of their own.
-  if (plan_.new_session && !child_.reaped()) {
+  const bool is_ours = child_.pid() > 0 && !child_.reaped();  // not if it was released
+  if (plan_.new_session && is_ours) {
     os::signal_session(child_.pid(), SIGKILL);
     child_.signal_group(SIGKILL);
   }

@@ -64,6 +64,8 @@ void for_each_descendant(Call&& call) {
 }  // namespace
 
 void signal_session(Pid leader, int signal) {
+  // 0 is the session of every process whose leader lives in another pid namespace.
+  if (leader <= 0) return;
   const auto belongs = [leader](Pid pid) { return ::getsid(pid) == leader; };
   for (const Pid pid : listed_processes()) {
     if (pid == leader || !belongs(pid)) continue;

@@ -20,7 +20,8 @@ void signal_descendants(int signal);
 bool signal_group_of_child(Pid group, int signal) noexcept;
 
 /// Sends a signal to all processes of a session other than its leader, also to those in other process groups. The leader
-/// must be a child of this process that is not reaped: its number is then its own. Does nothing if /proc can't be read.
+/// must be a child of this process that is not reaped: its number is then its own. Does nothing for the number 0 (no
+/// process), and if /proc can't be read.
 void signal_session(Pid leader, int signal);
 
 }  // namespace ipcm::os

@@ -112,6 +112,16 @@ class NamespaceTest(TidyTest):
                            "ipcm start echo >&2 && ipcm request echo 5")
         self.assertEqual(result.out, "5\n")
 
+    def test_a_start_harms_no_process_whose_session_began_outside(self):
+        # There, all of these processes have the session 0, as if its leader were a process that does not exist.
+        script = """
+            sleep 1000 & bystander=$!
+            eval "$(ipcm bus new)"
+            ipcm start echo --no-wait && ipcm start echo --name e2 && ipcm bus rm; status=$?
+            kill -0 $bystander && echo alive; kill -9 $bystander; exit $status"""
+        result = self.inside(script, None)
+        self.assertEqual((result.out, result.status), ("echo\ne2\nalive\n", 0), result)
+
     def test_a_message_of_many_parts_crosses_namespaces(self):
         word = json.dumps("x" * 100_000)
         for protocol in protocols():
