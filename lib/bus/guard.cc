@@ -53,11 +53,34 @@ std::vector<StayedPeer> Guard::State::take_down(const std::vector<os::Child*>& c
   });
   if (!ended.removal)
     throw BusError("the bus at " + info.route + " could not be removed: " + ended.removal.why);
+  note_removed(std::move(ended.removal.left));
+  return std::move(ended.stayed);
+}
+
+void Guard::State::note_removed(std::vector<std::string> left_files) {
   down = true;
   bus::remove_logs_elsewhere(info);
   owner.reset();
-  strangers = std::move(ended.removal.left);
-  return std::move(ended.stayed);
+  strangers = std::move(left_files);
+}
+
+void Guard::State::remove() {
+  const transport::Protocol& protocol = transport::find_protocol(info.protocol);
+  if (options.do_sanity_check) discrepancies = bus::sanity_check(info);
+  transport::Removal removal = protocol.remove_route(info, transport::Living::spare);
+  if (!removal && !removal.living.empty())
+    throw BusError("the bus at " + info.route + " was not removed: '" + removal.living +
+                   "' is on it; ask it to end and wait for it, or call shutdown(), which removes the bus "
+                   "nevertheless");
+  if (!removal) throw BusError("the bus at " + info.route + " could not be removed: " + removal.why);
+  note_removed(std::move(removal.left));
+}
+
+void Guard::State::expect_owner() const {
+  if (born_in != os::generation())
+    throw UsageError("a bus is taken down by the process that made it, not by one forked from it");
+  if (down)
+    throw UsageError("the bus at " + info.route + " was taken down, or is no longer that of this guard");
 }
 
 void Guard::State::end_silently(const std::vector<os::Child*>& children) noexcept {
@@ -132,6 +155,25 @@ void Guard::shutdown() {
   if (!state_->acts_here())
     throw UsageError("a bus is taken down by the process that made it, not by one forked from it");
   state_->report(state_->take_down({}));
+}
+
+void Guard::terminate() {
+  (void)info();
+  state_->expect_owner();
+  bus::ask_to_end(state_->info, state_->options);
+}
+
+std::vector<StayedPeer> Guard::wait(Duration limit) {
+  (void)info();
+  state_->expect_owner();
+  return bus::await_leaving(state_->info, os::Deadline::limit(limit));
+}
+
+void Guard::remove() {
+  (void)info();
+  state_->expect_owner();
+  state_->remove();
+  state_->report({});
 }
 
 void Guard::unspawn() { shutdown(); }

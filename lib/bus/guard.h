@@ -26,6 +26,12 @@ struct Guard::State {
   void report(const std::vector<StayedPeer>& left) const;
   /// Returns the peers that did not leave. Throws Error; then the bus is not down, and the next call continues.
   std::vector<StayedPeer> take_down(const std::vector<os::Child*>& children);
+  /// Throws UsageError unless this process owns the bus, and the bus is not down.
+  void expect_owner() const;
+  /// Removes the bus unless a peer of this library is on it.
+  void remove();
+  /// The bus was removed: nothing is left to own.
+  void note_removed(std::vector<std::string> left_files);
   /// As take_down(), for destructors: removes the bus even if that fails.
   void end_silently(const std::vector<os::Child*>& children) noexcept;
 };

@@ -10,6 +10,7 @@
 #include "bus/transient_client.h"
 #include "ipcm/error.h"
 #include "os/process.h"
+#include "os/time_limit.h"
 #include "wire/parsed_content.h"
 
 namespace ipcm {
@@ -18,6 +19,8 @@ namespace {
 
 using State = transport::PeerFacts::State;
 
+/// The time to send the message to terminate to receivers that are slow to read.
+constexpr auto kFlushTime = std::chrono::seconds(5);
 /// How long SIGTERM has effect, and SIGKILL, where the caller is in a hurry (SpawnOptions::hurry_fd).
 constexpr auto kHurriedTime = std::chrono::milliseconds(500);
 
@@ -65,27 +68,15 @@ class TakeDown {
   std::vector<StayedPeer> run() {
     const Duration patience = options_.patience;
     if (leaving_.empty()) return {};
-    if (options_.signal != 0)
-      for (const Leaving& one : leaving_)
-        if (one.process >= 0) (void)os::signal_process(one.process, options_.signal);
-    for (Leaving& one : leaving_)
-      if (one.process >= 0)
-        one.watch = loop_->watch(one.process, EPOLLIN, [this](std::uint32_t) { changed_ = true; });
+    send_first_signal();
+    watch_processes();
     if (options_.hurry_fd >= 0)
       hurry_watch_ = loop_->watch(options_.hurry_fd, EPOLLIN, [this](std::uint32_t) {
         hurry_watch_.stop();  // it stays readable
         hurried_at_ = os::Clock::now();
       });
-    bool all_linked = member_->transport().keeps_links();
-    for (const Leaving& one : leaving_) {
-      if (one.name.empty()) continue;
-      try {
-        member_->sender().send(one.name, wire::terminate_content(), true);
-      } catch (const Error&) {
-        all_linked = false;  // it is going, or does not listen
-      }
-    }
-    for (Leaving& one : leaving_) one.gone = one.gone || one.may_be_us;  // we would wait for ourselves
+    const bool all_linked = send_word();
+    skip_us();
     // Only if need be: ending a directory watch costs the kernel some ten milliseconds (an SRCU grace
     // period).
     if (!all_linked) member_->watch_peers();
@@ -102,10 +93,21 @@ class TakeDown {
       }
       (void)await(give_up, everybody, Duration::zero());
     }
-    std::vector<StayedPeer> stayed;
-    for (const Leaving& one : leaving_)
-      if (!one.gone) stayed.push_back({one.name.empty() ? "a child process" : one.name, one.process >= 0});
-    return stayed;
+    return stayed();
+  }
+
+  void ask() {
+    send_first_signal();
+    (void)send_word();
+    member_->leave(os::limited(kFlushTime));
+  }
+
+  std::vector<StayedPeer> wait(os::Deadline deadline) {
+    watch_processes();
+    skip_us();
+    member_->watch_peers();
+    (void)await(deadline, everybody, Duration::zero());
+    return stayed();
   }
 
   [[nodiscard]] std::vector<ForcedPeer> forced() const {
@@ -143,6 +145,44 @@ class TakeDown {
     one.must_end = parent == os::own_pid() && one.process >= 0;
     one.may_be_killed = !facts.class_name.empty() || one.must_end;
     leaving_.push_back(std::move(one));
+  }
+
+  void send_first_signal() {
+    if (options_.signal == 0) return;
+    for (const Leaving& one : leaving_)
+      if (one.process >= 0) (void)os::signal_process(one.process, options_.signal);
+  }
+
+  void watch_processes() {
+    for (Leaving& one : leaving_)
+      if (one.process >= 0)
+        one.watch = loop_->watch(one.process, EPOLLIN, [this](std::uint32_t) { changed_ = true; });
+  }
+
+  /// Sends the message to terminate. Returns whether the end of a connection will show the end of each peer.
+  bool send_word() {
+    bool all_linked = member_->transport().keeps_links();
+    for (const Leaving& one : leaving_) {
+      if (one.name.empty()) continue;
+      try {
+        member_->sender().send(one.name, wire::terminate_content(), true);
+      } catch (const Error&) {
+        all_linked = false;  // it is going, or does not listen
+      }
+    }
+    return all_linked;
+  }
+
+  /// We would wait for ourselves.
+  void skip_us() {
+    for (Leaving& one : leaving_) one.gone = one.gone || one.may_be_us;
+  }
+
+  [[nodiscard]] std::vector<StayedPeer> stayed() const {
+    std::vector<StayedPeer> all;
+    for (const Leaving& one : leaving_)
+      if (!one.gone) all.push_back({one.name.empty() ? "a child process" : one.name, one.process >= 0});
+    return all;
   }
 
   void look() {
@@ -208,6 +248,16 @@ std::vector<StayedPeer> take_down(const BusInfo& info, const SpawnOptions& optio
   auto left = TakeDown(info, options, children).run();
   for (os::Child* child : children) (void)child->try_reap();
   return left;
+}
+
+void ask_to_end(const BusInfo& info, const SpawnOptions& options) {
+  TakeDown(info, options, std::vector<os::Child*>()).ask();
+}
+
+std::vector<StayedPeer> await_leaving(const BusInfo& info, os::Deadline deadline) {
+  const SpawnOptions options;
+  const os::TimeLimit limit(deadline);
+  return TakeDown(info, options, std::vector<os::Child*>()).wait(deadline);
 }
 
 }  // namespace bus

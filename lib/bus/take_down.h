@@ -5,6 +5,7 @@
 #include "ipcm/bus.h"
 #include "ipcm/stop.h"
 #include "os/child.h"
+#include "os/clock.h"
 
 namespace ipcm::bus {
 
@@ -15,5 +16,9 @@ namespace ipcm::bus {
 /// that did not leave. Uses patience, signal, polite_time and term_time of the options.
 std::vector<StayedPeer> take_down(const BusInfo& info, const SpawnOptions& options,
                                   const std::vector<os::Child*>& children);
+/// The first step alone: sends the signal of the options, and the message to terminate.
+void ask_to_end(const BusInfo& info, const SpawnOptions& options);
+/// The second step alone: waits until the peers that are on the bus now have left. Returns those that stay.
+[[nodiscard]] std::vector<StayedPeer> await_leaving(const BusInfo& info, os::Deadline deadline);
 
 }  // namespace ipcm::bus

@@ -122,6 +122,9 @@ TEST_CASE_FIXTURE(Tidy, "moved away: each call on a Handle, a Guard, a Client or
   const Guard other_guard = std::move(guard);
   CHECK_THROWS_AS((void)guard.info(), UsageError);  // NOLINT
   CHECK_THROWS_AS(guard.shutdown(), UsageError);
+  CHECK_THROWS_AS(guard.terminate(), UsageError);
+  CHECK_THROWS_AS((void)guard.wait(1s), UsageError);
+  CHECK_THROWS_AS(guard.remove(), UsageError);
   CHECK_THROWS_AS(guard.release(), UsageError);
   CHECK_THROWS_AS((void)guard.cleave(), UsageError);
   CHECK_THROWS_AS((void)guard.sanity_check(), UsageError);

@@ -8,6 +8,7 @@
 #include "ipcm/basics.h"
 #include "ipcm/bus_info.h"
 #include "ipcm/spawn_options.h"
+#include "ipcm/stop.h"
 
 namespace ipcm {
 
@@ -33,10 +34,26 @@ class Guard {
   ~Guard();
 
   [[nodiscard]] const BusInfo& info() const;
-  /// Takes the bus down now; a second call does nothing. Throws Timeout that names the peers that did not
+  /// Takes the bus down now: terminate(), wait(), signals for services and children of this process that stay, and
+  /// remove(). A second call does nothing. Throws Timeout that names the peers that did not
   /// leave; the route is removed nevertheless. Throws BusError if the route can't be removed, or holds files
   /// that are not part of the bus.
   void shutdown();
+
+  /// The steps of shutdown(), for an owner that has something to do between them. The owner keeps the bus until
+  /// remove(); in a forked child, and after the bus was taken down, they throw UsageError.
+  ///
+  /// Asks all peers to end (`{"terminate":1}`), and sends SpawnOptions::signal before that. Waits for no peer to end;
+  /// blocks only while receivers are slow to read, at most 5 s. Can be repeated. Peers of this process are not asked.
+  void terminate();
+  /// Waits until the peers that are on the bus now have left it, and until those of them that are children of this
+  /// process have ended. Returns those that stay when the limit passes. Asks and signals nobody. Does not wait for
+  /// clients of this process, nor for suspended peers.
+  [[nodiscard]] std::vector<StayedPeer> wait(Duration limit = kNoLimit);
+  /// Removes the bus. Throws BusError that names a peer of this library in another process that is still on the bus;
+  /// then the bus stays. Clients of this process lose the bus. Otherwise throws as shutdown() does.
+  void remove();
+
   /// Compares the counts of all peers that have left the bus; a peer reports its counts when it leaves. The
   /// messages by which the owner asks peers to end are not counted. Empty: all messages that were sent were
   /// read.
