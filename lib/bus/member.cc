@@ -65,6 +65,15 @@ void Member::expect_usable() const {
   if (left_) throw UsageError("the client '" + name() + "' has left the bus");
 }
 
+void Member::expect_carries_fields() const {
+  const bool in_columns = !protocol_.carries_fields();
+  if (in_columns || !request_.serializer->carries_fields())
+    throw UsageError("fields can't be sent on this bus: " +
+                     (in_columns ? "the protocol " + request_.info.protocol + " stores messages in columns"
+                                 : "messages of the serializer " + request_.info.serializer + " have none") +
+                     "; put them into the content");
+}
+
 template <class Reached>
 bool Member::await_state(const std::string& peer, os::Deadline deadline, Reached&& reached) {
   expect_usable();

@@ -86,6 +86,8 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   [[nodiscard]] bool is_usable() const;
   /// Throws UsageError if it is not.
   void expect_usable() const;
+  /// Throws UsageError if messages on this bus have no fields of their senders.
+  void expect_carries_fields() const;
 
  private:
   void incoming(wire::IncomingMessage message) override;

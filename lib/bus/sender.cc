@@ -10,6 +10,7 @@
 #include "os/random.h"
 #include "os/time_limit.h"
 #include "wire/content_slices.h"
+#include "wire/fields.h"
 
 namespace ipcm::bus {
 namespace {
@@ -33,18 +34,29 @@ void Sender::stamp(Message& message, std::chrono::system_clock::time_point now) 
   message.stamp_ord = last_ord_;
 }
 
-std::string Sender::send(std::string_view to, const Content& content, bool broadcast) {
+void Sender::check_fields(const Fields& fields) const {
+  if (fields.empty()) return;
+  member_.expect_carries_fields();
+  wire::check_fields(fields);
+}
+
+std::string Sender::send(std::string_view to, const Content& content, const MessageOptions& options,
+                         bool broadcast) {
   if (content.is_null()) throw UsageError("a message to '" + std::string(to) + "' may not be null");
   const bool gather = batches_ > 0 && !broadcast && content.size() <= kLargestGathered;
   const auto now = std::chrono::system_clock::now();
   Message message{os::make_uuid(now), member_.name(), std::string(to), 0, 0, broadcast, {}};
+  check_fields(options.fields);
+  message.fields = options.fields;
   transmit(message, now, wire::ContentSlices::of(content), gather ? When::with_others : When::now);
   return std::move(message.id);
 }
 
 void Sender::send_slices(std::string id, std::string_view to, const wire::ContentSlices& content,
-                         std::uint64_t connection) {
+                         std::uint64_t connection, const Fields& fields) {
   Message message{std::move(id), member_.name(), std::string(to), 0, 0, false, {}};
+  check_fields(fields);
+  message.fields = fields;
   transmit(message, std::chrono::system_clock::now(), content, When::now, connection);
 }
 
@@ -189,14 +201,14 @@ void Sender::end_batch() noexcept {
   --batches_;
 }
 
-BroadcastResult Sender::broadcast(const Content& content) {
+BroadcastResult Sender::broadcast(const Content& content, const MessageOptions& options) {
   member_.expect_usable();
   if (content.is_null()) throw UsageError("a broadcast may not be null");
   send_batch();  // before the loop: an error here is not about a peer that left since it was listed
   BroadcastResult result;
   for (std::string& peer : member_.transport().peers()) {
     try {
-      send(peer, content, true);
+      send(peer, content, options, true);
       result.sent.push_back(std::move(peer));
     } catch (const PeerGone&) {
       result.left.push_back(std::move(peer));

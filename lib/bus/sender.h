@@ -33,14 +33,18 @@ class Sender {
   Sender& operator=(const Sender&) = delete;
 
   /// Returns the message's id. Throws PeerGone, Timeout (if it waits), Error (the queue is full).
-  std::string send(std::string_view to, const Content& content, bool broadcast = false);
+  std::string send(std::string_view to, const Content& content, const MessageOptions& options = {},
+                   bool broadcast = false);
   /// Sends a content in slices, which is not null, under a unique id; at once, also inside a batch.
   /// `connection`: the connection of the request that it answers; see Transport::reply().
   void send_slices(std::string id, std::string_view to, const wire::ContentSlices& content,
-                   std::uint64_t connection = 0);
+                   std::uint64_t connection = 0, const Fields& fields = {});
   /// Sends to all other peers. Throws UsageError or ProtocolError for a content that the bus can't carry, and
   /// BusError if the member has lost the bus.
-  BroadcastResult broadcast(const Content& content);
+  BroadcastResult broadcast(const Content& content, const MessageOptions& options = {});
+
+  /// Throws UsageError for fields that can't be sent on this bus; send() and the others do so, too.
+  void check_fields(const Fields& fields) const;
 
   /// From here to the matching end_batch(), send() may gather messages and send several at once. send_batch()
   /// sends them now: a caller needs that before it waits for an answer.

@@ -165,7 +165,7 @@ class TakeDown {
     for (const Leaving& one : leaving_) {
       if (one.name.empty()) continue;
       try {
-        member_->sender().send(one.name, wire::terminate_content(), true);
+        member_->sender().send(one.name, wire::terminate_content(), {}, true);
       } catch (const Error&) {
         all_linked = false;  // it is going, or does not listen
       }

@@ -52,15 +52,16 @@ bus::Member& Client::member() const { return requests().member(); }
 const std::string& Client::id() const { return member().name(); }
 const BusInfo& Client::info() const { return member().info(); }
 
-std::string Client::send_message(std::string_view to, const Content& content) {
+std::string Client::send_message(std::string_view to, const Content& content, const MessageOptions& options) {
   const client::Call call(shared_requests());
-  return call->sender().send(to, content);
+  return call->sender().send(to, content, options);
 }
 
-bool Client::try_message(std::string_view to, const Content& content, std::string* why) {
+bool Client::try_message(std::string_view to, const Content& content, std::string* why,
+                         const MessageOptions& options) {
   const client::Call call(shared_requests());
   try {
-    call->sender().send(to, content);
+    call->sender().send(to, content, options);
     return true;
   } catch (const UsageError&) {
     throw;  // not the peer's fault
@@ -88,9 +89,9 @@ void Batch::flush() {
   member_->sender().send_batch();
 }
 
-BroadcastResult Client::broadcast(const Content& content) {
+BroadcastResult Client::broadcast(const Content& content, const MessageOptions& options) {
   const client::Call call(shared_requests());
-  return call->sender().broadcast(content);
+  return call->sender().broadcast(content, options);
 }
 
 std::vector<Message> Client::get_messages() {
@@ -124,6 +125,8 @@ std::vector<Message> Client::wait_for_messages(Duration limit) {
 void Client::requeue_message(const Message& message) { requeue_messages({message}); }
 void Client::requeue_messages(const std::vector<Message>& messages) {
   member().expect_usable();
+  for (const Message& message : messages)
+    if (!message.fields.empty()) member().expect_carries_fields();
   member().inbox().requeue(messages);
 }
 

@@ -19,6 +19,7 @@ class HeldStarts {
   struct Request {
     std::string id;
     Content payload;
+    Fields fields;
   };
   /// A start whose verdict has come, with the requests that waited for it.
   struct Decided {

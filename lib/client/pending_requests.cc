@@ -58,8 +58,8 @@ void PendingRequests::run_peer_delta() {
   callback(delta);
 }
 
-void PendingRequests::transmit(OpenRequests::Position request, const std::string& id,
-                               const Content& payload) {
+void PendingRequests::transmit(OpenRequests::Position request, const std::string& id, const Content& payload,
+                               const Fields& fields) {
   const std::string& peer = request->second.peer;
   const auto state = peers_.watch(peer);  // before the request is out: no death can be missed
   if (state == transport::PeerFacts::State::dead && member_.protocol().keeps_messages()) {
@@ -70,7 +70,7 @@ void PendingRequests::transmit(OpenRequests::Position request, const std::string
     std::string begin = wire::request_begin(id);
     const std::uint64_t seen = open_.changes();
     // The message and the request have the same id.
-    member_.sender().send_slices(id, peer, wire::wrap_payload(begin, payload));
+    member_.sender().send_slices(id, peer, wire::wrap_payload(begin, payload), 0, fields);
     if (seen != open_.changes()) request = open_.find(id);  // it may be over, after a wait
     if (request == open_.end()) return;
     request->second.sent_at = member_.sender().sent_at();
@@ -82,20 +82,21 @@ void PendingRequests::transmit(OpenRequests::Position request, const std::string
   }
 }
 
-std::string PendingRequests::send(const std::string& peer, const Content& payload,
-                                  ResponseCallback callback) {
+std::string PendingRequests::send(const std::string& peer, const Content& payload, ResponseCallback callback,
+                                  const MessageOptions& options) {
   member_.expect_usable();
+  member_.sender().check_fields(options.fields);  // before the request may be held
   if (!attached_) attach();
   peers_.part_from_predecessor(peer);
   std::string id = os::make_uuid();
   const bool is_held = starts_.holds(peer);
   const auto request = open_.add(id, {peer, std::move(callback), {}, is_held ? OpenRequests::kNotSent : 0});
   if (is_held) {
-    starts_.add(peer, {id, payload});
+    starts_.add(peer, {id, payload, options.fields});
     return id;
   }
   try {
-    transmit(request, id, payload);
+    transmit(request, id, payload, options.fields);
   } catch (...) {
     open_.erase(id);
     if (!open_.asks(peer)) peers_.forget(peer);
@@ -106,14 +107,14 @@ std::string PendingRequests::send(const std::string& peer, const Content& payloa
 
 void PendingRequests::release_decided() {
   for (const auto& [peer, failure, requests] : starts_.take_decided()) {
-    for (const auto& [id, payload] : requests) {
+    for (const auto& [id, payload, fields] : requests) {
       const auto request = open_.find(id);
       if (request == open_.end()) continue;
       try {
         if (failure) std::rethrow_exception(failure);
         peers_.part_from_predecessor(peer);
         request->second.sent_at = 0;
-        transmit(request, id, payload);
+        transmit(request, id, payload, fields);
       } catch (const Error&) {
         open_.answer(id, Response(id, peer, std::current_exception()));
       }
@@ -231,10 +232,11 @@ Response PendingRequests::await(const std::string& id, os::Deadline deadline) {
   return open_.fetch(awaited);
 }
 
-Response PendingRequests::ask(const std::string& peer, const Content& payload, os::Deadline deadline) {
+Response PendingRequests::ask(const std::string& peer, const Content& payload, os::Deadline deadline,
+                              const MessageOptions& options) {
   const os::TimeLimit limit(deadline);
   member_.sender().send_batch();  // before there is a request that would stay open
-  const std::string id = send(peer, payload, {});
+  const std::string id = send(peer, payload, {}, options);
   try {
     return await(id, deadline);
   } catch (const Timeout&) {

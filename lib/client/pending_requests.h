@@ -53,12 +53,14 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
   void on_peer_delta(PeerDeltaCallback callback);
 
   /// Sends a request, or holds it while its peer is being started. Throws what Member::send_slices() does.
-  std::string send(const std::string& peer, const Content& payload, ResponseCallback callback);
+  std::string send(const std::string& peer, const Content& payload, ResponseCallback callback,
+                   const MessageOptions& options = {});
   /// nullopt: not there yet. Throws UsageError for an id that has none, or a callback.
   std::optional<Response> get(const std::string& id);
   Response await(const std::string& id, os::Deadline deadline);
   /// Sends and waits; when the deadline passes, the request is forgotten.
-  Response ask(const std::string& peer, const Content& payload, os::Deadline deadline);
+  Response ask(const std::string& peer, const Content& payload, os::Deadline deadline,
+               const MessageOptions& options = {});
   void await_all(os::Deadline deadline);
   [[nodiscard]] bool have_pending() const { return open_.have_pending(); }
 
@@ -89,7 +91,8 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
   }
   void run_peer_delta();
   /// Sends a request that is open. Throws what Member::send_slices() does.
-  void transmit(OpenRequests::Position request, const std::string& id, const Content& payload);
+  void transmit(OpenRequests::Position request, const std::string& id, const Content& payload,
+                const Fields& fields);
   /// Notes an answer; the inbox calls it inside the loop. Returns false if the answer should stay there.
   bool take_answer(const std::string& from, wire::ParsedContent& answer);
   /// Fails all requests, with the reason, once the bus has ended.

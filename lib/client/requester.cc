@@ -24,13 +24,14 @@ Response::Response(std::string id, std::string from, std::exception_ptr failure)
   }
 }
 
-std::string Requester::send_request(std::string_view peer, const Content& payload,
-                                    ResponseCallback callback) {
-  return begin_call(requests()).requests().send(std::string(peer), payload, std::move(callback));
+std::string Requester::send_request(std::string_view peer, const Content& payload, ResponseCallback callback,
+                                    const MessageOptions& options) {
+  return begin_call(requests()).requests().send(std::string(peer), payload, std::move(callback), options);
 }
-Response Requester::sync_request(std::string_view peer, const Content& payload, Duration limit) {
+Response Requester::sync_request(std::string_view peer, const Content& payload, Duration limit,
+                                 const MessageOptions& options) {
   Response response =
-      begin_call(requests()).requests().ask(std::string(peer), payload, os::Deadline::limit(limit));
+      begin_call(requests()).requests().ask(std::string(peer), payload, os::Deadline::limit(limit), options);
   (void)response.content();  // throws if there is none
   return response;
 }

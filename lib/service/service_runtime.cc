@@ -308,9 +308,10 @@ void ServiceRuntime::deliver(wire::IncomingMessage& incoming, Activity& activity
   const Message& message = incoming.message;
   wire::ParsedContent& parsed = *incoming.parsed;
   if (parsed.meaning == wire::Meaning::request) {
-    dispatcher_.dispatch(Request(std::move(parsed.id), std::move(incoming.message.from),
-                                 std::move(parsed.payload), incoming.connection),
-                         client_->member());
+    dispatcher_.dispatch(
+        Request(std::move(parsed.id), std::move(incoming.message.from), std::move(parsed.payload),
+                incoming.connection, std::move(incoming.message.fields)),
+        client_->member());
     return;
   }
   if (parsed.meaning == wire::Meaning::terminate) activity.terminated = true;

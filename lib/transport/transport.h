@@ -283,6 +283,8 @@ class Protocol {
   /// Throws BusError for a route that cannot belong to this protocol, or that holds a password; the error
   /// does not repeat the password.
   virtual void check_route(const std::string& /*route*/) const {}
+  /// Returns whether messages may have fields of their senders: false if it stores the parts of a message apart.
+  [[nodiscard]] virtual bool carries_fields() const { return true; }
   /// Returns whether a bus of this protocol exists inside one process only.
   [[nodiscard]] virtual bool within_one_process() const { return false; }
   /// Makes a route, or prepares the one that options.route names: a bus of this protocol, or an empty

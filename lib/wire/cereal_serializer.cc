@@ -244,6 +244,7 @@ class CerealSerializer final : public Serializer {
   }
 
   [[nodiscard]] bool carries_bytes() const override { return true; }
+  [[nodiscard]] bool carries_fields() const override { return false; }
   [[nodiscard]] std::string write_content(const Content& content) const override {
     if (!content.is_bytes()) return write_value(content.json());
     const auto slices = ContentSlices::of(content);

@@ -10,6 +10,7 @@
 #include "os/memory.h"
 #include "os/random.h"
 #include "wire/appender.h"
+#include "wire/fields.h"
 #include "wire/json_check.h"
 #include "wire/json_text.h"
 #include "wire/number.h"
@@ -71,7 +72,7 @@ namespace {
 constexpr std::size_t kAround = 128;
 
 std::size_t head_size(const Message& message) {
-  return kAround + message.id.size() + message.from.size() + message.to.size();
+  return kAround + message.id.size() + message.from.size() + message.to.size() + size_of(message.fields);
 }
 
 /// Appends the message up to its content.
@@ -87,6 +88,12 @@ void put_head(Appender& text, const Message& message) {
   text.text(R"(,"stamp_ord":)");
   text.number(message.stamp_ord);
   if (message.broadcast) text.text(R"(,"broadcast":1)");
+  for (const auto& [name, value] : message.fields) {
+    text.text(",");
+    text.json_string(name);
+    text.text(":");
+    text.text(value.json());
+  }
   text.text(R"(,"content":)");
 }
 
@@ -197,6 +204,13 @@ Message read_envelope(std::string_view text, std::string_view receiver) {
 
 namespace {
 
+/// false: the message has it twice.
+bool add_field(Fields& fields, std::string_view name, std::string_view raw) {
+  return fields
+      .emplace(std::string(name), Content::trusted_json(is_ascii(raw) ? std::string(raw) : to_ascii(raw)))
+      .second;
+}
+
 Message read_any_envelope(std::string_view text, std::string_view receiver) {
   Message message;
   unsigned seen = 0;
@@ -218,6 +232,7 @@ Message read_any_envelope(std::string_view text, std::string_view receiver) {
                           Content::trusted_json(is_ascii(raw) ? std::string(raw) : to_ascii(raw));
                       return first(Seen::content);
                     }
+                    if (!is_envelope_key(key)) return add_field(message.fields, key, raw);
                     if (kind == MemberKind::nested) return true;
                     if (key == "id") return message.id = plain, first(Seen::id);
                     if (key == "from") return message.from = plain, first(Seen::from);

@@ -8,6 +8,7 @@
 #include "ipcm/message.h"
 #include "wire/body.h"
 #include "wire/content_slices.h"
+#include "wire/fields.h"
 
 namespace ipcm::wire {
 
@@ -37,7 +38,7 @@ struct IncomingMessage {
   std::uint64_t connection = 0;
 
   [[nodiscard]] std::size_t size() const {
-    return message.content.size() + (parsed ? parsed->payload.size() : 0);
+    return message.content.size() + (parsed ? parsed->payload.size() : 0) + size_of(message.fields);
   }
   /// Returns the message as it was sent. (Of a parsed request with further keys, only the id and the payload
   /// are left.)

@@ -48,6 +48,8 @@ class Serializer {
 
   /// Returns whether content may be bytes. If not, writing bytes throws UsageError (refuse_bytes()).
   [[nodiscard]] virtual bool carries_bytes() const { return false; }
+  /// Returns whether messages may have fields of their senders (Message::fields).
+  [[nodiscard]] virtual bool carries_fields() const { return true; }
   /// Encode and decode the content of a message, which is never null. read_content() throws ProtocolError.
   [[nodiscard]] virtual std::string write_content(const Content& content) const;
   [[nodiscard]] virtual Content read_content(std::string_view bytes) const;

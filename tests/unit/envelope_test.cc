@@ -161,6 +161,15 @@ TEST_CASE_FIXTURE(Tidy, "envelope: only the outermost keys count, and unknown on
   CHECK(message.content.json() == R"({"from":"b","to":"c","id":"d"})");
 }
 
+TEST_CASE_FIXTURE(Tidy, "envelope: unknown keys become fields") {
+  const Message message = wire::read_envelope(
+      R"({"trace":"x","from":"a","deep":[1, {"content":2}],"none":null,"content":1,"\u00fc":true})", "b");
+  CHECK(message.fields ==
+        Fields{{"trace", "x"}, {"deep", Content::json(R"([1, {"content":2}])")}, {"\xc3\xbc", true}});
+  CHECK(wire::read_envelope(wire::write_envelope(message), "b").fields == message.fields);
+  CHECK_THROWS_AS((void)wire::read_envelope(R"({"from":"a","content":1,"x":1,"x":2})", "b"), ProtocolError);
+}
+
 TEST_CASE_FIXTURE(Tidy, "envelope: a field that stands twice is refused") {
   for (const char* text :
        {R"({"from":"a","from":"b","content":1})", R"({"from":"a","content":1,"content":2})",

@@ -98,15 +98,16 @@ class Client : public Requester {
   /// Sends a message, and returns its id. Throws PeerGone if there is no such peer, or its process has ended.
   /// Blocks while the receiver's socket is full or its store is locked, at most 60 s; then it throws Timeout. On
   /// a database server the message may still arrive after that.
-  std::string send_message(std::string_view to, const Content& content);
+  std::string send_message(std::string_view to, const Content& content, const MessageOptions& options = {});
   /// As send_message(), but does not throw if the message can't be sent: returns false, and sets the reason.
-  bool try_message(std::string_view to, const Content& content, std::string* why = nullptr);
+  bool try_message(std::string_view to, const Content& content, std::string* why = nullptr,
+                   const MessageOptions& options = {});
   /// Begins a batch: while the result lives, messages may be gathered and sent together.
   [[nodiscard]] Batch batch();
   /// Sends a message to every other peer, and returns the result for each of them. Blocks as send_message()
   /// does. Throws UsageError or ProtocolError for a content that the bus can't carry (null, too large, bytes), and
   /// BusError if the bus is gone.
-  [[nodiscard]] BroadcastResult broadcast(const Content& content);
+  [[nodiscard]] BroadcastResult broadcast(const Content& content, const MessageOptions& options = {});
 
   /// Returns the messages that have arrived, without the responses to requests of this client; does not block.
   [[nodiscard]] std::vector<Message> get_messages();

@@ -10,6 +10,19 @@
 
 namespace ipcm {
 
+/// Fields of a message that the caller defines: names, and any JSON value except null. A name is UTF-8, not empty, none
+/// of the names of Message, not `hello`, and does not begin with `ipcm_`: those are for the library. At most 64
+/// fields and 64 KiB in all.
+///
+/// The serializers JSON and JSON::Zstd carry them. The serializer Cereal and databases can't: sending fields there
+/// throws UsageError.
+using Fields = std::map<std::string, Content>;
+
+/// What a sender adds to a message or a request.
+struct MessageOptions {
+  Fields fields = {};
+};
+
 /// One message on a bus. docs/bus.md has its form on the wire.
 struct Message {
   std::string id;  ///< An upper-case UUID; of version 7 if this library made it.
@@ -19,7 +32,8 @@ struct Message {
   double stamp = 0;             ///< The time of sending in Unix seconds, by the clock of the sender.
   std::uint64_t stamp_ord = 0;  ///< Distinguishes messages of one sender that have the same stamp.
   bool broadcast = false;
-  Content content;  ///< Any JSON value except null, or bytes.
+  Content content;     ///< Any JSON value except null, or bytes.
+  Fields fields = {};  ///< The sender's own fields.
 };
 
 /// The result of a broadcast: each peer of the bus is in one of the three.

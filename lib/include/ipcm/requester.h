@@ -63,13 +63,16 @@ class Requester {
 
   /// Sends a request and returns its id. Without a callback, the caller gets the response with get_response()
   /// or await_response(). Throws PeerGone if there is no such peer.
-  std::string send_request(std::string_view peer, const Content& payload, ResponseCallback callback = {});
+  std::string send_request(std::string_view peer, const Content& payload, ResponseCallback callback = {},
+                           const MessageOptions& options = {});
   /// Sends a request and waits for the answer; the Response that it returns is always ok(). Throws PeerGone,
   /// RemoteError, LaunchError, and Timeout; after a timeout the library drops the answer.
-  Response sync_request(std::string_view peer, const Content& payload, Duration limit = kNoLimit);
+  Response sync_request(std::string_view peer, const Content& payload, Duration limit = kNoLimit,
+                        const MessageOptions& options = {});
   template <class T>
-  T sync_request(std::string_view peer, const Content& payload, Duration limit = kNoLimit) {
-    return sync_request(peer, payload, limit).template as<T>();
+  T sync_request(std::string_view peer, const Content& payload, Duration limit = kNoLimit,
+                 const MessageOptions& options = {}) {
+    return sync_request(peer, payload, limit, options).template as<T>();
   }
 
   /// Returns the response if it has arrived. Returns it once: throws UsageError for an id that is unknown,
@@ -102,15 +105,17 @@ class PeerRequester : public Requester {
   /// Returns the name of that peer.
   [[nodiscard]] virtual const std::string& service_name() const = 0;
 
-  std::string send_request(const Content& payload, ResponseCallback callback = {}) {
-    return send_request(service_name(), payload, std::move(callback));
+  std::string send_request(const Content& payload, ResponseCallback callback = {},
+                           const MessageOptions& options = {}) {
+    return send_request(service_name(), payload, std::move(callback), options);
   }
-  Response sync_request(const Content& payload, Duration limit = kNoLimit) {
-    return Requester::sync_request(service_name(), payload, limit);
+  Response sync_request(const Content& payload, Duration limit = kNoLimit,
+                        const MessageOptions& options = {}) {
+    return Requester::sync_request(service_name(), payload, limit, options);
   }
   template <class T>
-  T sync_request(const Content& payload, Duration limit = kNoLimit) {
-    return Requester::sync_request(service_name(), payload, limit).template as<T>();
+  T sync_request(const Content& payload, Duration limit = kNoLimit, const MessageOptions& options = {}) {
+    return Requester::sync_request(service_name(), payload, limit, options).template as<T>();
   }
 };
 

@@ -47,11 +47,17 @@ struct Setup;
 /// A request that a peer has sent to a service. A value: a copy can be answered later.
 class Request {
  public:
-  Request(std::string id, std::string from, Content payload, std::uint64_t connection = 0)
-      : id_(std::move(id)), from_(std::move(from)), payload_(std::move(payload)), connection_(connection) {}
+  Request(std::string id, std::string from, Content payload, std::uint64_t connection = 0, Fields fields = {})
+      : id_(std::move(id)),
+        from_(std::move(from)),
+        payload_(std::move(payload)),
+        connection_(connection),
+        fields_(std::move(fields)) {}
   [[nodiscard]] const std::string& id() const noexcept { return id_; }
   [[nodiscard]] const std::string& from() const noexcept { return from_; }
   [[nodiscard]] const Content& raw() const noexcept { return payload_; }
+  /// Returns the requester's own fields.
+  [[nodiscard]] const Fields& fields() const noexcept { return fields_; }
   /// Moves the payload out, and leaves null.
   [[nodiscard]] Content take() && { return std::exchange(payload_, Content()); }
   /// For the library itself: copies the id, the sender and the connection of another request.
@@ -71,6 +77,7 @@ class Request {
   std::string id_, from_;
   Content payload_;
   std::uint64_t connection_ = 0;
+  Fields fields_;
 };
 
 /// The return value of handle_request() if the service answers later, with send_response().

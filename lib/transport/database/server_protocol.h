@@ -13,6 +13,7 @@ class ServerProtocol : public transport::Protocol {
  public:
   [[nodiscard]] std::string why_not_viable() const noexcept final { return why_no_driver(driver()); }
   [[nodiscard]] bool keeps_messages() const final { return true; }
+  [[nodiscard]] bool carries_fields() const final { return false; }
   [[nodiscard]] bool has_credentials() const final { return true; }
   void check_route(const std::string& route) const final { (void)read_route(route, form()); }
   [[nodiscard]] std::string make_route(const SpawnOptions& options) const final;

@@ -224,6 +224,7 @@ class SqliteProtocol final : public transport::FileProtocol {
   [[nodiscard]] const char* driver() const override { return "sqlite"; }
   [[nodiscard]] std::string why_not_viable() const noexcept override { return why_no_driver(driver()); }
   [[nodiscard]] bool keeps_messages() const override { return true; }
+  [[nodiscard]] bool carries_fields() const override { return false; }
   [[nodiscard]] std::unique_ptr<transport::Transport> join(const transport::JoinRequest& request, Loop& loop,
                                                            transport::Receiver& receiver) const override {
     expect_bus(request.info.route);
