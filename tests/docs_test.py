@@ -4,7 +4,7 @@ import re
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-TOP_FOLDERS = ('benchmarks', 'boot', 'docs', 'drivers', 'examples', 'launcher', 'lib', 'scripts', 'tests')
+TOP_FOLDERS = ('benchmarks', 'boot', 'docs', 'drivers', 'examples', 'launcher', 'lib', 'scripts', 'sdk', 'tests')
 LINK = re.compile(r'\[[^\]]*\]\(([^)\s#]+)(?:#[^)]*)?\)')
 PATH = re.compile(r'`((?:%s)/[\w./-]+)`' % '|'.join(TOP_FOLDERS))
 

@@ -89,8 +89,12 @@ class Bus:
             except BusError:
                 return
 
+    async def watch(self) -> None:
+        """From now on, changes of the peers are kept for events()."""
+        self._member.watch()
+
     async def events(self) -> AsyncIterator[Event]:
-        """Yields an Event for each peer that joins or leaves from now on, until the connection ends."""
+        """Yields an Event for each peer that joins or leaves after watch(), or after the first step, until the connection ends."""
         self._member.watch()
         while True:
             try:

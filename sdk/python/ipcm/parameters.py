@@ -71,11 +71,13 @@ def read_parameters(text: str) -> Parameters:
     for key in ("name", "class"):
         if not isinstance(whole[key], str) or not whole[key]:
             raise _refuse(key, "a string, not empty", whole[key])
+    key = "name"
     try:
-        check_peer_name(whole["name"])
-        info = bus_info(whole["ipcm_info"])
+        check_peer_name(whole[key])
+        key = "ipcm_info"
+        info = bus_info(whole[key])
     except UsageError as error:
-        raise UsageError(f"parameters: {error}") from None
+        raise UsageError(f"parameters: '{key}': {error}") from None
     pids = whole.get("watch_pids") or []
     if not isinstance(pids, list) or not all(type(pid) is int and 0 < pid < 2 ** 31 for pid in pids):
         raise _refuse("watch_pids", "an array of process ids", pids)

@@ -90,6 +90,10 @@ class SyncBus:
             except BusError:
                 return
 
+    def watch(self) -> None:
+        """From now on, changes of the peers are kept for events()."""
+        self._member.watch()
+
     def events(self, *, timeout: Optional[float] = None) -> Iterator[Event]:
         """Yields an Event for each peer that joins or leaves after the first call of next(), until the connection ends.
         With a timeout, raises Timeout if that time passes without one."""

@@ -1,0 +1,39 @@
+"""The kits of the conformance suite. To add one: its peers in `peers/`, and an entry here. README.md tells what peers do."""
+
+import os
+import shutil
+import sys
+from typing import List, NamedTuple, Tuple
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ALL = ("ConnectionUnix", "UnixSocket", "AtomicPipe", "MessageFiles", "JSONFile", "SQLite")
+
+
+class Kit(NamedTuple):
+    """`service` and `client` are the commands of its peers (empty: it has none), `protocols` those that it speaks,
+    `without` the behaviours that it does not have, `why_not` why it can't run here ("": it can)."""
+
+    name: str
+    service: List[str]
+    client: List[str]
+    protocols: Tuple[str, ...] = ALL
+    without: Tuple[str, ...] = ()
+    why_not: str = ""
+
+
+def peer(file: str) -> str:
+    return os.path.join(HERE, "peers", file)
+
+
+def kits() -> List[Kit]:
+    cpp = os.environ["IPCM_TEST_SDK_CPP"]
+    python = [sys.executable, "-S"]  # without site-packages it starts in half the time, and needs none
+    return [
+        Kit("c++", [cpp], [cpp, "--client"]),
+        Kit("command", [], [*python, peer("command_client.py")]),
+        Kit("python", [*python, peer("python_service.py")], [*python, peer("python_client.py")], ("ConnectionUnix",)),
+    ]
+
+
+def has(program: str) -> bool:
+    return shutil.which(program) is not None
