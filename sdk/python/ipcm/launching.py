@@ -194,7 +194,7 @@ class Launch:
         self._signal(signal.SIGKILL)
 
     def _kill_later(self) -> None:
-        self._timers.append(self._loop.call_later(1, self._signal, signal.SIGKILL))
+        self._timers.append(self._loop.call_later(_ENDING_TIME, self._signal, signal.SIGKILL))
 
     def _signal(self, number: int) -> None:
         try:

@@ -10,7 +10,6 @@ import os
 import weakref
 from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Set, Tuple
 
-from .bridge import Bridge
 from .channel import Asked, Call, Channel, Receiver, finished
 from .errors import BusError, PeerGone, RemoteError, Timeout, UsageError
 from .info import BusInfo
@@ -31,11 +30,12 @@ def _close_in_child() -> None:
 os.register_at_fork(after_in_child=_close_in_child)
 
 
-def make_channel(info: BusInfo, name: Optional[str], note: str = "") -> Channel:
-    """Returns the channel for a bus, not yet open. Without a name the member is not listed on the bus."""
+def make_channel(info: BusInfo, name: Optional[str], note: str = "", serves: bool = False) -> Channel:
+    """Returns the channel for a bus, not yet open. Without a name the member is not listed on a ConnectionUnix bus."""
     if info.is_native:
         return ConnectionUnix(info, name or f"python-{os.getpid()}-{new_id()[-12:]}", name is not None, note)
-    return Bridge(info, name, note)
+    from .bridge import Bridge  # with subprocess, which a native member does not need
+    return Bridge(info, name, serves)
 
 
 class Event:

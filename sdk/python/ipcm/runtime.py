@@ -112,7 +112,7 @@ class Runtime:
     # ---- life
 
     def join(self) -> None:
-        channel = make_channel(self._parameters.info, self._parameters.name, self._parameters.class_name)
+        channel = make_channel(self._parameters.info, self._parameters.name, self._parameters.class_name, True)
         channel.open()
         member = self.member = Member(channel, self.loop)
         member.on_asked, member.on_message, member.on_end, member.on_complaint = self._asked, self._received, self._told_to_end, self.complain

@@ -160,11 +160,12 @@ class Conformance final : public ipcm::Service {
 struct Command {
   std::string op, name, to;
   double timeout = 0;
+  std::size_t size = 0;
   Content tag, content;
   template <class Archive>
   void serialize(Archive& archive) {
     archive(cereal::make_nvp("op", op), ipcm::optional("name", name), ipcm::optional("to", to),
-            ipcm::optional("timeout", timeout), ipcm::optional("tag", tag),
+            ipcm::optional("timeout", timeout), ipcm::optional("size", size), ipcm::optional("tag", tag),
             ipcm::optional("content", content));
   }
 };
@@ -237,6 +238,8 @@ class Peer {
       done(command.tag, name);
     } else if (command.op == "request") {
       request(command);
+    } else if (command.op == "large") {
+      large(command);
     } else if (command.op == "send") {
       client_->send_message(command.to, command.content);
       done(command.tag, true);
@@ -255,6 +258,13 @@ class Peer {
     } else {
       failed(command.tag, "unsupported", command.op);
     }
+  }
+
+  void large(const Command& command) {
+    std::string text;
+    while (text.size() < command.size) text += "0123456789abcdef";
+    const auto content = Content::trusted_json(R"({"do":"echo","value":")" + text + "\"}");
+    done(command.tag, client_->sync_request(command.to, content).content().json() == '"' + text + '"');
   }
 
   void request(const Command& command) {

@@ -41,6 +41,9 @@ class Peer:
             return self.bus.name
         if op == "request":
             return await self.bus.request(order["to"], order.get("content"), timeout=order.get("timeout"))
+        if op == "large":
+            text = "0123456789abcdef" * (order["size"] // 16)
+            return await self.bus.request(order["to"], {"do": "echo", "value": text}) == text
         if op == "send":
             await self.bus.send(order["to"], order["content"])
             return True
