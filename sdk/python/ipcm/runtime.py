@@ -35,6 +35,18 @@ def tell(sentence: str) -> None:
         pass
 
 
+def print_traceback(error: BaseException) -> None:
+    """Prints the traceback of an exception of a handler to stderr, without the frames of this package."""
+    frames, here = error.__traceback__, os.path.dirname(os.path.abspath(__file__))
+    while frames is not None and frames.tb_next is not None and frames.tb_frame.f_code.co_filename.startswith((here, concurrent.futures.__path__[0])):
+        frames = frames.tb_next
+    try:
+        traceback.print_exception(type(error), error, frames)
+        sys.stderr.flush()
+    except OSError:
+        pass
+
+
 class Request:
     """A request: `content` is its JSON value, `sender` the name of the peer that asks,
     and `id` its identifier."""
@@ -160,8 +172,8 @@ class Runtime:
         if "stop" in self._handlers:
             try:
                 await self.run(self._handlers["stop"])
-            except Exception:
-                traceback.print_exc()
+            except Exception as error:
+                print_traceback(error)
                 status = boot.SERVICE_THREW
         if self._delivering is not None:
             self._delivering.cancel()
@@ -197,8 +209,8 @@ class Runtime:
     async def _guarded(self, handler: Callable[..., Any], *args: Any) -> None:
         try:
             await self.run(handler, *args)
-        except Exception:
-            traceback.print_exc()
+        except Exception as error:
+            print_traceback(error)
             if not self._parameters.intercept_errors:
                 self.end(boot.SERVICE_THREW)
 
@@ -258,7 +270,7 @@ class Runtime:
     def _words_of(self, error: Exception, asked: Asked) -> str:
         if not isinstance(error, Error):
             self.complain(f"the request {asked.id} of '{asked.sender}' failed:")
-            traceback.print_exception(type(error), error, error.__traceback__)
+            print_traceback(error)
         if self._parameters.expose_error_details is False:
             return "Internal service error"
         return str(error) or type(error).__name__

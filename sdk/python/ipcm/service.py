@@ -7,7 +7,6 @@ import inspect
 import json
 import os
 import sys
-import traceback
 from typing import Any, Awaitable, Callable, Dict, List, NoReturn, Optional, TypeVar
 
 from . import boot
@@ -16,7 +15,7 @@ from .bus import Bus
 from .errors import BusError, UsageError, did_you_mean
 from .info import VARIABLE, bus_info
 from .parameters import Parameters, read_command_line, read_parameters, take_parameters
-from .runtime import Runtime, tell
+from .runtime import Runtime, print_traceback, tell
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -213,7 +212,7 @@ class Service:
             elif not joined:
                 status = boot.USAGE if isinstance(error, UsageError) else boot.SYSTEM_ERROR
             else:
-                traceback.print_exc()
+                print_traceback(error)
                 text = f"{doing}: {text}"
             announcer.failed(text, joined)
             tell(f"ipcm: service '{parameters.name}': {text}")
