@@ -10,7 +10,7 @@ from typing import Any, Set
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
-_ATTRIB, _DELETE_SELF, _MOVE_SELF = 0x4, 0x400, 0x800
+_ATTRIB, _DELETE_SELF, _MOVE_SELF, _MASK_ADD = 0x4, 0x400, 0x800, 0x20000000
 _HEAD = 16
 
 
@@ -35,7 +35,8 @@ class Watch:
         return self._fd
 
     def add(self, path: str, events: int) -> None:
-        if _libc.inotify_add_watch(self._fd, os.fsencode(path), ctypes.c_uint32(events)) < 0:
+        """Adds events of a path to those that are watched."""
+        if _libc.inotify_add_watch(self._fd, os.fsencode(path), ctypes.c_uint32(events | _MASK_ADD)) < 0:
             raise OSError(ctypes.get_errno(), f"watch '{path}': {os.strerror(ctypes.get_errno())}")
 
     def read(self) -> Set[str]:

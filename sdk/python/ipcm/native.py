@@ -30,8 +30,8 @@ class ConnectionUnix(Channel, LinksOwner):
         self._links: Links = None  # type: ignore[assignment]
         self._stamps = Stamps()
         self._counts: Dict[str, Dict[str, int]] = {"sent": {}, "read": {}}
-        self._watch: Optional[Watch] = None  # the own place
-        self._peer_watch: Optional[Watch] = None
+        self._watch: Optional[Watch] = None  # one for all: a user has 128 of them by default
+        self._watches_peers = False
         self._foreign: Dict[int, int] = {}  # pidfd → pid of peers whose death does not show in the directory
         self._closed = False
         self._loop: Any = None
@@ -47,9 +47,7 @@ class ConnectionUnix(Channel, LinksOwner):
                 try:
                     self._counts = self._route.read_statistics(self._place.file)
                     self._listener = self._place.listen()
-                    self._watch = Watch()
-                    self._watch.add(self._route.address(self._place.file), Watch.ITSELF)
-                    self._watch.add(self._route.address("."), Watch.ITSELF)
+                    self._watch_place(self._place)
                     self._place.announce()
                 except BaseException:
                     self._close_files()
@@ -68,7 +66,7 @@ class ConnectionUnix(Channel, LinksOwner):
         if self._listener is not None:
             self._links.listen(self._listener)
         if self._watch is not None:
-            loop.add_reader(self._watch.fileno(), self._look_at_place)
+            loop.add_reader(self._watch.fileno(), self._changed)
 
     def close(self) -> None:
         if self._closed:
@@ -76,9 +74,8 @@ class ConnectionUnix(Channel, LinksOwner):
         self._closed = True
         if self._links is not None:
             self._links.stop_listening()
-        for watch in (self._watch, self._peer_watch):
-            if watch is not None and self._loop is not None:
-                self._loop.remove_reader(watch.fileno())
+        if self._watch is not None and self._loop is not None:
+            self._loop.remove_reader(self._watch.fileno())
         for process in self._foreign:
             self._loop.remove_reader(process)
             os.close(process)
@@ -100,10 +97,10 @@ class ConnectionUnix(Channel, LinksOwner):
         self._route.close()
 
     def _close_files(self) -> None:
-        for one in (self._listener, self._watch, self._peer_watch):
+        for one in (self._listener, self._watch):
             if one is not None:
                 one.close()
-        self._listener = self._watch = self._peer_watch = None
+        self._listener = self._watch = None
 
     def close_in_child(self) -> None:
         self._closed = True
@@ -116,13 +113,26 @@ class ConnectionUnix(Channel, LinksOwner):
             self._place.close_in_child()
         self._route.close()
 
-    def _look_at_place(self) -> None:
-        assert self._watch is not None and self._place is not None
-        self._watch.read()
-        if self._place.is_lost():
+    def _watch_place(self, place: Place) -> None:
+        """A member that can't watch its place (no watches are left) works all the same: it does not notice a removal."""
+        try:
+            self._watch = Watch()
+            self._watch.add(self._route.address(place.file), Watch.ITSELF)
+            self._watch.add(self._route.address("."), Watch.ITSELF)
+        except OSError:
+            pass
+
+    def _changed(self) -> None:
+        """The directory has changed, or the own place."""
+        if self._watch is None or not self._watch.read():
+            return
+        if self._place is not None and self._place.is_lost():
             self._loop.remove_reader(self._watch.fileno())
             self._receiver.ended(f"its place on the bus is gone: '{self._route.path}/{self._place.file}' was removed, moved or "
                                  "replaced by another process; start it again on a bus that is there")
+        elif self._watches_peers:
+            self._follow_foreign()
+            self._receiver.peers_changed()
 
     # ---- sending
 
@@ -277,16 +287,17 @@ class ConnectionUnix(Channel, LinksOwner):
         return finished([peer.name for peer in self._route.peers() if not (self._listed and peer.name == self.name)])
 
     def watch_peers(self) -> None:
-        if self._peer_watch is None:
-            self._peer_watch = Watch()
-            self._peer_watch.add(self._route.address("."), Watch.CONTENTS)
-            self._loop.add_reader(self._peer_watch.fileno(), self._peers_changed)
-            self._follow_foreign()
-
-    def _peers_changed(self) -> None:
-        if self._peer_watch is not None and self._peer_watch.read():
-            self._follow_foreign()
-            self._receiver.peers_changed()
+        if self._watches_peers:
+            return
+        try:
+            if self._watch is None:
+                self._watch = Watch()
+                self._loop.add_reader(self._watch.fileno(), self._changed)
+            self._watch.add(self._route.address("."), Watch.CONTENTS)
+        except OSError as error:
+            raise BusError(f"peers can't be watched: {error.strerror}; raise fs.inotify.max_user_instances") from None
+        self._watches_peers = True
+        self._follow_foreign()
 
     def _follow_foreign(self) -> None:
         """The death of a peer without a lock does not show in the directory; its process tells."""

@@ -254,7 +254,7 @@ class Route:
             raise NameTaken(name, lock, self.path)
         # Another process removes the files of a dead peer of that name. The directory reports the end of that.
         until = time.monotonic() + _CLEARING_TIME
-        with Watch() as watch:
+        with Watch() as watch:  # OSError: none is left
             watch.add(self.address("."), Watch.CONTENTS)
             while isinstance(lock, int):
                 facts = locks.look(self.fd, f".{file}.lock")
