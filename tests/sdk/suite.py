@@ -29,7 +29,7 @@ class Pair:
 
     def __init__(self, client_kit, service_kit, judge_kit, protocol):
         self.client_kit, self.service_kit, self.judge_kit = client_kit, service_kit, judge_kit
-        self.is_slow = client_kit.name in ("command", "bash") or service_kit.name == "bash" or protocol != "ConnectionUnix"
+        self.is_slow = client_kit.name in ("command", "bash") or service_kit.name == "bash"
         self.world = World(protocol)
         self._place, self._listed, self._own, self._judge = None, None, 0, None
         try:
