@@ -1,7 +1,7 @@
 """The kits of the conformance suite. To add one: its peers in `peers/`, and an entry here. README.md tells what peers do."""
 
 import os
-import shutil
+import subprocess
 import sys
 from typing import List, NamedTuple, Tuple
 
@@ -31,9 +31,11 @@ def kits() -> List[Kit]:
     return [
         Kit("c++", [cpp], [cpp, "--client"]),
         Kit("command", [], [*python, peer("command_client.py")]),
-        Kit("python", [*python, peer("python_service.py")], [*python, peer("python_client.py")], ("ConnectionUnix",)),
+        Kit("python", [*python, peer("python_service.py")], [*python, peer("python_client.py")], ALL if has_bridge() else ("ConnectionUnix",)),
     ]
 
 
-def has(program: str) -> bool:
-    return shutil.which(program) is not None
+def has_bridge() -> bool:
+    """Returns whether `ipcm` has the verb `bridge`, which kits use on protocols that they do not speak."""
+    return subprocess.run([os.environ["IPCM_TEST_IPCM"], "bridge", "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, check=False).returncode == 0

@@ -55,6 +55,20 @@ class Pair:
     def start(self, name, **more):
         return self.world.service(self.service_kit.service, name, **more)
 
+    def start_seen(self, name):
+        """Starts a service, and waits until the judge has seen it join. See kill_seen()."""
+        self.judge.do("watch")
+        self.judge.forget_events()
+        service = self.start(name)
+        self.judge.expect_event("join", name)
+        return service
+
+    def kill_seen(self, service):
+        """Kills a service, and waits until the judge has seen it leave: if a bridge holds its place, that ends a moment later."""
+        service.kill()
+        service.end()
+        self.judge.expect_event("leave", service.name)
+
     def own_service(self):
         """Returns the name of a service that has got no message yet."""
         self._own += 1

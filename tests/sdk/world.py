@@ -1,5 +1,6 @@
 """What a behaviour is tested with: a bus, services that are started as a launcher starts them, and clients that obey."""
 
+import contextlib
 import json
 import os
 import queue
@@ -163,6 +164,11 @@ class Client:
             found = self.events.get(timeout=HANG)
             if found == (kind, peer):
                 return
+
+    def forget_events(self):
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.events.get_nowait()
 
     def leave(self):
         self.do("leave")

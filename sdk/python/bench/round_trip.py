@@ -4,7 +4,7 @@
   ipcm session -- sh -c 'ipcm start echo && python3 sdk/python/bench/round_trip.py'
 
 A bare client opens one connection, writes a frame with json.dumps and reads the answer with json.loads; it has no deadline, no
-ids, and does not notice the death of the service. The blocking client reads with recv(), the asyncio client with streams. The
+ids, and does not notice the death of the service. The blocking client reads with recv(), the asyncio clients with streams and with sock_recv(). The
 clients take turns, so that all meet the same noise of the machine; each figure is the median of the rounds."""
 
 import asyncio
@@ -57,6 +57,24 @@ class BareAsyncio:
         return json.loads(await self.reader.readexactly(size))["content"]["response"]
 
 
+class BareAsyncioSocket:
+    """The fastest bare client on an event loop: no streams, only the socket calls of the loop."""
+
+    def open(self, route):
+        self.stream = socket.socket(socket.AF_UNIX)
+        self.stream.connect(os.path.join(route, SERVICE))
+        self.stream.sendall(frame({"hello": "bare3"}))
+        self.stream.setblocking(False)
+
+    async def request(self, number, content):
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self.stream, ask(number, content))
+        data = await loop.sock_recv(self.stream, 65536)
+        while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
+            data += await loop.sock_recv(self.stream, 65536)
+        return json.loads(data[4:])["content"]["response"]
+
+
 def blocking_round(call, content):
     begin = time.perf_counter()
     for number in range(REQUESTS):
@@ -76,11 +94,14 @@ def main():
     loop = asyncio.new_event_loop()
     bare, bare_async = BareBlocking(route), BareAsyncio()
     loop.run_until_complete(bare_async.open(route))
+    bare_socket = BareAsyncioSocket()
+    bare_socket.open(route)
     bus, sync_bus = loop.run_until_complete(ipcm.connect()._connect()), ipcm.connect_sync()
     clients = {
         "bare blocking socket": lambda content: blocking_round(bare.request, content),
         "kit, synchronous": lambda content: blocking_round(lambda _, what: sync_bus.request(SERVICE, what, timeout=5), content),
         "bare asyncio streams": lambda content: loop.run_until_complete(asyncio_round(bare_async.request, content)),
+        "bare asyncio socket": lambda content: loop.run_until_complete(asyncio_round(bare_socket.request, content)),
         "kit, asyncio": lambda content: loop.run_until_complete(asyncio_round(lambda _, what: bus.request(SERVICE, what, timeout=5), content)),
     }
     print(f"Python {sys.version.split()[0]}; microseconds a request, median of {ROUNDS} rounds of {REQUESTS}")
@@ -90,7 +111,8 @@ def main():
             for name, call in clients.items():
                 times[name].append(call("x" * size))
         middle = {name: statistics.median(all) for name, all in times.items()}
-        for name, base in (("kit, synchronous", "bare blocking socket"), ("kit, asyncio", "bare asyncio streams")):
+        for name, base in (("kit, synchronous", "bare blocking socket"), ("kit, asyncio", "bare asyncio streams"),
+                           ("kit, asyncio", "bare asyncio socket")):
             print(f"{size:5} B  {base} {middle[base]:6.1f}   {name} {middle[name]:6.1f}   ratio {middle[name] / middle[base]:.2f}")
     sync_bus.close()
     loop.run_until_complete(bus.close())

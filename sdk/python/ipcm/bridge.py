@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import fcntl
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -19,6 +22,7 @@ from .messages import Message, json_text
 
 _JOIN_TIME = 30.0  # seconds
 _END_TIME = 5.0
+_F_SETPIPE_SZ = 1031
 
 
 def find_command() -> str:
@@ -62,6 +66,9 @@ class Bridge(Channel):
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        for pipe in (self._in, self._out):
+            with contextlib.suppress(OSError):  # the user has too many large pipes
+                fcntl.fcntl(pipe, _F_SETPIPE_SZ, 1 << 20)
         try:
             self._await_joined()
         except BaseException:
@@ -82,8 +89,9 @@ class Bridge(Channel):
         told = json.loads(self._lines.popleft())
         if told.get("type") != "joined":
             why = str(told.get("error") or told.get("why") or "it gives no reason")
-            if self._wanted is not None and f"'{self._wanted}'" in why and " in use" in why:
-                raise NameTaken(self._wanted, 0, self._info.route)
+            taken = re.match(r"the name '.*' is taken on the bus .* by process (\d+)", why)
+            if taken and self._wanted is not None:
+                raise NameTaken(self._wanted, int(taken[1]), self._info.route)
             raise BusError(f"the bus {self._info.text} can't be joined: {why}")
         self.name = told["name"]
 
@@ -254,7 +262,7 @@ class Bridge(Channel):
 
     def _receive(self) -> None:
         try:
-            data = os.read(self._out, 1 << 18)
+            data = os.read(self._out, 1 << 20)
         except BlockingIOError:
             return
         if not data:
