@@ -37,5 +37,5 @@ def kits() -> List[Kit]:
 
 def has_bridge() -> bool:
     """Returns whether `ipcm` has the verb `bridge`, which kits use on protocols that they do not speak."""
-    return subprocess.run([os.environ["IPCM_TEST_IPCM"], "bridge", "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL, check=False).returncode == 0
+    help_text = subprocess.run([os.environ["IPCM_TEST_IPCM"], "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return any(line.split()[:1] == ["bridge"] for line in help_text.splitlines())
