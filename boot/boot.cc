@@ -74,8 +74,9 @@ struct ListedClass {
   Registry::Entry entry;
 
   void save(JsonWriter& archive) const {
+    const std::vector<FieldDescription> fields = entry.args();
     archive(cereal::make_nvp("name", name), cereal::make_nvp("description", entry.description),
-            cereal::make_nvp("args", std::vector<ListedField>(entry.args.begin(), entry.args.end())));
+            cereal::make_nvp("args", std::vector<ListedField>(fields.begin(), fields.end())));
   }
 };
 
@@ -94,7 +95,7 @@ struct Listing {
     std::string text;
     for (const auto& [name, entry] : registry.entries()) {
       text.append(name).append("  ").append(entry.description).push_back('\n');
-      for (const FieldDescription& field : entry.args)
+      for (const FieldDescription& field : entry.args())
         text.append("    ")
             .append(field.name)
             .append(": ")

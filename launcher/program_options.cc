@@ -43,7 +43,8 @@ void add_program_options(CLI::App& verb, Options& options) {
       "how requests reach the program: per-request (each starts it, with JSON on stdin), lines (a line of\n"
       "JSON in, one out), none [per-request; none if --ready is given]",
       "HOW");
-  add_text(verb, "--ready", program.ready, "when it is ready: started, line:REGEX, exit [started]", "EVENT");
+  add_text(verb, "--ready", program.ready,
+           "when it is ready: started, line:REGEX, port:N, notify, fd:N, exec:CMD, exit [started]", "EVENT");
   add_count(verb, "--jobs", program.jobs, "how many requests it works on at the same time [1]");
   verb.add_flag("--raw", program.raw, "strings reach it as text without quotes, and its output is a string")
       ->group("Options of a program");

@@ -75,6 +75,8 @@ std::map<std::string, std::string> environment_of(const Arguments& arguments, co
     if (const auto equals = text.find('='); equals != std::string_view::npos && equals > 0)
       all.insert_or_assign(std::string(text.substr(0, equals)), std::string(text.substr(equals + 1)));
   }
+  // Those of the service itself; a program gets its own with ready 'notify'.
+  for (const char* name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) all.erase(name);
   all["IPCM_INFO"] = info;
   for (const auto& [name, value] : arguments.env) {
     const std::string parameter = "env " + quoted(name);
@@ -193,23 +195,69 @@ os::ProcessAttributes attributes_of(const Arguments& arguments) {
 
 // ---- Readiness
 
+unsigned number_after(const std::string& word, const std::string& text, unsigned least, unsigned most) {
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < least || number > most)
+    refuse("ready", word + ":N wants a number from " + std::to_string(least) + " to " + std::to_string(most));
+  return number;
+}
+
+/// Reads "notify" or "notify:SECONDS".
+Duration watchdog_period(const std::string& text) {
+  constexpr double kLeast = 0.01;
+  double seconds = 0;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), seconds, std::chars_format::fixed);
+  if (error != std::errc() || end != text.data() + text.size() || seconds < kLeast)
+    refuse("ready", "notify:SECONDS wants the longest time between two WATCHDOG=1, at least 0.01");
+  return span("ready", seconds, kLongestSpan);
+}
+
+void expect_pattern(const std::string& text) {
+  try {
+    (void)Pattern(text);
+  } catch (const UsageError& error) {
+    refuse("ready", error.what());
+  }
+}
+
 ReadyWhen ready_when(const std::string& text) {
   using Kind = ReadyWhen::Kind;
+  constexpr unsigned kLeastDescriptor = 3, kMostDescriptor = 1000, kMostPort = 65535;
   const auto colon = text.find(':');
   const std::string word = text.substr(0, colon);
-  const bool has_value = colon != std::string::npos;
-  const Kind kind =
-      one_of<Kind>("ready", word, {{"started", Kind::started}, {"line", Kind::line}, {"exit", Kind::exit}});
-  ReadyWhen ready{kind, has_value ? text.substr(colon + 1) : ""};
-  if (kind == Kind::line) {
-    if (ready.text.empty()) refuse("ready", "line:REGEX wants a regular expression after the colon");
-    try {
-      (void)Pattern(ready.text);
-    } catch (const UsageError& error) {
-      refuse("ready", error.what());
-    }
-  } else if (has_value) {
-    refuse("ready", quoted(word) + " takes no value");
+  const Kind kind = one_of<Kind>("ready", word,
+                                 {{"started", Kind::started},
+                                  {"line", Kind::line},
+                                  {"exit", Kind::exit},
+                                  {"fd", Kind::fd},
+                                  {"notify", Kind::notify},
+                                  {"port", Kind::port},
+                                  {"exec", Kind::exec}});
+  ReadyWhen ready{.kind = kind, .text = colon == std::string::npos ? "" : text.substr(colon + 1)};
+  switch (kind) {
+    case Kind::started:
+    case Kind::exit:
+      if (colon != std::string::npos) refuse("ready", quoted(word) + " takes no value");
+      break;
+    case Kind::line:
+      if (ready.text.empty()) refuse("ready", "line:REGEX wants a regular expression after the colon");
+      expect_pattern(ready.text);
+      break;
+    case Kind::fd:
+      ready.number = number_after(word, ready.text, kLeastDescriptor, kMostDescriptor);
+      break;
+    case Kind::port:
+      ready.number = number_after(word, ready.text, 1, kMostPort);
+      break;
+    case Kind::notify:
+      if (colon != std::string::npos) ready.period = watchdog_period(ready.text);
+      break;
+    case Kind::exec:
+      if (ready.text.empty()) refuse("ready", "exec:CMD wants a command of the shell after the colon");
+      expect_text("ready", ready.text);
+      break;
   }
   return ready;
 }
@@ -250,6 +298,7 @@ Plan make_plan(const Arguments& arguments, const std::string& info) {
   plan.queue = number_within("queue", arguments.queue, 1, kLongestQueue);
   plan.max_output = number_within("max_output", arguments.max_output, 1, kMostOutput);
   plan.timeout = span("timeout", arguments.timeout, kLongestSpan);
+  plan.start_timeout = span("start_timeout", arguments.start_timeout, kLongestSpan);
   plan.grace = span("grace", arguments.grace, kLongestGrace);
   plan.raw = arguments.raw;
   check_together(plan);

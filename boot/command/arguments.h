@@ -23,6 +23,7 @@ struct Arguments {
   std::string directory;
   std::string speak = "none";
   std::string ready = "started";
+  double start_timeout = 60;  ///< seconds until it must be ready
   std::uint64_t jobs = 1;
   double timeout = 60;  ///< seconds for one request
   std::uint64_t max_output = 16UL * 1024 * 1024;
@@ -39,10 +40,11 @@ struct Arguments {
   void serialize(Archive& archive) {
     archive(optional("argv", argv), optional("shell", shell), optional("env", env),
             optional("directory", directory), optional("speak", speak), optional("ready", ready),
-            optional("jobs", jobs), optional("timeout", timeout), optional("max_output", max_output),
-            optional("queue", queue), optional("restart", restart), optional("grace", grace),
-            optional("raw", raw), optional("user", user), optional("group", group), optional("umask", umask),
-            optional("rlimits", rlimits), optional("nice", nice), optional("no_new_privs", no_new_privs));
+            optional("start_timeout", start_timeout), optional("jobs", jobs), optional("timeout", timeout),
+            optional("max_output", max_output), optional("queue", queue), optional("restart", restart),
+            optional("grace", grace), optional("raw", raw), optional("user", user), optional("group", group),
+            optional("umask", umask), optional("rlimits", rlimits), optional("nice", nice),
+            optional("no_new_privs", no_new_privs));
   }
 };
 
@@ -51,9 +53,11 @@ enum class Restart { never, on_failure, always };
 
 /// The event that makes a program ready.
 struct ReadyWhen {
-  enum class Kind { started, line, exit };
+  enum class Kind { started, line, exit, fd, notify, port, exec };
   Kind kind = Kind::started;
-  std::string text = {};  ///< line: the regular expression
+  std::string text = {};       ///< line: the regular expression; exec: the shell command
+  unsigned number = 0;         ///< fd: the descriptor; port: the port
+  Duration period = kNoLimit;  ///< notify: the longest time between two signs of life
 };
 
 /// Checked parameters.
@@ -65,6 +69,7 @@ struct Plan {
   Restart restart = Restart::never;
   std::size_t jobs = 1;
   Duration timeout = kNoLimit;
+  Duration start_timeout = kNoLimit;
   std::size_t max_output = 0;
   std::size_t queue = 0;
   Duration grace{};

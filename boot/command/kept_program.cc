@@ -8,7 +8,7 @@
 namespace ipcm::command {
 namespace {
 
-constexpr Duration kFirstWait = std::chrono::milliseconds(100), kLongestWait = std::chrono::seconds(10),
+constexpr Duration kFirstRest = std::chrono::milliseconds(100), kLongestRest = std::chrono::seconds(10),
                    kLongLife = std::chrono::seconds(1);
 
 }  // namespace
@@ -25,6 +25,7 @@ void KeptProgram::begin() {
     readiness_->prepare(request);
     program_ = std::make_unique<Program>(host_, request, input_);
     readiness_->watch(*program_);
+    limit_start(host_.plan().start_timeout);
     host_.wake();
   } catch (const Error& error) {
     why_ = error.what();
@@ -35,17 +36,12 @@ void KeptProgram::begin() {
 void KeptProgram::process() {
   if (state_ == State::resting && std::exchange(is_rested_, false)) begin();
   if (state_ != State::starting && state_ != State::ready) return;
-  if (state_ == State::starting && !is_given_up_) {
+  if (!is_given_up_) {
     try {
-      if (readiness_->look(*program_)) {
-        state_ = State::ready;
-        was_ready_ = true;
-        ready_since_ = os::Clock::now();
-      } else if (!readiness_->reads_output() && !program_->output().empty()) {
-        const std::string chatter = program_->take_output();
-        host_.output_log().write(chatter);
-        program_->note_words(chatter);
-      }
+      if (state_ == State::starting)
+        await_ready();
+      else
+        readiness_->supervise(*program_);
     } catch (const Error& error) {
       give_up(error.what());
     }
@@ -65,6 +61,35 @@ void KeptProgram::process() {
   ended();
 }
 
+void KeptProgram::await_ready() {
+  if (readiness_->look(*program_)) {
+    state_ = State::ready;
+    was_ready_ = true;
+    ready_since_ = os::Clock::now();
+    start_timer_.stop();
+    return;
+  }
+  if (!readiness_->reads_output() && !program_->output().empty()) {
+    const std::string chatter = program_->take_output();
+    host_.output_log().write(chatter);
+    program_->note_words(chatter);
+  }
+  if (const auto more = readiness_->more_time()) limit_start(*more);
+  if (is_late_ && !program_->has_ended())
+    give_up(naming(host_.plan()) + " was not ready within its time (start_timeout), and was ended" +
+            program_->last_words());
+}
+
+void KeptProgram::limit_start(Duration span) {
+  is_late_ = false;
+  start_timer_.stop();
+  if (span == kNoLimit) return;
+  start_timer_ = host_.loop().at(os::from_now(span), [this] {
+    is_late_ = true;
+    host_.wake();
+  });
+}
+
 void KeptProgram::give_up(const std::string& why) {
   if (is_given_up_) return;
   is_given_up_ = true;
@@ -77,6 +102,7 @@ void KeptProgram::give_up(const std::string& why) {
 
 void KeptProgram::ended() {
   const bool was_in_use = state_ == State::ready;
+  start_timer_.stop();
   const bool lived_long = was_in_use && os::Clock::now() - ready_since_ >= kLongLife;
   readiness_.reset();
   program_.reset();
@@ -87,7 +113,7 @@ void KeptProgram::ended() {
   const Restart restart = host_.plan().restart;
   const bool again =
       restart == Restart::always || (restart == Restart::on_failure && !(status_ && status_->success()));
-  wait_ = lived_long ? Duration::zero() : std::clamp(wait_ * 2, kFirstWait, kLongestWait);
+  wait_ = lived_long ? Duration::zero() : std::clamp(wait_ * 2, kFirstRest, kLongestRest);
   state_ = again ? State::resting : State::over;
   if (!is_told_) on_end_(why_);
   if (again) rest();

@@ -44,6 +44,8 @@ class KeptProgram {
 
  private:
   void begin();
+  void await_ready();
+  void limit_start(Duration span);
   void ended();
   void rest();
 
@@ -59,8 +61,8 @@ class KeptProgram {
   std::optional<ExitStatus> status_;
   os::Clock::time_point ready_since_{};
   Duration wait_ = Duration::zero();
-  bool is_rested_ = false;
-  Watch rest_timer_;
+  bool is_rested_ = false, is_late_ = false;
+  Watch rest_timer_, start_timer_;
 };
 
 }  // namespace ipcm::command

@@ -78,6 +78,14 @@ std::unique_ptr<Readiness> make_readiness(Host& host) {
       return std::make_unique<Line>(host);
     case ReadyWhen::Kind::exit:
       return std::make_unique<Exited>();
+    case ReadyWhen::Kind::fd:
+      return ready_fd(host);
+    case ReadyWhen::Kind::notify:
+      return ready_notify(host);
+    case ReadyWhen::Kind::port:
+      return ready_port(host);
+    case ReadyWhen::Kind::exec:
+      return ready_exec(host);
     case ReadyWhen::Kind::started:
       break;
   }

@@ -63,6 +63,18 @@ void for_each_descendant(Call&& call) {
 
 }  // namespace
 
+bool is_descendant(Pid pid) {
+  constexpr int kDeepest = 1000;
+  const Pid self = own_pid();
+  for (int depth = 0; pid > 1 && depth < kDeepest; ++depth) {
+    const auto parent = parent_of(pid);
+    if (!parent) return false;
+    if (*parent == self) return true;
+    pid = *parent;
+  }
+  return false;
+}
+
 void signal_session(Pid leader, int signal) {
   // 0 is the session of every process whose leader lives in another pid namespace.
   if (leader <= 0) return;

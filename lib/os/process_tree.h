@@ -13,6 +13,8 @@ namespace ipcm::os {
 [[nodiscard]] bool has_children() noexcept;
 /// Returns all descendants that run, parents before their children. Empty, too, if /proc can't be read.
 [[nodiscard]] std::vector<Pid> descendants();
+/// Whether a process is a descendant of this one. false, too, if it has ended and was reaped.
+[[nodiscard]] bool is_descendant(Pid pid);
 /// Sends a signal to all descendants.
 void signal_descendants(int signal);
 /// Sends a signal to all processes of a group, if a child of this process is among them: otherwise the number may belong

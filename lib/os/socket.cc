@@ -1,6 +1,7 @@
 #include "os/socket.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -358,6 +359,49 @@ int send_datagram(const std::string& to, std::string_view bytes) noexcept {
                     reinterpret_cast<const sockaddr*>(&address), size);
   });
   return sent < 0 ? errno : 0;
+}
+
+NamedSocket bind_abstract_datagrams() {
+  UniqueFd socket = make_socket(SOCK_DGRAM);
+  const int on = 1;
+  sys("request senders of", "a datagram socket",
+      [&] { return ::setsockopt(socket.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on); });
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  // An address without a name: the kernel chooses one.
+  sys("bind", "a datagram socket",
+      [&] { return ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(sa_family_t)); });
+  socklen_t size = sizeof address;
+  sys("read the name of", "a datagram socket",
+      [&] { return ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size); });
+  const std::size_t length = size - offsetof(sockaddr_un, sun_path);
+  return {std::move(socket), "@" + std::string(&address.sun_path[1], length - 1)};
+}
+
+bool is_port_open(unsigned port) noexcept {
+  const auto connects = [](int family, const auto& address) {
+    const UniqueFd socket(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!socket) return false;
+    const int result = quiet(
+        [&] { return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address); });
+    if (result == 0) return true;
+    if (errno != EINPROGRESS) return false;
+    // Between two sockets of one machine, the outcome is there already.
+    pollfd one{socket.get(), POLLOUT, 0};
+    int error = 0;
+    socklen_t size = sizeof error;
+    return quiet([&] { return ::poll(&one, 1, 0); }) == 1 &&
+           ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+  };
+  sockaddr_in four{};
+  four.sin_family = AF_INET;
+  four.sin_port = htons(static_cast<std::uint16_t>(port));
+  four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  sockaddr_in6 six{};
+  six.sin6_family = AF_INET6;
+  six.sin6_port = four.sin_port;
+  six.sin6_addr = in6addr_loopback;
+  return connects(AF_INET, four) || connects(AF_INET6, six);
 }
 
 }  // namespace ipcm::os

@@ -96,4 +96,16 @@ struct Datagram {
 /// or 0.
 [[nodiscard]] int send_datagram(const std::string& address, std::string_view bytes) noexcept;
 
+/// A datagram socket with an abstract name that the kernel has chosen: "@00a1f". Any process of this network namespace
+/// can send to it; the kernel adds the sender to each datagram. Non-blocking. Throws SystemError.
+struct NamedSocket {
+  UniqueFd socket;
+  std::string address;
+};
+[[nodiscard]] NamedSocket bind_abstract_datagrams();
+
+/// Whether a process accepts TCP connections at this port of the loopback addresses. Does not wait: a listener whose
+/// queue is full counts as none.
+[[nodiscard]] bool is_port_open(unsigned port) noexcept;
+
 }  // namespace ipcm::os

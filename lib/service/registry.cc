@@ -4,10 +4,11 @@
 
 namespace ipcm {
 
-void Registry::add(std::string name, std::string description, std::vector<FieldDescription> args,
-                   Factory make) {
+void Registry::add(std::string name, std::string description,
+                   std::function<std::vector<FieldDescription>()> args, Factory make) {
   if (name.empty()) throw UsageError("a class needs a name");
   if (!make) throw UsageError("the class '" + name + "' needs a factory");
+  if (!args) args = [] { return std::vector<FieldDescription>(); };
   if (entries_.contains(name)) throw UsageError("the class '" + name + "' is registered already");
   entries_.emplace(name, Entry{name, std::move(description), std::move(args), std::move(make)});
 }

@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import sys
 import unittest
 
@@ -238,7 +239,8 @@ class RefusedTest(CommandTest):
         for args, words in (
                 ({"speak": "line"}, ["speak", "did you mean 'lines'?"]), ({"ready": "lines:x"}, ["ready", "did you mean 'line'?"]),
                 ({"speak": "lines", "ready": "line:("}, ["ready", "regular expression"]), ({"ready": "line:"}, ["ready", "REGEX"]),
-                ({"ready": "started:1"}, ["ready", "no value"]), ({"jobs": 0}, ["jobs", "1 to 256"]), ({"jobs": 1000}, ["jobs"]),
+                ({"ready": "fd:2"}, ["ready", "3 to 1000"]), ({"ready": "port:x"}, ["ready", "1 to 65535"]), ({"ready": "notify:0"}, ["ready", "SECONDS"]),
+                ({"ready": "exec:"}, ["ready", "CMD"]), ({"ready": "started:1"}, ["ready", "no value"]), ({"jobs": 0}, ["jobs", "1 to 256"]), ({"jobs": 1000}, ["jobs"]),
                 ({"speak": "none", "jobs": 2}, ["jobs", "none"]), ({"timeout": -1}, ["timeout"]), ({"max_output": 1 << 40}, ["max_output"]),
                 ({"restart": "sometimes"}, ["restart"]), ({"speak": "lines", "restart": "sometimes"}, ["restart", "on-failure"]),
                 ({"ready": "exit", "speak": "lines"}, ["ready", "none"]), ({"speak": "per-request", "ready": "line:x"}, ["ready", "per-request"]),
@@ -350,6 +352,104 @@ class JustRunsTest(CommandTest):
             result = self.ipcm("start", "--timeout", "0.5", "--ready", "line:up", "--", "sh", "-c", "echo warming; sleep 1000 & wait", env=env,
                                status=LAUNCH_FAILED)
             self.assertIn("warming", result.err)
+
+
+class ReadyTest(CommandTest):
+    """The events that make a program ready."""
+
+    NOTIFY = ("import os, signal, socket\n"
+              "def notify(text):\n"
+              "    address = os.environ['NOTIFY_SOCKET']\n"
+              "    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+              "    sock.sendto(text.encode(), '\\0' + address[1:])\n")
+
+    def python(self, text, name="program.py"):
+        return [sys.executable, "-E", "-S", self.script(text, name)]
+
+    def start_until(self, env, ready, *program, status=0, **args):
+        return self.start_program(env, *program, flags=["--ready", ready], args=args or None, status=status)
+
+    def test_a_newline_on_its_descriptor(self):
+        with self.bus() as env:
+            self.start_until(env, "fd:5", "sh", "-c", "echo >&5; exec sleep 1000")
+            self.assertEqual(self.peers(env)["p"]["state"], "active")
+
+    def test_a_descriptor_that_is_closed_without_a_newline_is_an_error(self):
+        with self.bus() as env:
+            result = self.start_until(env, "fd:5", "sh", "-c", "echo no port >&2; exec sleep 1000 5>&-", status=LAUNCH_FAILED)
+            self.assertIn("closed descriptor 5 without a newline", result.err)
+            self.assertIn("no port", result.err)
+
+    def test_a_notification_also_from_a_child_of_the_program(self):
+        child = "if os.fork() == 0:\n    notify('STATUS=half way\\nREADY=1')\n    os._exit(0)\nos.wait()\nsignal.pause()\n"
+        for body in ("notify('READY=1')\nsignal.pause()\n", child.replace("os.wait()\n", "")):
+            with self.subTest(body=body), self.bus() as env:
+                self.start_until(env, "notify", *self.python(self.NOTIFY + body))
+                self.assertEqual(self.peers(env)["p"]["state"], "active")
+
+    def test_a_notification_of_another_process_does_not_count(self):
+        out, back = self.fifo("out"), self.fifo("back")
+        program = self.python(self.NOTIFY + f"open({out!r}, 'w').write(os.environ['NOTIFY_SOCKET'])\nopen({back!r}).read()\nraise SystemExit(3)\n")
+        with self.bus() as env:
+            running = self.start(IPCM, "start", "--name", "p", "--ready", "notify", "--", *program, env=env)
+            with open(out) as file:
+                address = file.read()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+                other.sendto(b"READY=1", "\0" + address[1:])
+            with open(back, "w") as file:
+                file.write("go on")
+            result = running.finish()
+            self.assertEqual(result.status, LAUNCH_FAILED, result)
+            self.assertIn("exited with status 3, before it was ready", result.err)
+
+    def test_the_status_is_part_of_the_error(self):
+        program = self.python(self.NOTIFY + "notify('STATUS=migrating tables')\nraise SystemExit(3)\n")
+        with self.bus() as env:
+            result = self.start_until(env, "notify", *program, status=LAUNCH_FAILED)
+            self.assertIn("exited with status 3, before it was ready", result.err)
+            self.assertIn("migrating tables", result.err)
+
+    def test_a_missing_sign_of_life_ends_the_program(self):
+        with self.bus() as env:
+            self.start_program(env, *self.python(self.NOTIFY + "notify('READY=1')\nsignal.pause()\n"), flags=["--ready", "notify:0.2"])
+            with Process(self.service_process(env)) as service:
+                self.assertTrue(service.wait_for_end())
+            self.assertIn("sent no WATCHDOG=1 within 200.0 ms", self.ipcm("logs", "p", env=env).out)
+
+    def test_a_port(self):
+        program = self.python("import socket, sys, signal\n"
+                              "s = socket.create_server(('127.0.0.1', int(sys.argv[1])))\nsignal.pause()\n")
+        with socket.socket() as chosen:
+            chosen.bind(("127.0.0.1", 0))
+            port = chosen.getsockname()[1]
+        with self.bus() as env:
+            self.start_until(env, f"port:{port}", *program, str(port))
+            socket.create_connection(("127.0.0.1", port)).close()
+
+    def test_a_port_that_is_open_before_the_start_is_an_error(self):
+        with socket.create_server(("127.0.0.1", 0)) as server, self.bus() as env:
+            port = server.getsockname()[1]
+            result = self.start_until(env, f"port:{port}", "sleep", "1000", status=LAUNCH_FAILED)
+            self.assertIn(f"port {port} is open already", result.err)
+
+    def test_a_command_that_succeeds(self):
+        file = os.path.join(self.work, "there")
+        with self.bus() as env:
+            self.start_until(env, f"exec:test -e {file}", "sh", "-c", f"touch {file}; exec sleep 1000")
+            self.assertTrue(os.path.exists(file))
+
+    def test_a_program_that_is_not_ready_in_time_is_ended(self):
+        for ready in ("line:never", "exec:echo not yet >&2; false", "notify"):
+            with self.subTest(ready=ready), self.bus() as env:
+                result = self.start_until(env, ready, "sh", "-c", "trap '' TERM; echo warming; sleep 1000", status=LAUNCH_FAILED,
+                                          start_timeout=0.3, grace=0.1)
+                self.assertIn("was not ready within its time (start_timeout)", result.err)
+                self.assertIn("warming", result.err)
+
+    def test_the_program_does_not_see_the_notify_socket_of_the_service(self):
+        given = {"shell": "echo ${NOTIFY_SOCKET-none}", "speak": "per-request", "raw": True}
+        env = dict(self.env, NOTIFY_SOCKET="@nowhere")
+        self.assertEqual(self.ipcm("run", "command", "--args", json.dumps(given), "1", env=env).answers, ["none"])
 
 
 class EndTest(CommandTest):

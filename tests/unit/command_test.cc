@@ -3,6 +3,7 @@
 #include <string>
 
 #include "command/arguments.h"
+#include "command/notification.h"
 #include "command/pattern.h"
 #include "command/payload.h"
 #include "command/waiting_requests.h"
@@ -83,6 +84,30 @@ TEST_CASE("command: a pattern matches a part of a line, also of a long one") {
   CHECK(Pattern("(a|b)*c$").matches(std::string(100'000, 'a') + "c"));
   CHECK(contains(error_of<Error>([] { (void)Pattern("(a"); }), "regular expression"));
   CHECK(contains(error_of<Error>([] { (void)Pattern(std::string(2000, 'a')); }), "1000 characters"));
+}
+
+TEST_CASE("command: notifications are lines of NAME=VALUE, and unknown ones are ignored") {
+  const Notification told = parse_notification(
+      "READY=1\nSTATUS=a=b\nnoise\nEXTEND_TIMEOUT_USEC=2000\nWATCHDOG_USEC=5\nWATCHDOG=1\nX=1");
+  CHECK(told.ready);
+  CHECK(told.status == "a=b");
+  CHECK(told.more_time == std::chrono::milliseconds(2));
+  CHECK(told.watchdog == std::chrono::microseconds(5));
+  CHECK(told.alive);
+  CHECK_FALSE(told.is_broken);
+  CHECK(parse_notification("WATCHDOG=trigger").is_broken);
+  const Notification wrong =
+      parse_notification("READY=0\nEXTEND_TIMEOUT_USEC=-1\nWATCHDOG_USEC=99999999999999999999");
+  CHECK_FALSE(wrong.ready);
+  CHECK_FALSE(wrong.more_time);
+  CHECK_FALSE(wrong.watchdog);
+}
+
+TEST_CASE("command: readiness is a word and its value") {
+  CHECK(plan_of(R"({"argv":["sh"],"ready":"port:80"})").ready.number == 80);
+  CHECK(plan_of(R"({"argv":["sh"],"ready":"fd:3"})").ready.kind == ReadyWhen::Kind::fd);
+  CHECK(plan_of(R"({"argv":["sh"],"ready":"notify:0.5"})").ready.period == std::chrono::milliseconds(500));
+  CHECK(plan_of(R"({"argv":["sh"],"ready":"line:a:b"})").ready.text == "a:b");
 }
 
 TEST_CASE("command: a request becomes text, with raw without quotes") {

@@ -38,12 +38,15 @@ class Registry {
   struct Entry {
     std::string name;
     std::string description;
-    std::vector<FieldDescription> args;
+    /// Returns the descriptions of the arguments. A function, since a start does not need them.
+    std::function<std::vector<FieldDescription>()> args;
     Factory make;
   };
 
-  /// Adds a class. Throws UsageError for a name that is empty or already registered.
-  void add(std::string name, std::string description, std::vector<FieldDescription> args, Factory make);
+  /// Adds a class. `args` describes its arguments; null: it has none. Throws UsageError for a name that is empty
+  /// or already registered.
+  void add(std::string name, std::string description, std::function<std::vector<FieldDescription>()> args,
+           Factory make);
 
   /// Adds the class S. It has a constructor `S(ServiceSetup, S::Args)`, where Args is default-constructible
   /// and has a serialize() function for cereal; or, if it takes no arguments, `S(ServiceSetup)`.
@@ -68,14 +71,14 @@ class Registry {
     }
     if constexpr (detail::UsableArgs<S>) {
       using Args = typename S::Args;
-      add(name, std::move(description), describe_fields<Args>(),
+      add(name, std::move(description), describe_fields<Args>,
           [name](ServiceSetup setup, const Content& args) {
             const Content& given = args.is_null() ? empty_object() : args;
             return std::make_unique<S>(std::move(setup),
                                        given.as_strict<Args>("args of class '" + name + "'"));
           });
     } else if constexpr (detail::TakesNoArgs<S>) {
-      add(name, std::move(description), {}, [name](ServiceSetup setup, const Content& args) {
+      add(name, std::move(description), nullptr, [name](ServiceSetup setup, const Content& args) {
         detail::expect_no_args(name, args);
         return std::make_unique<S>(std::move(setup));
       });
