@@ -132,7 +132,8 @@ TEST_CASE("process tree: a group gets a signal only while a child of ours is in 
 TEST_CASE("process tree: a session has the processes of all its groups") {
   const Tidy tidy;
   // With -m, each job of the shell gets a group of its own; dash needs a terminal for that.
-  Ran ran = run_shell("exec bash -c 'set -m; sleep 1000 & echo up; wait 2> /dev/null' 2> /dev/null", {}, true);
+  Ran ran =
+      run_shell("exec bash -c 'set -m; sleep 1000 & echo up; wait 2> /dev/null' 2> /dev/null", {}, true);
   await_line(ran);
   signal_session(ran.child.pid(), SIGKILL);
   // The shell goes on when its job has ended.

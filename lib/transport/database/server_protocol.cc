@@ -1,5 +1,6 @@
 #include "transport/database/server_protocol.h"
 
+#include <optional>
 #include <utility>
 
 #include "ipcm/error.h"
@@ -28,6 +29,16 @@ class ServerOwnership final : public transport::Ownership {
  private:
   std::unique_ptr<ServerStore> store_;
 };
+
+/// Returns the name of a member of ours that holds its lock and belongs to another process.
+std::optional<std::string> living_peer(ServerStore& store) {
+  constexpr bool kJudged = true;
+  for (const PeerRow& row : store.rows(nullptr, kJudged)) {
+    const bool is_elsewhere = row.facts.elsewhere && row.facts.state == transport::PeerFacts::State::active;
+    if ((row.is_held || is_elsewhere) && !row.facts.is_us) return row.name;
+  }
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -65,11 +76,18 @@ std::string ServerProtocol::make_route(const SpawnOptions& options) const {
 }
 
 transport::Removal ServerProtocol::remove_route(const BusInfo& info,
-                                                transport::Living /*living*/) const noexcept {
+                                                transport::Living living) const noexcept {
   try {
     const os::TimeLimit limit(os::limited(kRemoveTime, kLeastTime));
     const auto store = connect(info);
     const StatementTimeout timeout(*store);
+    if (living == transport::Living::spare) {
+      if (const auto peer = living_peer(*store)) {
+        transport::Removal removal;
+        removal.living = *peer;
+        return removal;
+      }
+    }
     store->remove_tables();
     return true;
   } catch (const std::exception&) {
