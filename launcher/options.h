@@ -16,7 +16,7 @@ struct Options;
 struct ProgramOptions {
   bool is_given = false;
   std::vector<std::string> words = {};
-  std::string speak = {}, ready = {}, restart = {};  ///< Empty: not given.
+  std::string speak = {}, framing = {}, ready = {}, restart = {};  ///< Empty: not given.
   std::optional<std::size_t> jobs = {}, max_output = {};
   bool raw = false;
 };

@@ -41,8 +41,10 @@ void add_program_options(CLI::App& verb, Options& options) {
   add_text(
       verb, "--speak", program.speak,
       "how requests reach the program: per-request (each starts it, with JSON on stdin), lines (a line of\n"
-      "JSON in, one out), none [per-request; none if --ready is given]",
+      "JSON in, one out), jsonrpc (JSON-RPC 2.0), none [per-request; none if --ready is given]",
       "HOW");
+  add_text(verb, "--framing", program.framing,
+           "how JSON-RPC messages stand in the stream: lines, content-length [lines]", "HOW");
   add_text(verb, "--ready", program.ready,
            "when it is ready: started, line:REGEX, port:N, notify, fd:N, exec:CMD, exit [started]", "EVENT");
   add_count(verb, "--jobs", program.jobs, "how many requests it works on at the same time [1]");
@@ -70,6 +72,7 @@ void complete_program(Options& options) {
   const ProgramOptions& program = options.program;
   if (!program.is_given) {
     const char* flag = !program.speak.empty()     ? "--speak"
+                       : !program.framing.empty() ? "--framing"
                        : !program.ready.empty()   ? "--ready"
                        : program.jobs             ? "--jobs"
                        : program.raw              ? "--raw"
@@ -102,6 +105,7 @@ Content program_args(const Options& options) try {
     throw UsageError("--args has 'shell', and a program stands after --: they exclude each other");
   put("argv", program.words, "the program after --");
   if (!program.ready.empty()) put("ready", program.ready, "--ready");
+  if (!program.framing.empty()) put("framing", program.framing, "--framing");
   if (!program.speak.empty())
     put("speak", program.speak, "--speak");
   else

@@ -273,25 +273,52 @@ void check_together(const Plan& plan) {
     refuse("ready",
            "'exit' waits for the end of the program, which then answers nothing: speak must be 'none'");
   if (plan.speak == Speak::none && plan.jobs != 1) refuse("jobs", "with speak 'none', one program runs");
+  if (plan.speak == Speak::jsonrpc && plan.jobs != 1)
+    refuse("jobs", "with speak 'jsonrpc', one program runs, which works on many requests at the same time");
+  if (plan.speak == Speak::jsonrpc && plan.raw) refuse("raw", "with speak 'jsonrpc', all messages are JSON");
   if (plan.speak == Speak::none && plan.raw) refuse("raw", "with speak 'none', there are no requests");
 }
 
 Restart restart_of(const std::string& word, Speak speak) {
   const Words<Restart> words = {
       {"never", Restart::never}, {"on-failure", Restart::on_failure}, {"always", Restart::always}};
-  if (word.empty()) return speak == Speak::lines ? Restart::always : Restart::never;
+  if (word.empty())
+    return speak == Speak::lines || speak == Speak::jsonrpc ? Restart::always : Restart::never;
   if (speak == Speak::per_request)
     refuse("restart", "with speak 'per-request', each request starts a program anyway");
   return one_of<Restart>("restart", word, words);
+}
+
+/// Reads the parameters of speak "jsonrpc" only.
+void take_jsonrpc(const Arguments& arguments, Plan& plan) {
+  constexpr std::size_t kLongestHandshake = 100;
+  if (plan.speak != Speak::jsonrpc) {
+    if (!arguments.framing.empty()) refuse("framing", "goes with speak 'jsonrpc' only");
+    if (!arguments.handshake.empty()) refuse("handshake", "goes with speak 'jsonrpc' only");
+    return;
+  }
+  using jsonrpc::Framing;
+  if (!arguments.framing.empty())
+    plan.framing = one_of<Framing>("framing", arguments.framing,
+                                   {{"lines", Framing::lines}, {"content-length", Framing::content_length}});
+  if (arguments.handshake.size() > kLongestHandshake)
+    refuse("handshake", "has more than " + std::to_string(kLongestHandshake) + " messages");
+  for (std::size_t i = 0; i < arguments.handshake.size(); ++i) try {
+      plan.handshake.push_back(jsonrpc::read_greeting(arguments.handshake[i]));
+    } catch (const Error& error) {
+      refuse("handshake", "message " + std::to_string(i + 1) + ": " + error.what());
+    }
 }
 
 }  // namespace
 
 Plan make_plan(const Arguments& arguments, const std::string& info) {
   Plan plan;
-  plan.speak =
-      one_of<Speak>("speak", arguments.speak,
-                    {{"none", Speak::none}, {"per-request", Speak::per_request}, {"lines", Speak::lines}});
+  plan.speak = one_of<Speak>("speak", arguments.speak,
+                             {{"none", Speak::none},
+                              {"per-request", Speak::per_request},
+                              {"lines", Speak::lines},
+                              {"jsonrpc", Speak::jsonrpc}});
   plan.ready = ready_when(arguments.ready);
   plan.restart = restart_of(arguments.restart, plan.speak);
   plan.jobs = number_within("jobs", arguments.jobs, 1, kMostJobs);
@@ -301,6 +328,7 @@ Plan make_plan(const Arguments& arguments, const std::string& info) {
   plan.start_timeout = span("start_timeout", arguments.start_timeout, kLongestSpan);
   plan.grace = span("grace", arguments.grace, kLongestGrace);
   plan.raw = arguments.raw;
+  take_jsonrpc(arguments, plan);
   check_together(plan);
   plan.spawn = spawn_request(arguments, info);
   plan.spawn.attributes = attributes_of(arguments);

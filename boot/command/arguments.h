@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "command/jsonrpc/framing.h"
+#include "command/jsonrpc/messages.h"
 #include "ipcm/content.h"
 #include "os/clock.h"
 #include "os/spawn.h"
@@ -35,6 +37,8 @@ struct Arguments {
   std::map<std::string, Content> rlimits;
   std::optional<int> nice;
   bool no_new_privs = false;
+  std::string framing;
+  std::vector<Content> handshake;
 
   template <class Archive>
   void serialize(Archive& archive) {
@@ -45,10 +49,11 @@ struct Arguments {
             optional("grace", grace), optional("raw", raw), optional("user", user), optional("group", group),
             optional("umask", umask), optional("rlimits", rlimits), optional("nice", nice),
             optional("no_new_privs", no_new_privs));
+    archive(optional("framing", framing), optional("handshake", handshake));
   }
 };
 
-enum class Speak { none, per_request, lines };
+enum class Speak { none, per_request, lines, jsonrpc };
 enum class Restart { never, on_failure, always };
 
 /// The event that makes a program ready.
@@ -74,6 +79,8 @@ struct Plan {
   std::size_t queue = 0;
   Duration grace{};
   bool raw = false;
+  jsonrpc::Framing framing = jsonrpc::Framing::lines;
+  std::vector<jsonrpc::Greeting> handshake;
 };
 
 /// Checks the parameters, and finds the program. `info`: the text of the bus, which the program gets as IPCM_INFO.

@@ -15,6 +15,8 @@ std::unique_ptr<Speaker> make_speaker(Host& host) {
       return speak_per_request(host);
     case Speak::lines:
       return speak_lines(host);
+    case Speak::jsonrpc:
+      return speak_jsonrpc(host);
     case Speak::none:
       break;
   }
@@ -55,7 +57,10 @@ Answer CommandService::take_request(Request&& request) {
 
 void CommandService::on_general_message(const Message& message) { speaker_->on_message(message); }
 
-void CommandService::on_activity(const Activity&) { speaker_->process(); }
+void CommandService::on_activity(const Activity& activity) {
+  if (!activity.peer_delta.empty()) speaker_->on_peers(activity.peer_delta);
+  speaker_->process();
+}
 
 void CommandService::on_cleanup() {
   if (!end_tree(runtime().loop(), plan_.grace)) host_.complain("a process of its program outlasts SIGKILL");

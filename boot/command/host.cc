@@ -1,5 +1,7 @@
 #include "command/host.h"
 
+#include <utility>
+
 #include "ipcm/error.h"
 #include "service/diagnostic.h"
 #include "service/service_runtime.h"
@@ -28,6 +30,23 @@ void Host::answer(const Request& request, const Content& content) {
     fail(request, std::string("the answer could not be sent: ") + error.what());
   }
 }
+
+bool Host::tell(const std::string& peer, const Content& content, std::string& why) {
+  try {
+    return service_.client().try_message(peer, content, &why);
+  } catch (const UsageError& error) {  // it is too large, for example
+    why = error.what();
+    return false;
+  }
+}
+
+void Host::ask(const std::string& peer, const Content& content, ResponseCallback call) {
+  (void)service_.send_request(peer, content, std::move(call));
+}
+
+bool Host::has_peer(const std::string& name) { return service_.client().peer_exists(name); }
+
+void Host::watch_peers() { service_.watch_peers(); }
 
 void Host::fail(const Request& request, const std::string& why) {
   try {

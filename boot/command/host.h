@@ -26,6 +26,14 @@ class Host {
   void answer(const Request& request, const Content& content);
   /// Answers a request with an error. The log has only what the program itself wrote to stderr.
   void fail(const Request& request, const std::string& why);
+  /// Sends a general message without waiting. Returns false, and sets the reason, if it can't be sent.
+  [[nodiscard]] bool tell(const std::string& peer, const Content& content, std::string& why);
+  /// Sends a request to a peer; `call` gets its answer in a later turn. Throws Error.
+  void ask(const std::string& peer, const Content& content, ResponseCallback call);
+  /// Whether a peer of this name can get messages.
+  [[nodiscard]] bool has_peer(const std::string& name);
+  /// From now on the speaker learns of peers that come and go.
+  void watch_peers();
   /// Writes a line to stderr, for the operator.
   void complain(const std::string& sentence) const;
   /// Ends the service after this turn.

@@ -37,6 +37,8 @@ class Program {
   // Stdin
   /// Writes text, as soon as the program reads it. If the program has closed its end, the text is dropped.
   void write(std::string text);
+  /// Returns how many bytes wait until the program reads.
+  [[nodiscard]] std::size_t unwritten() const { return input_.size() - written_; }
   /// Closes it when everything is written.
   void close_input();
 

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <map>
 #include <memory>
+#include <string>
 
 #include "command/host.h"
 #include "ipcm/service.h"
@@ -26,6 +28,8 @@ class Speaker {
   virtual void receive(Request&& request) = 0;
   /// A message that is no request.
   virtual void on_message(const Message&) {}
+  /// Peers have left the bus (-1) or joined it (+1); called after Host::watch_peers().
+  virtual void on_peers(const std::map<std::string, int>&) {}
   /// Reacts to the events of programs; called once in each turn in which Host::wake() was called, and in others.
   virtual void process() = 0;
 };
@@ -36,5 +40,6 @@ class Speaker {
 [[nodiscard]] std::unique_ptr<Speaker> speak_none(Host& host);
 [[nodiscard]] std::unique_ptr<Speaker> speak_per_request(Host& host);
 [[nodiscard]] std::unique_ptr<Speaker> speak_lines(Host& host);
+[[nodiscard]] std::unique_ptr<Speaker> speak_jsonrpc(Host& host);
 
 }  // namespace ipcm::command
