@@ -324,6 +324,20 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
                              "send messages to all members of a bus", " ipcm broadcast '{\"note\":1}'");
   broadcast->add_option("JSON", options.words, "the messages")->required();
 
+  CLI::App* bridge = verb(app, options, "bridge", launcher::bridge,
+                          "put a program on a bus: lines of JSON on stdin and stdout, see docs/bridge.md",
+                          "  ipcm bridge --as me\n  ipcm bridge --serve --name worker");
+  bridge->add_option("--as", options.as, "the name of the client on the bus [a new one]")->type_name("NAME");
+  bridge->add_flag("--reconnect", options.reconnect,
+                   "join under a name that was suspended, or whose process died, and get its messages");
+  bridge->add_flag("--serve", options.serve, "be a service, and not a client");
+  bridge->add_option("--name", options.name, "the name of a service that nobody has launched")
+      ->type_name("NAME");
+  bridge->add_option("--fds", options.fds, "the descriptors to speak on, instead of stdin and stdout")
+      ->type_name("IN,OUT");
+  bridge->add_option("ARG", options.words,
+                     "with --serve, after --: the boot arguments that the program was started with");
+
   unmark_values(app);
   try {
     take_program(app, argc, argv, options);
@@ -347,9 +361,10 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     }
     return std::nullopt;
   }
-  // `run` and `session` do many things; the limit applies to each of them. For the other verbs, it begins with
+  // `run`, `session` and `bridge` do many things; the limit applies to each of them. For the other verbs, it begins with
   // the verb; `request` begins a new one for each further request.
-  options.limits_each_step = options.command == launcher::run || options.command == launcher::session;
+  options.limits_each_step = options.command == launcher::run || options.command == launcher::session ||
+                             options.command == launcher::bridge;
   return options;
 }
 

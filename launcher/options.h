@@ -53,6 +53,10 @@ struct Options {
   Awaited awaited = Awaited::ready;  ///< wait
   bool all = false;
   int signal = SIGTERM;  ///< kill
+  bool serve = false;      ///< bridge
+  bool reconnect = false;  ///< bridge
+  std::string as;          ///< bridge: the name of the client
+  std::string fds;         ///< bridge: the descriptors of the conversation
 
   /// Returns the name of the service that run and start make.
   [[nodiscard]] const std::string& service_name() const { return name.empty() ? class_name : name; }

@@ -8,6 +8,7 @@
 
 namespace ipcm::launcher {
 
+int bridge(const Options& options);
 int run(const Options& options);
 int session(const Options& options);
 int bus_new(const Options& options);

@@ -245,6 +245,11 @@ Response PendingRequests::ask(const std::string& peer, const Content& payload, o
   }
 }
 
+void PendingRequests::forget(const std::string& id) {
+  member_.expect_usable();
+  if (open_.find(id) != open_.end()) open_.give_up(id);
+}
+
 void PendingRequests::await_all(os::Deadline deadline) {
   member_.expect_usable();
   const os::TimeLimit limit(deadline);

@@ -61,6 +61,7 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
   /// Sends and waits; when the deadline passes, the request is forgotten.
   Response ask(const std::string& peer, const Content& payload, os::Deadline deadline,
                const MessageOptions& options = {});
+  void forget(const std::string& id);
   void await_all(os::Deadline deadline);
   [[nodiscard]] bool have_pending() const { return open_.have_pending(); }
 

@@ -43,6 +43,7 @@ Response Requester::await_response(const std::string& id, Duration limit) {
   const std::string kept = id;  // a callback may destroy the owner of `id`
   return begin_call(requests()).requests().await(kept, os::Deadline::limit(limit));
 }
+void Requester::forget_request(const std::string& id) { begin_call(requests()).requests().forget(id); }
 void Requester::await_all_responses(Duration limit) {
   begin_call(requests()).requests().await_all(os::Deadline::limit(limit));
 }

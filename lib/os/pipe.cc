@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <climits>
 
 #include "os/directory.h"
 #include "os/signals.h"
@@ -134,6 +136,28 @@ PutResult put_some(int fd, std::string_view& bytes) {
     bytes.remove_prefix(static_cast<std::size_t>(put));
   }
   return PutResult::done;
+}
+
+std::size_t put_without_blocking(int fd, std::string_view bytes, const char* what) {
+  QuietWrites quiet_writes;
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const std::string_view rest = bytes.substr(done);
+    ssize_t put = quiet([&] { return ::send(fd, rest.data(), rest.size(), MSG_DONTWAIT); });
+    if (put < 0 && errno == ENOTSOCK) {
+      // A pipe that poll() reports as ready accepts PIPE_BUF bytes without blocking.
+      pollfd one{fd, POLLOUT, 0};
+      if (quiet([&] { return ::poll(&one, 1, 0); }) <= 0) break;
+      put = quiet([&] { return ::write(fd, rest.data(), std::min<std::size_t>(rest.size(), PIPE_BUF)); });
+    }
+    if (put < 0 && errno == EAGAIN) break;
+    if (put < 0) {
+      quiet_writes.note(errno);
+      throw SystemError(errno, std::string("write '") + what + "'");
+    }
+    done += static_cast<std::size_t>(put);
+  }
+  return done;
 }
 
 bool try_write_line(int fd, std::string_view line, Deadline deadline) noexcept {

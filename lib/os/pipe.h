@@ -56,6 +56,10 @@ void write_all(int fd, std::string_view bytes, const char* what);
 /// Writes a line of PIPE_BUF bytes at most as soon as the descriptor accepts it. Returns false if the
 /// deadline came first; then nothing or a part was written.
 [[nodiscard]] bool try_write_line(int fd, std::string_view line, Deadline deadline) noexcept;
+/// Writes what the descriptor accepts now, without blocking, and returns the number of bytes; 0: there is no room.
+/// The descriptor may be in blocking mode, which stays: other processes may share it. Throws SystemError, EPIPE if
+/// the reader has closed it.
+[[nodiscard]] std::size_t put_without_blocking(int fd, std::string_view bytes, const char* what);
 /// Writes as much as a non-blocking descriptor accepts now, and returns the number of bytes.
 [[nodiscard]] std::size_t try_put(int fd, std::string_view bytes) noexcept;
 

@@ -13,9 +13,16 @@ void Registry::add(std::string name, std::string description,
   entries_.emplace(name, Entry{name, std::move(description), std::move(args), std::move(make)});
 }
 
+void Registry::add_fallback(std::string description, Factory make) {
+  if (!make) throw UsageError("the fallback needs a factory");
+  if (fallback_) throw UsageError("there is a fallback already");
+  fallback_ = Entry{{}, std::move(description), {}, std::move(make)};
+}
+
 const Registry::Entry* Registry::find(const std::string& name) const {
   const auto found = entries_.find(name);
-  return found == entries_.end() ? nullptr : &found->second;
+  if (found != entries_.end()) return &found->second;
+  return fallback_ ? &*fallback_ : nullptr;
 }
 
 std::string Registry::names() const {

@@ -22,6 +22,11 @@ const std::string& ServiceSetup::name() const {
   return setup_->parameters.name;
 }
 
+const std::string& ServiceSetup::class_name() const {
+  (void)name();
+  return setup_->parameters.class_name;
+}
+
 Service::Service(ServiceSetup setup) {
   (void)setup.name();  // throws for a setup that was moved away
   runtime_ = std::make_unique<service::ServiceRuntime>(*this, std::move(setup));
@@ -70,6 +75,9 @@ void Service::send_error(const Request& request, const std::string& text) {
 
 void Service::terminate(int code) { runtime_->terminate(code); }
 void Service::watch_peers() { runtime_->watch_peers(); }
+void Service::watch(int fd, Readiness wanted, std::function<void()> callback) {
+  runtime_->watch(fd, wanted, std::move(callback));
+}
 
 Peer Service::ipcm_service(const std::string& name, const ServiceOptions& options) {
   runtime_->children().start(name, options, options.wait);

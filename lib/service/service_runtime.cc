@@ -30,6 +30,7 @@ ServiceRuntime::ServiceRuntime(Service& self, ServiceSetup setup)
       loop_(std::make_shared<Loop>()),
       dispatcher_(self, *setup_),
       workers_(setup_->parameters.name),
+      descriptors_(*loop_),
       loop_recovery_(
           *loop_, [this](const std::string& why) { complain("it goes on after a failure: " + why); }, [] {}),
       peers_recovery_(
@@ -165,7 +166,7 @@ int ServiceRuntime::run(ready::Announcer& announcer) {
   // Events may have come before on_start, or while it ran.
   turn();
   while (!exit_code_) {
-    const auto until = something_ || requests_->has_work() ? os::Deadline::passed() : os::Deadline::never();
+    const auto until = something_ || requests_->has_work() || descriptors_.are_due() ? os::Deadline::passed() : os::Deadline::never();
     // One failed call is no reason to end the service.
     if (loop_recovery_.attempt([&] { loop_->turn(until); }))
       failed_turns_ = 0;
@@ -218,6 +219,7 @@ void ServiceRuntime::turn() {
   for (const auto& [signal, list] : callbacks.on_sig)
     signals_->add(signal);  // those that were added meanwhile
   guarded("a response callback", [&] { requests_->process(); });
+  guarded("a callback of watch()", [&] { descriptors_.run(); });
   note_children();
   workers_.forget_ended();
   if (peer_changes_ && peer_changes_->has_news()) (void)peers_recovery_.attempt([this] { note_peers(); });
@@ -333,6 +335,11 @@ void ServiceRuntime::terminate(int code) {
 
 void ServiceRuntime::watch_peers() {
   if (!peer_changes_) peer_changes_.emplace(client().member());
+}
+
+void ServiceRuntime::watch(int fd, Readiness wanted, std::function<void()> callback) {
+  (void)client();
+  descriptors_.set(fd, wanted, std::move(callback));
 }
 
 void ServiceRuntime::note_peers() {

@@ -16,6 +16,7 @@
 #include "os/signals.h"
 #include "ready/ready.h"
 #include "service/child_services.h"
+#include "service/descriptor_watches.h"
 #include "service/own_place_watch.h"
 #include "service/request_dispatcher.h"
 #include "service/setup.h"
@@ -45,6 +46,7 @@ class ServiceRuntime {
 
   void terminate(int code);
   void watch_peers();
+  void watch(int fd, Readiness wanted, std::function<void()> callback);
   void send_response(const Request& request, const Content& answer);
   void send_error(const Request& request, const std::string& text);
 
@@ -100,6 +102,7 @@ class ServiceRuntime {
   };
   std::vector<std::unique_ptr<Watched>> watched_;
   Watch interval_watch_, watchdog_watch_;
+  DescriptorWatches descriptors_;
   Recovery loop_recovery_, peers_recovery_;
   OwnPlaceWatch own_place_;
   int failed_turns_ = 0;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,10 @@ class Registry {
   void add(std::string name, std::string description, std::function<std::vector<FieldDescription>()> args,
            Factory make);
 
+  /// Sets the factory for all classes that are not registered: for a program that learns the class from
+  /// ServiceSetup::class_name(). Throws UsageError if there is one already.
+  void add_fallback(std::string description, Factory make);
+
   /// Adds the class S. It has a constructor `S(ServiceSetup, S::Args)`, where Args is default-constructible
   /// and has a serialize() function for cereal; or, if it takes no arguments, `S(ServiceSetup)`.
   template <class S>
@@ -85,6 +90,7 @@ class Registry {
     }
   }
 
+  /// Returns the class of that name, else the fallback, else null.
   [[nodiscard]] const Entry* find(const std::string& name) const;
   [[nodiscard]] const std::map<std::string, Entry>& entries() const { return entries_; }
   /// Returns the names as a text for messages: "echo, greeter".
@@ -93,6 +99,7 @@ class Registry {
  private:
   [[nodiscard]] static const Content& empty_object();
   std::map<std::string, Entry> entries_;
+  std::optional<Entry> fallback_;
 };
 
 /// Returns the classes that are part of the library: `echo`.

@@ -80,6 +80,9 @@ class Requester {
   std::optional<Response> get_response(const std::string& id);
   /// Waits for the response and returns it. Throws Timeout; then the request stays open.
   Response await_response(const std::string& id, Duration limit = kNoLimit);
+  /// Gives a request up: the library drops its response, and its callback does not run. Does nothing for a request
+  /// that is not open any more. The service is not told.
+  void forget_request(const std::string& id);
   /// Waits until no request is open. Throws Timeout.
   void await_all_responses(Duration limit = kNoLimit);
   [[nodiscard]] bool have_pending_responses();

@@ -130,6 +130,9 @@ struct Callbacks {
   CallbackList<Service&> on_cleanup;
 };
 
+/// The events for which Service::watch() waits.
+enum class Readiness { none, readable, writable, both };
+
 /// A process that a service has forked as its helper; see Service::ipcm_worker().
 struct Worker {
   std::string name;
@@ -155,6 +158,8 @@ class ServiceSetup {
   ServiceSetup& operator=(ServiceSetup&&) noexcept;
   ~ServiceSetup();
   [[nodiscard]] const std::string& name() const;
+  /// Returns the class that the launcher has asked for; empty for a service of callbacks.
+  [[nodiscard]] const std::string& class_name() const;
 
  private:
   friend class service::ServiceRuntime;
@@ -219,6 +224,12 @@ class Service : public Requester {
   /// Enables on_peer_delta and Activity::peer_delta. The service does this by itself if on_peer_delta or
   /// on_all has a callback when on_start returns.
   void watch_peers();
+
+  /// Watches a descriptor of the caller in the loop of this service: `callback` runs once in each turn in which the
+  /// descriptor is ready, or has an error or a hang-up. A further call for a descriptor replaces the events and the
+  /// callback; `none` ends the watch. The descriptor is borrowed, and must stay open until then. Throws SystemError
+  /// for a regular file, and UsageError before the service has joined the bus.
+  void watch(int fd, Readiness wanted, std::function<void()> callback = {});
 
   /// Starts a service on this bus and waits until it is ready; see ipcm_service(). Throws LaunchError.
   Peer ipcm_service(const std::string& name, const ServiceOptions& options);
