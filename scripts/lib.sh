@@ -3,7 +3,7 @@
 heading() { printf '\n== %s\n' "$*"; }
 
 # Packages that only the tests and the buses in databases need: doctest, database clients and servers, Perl for peers.
-test_packages='doctest-dev libsoci-dev libsqlite3-dev libpq-dev libmariadb-dev postgresql mariadb-server perl'
+test_packages='doctest-dev libsoci-dev libsqlite3-dev libpq-dev libmariadb-dev postgresql mariadb-server perl nodejs'
 
 # Additional packages for scripts/lint.
 lint_packages='git clang clang-format clang-tidy'
