@@ -280,6 +280,21 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
           "the signal: a name such as TERM or HUP, or a number; 0 only checks the names [TERM]")
       ->type_name("SIG");
 
+  CLI::App* listen = verb(app, options, "listen", launcher::listen,
+                          "join a bus and print the messages that come, a JSON object a line",
+                          "  ipcm listen --as me\n"
+                          "  mkfifo answers; ipcm listen --as up --reply < answers |\n"
+                          "    jq --unbuffered -c '.content | ascii_upcase' > answers");
+  listen->add_option("--as", options.name, "the name on the bus [one that is made up]")->type_name("NAME");
+  listen->add_flag("--reply", options.reply,
+                   "answer requests: each line of stdin is the answer to the oldest one, an empty line\n"
+                   "an error; ends with stdin");
+  listen
+      ->add_option_function<std::string>(
+          "-n,--count", [&options](const std::string& text) { options.count = read_count("--count", text); },
+          "end after N lines; with --timeout, fewer are an error [no limit]")
+      ->type_name("N");
+
   CLI::App* logs = verb(app, options, "logs", launcher::logs,
                         "print the stdout and stderr of a service that ipcm has started; also after its end",
                         "  ipcm logs e1 -n 20\n  ipcm logs e1 -f");
@@ -364,7 +379,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   // `run`, `session` and `bridge` do many things; the limit applies to each of them. For the other verbs, it begins with
   // the verb; `request` begins a new one for each further request.
   options.limits_each_step = options.command == launcher::run || options.command == launcher::session ||
-                             options.command == launcher::bridge;
+                             options.command == launcher::bridge || options.command == launcher::listen;
   return options;
 }
 

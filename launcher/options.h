@@ -53,6 +53,8 @@ struct Options {
   Awaited awaited = Awaited::ready;  ///< wait
   bool all = false;
   int signal = SIGTERM;  ///< kill
+  bool reply = false;                ///< listen
+  std::optional<std::size_t> count;  ///< listen: how many messages; nullopt: no limit
   bool serve = false;      ///< bridge
   bool reconnect = false;  ///< bridge
   std::string as;          ///< bridge: the name of the client

@@ -240,10 +240,7 @@ void Bridge::tell_request(Request&& request) {
 }
 
 void Bridge::tell_message(const Message& message) {
-  BridgeLine line("message");
-  line.text("message", message.id).text("from", message.from);
-  if (message.broadcast) line.json("broadcast", "true");
-  tell(std::move(line.content(message.content)));
+  tell(BridgeLine::of(message));
 }
 
 void Bridge::tell_peers(const std::map<std::string, int>& delta) {

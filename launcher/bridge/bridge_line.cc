@@ -7,6 +7,14 @@
 
 namespace ipcm::launcher {
 
+BridgeLine BridgeLine::of(const Message& message) {
+  BridgeLine line("message");
+  line.text("message", message.id).text("from", message.from);
+  if (message.broadcast) line.json("broadcast", "true");
+  line.content(message.content);
+  return line;
+}
+
 BridgeLine& BridgeLine::json(std::string_view key, std::string_view json) {
   text_.append(",\"").append(key).append("\":").append(json);
   return *this;

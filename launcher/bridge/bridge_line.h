@@ -7,12 +7,15 @@
 #include <vector>
 
 #include "ipcm/content.h"
+#include "ipcm/message.h"
 
 namespace ipcm::launcher {
 
 /// A line that the bridge sends to its program: a JSON object that begins with its type (docs/bridge.md).
 class BridgeLine {
  public:
+  /// Returns the line for a message.
+  [[nodiscard]] static BridgeLine of(const Message& message);
   explicit BridgeLine(std::string_view type) : text_(R"({"type":")") { text_.append(type).push_back('"'); }
   /// Adds a member; `json` is JSON text, on one line.
   BridgeLine& json(std::string_view key, std::string_view json);

@@ -20,6 +20,7 @@ int bus_protocols(const Options& options);
 int start(const Options& options);
 int stop(const Options& options);
 int kill(const Options& options);
+int listen(const Options& options);
 int logs(const Options& options);
 int ps(const Options& options);
 int types(const Options& options);

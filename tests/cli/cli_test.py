@@ -5,6 +5,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 import unittest
@@ -946,6 +947,98 @@ class BroadcastTest(TidyTest):
             finally:
                 os.kill(pid, signal.SIGCONT)
             self.ipcm("broadcast", "1", env=env)
+
+
+class ListenTest(TidyTest):
+    """ipcm listen: prints the messages of a bus, and answers requests with lines of stdin."""
+
+    def listening(self, env, *words, **more):
+        """Starts `ipcm listen --as l`, and returns when peers can send to it."""
+        running = self.start(IPCM, "listen", "--as", "l", *words, env=env, **more)
+        self.ipcm("wait", "l", env=env)
+        return running
+
+    def test_messages_and_broadcasts_are_printed_a_line_each(self):
+        for protocol in protocols():
+            with self.subTest(protocol=protocol), self.bus("--protocol", protocol) as env:
+                listener = self.listening(env, "--count", "2", stdin=subprocess.DEVNULL)
+                self.ipcm("send", "l", '{"a": [1, "\u00e4"]}', env=env)
+                self.ipcm("broadcast", '"all"', env=env)
+                result = listener.finish()
+                self.assertEqual((result.status, result.err), (DONE, ""))
+                one, two = (json.loads(line) for line in result.out.splitlines())
+                self.assertEqual((one["type"], one["content"]), ("message", {"a": [1, "\u00e4"]}))
+                self.assertNotIn("broadcast", one)
+                self.assertEqual((two["content"], two["broadcast"]), ("all", True))
+
+    def test_without_reply_a_request_is_printed_and_fails_with_the_reason(self):
+        with self.bus() as env:
+            listener = self.listening(env, "--count", "1", stdin=subprocess.DEVNULL)
+            result = self.ipcm("request", "l", '"hi"', env=env, status=ANSWERED_WITH_ERROR)
+            self.assertIn("it only listens", result.err)
+            line = json.loads(listener.finish().out)
+            self.assertEqual((line["type"], line["content"]), ("request", "hi"))
+
+    def test_a_shell_loop_becomes_a_service(self):
+        for protocol in protocols():
+            with self.subTest(protocol=protocol), self.bus("--protocol", protocol) as env:
+                fifo = os.path.join(self.work, protocol)
+                os.mkfifo(fifo)
+                loop = self.start("/bin/sh", "-c", """
+                    ipcm listen --as l --reply --count 3 < "$1" | while read -r line; do
+                      case $line in *nothing*) echo ;; *) echo "$line" ;; esac
+                    done > "$1" """, "sh", fifo, env=env, stdin=subprocess.DEVNULL)
+                self.ipcm("wait", "l", env=env)
+                self.assertEqual(self.ipcm("request", "l", '"hi"', env=env).answers[0]["content"], "hi")
+                result = self.ipcm("request", "l", '"nothing"', env=env, status=ANSWERED_WITH_ERROR)
+                self.assertIn("it has no answer", result.err)
+                self.assertEqual(self.ipcm("request", "l", '"more"', env=env).answers[0]["request"], 3)
+                self.assertEqual(loop.finish().status, DONE)
+
+    def test_a_line_that_is_no_json_fails_its_request_alone(self):
+        with self.bus() as env:
+            listener = self.listening(env, "--reply", "--count", "2", stdin=subprocess.PIPE)
+            listener.write("yes\n17\n")
+            result = self.ipcm("request", "l", "1", env=env, status=ANSWERED_WITH_ERROR)
+            self.assertIn("line 1 of stdin", result.err)
+            self.assertEqual(self.ipcm("request", "l", "2", env=env).answers, [17])
+            self.assertIn("line 1 of stdin", listener.finish().err)
+
+    def test_the_end_of_stdin_ends_it_and_fails_the_open_requests(self):
+        with self.bus() as env:
+            listener = self.listening(env, "--reply", stdin=subprocess.PIPE)
+            asking = self.start(IPCM, "request", "l", "1", env=env, stdin=subprocess.DEVNULL)
+            listener.read_line()
+            self.assertEqual(listener.finish("").status, DONE)
+            self.assertIn("it has no answer", asking.finish().err)
+
+    def test_fewer_messages_than_wanted_in_the_time_are_an_error(self):
+        with self.bus() as env:
+            result = self.ipcm("listen", "--count", "1", "--timeout", "50ms", env=env, status=TIMED_OUT)
+            self.assertIn("got 0 of 1 messages", result.err)
+            self.ipcm("listen", "--timeout", "50ms", env=env)  # without a count, the time is its end
+
+    def test_messages_beyond_the_count_stay_for_a_client_that_reconnects(self):
+        with self.bus("--protocol", "MessageFiles") as env:
+            listener = self.listening(env, "--count", "2", stdin=subprocess.DEVNULL)
+            listener.process.signal(signal.SIGSTOP)
+            self.ipcm("send", "l", "1", "2", "3", env=env)
+            listener.process.signal(signal.SIGCONT)
+            self.assertEqual([json.loads(line)["content"] for line in listener.finish().out.splitlines()], [1, 2])
+            bridge = self.start(IPCM, "bridge", "--as", "l", "--reconnect", env=env)
+            self.assertEqual(json.loads(bridge.read_line())["type"], "joined")
+            self.assertEqual(json.loads(bridge.read_line())["content"], 3)
+            self.assertEqual(bridge.finish().status, DONE)
+
+    def test_it_ends_with_its_bus_and_with_a_signal_and_a_name_is_not_taken_twice(self):
+        with self.bus() as env:
+            listener = self.listening(env, stdin=subprocess.DEVNULL)
+            self.assertIn("'l'", self.ipcm("listen", "--as", "l", env=env, status=GONE).err)
+            listener.process.signal(signal.SIGINT)
+            self.assertEqual(listener.finish().status, DONE)
+            listener = self.listening(env, stdin=subprocess.DEVNULL)
+            self.ipcm("bus", "rm", env=env)
+            self.assertEqual(listener.finish().status, DONE)
 
 
 class KillTest(TidyTest):
