@@ -255,8 +255,10 @@ void ask_to_end(const BusInfo& info, const SpawnOptions& options) {
 }
 
 std::vector<StayedPeer> await_leaving(const BusInfo& info, os::Deadline deadline) {
+  // For a server to answer: without an answer, a short wait would tell nothing.
+  constexpr auto kLeastTime = std::chrono::seconds(2);
   const SpawnOptions options;
-  const os::TimeLimit limit(deadline);
+  const os::TimeLimit limit(std::max(deadline, os::Deadline::after(kLeastTime)));
   return TakeDown(info, options, std::vector<os::Child*>()).wait(deadline);
 }
 

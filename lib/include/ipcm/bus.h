@@ -48,7 +48,7 @@ class Guard {
   void terminate();
   /// Waits until the peers that are on the bus now have left it, and until those of them that are children of this
   /// process have ended. Returns those that stay when the limit passes. Asks and signals nobody. Does not wait for
-  /// clients of this process, nor for suspended peers.
+  /// clients of this process, nor for suspended peers. A server has 2 s to answer, also if the limit is shorter.
   [[nodiscard]] std::vector<StayedPeer> wait(Duration limit = kNoLimit);
   /// Removes the bus. Throws BusError that names a peer of this library in another process that is still on the bus;
   /// then the bus stays. Clients of this process lose the bus. Otherwise throws as shutdown() does.

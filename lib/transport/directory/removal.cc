@@ -72,14 +72,18 @@ Removal remove_opened(const os::Directory& directory, const BusInfo& info, const
       return removal;
     }
   }
+  // A peer of the reference that is just leaving may still write a file.
+  constexpr int kRounds = 10;
   Removal removal(true);
-  removal.left = remove_known_entries(directory, endpoints, std::move(names));
-  if (standing.was_found) return removal;
-  if (!remove_emptied(directory) && removal.left.empty()) {
-    removal.left = directory.names();
-    removal.is_gone = !removal.left.empty();
-    if (!removal.is_gone) removal.why = "the empty directory can't be removed";
+  for (int round = 0; round < kRounds; ++round) {
+    removal.left = remove_known_entries(directory, endpoints, std::move(names));
+    if (standing.was_found || !removal.left.empty() || remove_emptied(directory)) return removal;
+    names = directory.names();
+    if (names.empty()) break;
   }
+  removal.left = std::move(names);
+  removal.is_gone = !removal.left.empty();
+  if (!removal.is_gone) removal.why = "the empty directory can't be removed";
   return removal;
 }
 
