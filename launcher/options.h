@@ -52,13 +52,13 @@ struct Options {
   enum class Awaited { ready, gone };
   Awaited awaited = Awaited::ready;  ///< wait
   bool all = false;
-  int signal = SIGTERM;  ///< kill
+  int signal = SIGTERM;              ///< kill
   bool reply = false;                ///< listen
   std::optional<std::size_t> count;  ///< listen: how many messages; nullopt: no limit
-  bool serve = false;      ///< bridge
-  bool reconnect = false;  ///< bridge
-  std::string as;          ///< bridge: the name of the client
-  std::string fds;         ///< bridge: the descriptors of the conversation
+  bool serve = false;                ///< bridge
+  bool reconnect = false;            ///< bridge
+  std::string as;                    ///< bridge: the name of the client
+  std::string fds;                   ///< bridge: the descriptors of the conversation
 
   /// Returns the name of the service that run and start make.
   [[nodiscard]] const std::string& service_name() const { return name.empty() ? class_name : name; }

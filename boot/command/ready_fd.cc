@@ -36,7 +36,8 @@ class Descriptor final : public Readiness {
 
  private:
   void read() {
-    const auto result = os::read_some(pipe_.read_end.get(), text_, kLongestText, "the ready pipe of a program");
+    const auto result =
+        os::read_some(pipe_.read_end.get(), text_, kLongestText, "the ready pipe of a program");
     is_ready_ = text_.find('\n') != std::string::npos;
     is_over_ = is_ready_ || result == os::ReadResult::end || text_.size() > kLongestText;
     if (!is_over_) return;

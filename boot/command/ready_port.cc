@@ -11,7 +11,8 @@
 namespace ipcm::command {
 namespace {
 
-constexpr Duration kFirstInterval = std::chrono::milliseconds(5), kLongestInterval = std::chrono::milliseconds(250);
+constexpr Duration kFirstInterval = std::chrono::milliseconds(5),
+                   kLongestInterval = std::chrono::milliseconds(250);
 
 class Port final : public Readiness {
  public:

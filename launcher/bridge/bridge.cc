@@ -239,9 +239,7 @@ void Bridge::tell_request(Request&& request) {
   owed_.emplace(key, std::move(kept));
 }
 
-void Bridge::tell_message(const Message& message) {
-  tell(BridgeLine::of(message));
-}
+void Bridge::tell_message(const Message& message) { tell(BridgeLine::of(message)); }
 
 void Bridge::tell_peers(const std::map<std::string, int>& delta) {
   std::string json = "{";

@@ -166,7 +166,8 @@ int ServiceRuntime::run(ready::Announcer& announcer) {
   // Events may have come before on_start, or while it ran.
   turn();
   while (!exit_code_) {
-    const auto until = something_ || requests_->has_work() || descriptors_.are_due() ? os::Deadline::passed() : os::Deadline::never();
+    const auto until = something_ || requests_->has_work() || descriptors_.are_due() ? os::Deadline::passed()
+                                                                                     : os::Deadline::never();
     // One failed call is no reason to end the service.
     if (loop_recovery_.attempt([&] { loop_->turn(until); }))
       failed_turns_ = 0;
