@@ -128,8 +128,9 @@ class JsonRpc final : public Speaker {
     if (!has_room(request.raw().size())) return host_.fail(request, unread());
     const std::uint64_t id = next_id_++;
     std::string text = jsonrpc::call_text(id, wish.quoted, wish.params);
-    (void)std::move(request).take();  // `wish` refers to it: from here on only the text is used
-    open_.emplace(id, Open{std::move(request), wish.method, os::from_now(plan_.timeout)});
+    Request address({}, {}, {});  // without the content, which may be large
+    address.assign_address(request);
+    open_.emplace(id, Open{std::move(address), std::string(wish.method), os::from_now(plan_.timeout)});
     limit();
     tell(std::move(text));
   }
@@ -352,20 +353,22 @@ class JsonRpc final : public Speaker {
   void look_at_time() {
     timer_.stop();
     const auto now = os::Clock::now();
-    const std::string span = " within " + launch::readable_span(plan_.timeout) + " (timeout)";
     while (!open_.empty() && open_.begin()->second.due <= now) {
       const Open open = std::move(open_.begin()->second);
       open_.erase(open_.begin());
-      const std::string what = "did not answer '" + wire::printable_name(open.method) + "'";
-      if (!open.request) return give_up(what + " of the handshake" + span);
-      host_.fail(*open.request, naming(plan_) + " " + what + span);
+      std::string what = "did not answer '" + wire::printable_name(open.method) + "'";
+      if (!open.request) what.append(" of the handshake");
+      what.append(" within ").append(launch::readable_span(plan_.timeout)).append(" (timeout)");
+      if (!open.request) return give_up(what);
+      host_.fail(*open.request, naming(plan_).append(" ").append(what));
     }
     while (!questions_.empty() && questions_.begin()->second.due <= now) {
       const Question question = std::move(questions_.begin()->second);
       questions_.erase(questions_.begin());
       refuse(question.id, jsonrpc::kServerError,
              "'" + wire::printable_name(question.peer) + "' did not answer '" +
-                 wire::printable_name(question.method) + "'" + span);
+                 wire::printable_name(question.method) + "' within " + launch::readable_span(plan_.timeout) +
+                 " (timeout)");
     }
     if (!open_.empty() || !questions_.empty()) limit();
   }

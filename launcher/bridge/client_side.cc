@@ -7,6 +7,7 @@
 
 #include "exit_status.h"
 #include "os/process.h"
+#include "output.h"
 
 namespace ipcm::launcher {
 namespace {

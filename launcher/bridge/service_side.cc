@@ -82,6 +82,7 @@ int ServiceSide::boot(const std::vector<std::string>& arguments) {
   std::vector<std::string> words = {"ipcm bridge --serve --"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   Registry registry;

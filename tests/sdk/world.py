@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import queue
+import select
 import signal
 import subprocess
 import tempfile
@@ -75,6 +76,7 @@ class Service:
             os.close(fd)
         world.services.append(self)
         self.ready, self.told = ready, None
+        self.bridge = None  # a pidfd of the process that holds its place on the bus, if that is another one
         if wait:
             self.await_ready()
             expect(self.is_ready(), f"service '{name}' did not start: {self.told!r}\n{self.text()}")
@@ -83,6 +85,10 @@ class Service:
         with open(self.ready, "rb") as pipe:
             self.told = pipe.read().decode()
         self.ready = -1
+        holder = json.loads(self.told).get("pid") if self.is_ready() else None
+        if holder not in (None, self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                self.bridge = os.pidfd_open(holder)
 
     def is_ready(self):
         return self.told.endswith("\n") and json.loads(self.told).get("ready") is True
@@ -95,8 +101,13 @@ class Service:
         self.process.send_signal(number)
 
     def end(self):
-        """Waits for its end, and returns its status."""
-        return self.process.wait(HANG)
+        """Waits for its end, and that of its bridge, and returns its status."""
+        status = self.process.wait(HANG)
+        if self.bridge is not None:
+            expect(select.select([self.bridge], [], [], HANG)[0], f"the bridge of '{self.name}' did not end")
+            os.close(self.bridge)
+            self.bridge = None
+        return status
 
 
 class Client:
