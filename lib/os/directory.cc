@@ -9,6 +9,7 @@
 #include <array>
 #include <charconv>
 #include <climits>
+#include <cstdio>
 #include <cstdlib>
 
 #include "os/pipe.h"
@@ -276,6 +277,17 @@ void Directory::rename(const std::string& from, const std::string& to) const {
       [&] { return ::renameat(fd_.get(), from.c_str(), fd_.get(), to.c_str()); });
 }
 
+void Directory::rename_to_new(const std::string& from, const std::string& to) const {
+  const auto subject = [&] { return path_ + "/" + to; };
+  if (quiet([&] { return ::renameat2(fd_.get(), from.c_str(), fd_.get(), to.c_str(), RENAME_NOREPLACE); }) ==
+      0)
+    return;
+  if (errno != EINVAL) throw SystemError(errno, "rename to '" + subject() + "'");
+  // The file system does not have it.
+  sys("link to", subject, [&] { return ::linkat(fd_.get(), from.c_str(), fd_.get(), to.c_str(), 0); });
+  (void)remove_file(from);
+}
+
 void Directory::append_to_file(const std::string& name, std::string_view bytes, unsigned mode) const {
   constexpr int kFlags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   const UniqueFd file = expect_plain(UniqueFd(sys(
@@ -287,6 +299,11 @@ void Directory::append_to_file(const std::string& name, std::string_view bytes, 
 
 std::string Directory::short_path(const std::string& name) const {
   return "/proc/self/fd/" + std::to_string(fd_.get()) + "/" + name;
+}
+
+std::string pending_name() {
+  constexpr std::size_t kRandomLetters = 8;
+  return "." + random_name(kRandomLetters) + ".pend";
 }
 
 std::string make_private_directory(const std::string& parent, const std::string& prefix) {

@@ -79,6 +79,8 @@ class Directory {
   bool remove_file(const std::string& name) const noexcept;
   /// Renames within this directory, and replaces an existing file. Throws SystemError.
   void rename(const std::string& from, const std::string& to) const;
+  /// Renames a file, unless the new name exists. Throws SystemError (EEXIST if it does).
+  void rename_to_new(const std::string& from, const std::string& to) const;
   /// Appends to a file, and makes it if needed. Throws SystemError.
   void append_to_file(const std::string& name, std::string_view bytes, unsigned mode = 0644) const;
   /// Returns "/proc/self/fd/N/name": a short path to a file below, for system calls that accept only paths.
@@ -100,6 +102,10 @@ class Directory {
                                             const std::string& suffix);
 /// Returns false if the file stays, and true if it does not exist.
 bool remove_file(const std::string& path) noexcept;
+
+/// Returns a new hidden name for a file that gets its own name by Directory::rename_to_new() once it is complete. Those who
+/// remove a bus know these names (docs/bus.md, "Files").
+[[nodiscard]] std::string pending_name();
 /// Returns false if it is not empty or can't be removed, and true if it does not exist.
 bool remove_empty_directory(const std::string& path) noexcept;
 /// Returns facts about the target of a path. Kind none: this process can't reach it.

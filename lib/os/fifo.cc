@@ -33,15 +33,24 @@ int largest_pipe() {
 
 UniqueFd make_fifo_at(const Directory& directory, const std::string& name) {
   constexpr mode_t kMode = 0700;
-  const std::string path = directory.short_path(name);
+  // While nobody has it open for reading, a sender is refused, and would take this process for a dead one. So the pipe
+  // gets its name when it is open.
+  const std::string pending = pending_name();
+  const std::string path = directory.short_path(pending);
   const auto subject = [&] { return directory.path() + "/" + name; };
   sys("make pipe", subject, [&] { return ::mkfifo(path.c_str(), kMode); });
-  UniqueFd fd(sys("open pipe", subject,
-                  [&] { return ::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW); }));
-  sys("set the mode of", subject, [&] { return ::fchmod(fd.get(), kMode); });  // whatever the umask is
-  // The kernel refuses large pipes to a user with many pipes: then the size stays as it is.
-  if (const int size = largest_pipe(); size > 0) (void)::fcntl(fd.get(), F_SETPIPE_SZ, size);
-  return fd;
+  try {
+    UniqueFd fd(sys("open pipe", subject,
+                    [&] { return ::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW); }));
+    sys("set the mode of", subject, [&] { return ::fchmod(fd.get(), kMode); });  // whatever the umask is
+    // The kernel refuses large pipes to a user with many pipes: then the size stays as it is.
+    if (const int size = largest_pipe(); size > 0) (void)::fcntl(fd.get(), F_SETPIPE_SZ, size);
+    directory.rename_to_new(pending, name);
+    return fd;
+  } catch (...) {
+    (void)directory.remove_file(pending);
+    throw;
+  }
 }
 
 std::optional<UniqueFd> open_fifo_at(const Directory& directory, const std::string& name) {

@@ -38,11 +38,20 @@ UniqueFd make_socket(int type) {
 
 UniqueFd listen_at(const Directory& directory, const std::string& name) {
   UniqueFd socket = make_socket(SOCK_STREAM);
-  const sockaddr_un address = address_of(directory.short_path(name));
+  // Between bind() and listen() a caller is refused, and would take this process for a dead one. So the socket gets its
+  // name when it listens.
+  const std::string pending = pending_name();
+  const sockaddr_un address = address_of(directory.short_path(pending));
   const auto subject = [&] { return directory.path() + "/" + name; };
   sys("bind", subject,
       [&] { return ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address); });
-  sys("listen at", subject, [&] { return ::listen(socket.get(), SOMAXCONN); });
+  try {
+    sys("listen at", subject, [&] { return ::listen(socket.get(), SOMAXCONN); });
+    directory.rename_to_new(pending, name);
+  } catch (...) {
+    (void)directory.remove_file(pending);
+    throw;
+  }
   return socket;
 }
 

@@ -15,7 +15,8 @@
 
 namespace ipcm::os {
 
-/// Makes a listening stream socket at `directory`/`name`. Throws SystemError (EADDRINUSE if the name exists).
+/// Makes a listening stream socket at `directory`/`name`, which appears once connections are accepted. Throws SystemError
+/// (EEXIST if the name exists).
 [[nodiscard]] UniqueFd listen_at(const Directory& directory, const std::string& name);
 
 /// Connects to the stream socket at `directory`/`name`. Returns nullopt if no process listens there (no such

@@ -1,17 +1,20 @@
 #include "os/directory.h"
 
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "ipcm/error.h"
+#include "os/fifo.h"
 #include "os/pipe.h"
 #include "os/socket.h"
 #include "support/tidy.h"
@@ -22,6 +25,7 @@ using namespace ipcm::os;
 using ipcm::test::contains;
 using ipcm::test::error_of;
 using ipcm::test::kHang;
+using ipcm::test::names_in;
 using ipcm::test::Tidy;
 
 namespace {
@@ -175,14 +179,36 @@ TEST_CASE_FIXTURE(Tidy, "directory: an empty TMPDIR names no directory") {
   for (const std::string& one : runtime_directories()) CHECK_FALSE(one.empty());
 }
 
+TEST_CASE_FIXTURE(Tidy,
+                  "socket and pipe: their names appear when they are complete, and nothing else stays") {
+  const Directory here(directory());
+  const UniqueFd changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  REQUIRE(::inotify_add_watch(changes.get(), directory().c_str(), IN_CREATE | IN_MOVED_TO) >= 0);
+  const UniqueFd listener = listen_at(here, "s");
+  const UniqueFd pipe = make_fifo_at(here, "p");
+  CHECK(error_of<SystemError>([&] { (void)make_fifo_at(here, "p"); }).find("File exists") !=
+        std::string::npos);
+  std::vector<std::string> created, renamed;
+  alignas(inotify_event) std::array<char, 4096> events{};
+  const ssize_t size = ::read(changes.get(), events.data(), events.size());
+  for (ssize_t at = 0; at < size;) {
+    const auto* event = reinterpret_cast<const inotify_event*>(events.data() + at);
+    ((event->mask & IN_CREATE) != 0 ? created : renamed).push_back(event->name);
+    at += static_cast<ssize_t>(sizeof *event + event->len);
+  }
+  CHECK(renamed == std::vector<std::string>{"s", "p"});
+  for (const std::string& name : created) CHECK(name.ends_with(".pend"));
+  CHECK(names_in(directory()) == std::vector<std::string>{"p", "s"});
+  for (const char* name : {"s", "p"}) here.remove_file(name);
+}
+
 TEST_CASE_FIXTURE(Tidy, "socket: two ends find each other under a name, however long the path is") {
   std::string path = directory();
   for (int i = 0; i < 3; ++i) make_directory(path += "/" + std::string(100, 'd'));
   const Directory here(path);
   CHECK_FALSE(connect_to(here, "s", Deadline::after(kHang)));
   const UniqueFd listener = listen_at(here, "s");
-  CHECK(error_of<SystemError>([&] { (void)listen_at(here, "s"); }).find("Address already in use") !=
-        std::string::npos);
+  CHECK(error_of<SystemError>([&] { (void)listen_at(here, "s"); }).find("File exists") != std::string::npos);
   const auto caller = connect_to(here, "s", Deadline::after(kHang));
   REQUIRE(caller);
   UniqueFd reserve = make_reserve();

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import select
 import socket
 import stat
@@ -327,9 +328,17 @@ class Place:
 
     def listen(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        # Between bind() and listen() a caller is refused, and would take this process for a dead one. So the socket gets
+        # its name when it listens.
+        pending = f".{secrets.token_hex(4)}.pend"
+        directory = self.route.fd
         try:
-            listener.bind(self.route.address(self.file))
-            listener.listen(socket.SOMAXCONN)
+            listener.bind(self.route.address(pending))
+            try:
+                listener.listen(socket.SOMAXCONN)
+                os.link(pending, self.file, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+            finally:
+                self.route._unlink(pending)
             self._inode = os.stat(self.file, dir_fd=self.route.fd, follow_symlinks=False).st_ino
         except BaseException:
             listener.close()
