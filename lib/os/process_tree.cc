@@ -38,14 +38,15 @@ std::multimap<Pid, Pid> children_by_parent() {
 }
 
 /// A child of ours is not reaped meanwhile, so its number is its own. For others, the kernel is asked again once a pidfd
-/// holds the process: its number may have been given to another one.
+/// holds the process: its number may have been given to another one. Its parent may be another one by now: it may just
+/// have got the signal, which leaves its children to this process.
 void signal_descendant(Pid pid, Pid parent, int signal) {
   if (parent == own_pid()) {
     (void)::kill(pid, signal);
     return;
   }
   const auto process = open_process(pid);
-  if (process && parent_of(pid) == parent) (void)signal_process(process->get(), signal);
+  if (process && is_descendant(pid)) (void)signal_process(process->get(), signal);
 }
 
 template <class Call>
@@ -66,11 +67,13 @@ void for_each_descendant(Call&& call) {
 bool is_descendant(Pid pid) {
   constexpr int kDeepest = 1000;
   const Pid self = own_pid();
-  for (int depth = 0; pid > 1 && depth < kDeepest; ++depth) {
-    const auto parent = parent_of(pid);
-    if (!parent) return false;
-    if (*parent == self) return true;
-    pid = *parent;
+  Pid ancestor = pid;
+  for (int depth = 0; ancestor > 1 && depth < kDeepest; ++depth) {
+    const auto parent = parent_of(ancestor);
+    if (parent == self) return true;
+    if (!parent && ancestor == pid) return false;
+    // An ancestor that was reaped meanwhile has left its children to another one.
+    ancestor = parent.value_or(pid);
   }
   return false;
 }
