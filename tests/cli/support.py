@@ -24,6 +24,9 @@ HANG = 20 * PATIENCE  # seconds
 IPCM = os.environ.get("IPCM_TEST_IPCM", "")
 BOOT = os.environ.get("IPCM_TEST_BOOT", "")
 
+if os.environ.get("IPCM_TEST_LEAKS") == "0":  # scripts/test --core
+    os.environ["LSAN_OPTIONS"] = "detect_leaks=0"
+
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 36, 38, 22
 
 
