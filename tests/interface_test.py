@@ -52,6 +52,17 @@ ipcm::Answer answers(int which) {
 }
 '''
 
+# A whole program that asks a service which another program has started, on the bus in $IPCM_INFO.
+ASKS = '''
+#include <cstdlib>
+#include <iostream>
+#include <ipcm/ipcm.h>
+int main() {
+  ipcm::Client client = ipcm::ipcm_connect_anonymous(std::getenv("IPCM_INFO"));
+  std::cout << client.sync_request<std::string>("up", "hi", std::chrono::seconds(20)) << std::endl;
+}
+'''
+
 
 class Interface(unittest.TestCase):
     def setUp(self):
@@ -95,6 +106,16 @@ class Interface(unittest.TestCase):
         found = next(root.rglob('ipcm.pc'))
         # The sysroot is the directory that stands for / in this installation.
         self.build_and_run_the_example(self.flags(found.parent, PKG_CONFIG_SYSROOT_DIR=str(root)))
+
+    @unittest.skipUnless(shutil.which('pkg-config'), 'needs pkg-config')
+    def test_a_program_outside_the_tree_asks_the_service_of_another_program(self):
+        (self.dir / 'asks.cc').write_text(ASKS)
+        built = self.run_(*CXX, '-std=c++20', '-o', self.dir / 'asks', self.dir / 'asks.cc', *self.flags(BUILD / 'meson-uninstalled'))
+        self.assertEqual(built.returncode, 0, built.stderr)
+        ipcm = BUILD / 'launcher/ipcm'
+        ran = self.run_(ipcm, 'session', '--', 'sh', '-c', '"$0" start --raw --name up -- tr a-z A-Z && "$1"', ipcm, self.dir / 'asks',
+                        env={'TMPDIR': str(self.dir), 'IPCM_BOOT': str(BUILD / 'boot/ipcm-boot')})
+        self.assertEqual((ran.returncode, ran.stdout.splitlines()[-1:]), (0, ['HI']), ran.stderr)
 
     def test_what_is_right_compiles(self):
         compiled = self.compile(FINE, '-Wall', '-Wextra', '-Werror')
