@@ -22,15 +22,22 @@ namespace ipcm::command {
 namespace {
 
 constexpr std::size_t kLongestMessage = 4096;
+/// Far from the descriptors that programs choose by themselves.
+constexpr int kInherited = 100;
 
 class Notify final : public Readiness {
  public:
   explicit Notify(Host& host) : host_(host), period_(host.plan().ready.period) {}
 
   void prepare(os::SpawnRequest& request) override {
-    os::NamedSocket made = os::bind_abstract_datagrams();
-    socket_ = std::move(made.socket);
-    request.env.push_back("NOTIFY_SOCKET=" + made.address);
+    socket_ = os::bind_unnamed_datagrams();
+    if (request.attributes.identity) {
+      // Another user may not look at the descriptors of this process.
+      request.fds.push_back({socket_.place.get(), kInherited});
+      request.env.push_back("NOTIFY_SOCKET=/proc/self/fd/" + std::to_string(kInherited));
+    } else {
+      request.env.push_back("NOTIFY_SOCKET=" + socket_.address());
+    }
     if (period_ == kNoLimit) return;
     const auto period = std::chrono::duration_cast<std::chrono::microseconds>(period_);
     request.env.push_back("WATCHDOG_USEC=" + std::to_string(period.count()));
@@ -38,7 +45,7 @@ class Notify final : public Readiness {
 
   void watch(Program& program) override {
     program_ = &program;
-    watch_ = host_.loop().watch(socket_.get(), EPOLLIN, [this](std::uint32_t) { read(); });
+    watch_ = host_.loop().watch(socket_.socket.get(), EPOLLIN, [this](std::uint32_t) { read(); });
   }
 
   bool look(Program&) override {
@@ -65,7 +72,7 @@ class Notify final : public Readiness {
   void read() {
     std::array<char, kLongestMessage> buffer;  // NOLINT: filled by the kernel
     // Descriptors in a message are closed here; for a BARRIER=1, that is the answer.
-    while (const auto datagram = os::take_datagram(socket_.get(), buffer)) {
+    while (const auto datagram = os::take_datagram(socket_.socket.get(), buffer)) {
       const Pid sender = datagram->sender ? datagram->sender->pid : 0;
       if (os::is_descendant(sender))
         take(parse_notification(datagram->bytes));
@@ -99,7 +106,7 @@ class Notify final : public Readiness {
 
   Host& host_;
   Duration period_;
-  os::UniqueFd socket_;
+  os::UnnamedSocket socket_;
   Watch watch_, timer_;
   Program* program_ = nullptr;
   std::optional<Duration> more_time_;

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -370,21 +371,30 @@ int send_datagram(const std::string& to, std::string_view bytes) noexcept {
   return sent < 0 ? errno : 0;
 }
 
-NamedSocket bind_abstract_datagrams() {
-  UniqueFd socket = make_socket(SOCK_DGRAM);
-  const int on = 1;
-  sys("request senders of", "a datagram socket",
-      [&] { return ::setsockopt(socket.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on); });
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  // An address without a name: the kernel chooses one.
-  sys("bind", "a datagram socket",
-      [&] { return ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(sa_family_t)); });
-  socklen_t size = sizeof address;
-  sys("read the name of", "a datagram socket",
-      [&] { return ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size); });
-  const std::size_t length = size - offsetof(sockaddr_un, sun_path);
-  return {std::move(socket), "@" + std::string(&address.sun_path[1], length - 1)};
+std::string UnnamedSocket::address() const {
+  return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(place.get());
+}
+
+UnnamedSocket bind_unnamed_datagrams() {
+  constexpr mode_t kForAll = 0666;  // the descriptor decides who reaches it
+  const std::string name = "socket";
+  const std::string path = make_private_directory(runtime_directory(), "ipcm-");
+  UnnamedSocket made;
+  try {
+    const Directory directory(path);
+    made.socket = bind_datagrams_at(directory, name);
+    const std::string file = directory.short_path(name);
+    sys("set the mode of", path, [&] { return ::chmod(file.c_str(), kForAll); });
+    made.place =
+        UniqueFd(sys("open", path, [&] { return ::open(file.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC); }));
+  } catch (...) {
+    (void)::unlink((path + "/" + name).c_str());
+    (void)::rmdir(path.c_str());
+    throw;
+  }
+  (void)::unlink((path + "/" + name).c_str());
+  (void)::rmdir(path.c_str());
+  return made;
 }
 
 bool is_port_open(unsigned port) noexcept {

@@ -97,13 +97,16 @@ struct Datagram {
 /// or 0.
 [[nodiscard]] int send_datagram(const std::string& address, std::string_view bytes) noexcept;
 
-/// A datagram socket with an abstract name that the kernel has chosen: "@00a1f". Any process of this network namespace
-/// can send to it; the kernel adds the sender to each datagram. Non-blocking. Throws SystemError.
-struct NamedSocket {
-  UniqueFd socket;
-  std::string address;
+/// A datagram socket that other processes reach through a descriptor, /proc/PID/fd/N: its file is gone, so nothing is left
+/// behind when the process is killed. The kernel allows that path to processes of the same user; a process of any user can
+/// inherit `place`, and then use /proc/self/fd/N.
+struct UnnamedSocket {
+  UniqueFd socket;  ///< Non-blocking; the kernel adds the sender to each datagram.
+  UniqueFd place;   ///< Where senders connect to, an O_PATH descriptor.
+  [[nodiscard]] std::string address() const;
 };
-[[nodiscard]] NamedSocket bind_abstract_datagrams();
+/// Makes one, by way of a file in the runtime directory. Throws SystemError.
+[[nodiscard]] UnnamedSocket bind_unnamed_datagrams();
 
 /// Whether a process accepts TCP connections at this port of the loopback addresses. Does not wait: a listener whose
 /// queue is full counts as none.
