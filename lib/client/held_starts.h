@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ipcm/content.h"
+#include "ipcm/message.h"
 #include "launch/launch.h"
 
 namespace ipcm::client {
