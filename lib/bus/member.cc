@@ -145,6 +145,21 @@ void Member::expect_bus() const {
   if (!ended_.empty()) throw BusError(ended_);
 }
 
+Watch Member::notice_removal() {
+  constexpr auto kLongWait = std::chrono::milliseconds(100);
+  if (watches_place_) return {};
+  transport_->note_own_place();
+  transport_->look_at_own_place();
+  return loop_->at(os::Clock::now() + kLongWait, [this] {
+    try {
+      transport_->watch_own_place();
+      watches_place_ = true;
+    } catch (const SystemError&) {
+      // No watch is left: the next wait tries again.
+    }
+  });
+}
+
 void Member::undelivered(const std::string& peer, std::size_t messages, const std::string& why) {
   // A caller that waits for these messages gets an exception, and no diagnostic in addition.
   if (!sender_.undelivered(peer, why)) Receiver::undelivered(peer, messages, why);

@@ -68,6 +68,11 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   [[nodiscard]] const std::string& ended() const { return ended_; }
   /// Throws BusError if the member has lost its place.
   void expect_bus() const;
+  /// For a caller that waits for messages: while the result lives, the loop notices that the bus, or the place of this
+  /// member on it, is removed (ended()). The kernel takes long to end such a watch, and a user has few of them: so it
+  /// begins after a tenth of a second, and a program with short waits never pays for it. If the user has no watch left,
+  /// the wait goes on without one. Throws SystemError.
+  [[nodiscard]] Watch notice_removal();
 
   /// Sends the queued messages, as long as the deadline allows, then leaves. Idempotent.
   void leave(os::Deadline flush);
@@ -114,6 +119,7 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   std::uint64_t losses_ = 0;
   std::uint64_t peer_changes_ = 0;
   bool watches_peers_ = false;
+  bool watches_place_ = false;
   std::string ended_;
   std::uint64_t dropped_ = 0;
   Diagnostics diagnostics_;

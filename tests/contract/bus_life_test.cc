@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <optional>
 #include <random>
+#include <thread>
 
 #include "bus/member.h"
 #include "contract.h"
@@ -542,4 +543,52 @@ TEST_CASE_FIXTURE(Tidy, "G1: a bus has one owner at a time" * needs_files()) {
   one.release();
   const Guard two = ipcm_spawn(options);
   CHECK(two.info().route == one.info().route);
+}
+
+namespace {
+
+/// Returns the body of a process that joins, waits for messages for as long as it takes, and says what ended the wait.
+std::function<int(Lines&)> waits_for_messages(const BusInfo& info) {
+  return [=](Lines& test) {
+    Client client = ipcm_connect("waiter", info);
+    test.say("joined");
+    try {
+      test.say("got " + std::to_string(client.wait_for_messages().size()));
+    } catch (const BusError&) {
+      test.say("the bus ended");
+    }
+    return 0;
+  };
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Tidy,
+                  "a client that waits for messages notices the removal of its bus" * needs_processes()) {
+  Guard guard = spawn_bus();
+  Forked waiter(waits_for_messages(guard.info()));
+  CHECK(waiter.hear() == "joined");
+  await_idle(waiter.pid());
+  guard.release();
+  CHECK(remove_bus(guard.info()));
+  CHECK(waiter.hear() == "the bus ended");
+  CHECK(waiter.wait() == ExitStatus::exited(0));
+}
+
+TEST_CASE_FIXTURE(Tidy, "a client whose bus was removed before it waits is told so") {
+  Guard guard = spawn_bus();
+  Client client = ipcm_connect("late", guard.info());
+  guard.release();
+  CHECK(remove_bus(guard.info()));
+  CHECK_THROWS_AS((void)client.wait_for_messages(), BusError);
+}
+
+TEST_CASE_FIXTURE(Tidy,
+                  "a client that waits on a thread notices the removal of its bus" * needs_no_processes()) {
+  Guard guard = spawn_bus();
+  Client client = ipcm_connect("waiter", guard.info());
+  std::thread waiter([&] { CHECK_THROWS_AS((void)client.wait_for_messages(), BusError); });
+  guard.release();
+  CHECK(remove_bus(guard.info()));
+  waiter.join();
 }

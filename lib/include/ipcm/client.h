@@ -111,8 +111,8 @@ class Client : public Requester {
 
   /// Returns the messages that have arrived, without the responses to requests of this client; does not block.
   [[nodiscard]] std::vector<Message> get_messages();
-  /// As get_messages(), but waits for the first message. Empty: the limit has passed. On a bus of sockets, pipes
-  /// or files, the removal of the bus does not end this wait.
+  /// As get_messages(), but waits for the first message. Empty: the limit has passed. Throws BusError if the bus is
+  /// removed meanwhile; for a user without a free inotify watch, only the end of the limit ends the wait then.
   [[nodiscard]] std::vector<Message> wait_for_messages(Duration limit = kNoLimit);
 
   /// Puts messages back: the next get_messages() returns them before others. If this client leaves, or its

@@ -71,6 +71,7 @@ void remove_local_bus(const std::string& route) noexcept {
   const std::lock_guard<std::mutex> guard(bus->mutex);
   bus->removed = true;
   bus->tell_watchers();
+  for (const auto& registration : bus->registrations) registration->wake.notify();
 }
 
 }  // namespace ipcm::transport

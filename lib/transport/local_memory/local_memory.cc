@@ -92,14 +92,17 @@ Transport::SendResult LocalMemory::send(const Message& message) {
 }
 
 void LocalMemory::on_wake() {
-  bool changed = false;
+  bool changed = false, removed = false;
   {
     const std::lock_guard<std::mutex> guard(bus_->mutex);
     registration_->wake.acknowledge();
     changed = std::exchange(registration_->peers_changed, false);
+    removed = bus_->removed;
   }
   if (receiving_) take_in();
   if (changed) receiver_.peers_changed();
+  if (removed && !std::exchange(has_told_end_, true))
+    receiver_.bus_ended("the bus '" + request_.info.route + "' was taken down");
 }
 
 void LocalMemory::take_in() {
@@ -185,6 +188,11 @@ void LocalMemory::suspend(const Statistics&, std::optional<double>) {
 bool LocalMemory::is_orphaned() {
   const std::lock_guard<std::mutex> guard(bus_->mutex);
   return bus_->removed || (bus_->owner.exists && !bus_->owner.held);
+}
+
+bool LocalMemory::has_bus() {
+  const std::lock_guard<std::mutex> guard(bus_->mutex);
+  return !bus_->removed;
 }
 
 namespace {

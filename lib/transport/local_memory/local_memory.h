@@ -34,6 +34,7 @@ class LocalMemory final : public Transport {
   void leave(const Statistics& statistics) override;
   void suspend(const Statistics& statistics, std::optional<double> expires) override;
   bool is_orphaned() override;
+  bool has_bus() override;
 
  private:
   void on_wake();
@@ -49,6 +50,7 @@ class LocalMemory final : public Transport {
   Statistics past_;
   bool receiving_ = true;
   bool keeps_requeued_ = false;
+  bool has_told_end_ = false;
   Watch waking_;
 };
 
