@@ -112,6 +112,14 @@ void add_start_options(CLI::App* command, Options& options) {
   add_program_options(*command, options);
 }
 
+void add_count_option(CLI::App* command, Options& options) {
+  command
+      ->add_option_function<std::string>(
+          "-n,--count", [&options](const std::string& text) { options.count = read_count("--count", text); },
+          "end after N lines; with --timeout, fewer are an error [no limit]")
+      ->type_name("N");
+}
+
 void add_bus_options(CLI::App* command, Options& options) {
   command
       ->add_option("--protocol", options.protocol,
@@ -270,6 +278,12 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   stop->add_option("NAME", options.words, "names of the services on the bus");
   stop->add_flag("--all", options.all, "end all members of the bus");
 
+  CLI::App* restart = verb(app, options, "restart", launcher::restart,
+                           "end a service that `ipcm start` has started, and start it again with the same\n"
+                           "parameters; also one that has died",
+                           "  ipcm restart e1");
+  restart->add_option("NAME", options.name, "the name of the service")->required();
+
   CLI::App* kill = verb(app, options, "kill", launcher::kill, "send a signal to the processes of members",
                         "  ipcm kill -s HUP e1\n  ipcm kill -s KILL e1 e2");
   kill->add_option("NAME", options.words, "names of the members; their processes must be proven from here")
@@ -289,11 +303,13 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   listen->add_flag("--reply", options.reply,
                    "answer requests: each line of stdin is the answer to the oldest one, an empty line\n"
                    "an error; ends with stdin");
-  listen
-      ->add_option_function<std::string>(
-          "-n,--count", [&options](const std::string& text) { options.count = read_count("--count", text); },
-          "end after N lines; with --timeout, fewer are an error [no limit]")
-      ->type_name("N");
+  add_count_option(listen, options);
+
+  CLI::App* events =
+      verb(app, options, "events", launcher::events,
+           "print what happens to the members of a bus: joined, ready, left, died",
+           "  ipcm events\n  ipcm events --json | jq --unbuffered 'select(.event == \"died\")'");
+  add_count_option(events, options);
 
   CLI::App* logs = verb(app, options, "logs", launcher::logs,
                         "print the stdout and stderr of a service that ipcm has started; also after its end",
@@ -376,10 +392,11 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     }
     return std::nullopt;
   }
-  // `run`, `session` and `bridge` do many things; the limit applies to each of them. For the other verbs, it begins with
+  // `run`, `session`, `restart` and `bridge` do many things; the limit applies to each of them. For the other verbs, it begins with
   // the verb; `request` begins a new one for each further request.
   options.limits_each_step = options.command == launcher::run || options.command == launcher::session ||
-                             options.command == launcher::bridge || options.command == launcher::listen;
+                             options.command == launcher::bridge || options.command == launcher::listen ||
+                             options.command == launcher::events || options.command == launcher::restart;
   return options;
 }
 

@@ -35,7 +35,7 @@ struct Options {
   Command command = nullptr;       ///< The function of the verb.
   bool limits_each_step = false;   ///< Whether `timeout` applies to each step of the verb, not to the whole.
   std::string class_name;          ///< run, start
-  std::string name;                ///< start: of the service; request, send: of the peer
+  std::string name;                ///< start, restart: of the service; request, send: of the peer
   std::string args;                ///< JSON
   std::string boot;                ///< path of the boot binary
   std::vector<std::string> words;  ///< the other words of the verb: requests, messages, names, or a command
@@ -54,7 +54,7 @@ struct Options {
   bool all = false;
   int signal = SIGTERM;              ///< kill
   bool reply = false;                ///< listen
-  std::optional<std::size_t> count;  ///< listen: how many messages; nullopt: no limit
+  std::optional<std::size_t> count;  ///< listen, events: how many lines; nullopt: no limit
   bool serve = false;                ///< bridge
   bool reconnect = false;            ///< bridge
   std::string as;                    ///< bridge: the name of the client

@@ -17,6 +17,8 @@ int bus_ls(const Options& options);
 int bus_info(const Options& options);
 int bus_gc(const Options& options);
 int bus_protocols(const Options& options);
+int events(const Options& options);
+int restart(const Options& options);
 int start(const Options& options);
 int stop(const Options& options);
 int kill(const Options& options);
@@ -37,5 +39,10 @@ int broadcast(const Options& options);
 [[noreturn]] void suggest_peer(const PeerGone& gone, Client& client);
 /// Returns the options that run and start share: a service by exec, with its streams in its own log.
 [[nodiscard]] ServiceOptions service_options(const Options& options);
+/// Starts a service on the bus of the options, as `ipcm start` does, and stores its parameters for `ipcm restart`.
+/// Returns the exit status. Throws LaunchError, BusError.
+[[nodiscard]] int start_service(const Options& options, const std::string& name, ServiceOptions service);
+/// Ends peers of the bus, by signals if they do not end when they are asked to, and reports that. Throws Timeout.
+void end_services(const Options& options, const std::vector<std::string>& names);
 
 }  // namespace ipcm::launcher

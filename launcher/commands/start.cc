@@ -7,9 +7,11 @@
 
 #include "commands/commands.h"
 #include "ipcm/buses.h"
+#include "ipcm/service_parameters.h"
 #include "loop/loop.h"
 #include "os/signals.h"
 #include "report.h"
+#include "stored_start.h"
 #include "wire/printable.h"
 
 namespace ipcm::launcher {
@@ -67,9 +69,11 @@ void print_started(const Options& options, const std::string& name, Handle& hand
 
 }  // namespace
 
-int start(const Options& options) try {
-  const std::string& name = options.service_name();
-  ServiceOptions service = service_options(options);
+int start(const Options& options) {
+  return start_service(options, options.service_name(), service_options(options));
+}
+
+int start_service(const Options& options, const std::string& name, ServiceOptions service) try {
   service.ipcm_info = options.bus_info();
   if (const auto owner = owner_of(*service.ipcm_info))
     service.watch_pids = {*owner};
@@ -85,9 +89,12 @@ int start(const Options& options) try {
     tell(options, "service '" + name + "' is process " + std::to_string(handle.service_pid().value_or(0)) +
                       ", ready after " + readable_milliseconds(handle.time_to_ready()));
   try {
+    const Pid pid = (options.no_wait ? handle.child_pid() : handle.service_pid()).value_or(0);
+    store_service_parameters(*service.ipcm_info, name, StoredStart::of(service, pid).text());
     print_started(options, name, handle, !options.no_wait);
   } catch (...) {
     handle.end_service();  // the caller did not get its name
+    forget_service_parameters(*service.ipcm_info, name);
     throw;
   }
   handle.release();

@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "commands/commands.h"
+#include "ipcm/service_parameters.h"
 #include "ipcm/stop.h"
 #include "report.h"
 #include "wire/nearest.h"
@@ -33,15 +34,7 @@ void tell_force(const Options& options, const ForcedPeer& one) {
 
 }  // namespace
 
-int stop(const Options& options) {
-  if (options.all != options.words.empty()) throw UsageError("stop needs names, or --all");
-  Client client = visit(options);
-  std::vector<std::string> names = options.words;
-  if (options.all) names = client.peers();
-  for (const std::string& name : names)
-    if (!client.peer_exists(name))
-      throw PeerGone(name, "'" + wire::printable_name(name) + "' is not on the bus " + client.info().route +
-                               wire::did_you_mean(name, client.peers()) + "; `ipcm ps` lists those that are");
+void end_services(const Options& options, const std::vector<std::string>& names) {
   const auto [left, forced] = stop_peers(options.bus_info(), names, options.limit(std::chrono::seconds(30)));
   for (const ForcedPeer& one : forced) tell_force(options, one);
   if (!left.empty()) {
@@ -52,6 +45,20 @@ int stop(const Options& options) {
                   "got no signal; end it where it runs");
   }
   for (const std::string& name : names) tell(options, "'" + name + "' has ended");
+}
+
+int stop(const Options& options) {
+  if (options.all != options.words.empty()) throw UsageError("stop needs names, or --all");
+  Client client = visit(options);
+  std::vector<std::string> names = options.words;
+  if (options.all) names = client.peers();
+  for (const std::string& name : names)
+    if (!client.peer_exists(name))
+      throw PeerGone(name, "'" + wire::printable_name(name) + "' is not on the bus " + client.info().route +
+                               wire::did_you_mean(name, client.peers()) + "; `ipcm ps` lists those that are");
+  end_services(options, names);
+  for (const std::string& name : names)
+    forget_service_parameters(client.info(), name);  // not to be restarted
   return number(Status::done);
 }
 

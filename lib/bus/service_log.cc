@@ -46,20 +46,19 @@ std::string elsewhere(const BusInfo& info) {
   return state_directory() + "/" + transport::DiskNames(kAlwaysHashed).of(info.protocol + "\n" + info.route);
 }
 
-std::string file_of(const BusInfo& info, const std::string& name) {
-  return "/." + transport::DiskNames(transport::longest_socket_name(info.route)).of(name) + kLogSuffix;
-}
+}  // namespace
 
-/// The directory may not exist yet.
-std::string log_directory(const BusInfo& info) {
+std::string directory_of_launcher(const BusInfo& info) {
   std::string on_bus = beside(info);
   return on_bus.empty() ? elsewhere(info) : on_bus;
 }
 
-}  // namespace
+std::string file_of_launcher(const BusInfo& info, const std::string& service, const char* suffix) {
+  return "." + transport::DiskNames(transport::longest_socket_name(info.route)).of(service) + suffix;
+}
 
 std::string make_log_path(const BusInfo& info, const std::string& name) {
-  return service_log_directory(info) + file_of(info, name);
+  return service_log_directory(info) + "/" + file_of_launcher(info, name, kLogSuffix);
 }
 
 void remove_logs_elsewhere(const BusInfo& info) noexcept {
@@ -70,7 +69,8 @@ void remove_logs_elsewhere(const BusInfo& info) noexcept {
     {
       const os::Directory logs(directory);
       for (const std::string& name : logs.names())
-        if (name.ends_with(kLogSuffix) || name.ends_with(std::string(kLogSuffix) + os::RollingLog::kOlder))
+        if (name.ends_with(kLogSuffix) || name.ends_with(std::string(kLogSuffix) + os::RollingLog::kOlder) ||
+            name.ends_with(kParametersSuffix))
           logs.remove_file(name);
     }
     (void)os::Directory(state_directory()).remove_empty_directory(directory.substr(directory.rfind('/') + 1));
@@ -81,7 +81,8 @@ void remove_logs_elsewhere(const BusInfo& info) noexcept {
 }  // namespace bus
 
 std::string service_log_path(const BusInfo& info, std::string_view service) {
-  return bus::log_directory(info) + bus::file_of(info, std::string(service));
+  return bus::directory_of_launcher(info) + "/" +
+         bus::file_of_launcher(info, std::string(service), bus::kLogSuffix);
 }
 
 std::string service_log_directory(const BusInfo& info) {
