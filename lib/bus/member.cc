@@ -145,17 +145,18 @@ void Member::expect_bus() const {
   if (!ended_.empty()) throw BusError(ended_);
 }
 
-Watch Member::notice_removal() {
-  constexpr auto kLongWait = std::chrono::milliseconds(100);
-  if (watches_place_) return {};
+void Member::notice_removal() {
+  constexpr auto kLongLife = std::chrono::milliseconds(100);
+  if (watches_place_ || place_timer_) return;
   transport_->note_own_place();
   transport_->look_at_own_place();
-  return loop_->at(os::Clock::now() + kLongWait, [this] {
+  place_timer_ = loop_->at(os::Clock::now() + kLongLife, [this] {
+    place_timer_.stop();
     try {
       transport_->watch_own_place();
       watches_place_ = true;
     } catch (const SystemError&) {
-      // No watch is left: the next wait tries again.
+      // No watch is left.
     }
   });
 }

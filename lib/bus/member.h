@@ -68,11 +68,11 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   [[nodiscard]] const std::string& ended() const { return ended_; }
   /// Throws BusError if the member has lost its place.
   void expect_bus() const;
-  /// For a caller that waits for messages: while the result lives, the loop notices that the bus, or the place of this
-  /// member on it, is removed (ended()). The kernel takes long to end such a watch, and a user has few of them: so it
-  /// begins after a tenth of a second, and a program with short waits never pays for it. If the user has no watch left,
-  /// the wait goes on without one. Throws SystemError.
-  [[nodiscard]] Watch notice_removal();
+  /// Lets the loop notice that the bus, or the place of this member on it, is removed (ended()): for a caller that waits
+  /// for messages, before each wait. The kernel takes long to end such a watch, and a user has few of them: so it begins
+  /// a tenth of a second after the first call, and a program that ends before never pays for it. If the user has no watch
+  /// left, a later call tries again. Throws SystemError.
+  void notice_removal();
 
   /// Sends the queued messages, as long as the deadline allows, then leaves. Idempotent.
   void leave(os::Deadline flush);
@@ -120,6 +120,7 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   std::uint64_t peer_changes_ = 0;
   bool watches_peers_ = false;
   bool watches_place_ = false;
+  Watch place_timer_;  // set: the watch is about to begin
   std::string ended_;
   std::uint64_t dropped_ = 0;
   Diagnostics diagnostics_;

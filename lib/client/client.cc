@@ -113,7 +113,7 @@ std::vector<Message> Client::wait_for_messages(Duration limit) {
   call->inbox().finish_taken();
   call->inbox().drain();  // messages that were put back do not wake the loop
   if (!is_over()) {
-    const Watch removal = call->notice_removal();
+    call->notice_removal();
     call->loop().run_until([&] { return is_over() || !call->ended().empty(); }, deadline);
     if (!call.requests().is_over()) call->inbox().drain();
     if (!is_over()) call->expect_bus();
