@@ -89,8 +89,11 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   return words + "; try: " + in_full(verb) + " --help";
 }
 
-Duration read_time_limit(const std::string& option, const std::string& text) {
-  constexpr std::pair<const char*, double> kUnits[] = {{"", 1},   {"s", 1},    {"ms", 1e-3},
+namespace {
+
+/// Returns nullopt if the text is no span of time; zero for 0.
+std::optional<Duration> span_in(const std::string& text) {
+  constexpr std::pair<const char*, double> kUnits[] = {{"", 1},   {"s", 1},    {"ms", 1e-3}, {"us", 1e-6},
                                                        {"m", 60}, {"min", 60}, {"h", 3600}};
   const char* const end = text.data() + text.size();
   double number = 0;
@@ -100,14 +103,29 @@ Duration read_time_limit(const std::string& option, const std::string& text) {
       std::find_if(std::begin(kUnits), std::end(kUnits), [&](const auto& one) { return unit == one.first; });
   if (read.ec != std::errc() || !std::isfinite(number) || number < 0 || std::signbit(number) ||
       known == std::end(kUnits))
-    throw CLI::ValidationError(
-        option,
-        "wants a span of time such as 5, 0.5, 5s, 500ms or 2m, or 0 for no limit; found " + quoted(text));
-  if (number == 0) return kNoLimit;
+    return std::nullopt;
+  if (number == 0) return Duration::zero();
   constexpr double kLongest = 1e8;  // three years, in seconds
   const std::chrono::duration<double> seconds(std::min(number * known->second, kLongest));
-  // Not down to zero, which would mean no limit.
-  return std::max(std::chrono::duration_cast<Duration>(seconds), Duration(1));
+  // Not down to zero, which has a meaning of its own.
+  return std::max(std::chrono::round<Duration>(seconds), Duration(1));
+}
+
+}  // namespace
+
+Duration read_time_limit(const std::string& option, const std::string& text) {
+  static_assert(kNoLimit == Duration::zero());
+  if (const auto span = span_in(text)) return *span;
+  throw CLI::ValidationError(
+      option,
+      "wants a span of time such as 5, 0.5, 5s, 500ms or 2m, or 0 for no limit; found " + quoted(text));
+}
+
+Duration read_span(const std::string& option, const std::string& text) {
+  if (const auto span = span_in(text); span && *span > Duration::zero()) return *span;
+  throw CLI::ValidationError(
+      option,
+      "wants a span of time of more than 0, such as 5, 0.5, 5s, 500ms or 50us; found " + quoted(text));
 }
 
 std::size_t read_count(const std::string& option, const std::string& text) {

@@ -23,6 +23,9 @@ class HelpFormatter : public CLI::Formatter {
 /// Reads "5", "0.5", "5s", "500ms", "2m" or "1h". A number without a unit is in seconds; 0 means no limit.
 /// Throws CLI::ValidationError.
 [[nodiscard]] Duration read_time_limit(const std::string& option, const std::string& text);
+/// Reads a span of time in the same way, also with the unit us; it must be more than 0. Throws
+/// CLI::ValidationError.
+[[nodiscard]] Duration read_span(const std::string& option, const std::string& text);
 /// Reads a whole number, at least 0. Throws CLI::ValidationError.
 [[nodiscard]] std::size_t read_count(const std::string& option, const std::string& text);
 /// Reads a signal: a name such as TERM or SIGTERM, or a number; 0 only checks. Throws CLI::ValidationError.

@@ -74,6 +74,29 @@ CLI::App* verb(CLI::App& parent, Options& options, const std::string& name, Comm
   return command;
 }
 
+void add_span(CLI::App* command, const std::string& flag, std::optional<Duration>& into,
+              const std::string& help) {
+  command
+      ->add_option_function<std::string>(
+          flag, [flag, &into](const std::string& text) { into = read_span(flag, text); }, help)
+      ->type_name("TIME");
+}
+
+void add_spin(CLI::App* command, Options& options) {
+  command
+      ->add_option_function<std::string>(
+          "--spin",
+          [&options](const std::string& text) {
+            options.spin = read_span("--spin", text);
+            if (options.spin > std::chrono::seconds(1))
+              throw CLI::ValidationError("--spin",
+                                         "wants at most 1 s, found '" + wire::printable(text) + "'");
+          },
+          "poll for this long before each sleep: faster answers for a busy processor, such as 50us;\n"
+          "at most 1 s [do not]")
+      ->type_name("TIME");
+}
+
 void add_start_options(CLI::App* command, Options& options) {
   command
       ->add_option("CLASS", options.class_name,
@@ -87,6 +110,11 @@ void add_start_options(CLI::App* command, Options& options) {
                    "installation directory, or on $PATH]")
       ->type_name("PATH");
   command->add_flag("--secret", options.secret, "keep the parameters out of the process list");
+  command->add_flag("--expose-errors", options.expose_errors,
+                    "requesters get the text of the service's exceptions, and not just that there was one");
+  add_span(command, "--interval", options.interval,
+           "the time between two calls of on_interval; only some classes do something then [never]");
+  add_spin(command, options);
   command
       ->add_option_function<std::vector<std::string>>(
           "--redirect",
@@ -345,6 +373,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
                            "send requests to a peer, print the answers", "  ipcm request e1 '{\"n\":1}'");
   request->add_option("NAME", options.name, "the name of the peer")->required();
   request->add_option("JSON", options.words, "the requests, sent one after the other")->required();
+  add_spin(request, options);
 
   CLI::App* send = verb(app, options, "send", launcher::send, "send messages to a peer; there is no answer",
                         "  ipcm send e1 '{\"note\":1}'");

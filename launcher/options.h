@@ -42,10 +42,13 @@ struct Options {
   ProgramOptions program;          ///< run, start
   Redirect redirect;
   bool secret = false;
-  std::string protocol;    ///< of the new bus
-  std::string serializer;  ///< a name, or the array form with options
-  std::string route;       ///< of an existing directory or database
-  std::string user;        ///< on a database server
+  std::optional<Duration> interval;  ///< run, start: of the service; ps: between two looks at processes
+  Duration spin = Duration::zero();  ///< run, start, request
+  bool expose_errors = false;        ///< run, start
+  std::string protocol;              ///< of the new bus
+  std::string serializer;            ///< a name, or the array form with options
+  std::string route;                 ///< of an existing directory or database
+  std::string user;                  ///< on a database server
   bool no_wait = false;
   bool follow = false;               ///< logs
   std::optional<std::size_t> lines;  ///< logs: how many of the last lines; nullopt: all

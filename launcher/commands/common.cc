@@ -37,6 +37,9 @@ ServiceOptions service_options(const Options& options) {
     service.args = json_from(options.args, "--args");
   service.exec.emplace().path = options.boot_path();
   service.secret = options.secret;
+  service.interval = options.interval;
+  service.spin = options.spin;
+  service.expose_error_details = options.expose_errors;
   service.new_session = true;  // Ctrl-C signals only this command, which ends the service
   service.redirect = options.redirect;
   if (service.redirect.in.empty()) service.redirect.in = "/dev/null";

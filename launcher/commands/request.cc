@@ -23,6 +23,7 @@ std::vector<Content> contents_of(const std::vector<std::string>& words, const ch
 int request(const Options& options) {
   const auto contents = contents_of(options.words, "request");
   Client client = visit(options);
+  client.spin(options.spin);
   Duration limit = time_left();  // the limit of the first request includes the join
   try {
     for (const Content& content : contents) {

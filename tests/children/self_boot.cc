@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ipcm/ipcm.h"
 
@@ -20,6 +21,10 @@ class Speaker final : public ipcm::Service {
   ipcm::Answer handle_request(const ipcm::Request& request) override {
     const auto words = request.as<std::string>();
     if (words == "environment") return std::getenv("IPCM_ORIG_IO_FDS") == nullptr ? "clean" : "left behind";
+    if (words == "tick") {
+      asked_for_tick_.push_back(request);
+      return ipcm::later;
+    }
     if (words == "bytes") return ipcm::Content::bytes("not JSON");
     if (words == "end") {
       terminate(5);
@@ -30,6 +35,13 @@ class Speaker final : public ipcm::Service {
     (void)!::write(orig_io().out, original.data(), original.size());
     return "said";
   }
+  void on_interval() override {
+    for (const ipcm::Request& request : asked_for_tick_) send_response(request, "tock");
+    asked_for_tick_.clear();
+  }
+
+ private:
+  std::vector<ipcm::Request> asked_for_tick_;
 };
 
 }  // namespace
