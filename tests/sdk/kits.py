@@ -1,6 +1,7 @@
 """The kits of the conformance suite. To add one: its peers in `peers/`, and an entry here. README.md tells what peers do."""
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import List, NamedTuple, Tuple
@@ -31,6 +32,7 @@ def kits() -> List[Kit]:
     return [
         Kit("c++", [cpp], [cpp, "--client"]),
         Kit("command", [], [*python, peer("command_client.py")]),
+        Kit("perl", ["perl", peer("perl_service.pl")], ["perl", peer("perl_client.pl")], why_not="" if shutil.which("perl") else "perl is not installed"),
         Kit("python", [*python, peer("python_service.py")], [*python, peer("python_client.py")], ALL if has_bridge() else ("ConnectionUnix",)),
     ]
 

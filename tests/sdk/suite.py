@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The conformance suite of the kits: suite.py [--kit NAME] [--protocol NAME] [--behaviour S7] [-v]
+"""The conformance suite of the kits: suite.py [--kit NAME] [--leave-out NAME] [--protocol NAME] [--behaviour S7] [-v]
 
 Each kit is tested as a client of the C++ service, as a service for the C++ client, and with itself; kits are also tested with
 each other on ConnectionUnix. It prints the table kit × behaviour × protocol, and fails if a cell does."""
@@ -144,7 +144,7 @@ def run_pair(client_kit, service_kit, judge_kit, protocol, wanted, results):
 
 def jobs_of(arguments):
     """Returns the pairs to run, each with its behaviours."""
-    all_kits = [kit for kit in kits() if not kit.why_not]
+    all_kits = [kit for kit in kits() if not kit.why_not and kit.name not in (arguments.leave_out or ())]
     judge = all_kits[0]
     wanted = [one for one in BEHAVIOURS if not arguments.behaviour or one[0] in arguments.behaviour]
     pairs_only, own = [one for one in wanted if one[1] == PAIR], wanted
@@ -189,7 +189,7 @@ def print_table(results):
 
 def main():
     parser = argparse.ArgumentParser()
-    for word in ("--kit", "--protocol", "--behaviour"):
+    for word in ("--kit", "--leave-out", "--protocol", "--behaviour"):
         parser.add_argument(word, action="append")
     parser.add_argument("-v", action="store_true")
     arguments = parser.parse_args()
