@@ -19,6 +19,10 @@ struct StoredDocument {
     if (start.interval) archive(cereal::make_nvp("interval", start.interval->count()));
     if (start.spin > Duration::zero()) archive(cereal::make_nvp("spin", start.spin.count()));
     if (start.expose_errors) archive(cereal::make_nvp("expose_errors", start.expose_errors));
+    if (start.expose_error_details)
+      archive(cereal::make_nvp("expose_error_details", start.expose_error_details));
+    if (start.interval_ns != 0) archive(cereal::make_nvp("interval_ns", start.interval_ns));
+    if (start.spin_ns != 0) archive(cereal::make_nvp("spin_ns", start.spin_ns));
     const Redirect& to = start.redirect;
     if (!to.in.empty()) archive(cereal::make_nvp("stdin", to.in));
     if (!to.out.empty()) archive(cereal::make_nvp("stdout", to.out));
@@ -35,6 +39,8 @@ struct StoredDocument {
     if (interval) start.interval = Duration(*interval);
     start.spin = Duration(spin);
     archive(optional("boot", start.boot), optional("secret", start.secret), optional("args", start.args),
+            optional("expose_error_details", start.expose_error_details),
+            optional("interval_ns", start.interval_ns), optional("spin_ns", start.spin_ns),
             optional("stdin", start.redirect.in), optional("stdout", start.redirect.out),
             optional("stderr", start.redirect.err));
   }
@@ -56,6 +62,10 @@ StoredStart StoredStart::of(const ServiceOptions& service, Pid pid) {
   start.spin = service.spin;
   start.expose_errors = service.expose_error_details;
   if (!service.secret) start.args = service.args;
+  start.expose_error_details = service.expose_error_details;
+  const auto in_ns = [](Duration span) { return std::chrono::nanoseconds(span).count(); };
+  if (service.interval) start.interval_ns = in_ns(*service.interval);
+  start.spin_ns = in_ns(service.spin);
   if (service.exec) {
     start.boot = fixed_path(service.exec->path, true);
     start.directory = service.exec->directory;
@@ -89,6 +99,9 @@ void StoredStart::apply(ServiceOptions& service) const {
   service.expose_error_details = expose_errors;
   service.exec.emplace().path = boot;
   service.exec->directory = directory;
+  service.expose_error_details = expose_error_details;
+  if (interval_ns != 0) service.interval = std::chrono::nanoseconds(interval_ns);
+  service.spin = std::chrono::nanoseconds(spin_ns);
   service.redirect.in = redirect.in;
   service.redirect.out = redirect.out;
   service.redirect.err = redirect.err;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <optional>
+#include <cstdint>
 #include <string>
 
 #include "ipcm/launch.h"
@@ -18,8 +18,10 @@ struct StoredStart {
   bool secret = false;    ///< The parameters were secret, and are not kept.
   std::string boot;       ///< the boot binary; empty: the library searches for it
   std::string directory;  ///< the working directory
-  Redirect redirect;      ///< its three streams
-  Pid pid = 0;            ///< the process that was started
+  bool expose_error_details = false;
+  std::int64_t interval_ns = 0, spin_ns = 0;  ///< 0: none
+  Redirect redirect;                          ///< its three streams
+  Pid pid = 0;                                ///< the process that was started
 
   /// Returns the start of a service with these options that became process `pid`.
   [[nodiscard]] static StoredStart of(const ServiceOptions& service, Pid pid);

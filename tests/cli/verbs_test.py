@@ -143,6 +143,16 @@ class RestartTest(TidyTest):
             self.assertFalse(os.path.exists(stored))
             self.ipcm("restart", "e", env=env, status=GONE)
 
+    def test_the_flags_of_the_start_hold_again(self):
+        with self.bus() as env:
+            boot = self.script('#!/bin/sh\nprintf "%s\\n" "$*" >> "$0.seen"\nexec "$BOOT" "$@"\n')
+            self.ipcm("start", "echo", "--name", "e", "--boot", boot, "--expose-errors", "--interval", "50s", "--spin", "10us", env=env)
+            self.ipcm("restart", "e", env=env)
+            with open(boot + ".seen") as file:
+                first, second = [json.loads(line[line.index("{"):]) for line in file]
+            self.assertEqual((first["interval"], first["expose_error_details"]), (50, True))
+            self.assertEqual(first, second)
+
     def test_a_service_with_secret_parameters_is_refused_and_goes_on(self):
         with self.bus() as env:
             self.ipcm("start", "echo", "--name", "e", "--secret", "--args", '{"prefix":"hush "}', env=env)
