@@ -349,7 +349,11 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
           "print only the last N lines [default: all that is kept, 1 to 2 MiB]")
       ->type_name("N");
 
-  verb(app, options, "ps", launcher::ps, "list the members of a bus", "  ipcm ps\n  ipcm ps --json");
+  verb(app, options, "ps", launcher::ps,
+       "list the members of a bus: their state, age, processor time and memory; a STATE of stopped or zombie "
+       "is that\n"
+       "of the process",
+       "  ipcm ps\n  ipcm ps --json");
   verb(app, options, "types", launcher::types, "list the classes of a boot binary, with their arguments",
        "  ipcm types\n  ipcm types --boot ./greeter-boot")
       ->add_option("--boot", options.boot, "the boot binary to ask")

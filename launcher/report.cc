@@ -132,6 +132,12 @@ std::string readable_milliseconds(Duration span) {
   return text.data();
 }
 
+std::string readable_seconds(double seconds) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.2fs", seconds);
+  return text.data();
+}
+
 std::string readable_age(double seconds) {
   constexpr double kMinute = 60, kHour = 3600, kDay = 86400;
   const auto in = [](double value, const char* unit) {

@@ -45,6 +45,8 @@ void tell(const Options& options, const std::string& sentence);
 void print_answer(const Response& response);
 
 [[nodiscard]] std::string readable_milliseconds(Duration span);
+/// Returns seconds with two digits after the point: "0.07s".
+[[nodiscard]] std::string readable_seconds(double seconds);
 [[nodiscard]] std::string readable_age(double seconds);
 [[nodiscard]] std::string readable_size(std::uint64_t bytes);
 

@@ -25,12 +25,28 @@ struct Line {
     if (of.started) age = std::max(0.0, Seconds(std::chrono::system_clock::now() - *of.started).count());
   }
 
+  /// Its state on the bus, unless its process is stopped or a zombie.
+  [[nodiscard]] std::string state() const {
+    const bool tells_more =
+        peer.process == PeerInfo::Process::stopped || peer.process == PeerInfo::Process::zombie;
+    return tells_more ? to_string(peer.process) : to_string(peer.state);
+  }
+
+  [[nodiscard]] std::optional<double> processor_seconds() const {
+    if (!peer.processor_time) return std::nullopt;
+    return std::chrono::duration<double>(*peer.processor_time).count();
+  }
+
   void save(JsonWriter& archive) const {
     archive(cereal::make_nvp("name", foreign_text(peer.name)),
             cereal::make_nvp("class", foreign_text(peer.class_name)), cereal::make_nvp("pid", pid),
-            cereal::make_nvp("state", std::string(to_string(peer.state))));
+            cereal::make_nvp("state", state()),
+            cereal::make_nvp("bus_state", std::string(to_string(peer.state))),
+            cereal::make_nvp("process", std::string(to_string(peer.process))),
+            cereal::make_nvp("proven", peer.is_proven));
     if (peer.is_elsewhere) archive(cereal::make_nvp("other_namespace", true));
     if (age) archive(cereal::make_nvp("age_seconds", *age));
+    if (const auto seconds = processor_seconds()) archive(cereal::make_nvp("cpu_seconds", *seconds));
     if (peer.resident_bytes) archive(cereal::make_nvp("memory_bytes", *peer.resident_bytes));
   }
 
@@ -38,13 +54,21 @@ struct Line {
     return {wire::printable_name(peer.name),
             peer.class_name.empty() ? "-" : wire::printable_name(peer.class_name),
             pid > 0 ? std::to_string(pid) : "?",
-            to_string(peer.state),
+            state(),
             peer.is_elsewhere ? "other namespace"
             : age             ? readable_age(*age)
                               : "?",
+            shown_processor_time(),
             peer.is_elsewhere     ? "-"
             : peer.resident_bytes ? readable_size(*peer.resident_bytes)
                                   : "?"};
+  }
+
+ private:
+  [[nodiscard]] std::string shown_processor_time() const {
+    if (peer.is_elsewhere) return "-";
+    const auto seconds = processor_seconds();
+    return seconds ? readable_seconds(*seconds) : "?";
   }
 };
 
@@ -57,7 +81,7 @@ int ps(const Options& options) {
     print_json(json_of(lines));
     return number(Status::done);
   }
-  std::vector<std::vector<std::string>> rows = {{"NAME", "CLASS", "PID", "STATE", "AGE", "MEMORY"}};
+  std::vector<std::vector<std::string>> rows = {{"NAME", "CLASS", "PID", "STATE", "AGE", "CPU", "MEMORY"}};
   for (const Line& line : lines) rows.push_back(line.columns());
   print_table(rows);
   return number(Status::done);

@@ -7,6 +7,7 @@
 #include "client/call.h"
 #include "ipcm/error.h"
 #include "os/process.h"
+#include "os/process_statistics.h"
 #include "os/time_limit.h"
 #include "wire/printable.h"
 
@@ -32,8 +33,25 @@ std::optional<PeerInfo::State> state_of(const Facts& facts) {
   }
 }
 
-/// Adds what the kernel knows of the process.
-void look_at_process(PeerInfo& info, Pid pid) {
+PeerInfo::Process process_of(os::ProcessStatistics::State state) {
+  switch (state) {
+    case os::ProcessStatistics::State::stopped:
+      return PeerInfo::Process::stopped;
+    case os::ProcessStatistics::State::zombie:
+      return PeerInfo::Process::zombie;
+    default:
+      return PeerInfo::Process::running;
+  }
+}
+
+/// Adds what the kernel knows of the process. `proven`: its pidfd; empty: there is no proof.
+void look_at_process(PeerInfo& info, Pid pid, const os::UniqueFd& proven) {
+  info.is_proven = proven || pid == os::own_pid();
+  const auto statistics = proven ? os::proven_statistics(proven.get()) : os::process_statistics(pid);
+  if (statistics) {
+    info.process = process_of(statistics->state);
+    info.processor_time = statistics->processor_time;
+  }
   using Clock = std::chrono::system_clock;
   if (const auto started = os::start_time(pid))
     info.started = Clock::time_point(
@@ -54,9 +72,23 @@ const char* to_string(PeerInfo::State state) {
   }
 }
 
+const char* to_string(PeerInfo::Process process) {
+  switch (process) {
+    case PeerInfo::Process::running:
+      return "running";
+    case PeerInfo::Process::stopped:
+      return "stopped";
+    case PeerInfo::Process::zombie:
+      return "zombie";
+    default:
+      return "unknown";
+  }
+}
+
 std::optional<PeerInfo> peer_info(const Client& client, std::string_view name) {
   client.member().expect_usable();
-  const Facts facts = client.member().transport().look(std::string(name));
+  const auto found = client.member().transport().identify(std::string(name));
+  const Facts& facts = found.facts;
   const auto state = state_of(facts);
   if (!state) return std::nullopt;
   PeerInfo info;
@@ -65,7 +97,7 @@ std::optional<PeerInfo> peer_info(const Client& client, std::string_view name) {
   info.class_name = facts.class_name;
   info.is_elsewhere = facts.elsewhere;
   if (const Pid pid = facts.elsewhere ? facts.noted : facts.pid; pid > 0) info.pid = pid;
-  if (facts.pid > 0 && !facts.elsewhere) look_at_process(info, facts.pid);
+  if (facts.pid > 0 && !facts.elsewhere) look_at_process(info, facts.pid, found.process);
   return info;
 }
 

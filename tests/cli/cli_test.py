@@ -577,7 +577,7 @@ class ServicesTest(TidyTest):
         with self.bus() as env:
             self.ipcm("start", "echo", "--name", "e1", env=env)
             head, row = self.ipcm("ps", env=env).lines
-            self.assertEqual(head.split(), ["NAME", "CLASS", "PID", "STATE", "AGE", "MEMORY"])
+            self.assertEqual(head.split(), ["NAME", "CLASS", "PID", "STATE", "AGE", "CPU", "MEMORY"])
             self.assertEqual(row.split()[:4], ["e1", "echo", str(self.peers(env)["e1"]["pid"]), "active"])
 
     def test_services_live_on_after_the_command_that_started_them(self):

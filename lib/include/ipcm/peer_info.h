@@ -25,20 +25,34 @@ struct PeerInfo {
     active,     ///< It can receive.
     suspended,  ///< It is away and will return; the bus keeps messages for it.
   };
+  /// The state of its process.
+  enum class Process {
+    unknown,
+    running,  ///< It runs, or waits for an event.
+    stopped,  ///< A signal (SIGSTOP) or a debugger has stopped it: it answers nothing until it goes on.
+    zombie,   ///< Its main thread has ended, and other threads go on.
+  };
   std::string name;
   State state = State::active;
   std::string class_name;  ///< The class of a service of this library; empty: unknown.
   /// Its process id. Do not signal it: the number may mean another process by now. signal_peer() is safe.
   std::optional<Pid> pid;
-  /// It lives in another pid namespace or on another machine: `pid` means another process here, and the next two
+  /// The kernel proves that the next four belong to this peer. If not, they are those of the process that has the
+  /// number now.
+  bool is_proven = false;
+  /// It lives in another pid namespace or on another machine: `pid` means another process here, and the next four
   /// are unknown.
   bool is_elsewhere = false;
   std::optional<std::chrono::system_clock::time_point> started;  ///< The start of its process.
   std::optional<std::uint64_t> resident_bytes;                   ///< The memory of its process.
+  Process process = Process::unknown;
+  std::optional<Duration> processor_time;  ///< Of all threads of its process, also in the kernel.
 };
 
 /// Returns "starting", "active" or "suspended".
 [[nodiscard]] const char* to_string(PeerInfo::State state);
+/// Returns "unknown", "running", "stopped" or "zombie".
+[[nodiscard]] const char* to_string(PeerInfo::Process process);
 
 /// Returns nullopt if there is no such peer, or its process has ended. Throws BusError, and SystemError.
 [[nodiscard]] std::optional<PeerInfo> peer_info(const Client& client, std::string_view name);
