@@ -16,9 +16,6 @@ struct StoredDocument {
     if (!start.boot.empty()) archive(cereal::make_nvp("boot", start.boot));
     if (start.secret) archive(cereal::make_nvp("secret", start.secret));
     if (!start.args.is_null()) archive(cereal::make_nvp("args", start.args));
-    if (start.interval) archive(cereal::make_nvp("interval", start.interval->count()));
-    if (start.spin > Duration::zero()) archive(cereal::make_nvp("spin", start.spin.count()));
-    if (start.expose_errors) archive(cereal::make_nvp("expose_errors", start.expose_errors));
     if (start.expose_error_details)
       archive(cereal::make_nvp("expose_error_details", start.expose_error_details));
     if (start.interval_ns != 0) archive(cereal::make_nvp("interval_ns", start.interval_ns));
@@ -32,12 +29,6 @@ struct StoredDocument {
   void load(JsonReader& archive) {
     archive(cereal::make_nvp("class", start.class_name), cereal::make_nvp("pid", start.pid),
             cereal::make_nvp("directory", start.directory));
-    std::optional<Duration::rep> interval;  // in nanoseconds, as the spin
-    Duration::rep spin = 0;
-    archive(optional("interval", interval), optional("spin", spin),
-            optional("expose_errors", start.expose_errors));
-    if (interval) start.interval = Duration(*interval);
-    start.spin = Duration(spin);
     archive(optional("boot", start.boot), optional("secret", start.secret), optional("args", start.args),
             optional("expose_error_details", start.expose_error_details),
             optional("interval_ns", start.interval_ns), optional("spin_ns", start.spin_ns),
@@ -58,9 +49,6 @@ StoredStart StoredStart::of(const ServiceOptions& service, Pid pid) {
   StoredStart start;
   start.class_name = service.class_name;
   start.secret = service.secret;
-  start.interval = service.interval;
-  start.spin = service.spin;
-  start.expose_errors = service.expose_error_details;
   if (!service.secret) start.args = service.args;
   start.expose_error_details = service.expose_error_details;
   const auto in_ns = [](Duration span) { return std::chrono::nanoseconds(span).count(); };
@@ -94,9 +82,6 @@ std::string StoredStart::text() const {
 void StoredStart::apply(ServiceOptions& service) const {
   service.class_name = class_name;
   service.args = args;
-  service.interval = interval;
-  service.spin = spin;
-  service.expose_error_details = expose_errors;
   service.exec.emplace().path = boot;
   service.exec->directory = directory;
   service.expose_error_details = expose_error_details;

@@ -11,10 +11,7 @@ namespace ipcm::launcher {
 /// ipcm/service_parameters.h. Paths are absolute. The environment is not kept: a restart uses its own.
 struct StoredStart {
   std::string class_name;
-  Content args;  ///< null: none, or they are secret
-  std::optional<Duration> interval;
-  Duration spin = Duration::zero();
-  bool expose_errors = false;
+  Content args;           ///< null: none, or they are secret
   bool secret = false;    ///< The parameters were secret, and are not kept.
   std::string boot;       ///< the boot binary; empty: the library searches for it
   std::string directory;  ///< the working directory
