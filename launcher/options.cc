@@ -373,20 +373,29 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
           "ready: it can receive; gone: it has left; prints the end of its process [ready]")
       ->type_name("ready|gone");
 
-  CLI::App* request = verb(app, options, "request", launcher::request,
-                           "send requests to a peer, print the answers", "  ipcm request e1 '{\"n\":1}'");
+  CLI::App* request =
+      verb(app, options, "request", launcher::request, "send requests to a peer, print the answers",
+           "  ipcm request e1 '{\"n\":1}'\n  ipcm request e1 @large.json\n"
+           "  ipcm request e1 --lines --jobs 8 < requests.jsonl");
   request->add_option("NAME", options.name, "the name of the peer")->required();
-  request->add_option("JSON", options.words, "the requests, sent one after the other")->required();
+  request->add_option("JSON", options.words,
+                      "the requests, sent one after the other: JSON, @FILE, or - for stdin");
+  request->add_flag(
+      "--lines", options.by_lines,
+      "each line of stdin is a request, and the answers are lines in the same order; --timeout is for each");
+  request->add_option("--jobs", options.jobs, "with --lines: how many requests are open at the same time [1]")
+      ->type_name("N")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{4096}));
   add_spin(request, options);
 
   CLI::App* send = verb(app, options, "send", launcher::send, "send messages to a peer; there is no answer",
                         "  ipcm send e1 '{\"note\":1}'");
   send->add_option("NAME", options.name, "the name of the peer")->required();
-  send->add_option("JSON", options.words, "the messages")->required();
+  send->add_option("JSON", options.words, "the messages: JSON, @FILE, or - for stdin")->required();
 
   CLI::App* broadcast = verb(app, options, "broadcast", launcher::broadcast,
                              "send messages to all members of a bus", " ipcm broadcast '{\"note\":1}'");
-  broadcast->add_option("JSON", options.words, "the messages")->required();
+  broadcast->add_option("JSON", options.words, "the messages: JSON, @FILE, or - for stdin")->required();
 
   CLI::App* bridge = verb(app, options, "bridge", launcher::bridge,
                           "put a program on a bus: lines of JSON on stdin and stdout, see docs/bridge.md",
@@ -429,7 +438,8 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   // the verb; `request` begins a new one for each further request.
   options.limits_each_step = options.command == launcher::run || options.command == launcher::session ||
                              options.command == launcher::bridge || options.command == launcher::listen ||
-                             options.command == launcher::events || options.command == launcher::restart;
+                             options.command == launcher::events || options.command == launcher::restart ||
+                             options.by_lines;
   return options;
 }
 

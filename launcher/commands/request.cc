@@ -1,7 +1,15 @@
 // ipcm request, send, broadcast: send messages to members of a bus.
 
+#include <sys/epoll.h>
+
+#include <utility>
+
+#include "asking.h"
 #include "commands/commands.h"
+#include "content_words.h"
+#include "loop/loop.h"
 #include "report.h"
+#include "wire/printable.h"
 
 namespace ipcm::launcher {
 namespace {
@@ -11,16 +19,37 @@ void leave(Client& client) {
   client.disconnect([](const Message&) {});
 }
 
-std::vector<Content> contents_of(const std::vector<std::string>& words, const char* what) {
-  std::vector<Content> all;
-  all.reserve(words.size());
-  for (const std::string& word : words) all.push_back(json_from(word, what));
-  return all;
+/// Asks for each line of stdin.
+int ask_lines(const Options& options) {
+  Client client = visit(options);
+  Loop loop;
+  const Watch watch = loop.watch(client.fd(), EPOLLIN, [&client](std::uint32_t) { client.dispatch(); });
+  Asking asking(options, loop, options.name, {}, options.jobs.value_or(1),
+                [&](const Content& request, ResponseCallback callback) {
+                  try {
+                    client.send_request(options.name, request, std::move(callback));
+                  } catch (const PeerGone& gone) {
+                    suggest_peer(gone, client);
+                  }
+                });
+  asking.ask_all();
+  return number(asking.status());
 }
 
 }  // namespace
 
 int request(const Options& options) {
+  if (options.by_lines) {
+    if (!options.words.empty())
+      throw UsageError("with --lines, the requests come from stdin; found '" +
+                       wire::printable(options.words.front()) + "', too");
+    return ask_lines(options);
+  }
+  if (options.jobs) throw UsageError("--jobs is for --lines: other requests are sent one after the other");
+  if (options.words.empty())
+    throw UsageError(
+        "request: no request was given; it is JSON, @FILE, or - for stdin; with --lines, each line of stdin; "
+        "try: ipcm request --help");
   const auto contents = contents_of(options.words, "request");
   Client client = visit(options);
   client.spin(options.spin);

@@ -323,6 +323,78 @@ class ServiceTroubleTest(TidyTest):
             self.assertEqual(result.out, "")
 
 
+class RequestTest(TidyTest):
+    """ipcm request: contents from stdin and from files, and a request for each line."""
+
+    def test_a_dash_is_the_content_of_stdin_and_an_at_sign_that_of_a_file(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", env=env)
+            path = os.path.join(self.work, "content")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write('{"from":\n"a file"}\n')
+            result = self.ipcm("request", "echo", "1", f"@{path}", "-", env=env, input='["from", "stdin"]\n')
+            self.assertEqual(result.answers, [1, {"from": "a file"}, ["from", "stdin"]])
+            os.unlink(path)
+
+    def test_a_content_that_fits_no_argument_is_answered(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", env=env)
+            text = json.dumps("x" * (16 << 20))
+            self.assertEqual(self.ipcm("request", "echo", "-", env=env, input=text).out, text + "\n")
+
+    def test_a_content_that_no_message_can_carry_is_refused_with_the_limit(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", env=env)
+            self.assert_told(self.ipcm("request", "echo", "-", env=env, input=json.dumps("x" * (64 << 20)), status=USAGE), "stdin", "64 MiB")
+            self.assert_told(self.ipcm("request", "echo", "@/dev/zero", env=env, status=USAGE), "'/dev/zero'", "64 MiB")
+
+    def test_a_content_that_can_not_be_read_is_told(self):
+        with self.bus() as env:
+            self.assert_told(self.ipcm("request", "echo", "@/nowhere/at/all", env=env, status=USAGE), "/nowhere/at/all", "No such file")
+            self.assert_told(self.ipcm("request", "echo", "@/", env=env, status=USAGE), "'/'", "directory")
+            self.assert_told(self.ipcm("request", "echo", "-", env=env, input="nope", status=USAGE), "from stdin", "nope")
+            self.assert_told(self.ipcm("request", "echo", "-", "-", env=env, status=USAGE), "twice")
+
+    def test_each_line_of_stdin_is_a_request_and_answers_keep_the_order(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", env=env)
+            lines = "".join(f"{number}\n" for number in range(500))
+            for jobs in ("1", "32"):
+                self.assertEqual(self.ipcm("request", "echo", "--lines", "--jobs", jobs, env=env, input=lines).out, lines)
+
+    def test_jobs_lines_are_open_at_the_same_time(self):
+        # Each of the two programs waits until the other has started: with one open request, neither would end.
+        with self.bus() as env:
+            pipes = [os.path.join(self.work, name) for name in "ab"]
+            for path in pipes:
+                os.mkfifo(path)
+            script = 'read -r n; if [ "$n" = 1 ]; then echo >"$0"; read -r x <"$1"; else read -r x <"$0"; echo >"$1"; fi; echo "$n"'
+            self.ipcm("start", "--name", "both", "--jobs", "2", "--", "sh", "-c", script, *pipes, env=env)
+            self.assertEqual(self.ipcm("request", "both", "--lines", "--jobs", "2", env=env, input="1\n2\n").answers, [1, 2])
+            for path in pipes:
+                os.unlink(path)
+
+    def test_a_bad_line_is_named_and_the_others_are_answered(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", env=env)
+            result = self.ipcm("request", "echo", "--lines", env=env, input="1\nnope\n\n3\n", status=USAGE)
+            self.assertEqual(result.out, "1\n\n\n3\n")
+            self.assertIn("line 2 of stdin", result.err)
+
+    def test_lines_to_nobody_name_a_similar_peer(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", env=env)
+            result = self.ipcm("request", "ecko", "--lines", env=env, input="1\n", status=GONE)
+            self.assertEqual(result.out, "\n")
+            self.assertIn("did you mean 'echo'?", result.err)
+
+    def test_words_and_lines_exclude_each_other(self):
+        with self.bus() as env:
+            self.assert_told(self.ipcm("request", "echo", "1", "--lines", env=env, input="", status=USAGE), "--lines", "'1'")
+            self.assert_told(self.ipcm("request", "echo", "1", "--jobs", "2", env=env, status=USAGE), "--jobs is for --lines")
+            self.assert_told(self.ipcm("request", "echo", env=env, status=USAGE), "@FILE", "--lines")
+
+
 class SecretTest(TidyTest):
     def test_secret_args_are_not_in_the_process_list_and_others_are(self):
         with self.bus() as env:
