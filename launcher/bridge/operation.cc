@@ -169,6 +169,23 @@ class Reader {
   std::string unknown_;
 };
 
+/// Reads the id of a line that is no JSON, for the error: it is found if it is the first key and has no comma.
+void read_first_id(std::string_view line, Reader& reader) {
+  try {
+    const std::string first = std::string(line.substr(0, std::min(line.find(','), kLongestId))) + "}";
+    JsonReader json(first, "the line", JsonReader::UnknownKeys::ignored);
+    json.open();
+    json.expect_object();
+    if (json.next_key() != "id") return;
+    std::string raw;
+    json.name_next("id");
+    json.raw(raw);
+    reader.member("id", std::move(raw));
+  } catch (const Error&) {
+    // The line has no id.
+  }
+}
+
 }  // namespace
 
 Operation read_operation(std::string_view line, Echo& echo) {
@@ -187,6 +204,7 @@ Operation read_operation(std::string_view line, Echo& echo) {
     }
     json.close();
   } catch (const ProtocolError& error) {
+    if (echo.id.empty()) read_first_id(line, reader);
     throw UsageError(error.what());
   }
   reader.finish();
