@@ -44,7 +44,7 @@ class Shell:
         os.symlink(sys.executable, os.path.join(own, "python3"))
         os.mkdir(os.path.join(place, "run"), 0o700)
         environment.update(
-            PATH=os.pathsep.join((own, os.path.dirname(ipcm), os.path.dirname(boot), environment.get("PATH", ""))), PYTHONDONTWRITEBYTECODE="1",
+            PATH=os.pathsep.join((own, os.path.dirname(ipcm), os.path.dirname(boot), str(TOP / "sdk/bash"), environment.get("PATH", ""))), PYTHONDONTWRITEBYTECODE="1",
             PYTHONPATH=str(TOP / "sdk/python"), PERL5LIB=os.pathsep.join(filter(None, (str(TOP / "sdk/perl/lib"), environment.get("PERL5LIB")))),
             XDG_RUNTIME_DIR=os.path.join(place, "run"), TMPDIR=os.path.join(place, "run"))
         self._process = subprocess.Popen(["bash", "--norc", "--noprofile"], cwd=place, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
