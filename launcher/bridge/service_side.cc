@@ -15,7 +15,8 @@
 namespace ipcm::launcher {
 namespace {
 
-constexpr auto kProgramPatience = std::chrono::seconds(2);
+/// The time that a launched program has to end after `end`, and again after SIGTERM.
+constexpr auto kProgramPatience = std::chrono::seconds(5);
 /// The exit status of a service that threw (docs/boot.md).
 constexpr int kServiceThrew = 70;
 
@@ -116,7 +117,6 @@ void ServiceSide::start(BridgedService& service) {
   if (leash_) ends.push_back(leash_.get());
   Channel& channel = bridge_.channel();
   channel.break_off(ends);
-  channel.flush();
   // The service turns its own loop only after its start; this loop has it inside.
   Loop loop;
   bool is_over = false, has_input = false, writes = false;
@@ -131,6 +131,9 @@ void ServiceSide::start(BridgedService& service) {
   });
   Watch out;
   while (!ready_ && !failed_ && !is_over && !channel.is_broken()) {
+    channel.flush();
+    if (std::exchange(writes, channel.waiting() > 0) != writes)
+      out = writes ? loop.watch(channel.out(), EPOLLOUT, [&](std::uint32_t) { channel.flush(); }) : Watch();
     const bool reads = bridge_.has_room() && (has_input || bridge_.has_lines());
     loop.turn(reads ? os::Deadline::passed() : os::Deadline::never());
     service.client().dispatch();
@@ -140,10 +143,8 @@ void ServiceSide::start(BridgedService& service) {
       if (channel.has_ended() && !bridge_.has_lines()) break;
       in.want(EPOLLIN);
     }
-    channel.flush();
-    if (std::exchange(writes, channel.waiting() > 0) != writes)
-      out = writes ? loop.watch(channel.out(), EPOLLOUT, [&](std::uint32_t) { channel.flush(); }) : Watch();
   }
+  channel.flush();
   if (failed_) throw Error(*failed_);
   if (!ready_) {
     why_ = is_over ? "it was ended during its start" : "the program ended before it was ready";
@@ -236,12 +237,21 @@ int ServiceSide::finish(int status) {
   return status;
 }
 
-/// Ends the program that does not end by itself: nobody else watches it.
+/// Ends the program that does not end by itself: nobody else watches it. A signal, such as that of `ipcm stop` after its own patience, takes the
+/// rest of the time away, and must not end the bridge before the program.
 void ServiceSide::end_program() {
   if (!program_) return;
+  const os::SignalReader signals({SIGTERM, SIGINT});
+  Loop loop;
+  bool has_ended = false, is_urged = false;
+  std::vector<Watch> watches;
+  watches.push_back(loop.watch(program_.get(), EPOLLIN, [&](std::uint32_t) { has_ended = true; }));
+  watches.push_back(loop.watch(signals.fd(), EPOLLIN, [&](std::uint32_t) { is_urged = true; }));
   for (const int signal : {SIGTERM, SIGKILL}) {
-    if (os::await_end(program_.get(), os::Deadline::after(kProgramPatience))) return;
-    (void)os::signal_process(program_.get(), signal);
+    if (!is_urged)
+      loop.run_until([&] { return has_ended || is_urged; }, os::Deadline::after(kProgramPatience));
+    if (has_ended) return;
+    (void)os::signal_process(program_.get(), is_urged ? SIGKILL : signal);
   }
 }
 
