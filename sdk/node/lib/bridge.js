@@ -6,8 +6,8 @@ import { BusError } from './errors.js';
 
 const NEWLINE = 0x0a;
 
-/** Returns the path of the command: $IPCM_COMMAND, or `ipcm` on $PATH. */
-export const command = () => process.env.IPCM_COMMAND || 'ipcm';
+/** Returns the path of the command: $IPCM, or `ipcm` on $PATH. */
+export const command = () => process.env.IPCM || 'ipcm';
 
 /** The descriptors of the boot contract that this process has inherited, besides the standard streams. */
 function inheritedDescriptors(args) {
@@ -29,6 +29,8 @@ export class Bridge {
   #pieces = [];
   #take = () => {};
   #over = false;
+  #lines = []; // of a pause
+  #paused = false;
 
   /** `words`: of `ipcm bridge`; `boot`: the boot arguments of this process, if it was started as a service. */
   constructor(words, { bus, boot } = {}) {
@@ -41,7 +43,7 @@ export class Bridge {
       stdio,
       env: bus ? { ...process.env, IPCM_INFO: typeof bus === 'string' ? bus : JSON.stringify(bus) } : process.env,
     });
-    this.#child.on('error', (error) => this.#end(new BusError(`${command()} can't be started: ${error.message}; set IPCM_COMMAND`)));
+    this.#child.on('error', (error) => this.#end(new BusError(`${command()} can't be started: ${error.message}; set $IPCM or $PATH`)));
     this.#child.unref();
     // The bridge has them now. As long as this process had them too, its launcher would not notice the bridge's end.
     for (const fd of inherited) closeSync(fd);
@@ -55,6 +57,19 @@ export class Bridge {
 
   /** Sets the function that gets each line, parsed, and at the end `null` and an error. */
   onLine(take) { this.#take = take; }
+
+  /**
+   * Delivers no further line before the microtasks that wait now are done: listeners that a caller adds right after `await` get all of them.
+   */
+  pause() {
+    this.#paused = true;
+    this.#socket.pause();
+    setImmediate(() => {
+      this.#paused = false;
+      while (this.#lines.length > 0 && !this.#paused) this.#take(this.#lines.shift());
+      if (!this.#paused) this.#socket.resume();
+    });
+  }
 
   /** Writes a line. Returns false while the bridge reads more slowly than this program writes. */
   write(line) {
@@ -80,7 +95,9 @@ export class Bridge {
       const text = (this.#pieces.length === 1 ? this.#pieces[0] : Buffer.concat(this.#pieces)).toString();
       this.#pieces = [];
       begin = at + 1;
-      this.#take(JSON.parse(text));
+      const line = JSON.parse(text);
+      if (this.#paused) this.#lines.push(line);
+      else this.#take(line);
     }
     if (begin < data.length) this.#pieces.push(data.subarray(begin));
   }

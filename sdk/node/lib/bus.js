@@ -1,4 +1,4 @@
-import { EventEmitter } from 'node:events';
+import { EventEmitter, on } from 'node:events';
 import { Bridge } from './bridge.js';
 import { BusError, errorOf, UsageError } from './errors.js';
 
@@ -21,7 +21,7 @@ export class Bus extends EventEmitter {
   #last = 0;
   #joined;
   #ended;
-  #watches = false;
+  #watching;
   #left = false;
 
   /** For this kit itself: use connect() or serve(). */
@@ -35,9 +35,7 @@ export class Bus extends EventEmitter {
     this.#ended = new Promise((resolve) => { this.once('end', resolve); });
     bridge.onLine((line, error) => (line ? this._take(line) : this._over(error)));
     this.on('newListener', (event) => {
-      if (event !== 'peers' || this.#watches) return;
-      this.#watches = true;
-      this._tell({ op: 'watch' });
+      if (event === 'peers') this.watch().catch(() => {}); // 'end' tells why
     });
   }
 
@@ -66,10 +64,43 @@ export class Bus extends EventEmitter {
   /** The names of the others. */
   async peers() { return (await this._perform({ op: 'peers' })).peers; }
 
+  /** Resolves when 'peers' events begin; a listener for them begins it, too. */
+  async watch() {
+    this.#watching ??= this._perform({ op: 'watch' });
+    try {
+      await this.#watching;
+    } catch (error) {
+      this.#watching = undefined; // suspended: reconnect() tries again
+      throw error;
+    }
+  }
+  /** The general messages from now on, as an async iterator that ends with the bus. */
+  messages({ signal } = {}) { return this.#iterate('message', signal); }
+  /** The 'peers' events from now on, as an async iterator that ends with the bus. */
+  changes({ signal } = {}) { return this.#iterate('peers', signal); }
+
+  #iterate(event, signal) {
+    const events = on(this, event, { signal });
+    const close = () => { this.off('end', close); return events.return(); };
+    this.on('end', close);
+    if (this.#left) close();
+    return {
+      async next() {
+        const { value, done } = await events.next();
+        return { value: value?.[0], done };
+      },
+      async return(value) { await close(); return { value, done: true }; },
+      [Symbol.asyncIterator]() { return this; },
+    };
+  }
+
   /** Leaves a durable bus, which keeps messages for this name: at most `expires` seconds. */
   async suspend({ expires } = {}) { await this._perform({ op: 'suspend', ...(expires === undefined ? {} : { expires }) }); }
   /** Joins again after suspend(), and gets the messages that the bus has kept. */
-  async reconnect() { await this._perform({ op: 'reconnect' }); }
+  async reconnect() {
+    await this._perform({ op: 'reconnect' });
+    if (this.listenerCount('peers') > 0) await this.watch();
+  }
 
   /** Leaves the bus. */
   async close() {
@@ -124,6 +155,7 @@ export class Bus extends EventEmitter {
   _take(line) {
     switch (line.type) {
       case 'joined':
+        this.#bridge.pause();
         return this.#settle('joined').resolve(line);
       case 'response':
       case 'done':
@@ -154,8 +186,24 @@ export class Bus extends EventEmitter {
   }
 }
 
-/** Joins a bus: `bus` is its info string (or $IPCM_INFO), `name` ours; without one, peers do not see us. */
-export async function connect({ name, bus, reconnect = false } = {}) {
+/** Joins a bus: `bus` is its info string (or $IPCM_INFO), `name` ours; without one, peers do not see us. `signal`: an AbortSignal. */
+export async function connect({ name, bus, reconnect = false, signal } = {}) {
+  signal?.throwIfAborted();
   const words = [...(name === undefined ? [] : ['--as', name]), ...(reconnect ? ['--reconnect'] : [])];
-  return new Bus(new Bridge(words, { bus })).joined();
+  const bridge = new Bridge(words, { bus });
+  const member = new Bus(bridge);
+  if (!signal) return member.joined();
+  let abort;
+  const aborted = new Promise((_, reject) => {
+    abort = () => {
+      bridge.close();
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+  });
+  try {
+    return await Promise.race([member.joined(), aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
 }

@@ -14,7 +14,7 @@ export interface Message {
 export interface RequestOptions {
   /** Seconds. */
   timeout?: number;
-  /** Aborts the wait; the receiver is not told. */
+  /** Aborts the wait; the receiver is not told, and works on. */
   signal?: AbortSignal;
 }
 
@@ -36,9 +36,17 @@ export class Bus extends EventEmitter {
   broadcast(content: Content): Promise<BroadcastResult>;
   /** The names of the others. */
   peers(): Promise<string[]>;
-  /** Leaves a durable bus, which keeps messages for this name: at most `expires` seconds. */
+  /** Resolves when 'peers' events begin; a listener for them, or changes(), begins them, too. */
+  watch(): Promise<void>;
+  /** General messages from now on. The iteration ends with the bus; `signal` ends it with an AbortError. What nobody takes waits in memory. */
+  messages(options?: { signal?: AbortSignal }): AsyncIterableIterator<Message>;
+  /** Peers from now on: 1 has joined, -1 has left. As messages(). */
+  changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<Record<string, 1 | -1>>;
+  /** Leaves a durable bus, which keeps messages for this name: at most `expires` seconds. Open requests fail with BusError. */
   suspend(options?: { expires?: number }): Promise<void>;
+  /** Joins again after suspend(), and gets the messages that the bus has kept. */
   reconnect(): Promise<void>;
+  /** Leaves the bus, and resolves when it has been left. */
   close(): Promise<void>;
   /** Lets the process end although the bus is open. */
   unref(): this;
@@ -56,6 +64,8 @@ export interface ConnectOptions {
   bus?: Info;
   /** Joins under a name that was suspended, or whose process died, and gets its messages. */
   reconnect?: boolean;
+  /** Ends the attempt to join, and rejects with the reason of the signal. */
+  signal?: AbortSignal;
 }
 export function connect(options?: ConnectOptions): Promise<Bus>;
 
@@ -66,8 +76,12 @@ export interface Request {
   signal: AbortSignal;
 }
 
-/** A service: a bus whose `class` and `args` the launcher has chosen. */
+/**
+ * A service: a bus whose `class` and `args` the launcher has chosen. SIGTERM and SIGINT end it with status 0; a further one, while it is still
+ * busy with `stop`, ends the process at once.
+ */
 export class Service extends Bus {
+  /** Empty if nobody has launched it. */
   readonly class: string;
   readonly args: any;
   readonly signal: AbortSignal;
@@ -82,7 +96,7 @@ export interface Handlers {
   peers?(delta: Record<string, 1 | -1>, service: Service): unknown;
   /** Before the service is ready. If it throws, the start fails with that reason. */
   start?(service: Service): unknown;
-  /** After it has left; the process ends when it is done, but a launched one has two seconds. */
+  /** After it has left; the process ends when it is done, but a launched one gets SIGTERM after 5 s, and SIGKILL after 5 s more. */
   stop?(service: Service): unknown;
 }
 export function serve(handlers: Handlers | Handlers['request'], options?: { name?: string; bus?: Info }): Promise<Service>;

@@ -1,9 +1,11 @@
+import { constants } from 'node:os';
 import { basename } from 'node:path';
 import { Bridge } from './bridge.js';
 import { Bus, contentIn, contentOf } from './bus.js';
 import { UsageError } from './errors.js';
 
 const SERVICE_THREW = 70;
+const SIGNAL_STATUS = 128;
 
 /** Whether a launcher has started this program as a service (docs/boot.md). */
 const isBoot = (args) => args.some((word) => /^--(ready|params)-fd/.test(word)) || (args.length === 1 && args[0].startsWith('{'));
@@ -19,12 +21,19 @@ export class Service extends Bus {
     const { message, peers } = handlers;
     if (message) this.on('message', (one) => this.#guard(message(one, this)));
     if (peers) this._wantsPeers = true;
+    for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => this.#obey(signal));
   }
 
   /** Aborted when the service ends: for work that should end with it. */
   get signal() { return this.#stops.signal; }
   /** Leaves the bus and ends the process with this status. */
   end(status = 0) { this._tell({ op: 'leave', status }); }
+
+  /** A signal ends a service properly. After that, while the program is still busy with its end, it ends the process. */
+  #obey(signal) {
+    if (this._why || this.signal.aborted) process.exit(SIGNAL_STATUS + constants.signals[signal]);
+    this.end();
+  }
 
   async _start() {
     await this.joined();
@@ -71,11 +80,12 @@ export class Service extends Bus {
   #guard(result) { Promise.resolve(result).catch((error) => console.error(error)); }
 
   _over(error) {
+    const status = this._why ? this._why.status : SERVICE_THREW;
+    if (!this._why) console.error(`ipcm: service${this.name ? ` '${this.name}'` : ''}: ${error.message}`);
+    const exit = () => process.exit(status);
+    if (!this.name) exit(); // the launcher knows why; a rejection would change the status
     this.#stops.abort(error);
     super._over(error);
-    const status = this._why ? this._why.status : SERVICE_THREW;
-    if (!this._why) console.error(`ipcm: service '${this.name}': ${error.message}`);
-    const exit = () => process.exit(status);
     Promise.resolve().then(() => this.#handlers.stop?.(this)).catch((failure) => console.error(failure)).then(exit);
   }
 }
