@@ -43,6 +43,8 @@ class Shell:
         os.mkdir(own)
         os.symlink(sys.executable, os.path.join(own, "python3"))
         os.mkdir(os.path.join(place, "run"), 0o700)
+        os.mkdir(os.path.join(place, "node_modules"))
+        os.symlink(TOP / "sdk/node", os.path.join(place, "node_modules/ipcm"))  # as `npm install` does
         environment.update(
             PATH=os.pathsep.join((own, os.path.dirname(ipcm), os.path.dirname(boot), str(TOP / "sdk/bash"), environment.get("PATH", ""))), PYTHONDONTWRITEBYTECODE="1",
             PYTHONPATH=str(TOP / "sdk/python"), PERL5LIB=os.pathsep.join(filter(None, (str(TOP / "sdk/perl/lib"), environment.get("PERL5LIB")))),

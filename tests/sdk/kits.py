@@ -1,6 +1,7 @@
 """The kits of the conformance suite. To add one: its peers in `peers/`, and an entry here. README.md tells what peers do."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,12 +30,24 @@ def peer(file: str) -> str:
 def kits() -> List[Kit]:
     cpp = os.environ["IPCM_TEST_SDK_CPP"]
     python = [sys.executable, "-S"]  # without site-packages it starts in half the time, and needs none
+    node = shutil.which("node") or "node"
     return [
         Kit("c++", [cpp], [cpp, "--client"]),
         Kit("command", [], [*python, peer("command_client.py")]),
         Kit("perl", ["perl", peer("perl_service.pl")], ["perl", peer("perl_client.pl")], why_not="" if shutil.which("perl") else "perl is not installed"),
         Kit("python", [*python, peer("python_service.py")], [*python, peer("python_client.py")], ALL if has_bridge() else ("ConnectionUnix",)),
+        Kit("node", [node, peer("node_service.mjs")], [node, peer("node_client.mjs")], why_not=why_no_node(node)),
     ]
+
+
+def why_no_node(node: str) -> str:
+    """Returns why the kit for Node can't run here, or ""."""
+    try:
+        version = subprocess.run([node, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "node is not installed"
+    found = re.match(r"v(\d+)\.", version)
+    return "" if found and int(found[1]) >= 18 else f"it needs Node 18 or newer, and node is {version}"
 
 
 def has_bridge() -> bool:
