@@ -193,7 +193,7 @@ TEST_CASE_FIXTURE(Tidy,
   const ssize_t size = ::read(changes.get(), events.data(), events.size());
   for (ssize_t at = 0; at < size;) {
     const auto* event = reinterpret_cast<const inotify_event*>(events.data() + at);
-    ((event->mask & IN_CREATE) != 0 ? created : renamed).push_back(event->name);
+    ((event->mask & IN_CREATE) != 0 ? created : renamed).emplace_back(event->name);
     at += static_cast<ssize_t>(sizeof *event + event->len);
   }
   CHECK(renamed == std::vector<std::string>{"s", "p"});
