@@ -76,9 +76,9 @@ TEST_CASE_FIXTURE(Tidy, "F4: garbage to a client is dropped with a diagnostic, a
       target.send_message("other", 1);
       CHECK(collect(other, 1)[0].content.as<int>() == 1);
     }
-    if (round == 0) descriptors = open_descriptors().size();
+    if (round == 0) descriptors = lasting_descriptors().size();
   }
-  CHECK(open_descriptors().size() == descriptors);
+  CHECK(lasting_descriptors().size() == descriptors);
 }
 
 TEST_CASE_FIXTURE(Tidy, "F4: garbage to a service is dropped, it goes on answering, and does not spin") {
@@ -134,7 +134,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: unfinished messages of a dead writer are dropped, f
   Client target = ipcm_connect("target", guard.info());
   std::vector<std::string> told;
   target.on_diagnostic([&](const std::string& sentence) { told.push_back(sentence); });
-  const auto descriptors = open_descriptors().size();
+  const auto descriptors = lasting_descriptors().size();
   for (const bool dead_before : {false, true}) {
     CAPTURE(dead_before);
     told.clear();
@@ -171,7 +171,7 @@ TEST_CASE_FIXTURE(Tidy, "F4: unfinished messages of a dead writer are dropped, f
     CHECK(contains(told[0], "8160"));
     serve_until_silent(target);
   }
-  CHECK(open_descriptors().size() <= descriptors + 1);  // the Lines of the last writer
+  CHECK(lasting_descriptors().size() <= descriptors + 1);  // the Lines of the last writer
 }
 
 TEST_CASE_FIXTURE(Tidy, "G2: a part that names the number of a thread costs its message, and no more") {

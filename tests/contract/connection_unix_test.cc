@@ -121,9 +121,9 @@ TEST_CASE_FIXTURE(Tidy, "F4: garbage to a client is dropped with a diagnostic, a
       raw.close();
       serve_until_silent(target);
     }
-    if (round == 0) descriptors = open_descriptors().size();
+    if (round == 0) descriptors = lasting_descriptors().size();
   }
-  CHECK(open_descriptors().size() == descriptors);  // further rounds open no more descriptors
+  CHECK(lasting_descriptors().size() == descriptors);  // further rounds open no more descriptors
   CHECK(target.peers() == std::vector<std::string>{"other"});
 }
 

@@ -158,12 +158,6 @@ std::size_t maps_of(const std::string& process) {
   return count;
 }
 
-/// Returns the descriptors except timers: a client makes its timer when it first needs one.
-std::vector<std::string> but_for_timers(std::vector<std::string> descriptors) {
-  std::erase_if(descriptors, [](const std::string& one) { return contains(one, "timerfd"); });
-  return descriptors;
-}
-
 /// Exchanges messages until both directions use shared memory.
 void prime(Handle& handle) {
   for (int i = 0; i < 3; ++i)
@@ -469,7 +463,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: messages of a killed sender are read, and nothi
     test.hear();
     return 0;
   });
-  const auto descriptors = but_for_timers(open_descriptors());
+  const auto descriptors = lasting_descriptors();
   for (int i = 0; i < 3; ++i) {
     CHECK(collect(a, 1).size() == 1);
     a.send_message("b", "on");
@@ -484,7 +478,7 @@ TEST_CASE_FIXTURE(Tidy, "memory: messages of a killed sender are read, and nothi
   (void)b.wait();
   serve_until_silent(a);
   CHECK(maps_of("self") == 0);
-  CHECK(but_for_timers(open_descriptors()) == descriptors);
+  CHECK(lasting_descriptors() == descriptors);
 }
 
 TEST_CASE_FIXTURE(Tidy, "memory: a receiver without descriptors left gets all of it through the socket") {

@@ -115,9 +115,9 @@ TEST_CASE_FIXTURE(Tidy, "F4: garbage to a client is dropped with a diagnostic, a
       target.send_message("other", 1);
       CHECK(collect(other, 1)[0].content.as<int>() == 1);
     }
-    if (round == 0) descriptors = open_descriptors().size();
+    if (round == 0) descriptors = lasting_descriptors().size();
   }
-  CHECK(open_descriptors().size() == descriptors);
+  CHECK(lasting_descriptors().size() == descriptors);
 }
 
 TEST_CASE_FIXTURE(Tidy, "F4: garbage to a service is dropped, it goes on answering, and does not spin") {

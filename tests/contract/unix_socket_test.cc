@@ -189,7 +189,7 @@ TEST_CASE_FIXTURE(Tidy, "large: messages of a killed sender are whole, and nothi
     return 0;
   });
   CHECK(b.hear() == "sent");
-  const auto descriptors = open_descriptors();
+  const auto descriptors = lasting_descriptors();
   await_idle(b.pid());
   b.kill(SIGKILL);
   CHECK(b.wait() == ExitStatus::signalled(SIGKILL));
@@ -200,7 +200,7 @@ TEST_CASE_FIXTURE(Tidy, "large: messages of a killed sender are whole, and nothi
   CHECK(take_all(a).empty());
   CHECK(a.peers().empty());
   CHECK(names_in(guard.info().route) == files);
-  CHECK(open_descriptors() == descriptors);
+  CHECK(lasting_descriptors() == descriptors);
 }
 
 TEST_CASE_FIXTURE(

@@ -40,6 +40,9 @@ class Tidy {
 
 /// Returns the open descriptors of this process: "3 -> /dev/null".
 [[nodiscard]] std::vector<std::string> open_descriptors();
+/// Returns where they lead, without timers and watches of files: a client opens its own when it first needs them, in a long
+/// wait.
+[[nodiscard]] std::vector<std::string> lasting_descriptors();
 /// Returns the names in a directory, without . and ..
 [[nodiscard]] std::vector<std::string> names_in(const std::string& directory);
 /// Returns the path of a child program of the tests; see tests/children.
