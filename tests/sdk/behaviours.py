@@ -189,7 +189,7 @@ def terminate_ends_it_with_status_0_and_nothing_left(pair):
     service = pair.start("victim")
     pair.judge.do("send", to="victim", content={"terminate": 1})
     same(service.end(), 0)
-    same([name for name in pair.world.files() if "victim" in name], [])
+    pair.world.await_no_files("victim")
 
 
 @behaviour(SERVICE)
@@ -197,7 +197,7 @@ def SIGTERM_ends_it_with_status_0_and_nothing_left(pair):
     service = pair.start("victim")
     service.kill(signal.SIGTERM)
     same(service.end(), 0)
-    same([name for name in pair.world.files() if "victim" in name], [])
+    pair.world.await_no_files("victim")
 
 
 @behaviour(SERVICE)
@@ -208,7 +208,7 @@ def it_ends_when_its_launcher_is_killed(pair):
     same(service.end(), 0)
     launcher.wait()
     launcher.stdin.close()
-    same([name for name in pair.world.files() if "victim" in name], [])
+    pair.world.await_no_files("victim")
 
 
 @behaviour(SERVICE)
@@ -219,7 +219,7 @@ def a_failure_of_the_start_gives_its_reason(pair):
            f"it told {service.told!r}")
     expect('"phase":"start"' in service.told.replace(" ", ""), "it had joined the bus, and does not say so")
     same(service.end(), 70)
-    same([name for name in pair.world.files() if "victim" in name], [])
+    pair.world.await_no_files("victim")
 
 
 @behaviour(SERVICE)
@@ -281,7 +281,7 @@ def SIGKILL_leaves_nothing_once_others_have_looked(pair):
     expect("victim" not in pair.judge.do("peers"), "it is still listed")
     if pair.world.protocol in ("MessageFiles", "JSONFile", "SQLite"):
         return  # the bus keeps the last message for a successor: the reader died before it acknowledged
-    same([name for name in pair.world.files() if "victim" in name], [])
+    pair.world.await_no_files("victim")
 
 
 @behaviour(SERVICE)

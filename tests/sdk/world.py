@@ -7,8 +7,13 @@ import queue
 import select
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../sdk/python"))
+from ipcm.inotify import Watch  # noqa: E402
 
 HANG = 30 * int(os.environ.get("IPCM_TEST_PATIENCE", "1"))  # seconds; only ends a hang
 
@@ -210,10 +215,22 @@ class World:
     def client(self, command, name=None):
         return Client(self, command, name)
 
+    def _directory(self):
+        """Returns where the files of peers are. A bus that is one file has them beside it."""
+        return self.route if os.path.isdir(self.route) else os.path.join(os.path.dirname(self.route), f".{os.path.basename(self.route)}.ipcm")
+
+    def await_no_files(self, peer):
+        """Waits until no file of a peer is left: another peer that looks at the same time may still be removing them."""
+        end = time.monotonic() + HANG
+        with Watch() as watch:
+            watch.add(self._directory(), Watch.CONTENTS)
+            while left := [name for name in self.files() if peer in name]:
+                expect(select.select([watch], [], [], max(0, end - time.monotonic()))[0], f"{left} are left")
+                watch.read()
+
     def files(self):
-        """Returns the entries of the bus that belong to a peer, by name. A bus that is one file has them beside it."""
-        route = self.route if os.path.isdir(self.route) else os.path.join(os.path.dirname(self.route), f".{os.path.basename(self.route)}.ipcm")
-        return sorted(name for name in os.listdir(route) if not name.endswith(".stats") and not name.startswith((".info", ".owner", ".found",
+        """Returns the entries of the bus that belong to a peer, by name."""
+        return sorted(name for name in os.listdir(self._directory()) if not name.endswith(".stats") and not name.startswith((".info", ".owner", ".found",
                                                                                                                    ".journal", ".given")))
 
     def close(self):
