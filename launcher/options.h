@@ -42,7 +42,7 @@ struct Options {
   ProgramOptions program;          ///< run, start
   Redirect redirect;
   bool secret = false;
-  std::optional<Duration> interval;  ///< run, start: of the service; ps: between two looks at processes
+  std::optional<Duration> interval;  ///< run, start: between two calls of on_interval
   Duration spin = Duration::zero();  ///< run, start, request
   bool expose_errors = false;        ///< run, start
   std::string protocol;              ///< of the new bus
