@@ -19,6 +19,14 @@ namespace ipcm::test {
 
 inline constexpr int kThrew = 98;
 
+/// Whether a child may allocate memory that was forked while another thread did. The allocator of GCC 12's address
+/// sanitizer may be locked at the fork, and stays so in the child; that of glibc is not.
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr bool kForkUnlocksAllocator = false;
+#else
+inline constexpr bool kForkUnlocksAllocator = true;
+#endif
+
 /// Runs `work` in a child and waits for it. Returns its exit status, or -1 if a signal ended it.
 template <class Work>
 int in_child(Work&& work) {

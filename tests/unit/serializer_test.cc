@@ -30,6 +30,7 @@ using ipcm::test::contains;
 using ipcm::test::Dice;
 using ipcm::test::error_of;
 using ipcm::test::in_child;
+using ipcm::test::kForkUnlocksAllocator;
 using ipcm::test::repeated;
 using ipcm::test::Tidy;
 using ipcm::test::write_file;
@@ -494,13 +495,13 @@ TEST_CASE_FIXTURE(Tidy, "JSON::Zstd: several threads share one, and a forked chi
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < wrong.size(); ++i)
     threads.emplace_back([&, i] { wrong[i] = exchange(static_cast<int>(i)); });
-#ifdef __SANITIZE_ADDRESS__
-  // Its allocator may be locked by another thread at the fork, and stays so in the child.
-  for (std::thread& thread : threads) thread.join();
-  threads.clear();
-#endif
+  const auto join = [&threads] {
+    for (std::thread& thread : threads) thread.join();
+    threads.clear();
+  };
+  if (!kForkUnlocksAllocator) join();
   const int child = in_child([&] { return exchange(9); });
-  for (std::thread& thread : threads) thread.join();
+  join();
   for (const int count : wrong) CHECK(count == 0);
   CHECK(child == 0);
 }
