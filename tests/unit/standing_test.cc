@@ -175,6 +175,22 @@ TEST_CASE_FIXTURE(Tidy,
   std::filesystem::remove_all(outside);
 }
 
+TEST_CASE_FIXTURE(Tidy,
+                  "G1: an endpoint whose maker was killed before it had its name is removed with the bus") {
+  const std::string bus = make_bus(directory() + "/bus");
+  make_fifo(bus + "/.Abcdefgh.pend");  // this protocol has no FIFOs
+  CHECK(remove(bus).left == Strings{".Abcdefgh.pend"});
+  std::filesystem::remove_all(bus);
+  const std::string pipes = make(directory() + "/pipes");
+  write_file(pipes + "/.info", info_of(pipes, "AtomicPipe").text());
+  make_fifo(pipes + "/.Abcdefgh.pend");
+  const Removal removal =
+      remove_bus_directory(info_of(pipes, "AtomicPipe"), {FileKind::fifo}, Living::ignore);
+  CHECK(removal.is_gone);
+  CHECK(removal.left.empty());
+  CHECK_FALSE(std::filesystem::exists(pipes));
+}
+
 TEST_CASE_FIXTURE(Tidy, "G1: a mailbox is removed with its messages, and stays with anything else") {
   const std::string bus = make(directory() + "/bus");
   write_file(bus + "/.info", info_of(bus, "MessageFiles").text());

@@ -100,10 +100,15 @@ Kept knows(const os::Directory& directory, const std::string& name, const os::Fi
            const EndpointKinds& endpoints) {
   if (!directory.is_trusted(facts)) return Kept::nothing;
   const Pattern* pattern = pattern_of(name);
+  const bool may_be_endpoint = std::find(endpoints.begin(), endpoints.end(), facts.kind) != endpoints.end();
+  // A process that is killed in join() leaves the endpoint that it has not given its name yet (os/directory.h).
+  if (pattern != nullptr && pattern->role == EntryRole::hidden && pattern->suffix == ".pend" &&
+      may_be_endpoint && facts.kind != FileKind::directory)
+    return Kept::file;
   if (pattern != nullptr && pattern->role != EntryRole::closed)
     return facts.kind == FileKind::regular ? Kept::file : Kept::nothing;
   if (pattern == nullptr && name.starts_with('.')) return Kept::nothing;
-  if (std::find(endpoints.begin(), endpoints.end(), facts.kind) == endpoints.end()) return Kept::nothing;
+  if (!may_be_endpoint) return Kept::nothing;
   if (facts.kind == FileKind::directory) return Kept::mailbox;
   if (pattern != nullptr) return Kept::nothing;  // only mailboxes are closed by another name
   return facts.kind != FileKind::regular || facts.size == 0 ? Kept::file : Kept::nothing;

@@ -13,6 +13,7 @@ from .errors import UsageError
 _BESIDE = ("pid", "name", "resume", "stats", "suspend")
 _MARK = re.compile(r"\.info|\.info\.closed|\.found|\.\.info\.pend|\.\.found\.pend|\.owner(\..+)?", re.DOTALL)
 _HIDDEN = re.compile(r"\..+\.(lock|lock\..+|log|log\.1|params|obituary|pend|pin)|\.journal|\.given", re.DOTALL)
+_UNFINISHED = re.compile(r"\..+\.pend", re.DOTALL)
 _BESIDES = re.compile(r".+\.(" + "|".join(_BESIDE) + r")(\.pend)?", re.DOTALL)
 _REFERENCE = re.compile(r"PerlIPCManager-[0-9]+-[A-Za-z0-9_]{6}")
 _LONGEST_ADDRESS = 104
@@ -69,6 +70,8 @@ def is_known(directory: int, file: str) -> bool:
         return True  # it was removed just now
     if not is_trusted(facts, os.fstat(directory)):
         return False
+    if _UNFINISHED.fullmatch(file) and is_endpoint(facts):
+        return True  # its maker was killed before it gave the endpoint its name
     if _MARK.fullmatch(file) or _HIDDEN.fullmatch(file) or _BESIDES.fullmatch(file):
         return stat.S_ISREG(facts.st_mode)
     return file[0] not in "._" and is_endpoint(facts)

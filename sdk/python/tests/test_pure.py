@@ -2,10 +2,13 @@
 
 import json
 import math
+import os
+import socket
+import tempfile
 import unittest
 
 from ipcm import ProtocolError, UsageError
-from ipcm.entries import disk_name
+from ipcm.entries import disk_name, strangers
 from ipcm.frames import LARGEST, FrameReader, frame
 from ipcm.info import bus_info
 from ipcm.messages import Stamps, json_text, json_value, new_id, read_message
@@ -94,6 +97,17 @@ class Names(unittest.TestCase):
         for bad in ("", "[]", "x", '["a","b"]', '["a","b",""]', '{"a":1}', "3"):
             with self.assertRaises(UsageError, msg=bad):
                 bus_info(bad)
+
+
+class Entries(unittest.TestCase):
+    def test_an_endpoint_whose_maker_was_killed_is_no_stranger(self):
+        with tempfile.TemporaryDirectory() as place:
+            directory = os.open(place, os.O_RDONLY)
+            with socket.socket(socket.AF_UNIX) as unfinished:
+                unfinished.bind(place + "/.Abcdefgh.pend")
+                os.mkfifo(place + "/.Bcdefghi.pend")
+                self.assertEqual(strangers(directory), [".Bcdefghi.pend"])
+            os.close(directory)
 
 
 class Parameters(unittest.TestCase):
