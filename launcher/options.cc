@@ -408,6 +408,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       ->type_name("NAME");
   bridge->add_option("--fds", options.fds, "the descriptors to speak on, instead of stdin and stdout")
       ->type_name("IN,OUT");
+  bridge->add_flag("--lengths", options.tells_lengths, "write a line with its length before each long line");
   bridge->add_option("ARG", options.words,
                      "with --serve, after --: the boot arguments that the program was started with");
 

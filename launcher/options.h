@@ -63,6 +63,7 @@ struct Options {
   bool serve = false;                ///< bridge
   bool reconnect = false;            ///< bridge
   std::string as;                    ///< bridge: the name of the client
+  bool tells_lengths = false;        ///< bridge: a line before each long one
   std::string fds;                   ///< bridge: the descriptors of the conversation
 
   /// Returns the name of the service that run and start make.

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kReadSize = 64UL * 1024;
 constexpr std::size_t kLongestInput = 64UL * 1024 * 1024;
+constexpr std::size_t kShortLine = 4096;
 constexpr auto kLongestFinish = std::chrono::seconds(5);
 constexpr std::size_t kMostWaiting = 8UL * 1024 * 1024;
 
@@ -64,6 +65,8 @@ Channel::Next Channel::next(std::string_view& line) {
 
 void Channel::put(std::string line) {
   if (broken_) return;
+  if (tells_lengths_ && line.size() > kShortLine)
+    pending_.append(R"({"type":"length","bytes":)").append(std::to_string(line.size())).append("}\n");
   line.push_back('\n');
   if (pending_.empty())
     pending_ = std::move(line);

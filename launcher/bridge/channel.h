@@ -33,6 +33,8 @@ class Channel {
   [[nodiscard]] bool at_end() const { return ended_ && at_ >= buffer_.size(); }
   [[nodiscard]] bool has_ended() const { return ended_; }
 
+  /// From now on, a line of its length precedes each long line: a shell reads lines byte by byte, and lengths in blocks.
+  void tell_lengths() { tells_lengths_ = true; }
   /// Appends a line. While more than 8 MiB wait, blocks until the reader has read some, or until one of the
   /// descriptors of `break_off` is readable.
   void put(std::string line);
@@ -64,6 +66,7 @@ class Channel {
   std::string pending_;
   std::size_t written_ = 0;  // of `pending_`
   bool broken_ = false;
+  bool tells_lengths_ = false;
   Duration longest_wait_ = kNoLimit;
   std::vector<int> break_off_;
 };

@@ -64,6 +64,7 @@ int bridge(const Options& options) {
   if (options.serve && options.name.empty() && options.words.empty())
     throw UsageError("--serve needs the boot arguments after --, or --name NAME");
   Channel channel = take_channel(options.fds);
+  if (options.tells_lengths) channel.tell_lengths();
   if (!options.serve) {
     return ClientSide(std::move(channel), options.bus_info(), options.as, options.limit(kNoLimit))
         .run(options.reconnect);

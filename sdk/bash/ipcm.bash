@@ -9,7 +9,7 @@
 
 # Without words of its own, `source` shows this file the words that the script was started with: the boot arguments of a service.
 _ipcm_words=("$@")
-_ipcm_owner='' _ipcm_in='' _ipcm_out='' _ipcm_pid='' _ipcm_last=0 _ipcm_partial='' _ipcm_kept=() _ipcm_end=''
+_ipcm_owner='' _ipcm_in='' _ipcm_out='' _ipcm_pid='' _ipcm_turn='' _ipcm_turn_of='' _ipcm_last=0 _ipcm_partial='' _ipcm_kept=() _ipcm_end=''
 declare -A _ipcm_replies=()
 _ipcm_controls=()
 for _ipcm_code in {1..31}; do
@@ -20,16 +20,24 @@ unset _ipcm_code _ipcm_hex
 
 # ---- JSON
 
+# Bash replaces in a time that grows with the square of the length, and cuts in one that grows with the length of the whole: so long texts
+# are worked on in pieces, in two steps, and are left alone where nothing has to change.
+
 # ipcm_quote TEXT: sets IPCM_JSON to the JSON string of a text.
 ipcm_quote() {
-  local LC_ALL=C text=$1 quote='"' slash='\' code hex
-  if ((${#text} > 4096)); then  # Bash replaces in a time that grows with the square of the length
-    local at out=''
-    for ((at = 0; at < ${#text}; at += 2048)); do
-      ipcm_quote "${text:at:2048}"
-      out+=${IPCM_JSON:1:-1}
+  local LC_ALL=C IFS='' text=$1 quote='"' slash='\' code hex
+  if [[ $text != *[$'\x01'-$'\x1f'\"\\]* ]]; then
+    IPCM_JSON=$quote$text$quote
+    return
+  fi
+  if ((${#text} > 4096)); then
+    local at size=2048 out=()
+    ((${#text} <= 65536)) || size=65536
+    for ((at = 0; at < ${#text}; at += size)); do
+      ipcm_quote "${text:at:size}"
+      out+=("${IPCM_JSON:1:-1}")
     done
-    IPCM_JSON=$quote$out$quote
+    IPCM_JSON=$quote${out[*]}$quote
     return
   fi
   text=${text//"$slash"/"$slash$slash"}
@@ -63,12 +71,34 @@ _ipcm_utf8() {
 
 # ipcm_unquote JSON: sets IPCM_TEXT to the text of a JSON string; any other value stays JSON. Always succeeds.
 ipcm_unquote() {
-  local LC_ALL=C text=$1 slash='\'
-  IPCM_TEXT=$text
-  [[ $text == '"'* ]] || return 0
-  text=${text:1:-1}
-  IPCM_TEXT=$text
+  local LC_ALL=C
+  IPCM_TEXT=$1
+  [[ $1 == '"'* ]] || return 0
+  IPCM_TEXT=${1:1:-1}
+  _ipcm_unescape
+}
+
+# Resolves the escapes of IPCM_TEXT. No piece of a long text ends inside an escape, or between the halves of a character.
+_ipcm_unescape() {
+  local text=$IPCM_TEXT slash='\' IFS=''
   [[ $text == *"$slash"* ]] || return 0
+  if ((${#text} > 4096)); then
+    local at piece masked last out=() half='\\u[dD][89abAB]..$'
+    for ((at = 0; at < ${#text}; at += ${#piece})); do
+      piece=${text:at:2048}
+      masked=${piece//"$slash$slash"/..}
+      if ((${#piece} == 2048)) && [[ ${masked:2036} == *"$slash"* ]]; then
+        last=${masked%"$slash"*}
+        [[ ! $last =~ $half ]] || last=${last:0:-6}
+        piece=${piece:0:${#last}}
+      fi
+      IPCM_TEXT=$piece
+      _ipcm_unescape
+      out+=("$IPCM_TEXT")
+    done
+    IPCM_TEXT=${out[*]}
+    return 0
+  fi
   # `\-` is no escape of JSON: it stands for a backslash until the other escapes are gone.
   text=${text//"$slash$slash"/"$slash-"}
   text=${text//"$slash/"//}
@@ -95,16 +125,22 @@ ipcm_unquote() {
 
 # Moves the string at the begin of _ipcm_rest to IPCM_JSON.
 _ipcm_take_string() {
-  local piece
-  IPCM_JSON='"' _ipcm_rest=${_ipcm_rest:1}
-  while :; do
-    piece=${_ipcm_rest%%[\"\\]*}
-    _ipcm_rest=${_ipcm_rest:${#piece}}
-    IPCM_JSON+=$piece
-    [[ $_ipcm_rest == '\'* ]] || break
-    IPCM_JSON+=${_ipcm_rest:0:2} _ipcm_rest=${_ipcm_rest:2}
+  local at=1 piece plain slash='\'
+  while piece=${_ipcm_rest:at:65536} && [[ -n $piece ]]; do
+    if [[ $piece != *[\"\\]* ]]; then
+      ((at += ${#piece}))
+      continue
+    fi
+    piece=${piece:0:4096}
+    plain=${piece//"$slash$slash"/..}
+    ((${#piece} < 2)) || [[ $plain != *"$slash" ]] || plain=${plain:0:-1}  # this escape goes on in the next piece
+    plain=${plain//"$slash\""/..}
+    piece=$plain
+    [[ $plain != *\"* ]] || piece=${plain%%\"*}
+    ((at += ${#piece}))
+    ((${#piece} == ${#plain})) || break
   done
-  IPCM_JSON+='"' _ipcm_rest=${_ipcm_rest:1}
+  IPCM_JSON=${_ipcm_rest:0:at}'"' _ipcm_rest=${_ipcm_rest:at+1}
 }
 
 # Moves the value at the begin of _ipcm_rest, which is valid JSON, to IPCM_JSON, and removes blanks around it.
@@ -211,24 +247,42 @@ _ipcm_open() {
   coproc _IPCM {
     read -r _
     exec {read}<&0 {write}>&1 <&"$stdin" >&"$stdout" {stdin}<&- {stdout}>&-
-    exec "$command" bridge --fds "$read,$write" "$@"
+    exec "$command" bridge --fds "$read,$write" --lengths "$@"
   }
   exec {_ipcm_in}<&"${_IPCM[0]}" {_ipcm_out}>&"${_IPCM[1]}" {stdin}<&- {stdout}>&-
   read=${_IPCM[0]} write=${_IPCM[1]}
   exec {read}<&- {write}>&-
+  exec {_ipcm_turn}<> <(:)
+  printf . >&"$_ipcm_turn"
   _ipcm_pid=$_IPCM_PID _ipcm_owner=$BASHPID _ipcm_end='' _ipcm_partial='' _ipcm_kept=() _ipcm_replies=()
   _ipcm_write ''
 }
 
-# Writes a line. Fails if the bridge has ended; the next read tells why.
-_ipcm_write() { printf '%s\n' "$1" >&"$_ipcm_out" 2>/dev/null; }
+# Writes a line. Fails if the bridge has ended; the next read tells why. A long line takes several writes: a token in a pipe keeps those of
+# subshells apart. One that was killed has kept the token, and a trap may run while this shell has it: neither may stop the service.
+_ipcm_write() {
+  local token='' status=0
+  if [[ $_ipcm_turn_of != "$BASHPID" ]]; then
+    local _ipcm_turn_of=$BASHPID
+    IFS= read -r -N 1 -t 5 -u "$_ipcm_turn" token || token=.
+  fi
+  printf '%s\n' "$1" >&"$_ipcm_out" 2>/dev/null || status=1
+  [[ -z $token ]] || printf '%s' "$token" >&"$_ipcm_turn"
+  return "$status"
+}
 
-# Reads a line into _ipcm_line. Returns 1 at the end, and 4 after the limit (seconds; empty: none).
+# Reads a line into _ipcm_line. Returns 1 at the end, and 4 after the limit (seconds; empty: none). Bash reads a line from a pipe byte by
+# byte, and a number of bytes in blocks: so the bridge tells how long a long line is.
 _ipcm_read() {
   local LC_ALL=C status=0
   IFS= read -r ${1:+-t "$1"} -u "$_ipcm_in" _ipcm_line || status=$?
   _ipcm_line=$_ipcm_partial$_ipcm_line _ipcm_partial=''
-  ((status == 0)) && return 0
+  if ((status == 0)); then
+    [[ $_ipcm_line =~ ^\{\"type\":\"length\",\"bytes\":([0-9]+)\}$ ]] || return 0
+    IFS= read -r -N "$((BASH_REMATCH[1] + 1))" -u "$_ipcm_in" _ipcm_line || return 1
+    _ipcm_line=${_ipcm_line:0:-1}
+    return 0
+  fi
   ((status > 128)) || return 1
   _ipcm_partial=$_ipcm_line
   return 4
@@ -239,7 +293,7 @@ _ipcm_close() {
   [[ -n $_ipcm_pid ]] || return 0
   local pid=$_ipcm_pid
   _ipcm_pid='' _ipcm_owner=''
-  exec {_ipcm_in}<&- {_ipcm_out}>&-
+  exec {_ipcm_in}<&- {_ipcm_out}>&- {_ipcm_turn}>&-
   # The bridge of a service that was launched waits for the end of this process.
   [[ -n ${_ipcm_launched-} ]] || wait "$pid" 2>/dev/null || :
 }
@@ -272,6 +326,8 @@ _ipcm_sort() {
     else
       _ipcm_replies[${BASH_REMATCH[2]}]=$_ipcm_line
     fi
+  elif [[ $head == '{"type":"'@(done|error)'","id":"p'* ]]; then
+    _ipcm_kept+=("$_ipcm_line")  # of ipcm_post
   elif [[ $head == '{"type":"end"'* ]]; then
     ipcm_member why "$_ipcm_line" && _ipcm_end=$IPCM_TEXT
     _ipcm_kept+=("$_ipcm_line")
@@ -322,13 +378,19 @@ _ipcm_content() {
   done
   (($# == count)) || { _ipcm_refuse 2 usage "${FUNCNAME[1]} needs $count words after its options, found $#" || return; }
   words=("$@")
-  if [[ -n $as_text ]]; then ipcm_quote "${words[-1]}"; else IPCM_JSON=${words[-1]//[$'\r\n']/ }; fi
+  IPCM_JSON=${words[-1]}
+  if [[ -n $as_text ]]; then
+    ipcm_quote "$IPCM_JSON"
+  elif [[ $IPCM_JSON == *[$'\r\n']* ]]; then
+    IPCM_JSON=${IPCM_JSON//[$'\r\n']/ }
+  fi
 }
 
 # Cuts the content of _ipcm_line into IPCM_CONTENT (JSON) and IPCM_TEXT, and its sender into IPCM_FROM.
 _ipcm_cut() {
-  local LC_ALL=C head=${_ipcm_line%%,\"content\":*} from='"from":"(([^"\\]|\\.)*)"'
-  ((${#head} < ${#_ipcm_line})) || head=${_ipcm_line%%,\"bytes\":*}
+  local LC_ALL=C begin=${_ipcm_line:0:8192} head from='"from":"(([^"\\]|\\.)*)"'
+  head=${begin%%,\"content\":*}
+  ((${#head} < ${#begin})) || head=${begin%%,\"bytes\":*}
   IPCM_CONTENT=${_ipcm_line:${#head}+1}
   IPCM_CONTENT=${IPCM_CONTENT#*:}
   IPCM_CONTENT=${IPCM_CONTENT:0:-1}
@@ -463,17 +525,40 @@ ipcm_watch() { _ipcm_need_bus && _ipcm_perform '"op":"watch"'; }
 ipcm_suspend() { _ipcm_need_bus && _ipcm_perform "\"op\":\"suspend\"${1:+,\"expires\":$1}"; }
 ipcm_reconnect() { _ipcm_need_bus && _ipcm_perform '"op":"reconnect"'; }
 
-# ipcm_receive [--timeout S]: waits for the next event. Sets IPCM_EVENT: `message`, with IPCM_FROM, IPCM_TEXT, IPCM_CONTENT (JSON) and
-# IPCM_BROADCAST (empty: it is none); or `peers`, with the arrays IPCM_JOINED and IPCM_LEFT. Returns 3 at the end of the bus, 4 after the limit.
+# ipcm_post TEXT: a subshell gives this text, of at most 800 bytes as JSON, to the shell that is on the bus: an event of ipcm_receive.
+ipcm_post() {
+  [[ -n $_ipcm_pid ]] || { _ipcm_refuse 2 usage 'this shell is on no bus; call ipcm_connect first' || return; }
+  ipcm_quote "${1-}"
+  # The bridge repeats an id, of at most 1024 bytes, in the reply, and only that.
+  ((${#IPCM_JSON} <= 802)) || { _ipcm_refuse 2 usage "ipcm_post takes a text of at most 800 bytes as JSON, found ${#IPCM_JSON}" || return; }
+  _ipcm_write "{\"id\":\"p${IPCM_JSON:1},\"op\":\"peers\"}"
+}
+
+# ipcm_receive [--timeout S] [--answers]: waits for the next event. Sets IPCM_EVENT: `message`, with IPCM_FROM, IPCM_TEXT, IPCM_CONTENT (JSON)
+# and IPCM_BROADCAST (empty: it is none); `peers`, with the arrays IPCM_JOINED and IPCM_LEFT; `post`, with IPCM_TEXT; with --answers also
+# `answer`: ipcm_await "$IPCM_ID" takes the answer to this request without waiting. Returns 3 at the end of the bus, 4 after the limit.
 ipcm_receive() {
-  local limit='' status
+  local limit='' status answers='' id
   _ipcm_need_bus || return
-  if (($#)); then
-    [[ $1 == --timeout && ${2-} =~ ^[0-9]*\.?[0-9]+$ && $# == 2 ]] ||
-      { _ipcm_refuse 2 usage "ipcm_receive knows only --timeout SECONDS, found '$*'" || return; }
-    limit=$2
-  fi
+  while (($#)); do
+    case $1 in
+      --answers) answers=1 ;;
+      *)
+        [[ $1 == --timeout && ${2-} =~ ^[0-9]*\.?[0-9]+$ ]] ||
+          { _ipcm_refuse 2 usage "ipcm_receive knows only --timeout SECONDS and --answers, found '$*'" || return; }
+        limit=$2
+        shift
+        ;;
+    esac
+    shift
+  done
   while ((${#_ipcm_kept[@]} == 0)); do
+    if [[ -n $answers ]]; then
+      for id in "${!_ipcm_replies[@]}"; do
+        IPCM_EVENT=answer IPCM_ID=$id
+        return 0
+      done
+    fi
     status=0
     _ipcm_read "$limit" || status=$?
     case $status in
@@ -491,6 +576,11 @@ ipcm_receive() {
     '{"type":"peers"'*)
       IPCM_EVENT=peers
       _ipcm_cut_peers
+      ;;
+    '{"type":"done"'* | '{"type":"error"'*)
+      IPCM_EVENT=post
+      ipcm_member id "$_ipcm_line"
+      IPCM_TEXT=${IPCM_TEXT:1}
       ;;
     '{"type":"request"'*)
       IPCM_EVENT=request
@@ -591,8 +681,9 @@ ipcm_serve() {
     [[ -z $option ]] || declare -F "$option" >/dev/null || { _ipcm_refuse 2 usage "ipcm_serve: there is no function '$option'" || return; }
   done
   IPCM_REQUEST='' IPCM_CLASS='' IPCM_ARGS='' _ipcm_failed='' _ipcm_stderr='' _ipcm_log=''
+  # Without a token: `read` can't be used in a trap that interrupts a `read`.
   # A shell runs a trap while it waits for a line, or after the command that it runs.
-  trap 'ipcm_end 0' TERM
+  trap '_ipcm_turn_of=$BASHPID ipcm_end 0' TERM
   if _ipcm_is_boot "${_ipcm_words[@]}"; then
     _ipcm_launched=1
     _ipcm_open --serve -- "${_ipcm_words[@]}" || return

@@ -185,6 +185,20 @@ class ClientTest(BridgeTest):
             result = self.start(IPCM, "bridge", env=env).finish(line * 4)
             self.assertEqual([len(one.get("content", "")) for one in map(json.loads, result.lines)], [0] + [len(content)] * 4 + [0])
 
+    def test_a_line_of_its_length_precedes_a_long_line_if_the_program_wants_it(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", env=env)
+            bridge = self.talk(env, "--lengths")
+            for content, has_length in (("x" * 4000, False), ("y" * 5000, True), ("z" * 300_000, True)):
+                bridge.say(op="request", to="echo", content=content)
+                line = bridge.running.read_line().rstrip("\n")
+                if has_length:
+                    told, line = json.loads(line), bridge.running.read_line().rstrip("\n")
+                    self.assertEqual(told, {"type": "length", "bytes": len(line)})
+                self.assertEqual(json.loads(line)["content"], content)
+            bridge.say(op="leave")
+            bridge.end()
+
     def test_many_requests_are_answered_and_none_is_lost(self):
         with self.bus() as env:
             self.ipcm("start", "echo", env=env)

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from typing import List, NamedTuple, Tuple
+from typing import List, Mapping, NamedTuple, Tuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ALL = ("ConnectionUnix", "UnixSocket", "AtomicPipe", "MessageFiles", "JSONFile", "SQLite")
@@ -13,13 +13,13 @@ ALL = ("ConnectionUnix", "UnixSocket", "AtomicPipe", "MessageFiles", "JSONFile",
 
 class Kit(NamedTuple):
     """`service` and `client` are the commands of its peers (empty: it has none), `protocols` those that it speaks,
-    `without` the behaviours that it does not have, `why_not` why it can't run here ("": it can)."""
+    `without` the behaviours that it can't have, each with the reason, `why_not` why it can't run here ("": it can)."""
 
     name: str
     service: List[str]
     client: List[str]
     protocols: Tuple[str, ...] = ALL
-    without: Tuple[str, ...] = ()
+    without: Mapping[str, str] = {}
     why_not: str = ""
 
 
@@ -36,6 +36,8 @@ def kits() -> List[Kit]:
         Kit("command", [], [*python, peer("command_client.py")]),
         Kit("perl", ["perl", peer("perl_service.pl")], ["perl", peer("perl_client.pl")], why_not="" if shutil.which("perl") else "perl is not installed"),
         Kit("python", [*python, peer("python_service.py")], [*python, peer("python_client.py")], ALL if has_bridge() else ("ConnectionUnix",)),
+        Kit("bash", ["bash", peer("bash_service.bash")], ["bash", peer("bash_client.bash")],
+            without={"S4": "Bash copies a text at each step: with 16 MiB, a service does not answer within 30 s, and a client needs 11 s"}, why_not=why_no_bash()),
         Kit("node", [node, peer("node_service.mjs")], [node, peer("node_client.mjs")], why_not=why_no_node(node)),
     ]
 
@@ -48,6 +50,15 @@ def why_no_node(node: str) -> str:
         return "node is not installed"
     found = re.match(r"v(\d+)\.", version)
     return "" if found and int(found[1]) >= 18 else f"it needs Node 18 or newer, and node is {version}"
+
+
+def why_no_bash() -> str:
+    """Returns why the kit for Bash can't run here, or ""."""
+    try:
+        version = subprocess.run(["bash", "-c", "echo $BASH_VERSINFO"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "bash is not installed"
+    return "" if version.isdigit() and int(version) >= 5 else f"it needs Bash 5 or newer, and bash is {version}"
 
 
 def has_bridge() -> bool:

@@ -202,6 +202,8 @@ def main():
     for kit in kits():
         if kit.why_not:
             print(f"kit {kit.name} was left out: {kit.why_not}")
+        for number, reason in kit.without.items():
+            print(f"kit {kit.name} does not have {number}: {reason}")
     failed = print_table(results) if results.cells else 1
     print(f"{time.monotonic() - begin:.1f} s")
     return 1 if failed or any(errors) else 0

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import tempfile
@@ -53,12 +54,25 @@ class KitTest(unittest.TestCase):
     def test_every_text_survives_json_in_both_directions(self):
         text = "".join(chr(code) for code in range(1, 128)) + '\\n"\\u0041\\\\ü€\u2028😀'
         self.script("s", 'ipcm_quote "$(<text)"; printf "%s" "$IPCM_JSON" >json; ipcm_unquote "$(<ascii)"; printf "%s" "$IPCM_TEXT" >back\n')
-        for given in (text, "", "x", text * 40):
+        # The prefixes move the ends of pieces through the escapes, of which the longest is a pair of halves.
+        for given in (text, "", "x", text * 40, *("x" * (2030 + more) + "😀\\\"\u0001" * 900 for more in range(20))):
             (self.place / "text").write_bytes(given.encode())
             (self.place / "ascii").write_text(json.dumps(given))
             self.run_words("bash", "s")
             self.assertEqual(json.loads((self.place / "json").read_bytes()), given)
             self.assertEqual((self.place / "back").read_bytes().decode(), given)
+
+    def test_a_long_content_with_escapes_passes_a_service_unchanged(self):
+        text = 'a "b" \\\\ ü😀\n' * 1000 + "x" * (1 << 18)
+        self.script("up", 'handle() { ipcm_member value "$IPCM_CONTENT"; [[ $IPCM_TEXT == "$(<text)" ]] || ipcm_fail other; ipcm_reply "$IPCM_TEXT"; }\nipcm_serve handle\n')
+        self.script("client", """ipcm_connect
+text=$(<text); ipcm_quote "$text"
+ipcm_request --json up "{\\"value\\":$IPCM_JSON}"
+[[ $IPCM_ANSWER == "$text" ]] && echo "the same"
+""")
+        (self.place / "text").write_text(text, encoding="utf-8")
+        lines, err = self.session("ipcm start up --boot ./up && ./client")
+        self.assertEqual(lines, ["up", "the same"], err)
 
     def test_members_and_elements_of_json_are_found(self):
         value = '{ "a\\"b" : [1, {"c":"]}"}, "x,y" ] , "n":-1.5e3,"t":true}'
@@ -122,6 +136,39 @@ ipcm_await "$held"; echo "$IPCM_ANSWER"
         lines, err = self.session("ipcm start odd --boot ./odd && ./client")
         self.assertEqual(lines, ["odd", "<x>", "went", "released"], err)
 
+    def test_a_client_waits_for_answers_for_messages_and_for_what_subshells_post(self):
+        lines, err = self.with_up("""ipcm_connect --as me
+( ipcm_post 'from "a" subshell' )
+ipcm_ask up one; first=$IPCM_ID
+ipcm_ask nobody two
+ipcm_send me three
+seen=()
+for _ in 1 2 3 4; do
+  ipcm_receive --timeout 20 --answers
+  case $IPCM_EVENT in
+    answer)
+      id=$IPCM_ID
+      if ipcm_await "$id"; then seen+=("$((id - first)) $IPCM_ANSWER"); else seen+=("$((id - first)) $IPCM_KIND"); fi
+      ;;
+    *) seen+=("$IPCM_EVENT $IPCM_TEXT") ;;
+  esac
+done
+printf '%s\\n' "${seen[@]}" | sort
+ipcm_post "$(printf '%801s' x)" || echo "$? $IPCM_KIND"
+""")
+        self.assertEqual(lines, ["0 ONE", "1 gone", "message three", 'post from "a" subshell', "2 usage"], err)
+
+    def test_long_lines_of_subshells_do_not_mix_with_those_of_the_shell(self):
+        lines, err = self.with_up("""ipcm_connect
+printf -v text '%100000s' x
+for _ in 1 2 3; do for _ in {1..50}; do ipcm_post "$BASHPID"; done & done
+for _ in {1..10}; do ipcm_request up "$text"; [[ ${#IPCM_ANSWER} == 100000 ]] || echo "a short answer"; done
+posts=0
+until ((posts == 150)); do ipcm_receive --timeout 20; [[ $IPCM_EVENT == post ]] && ((++posts)); done
+echo "$posts"
+""")
+        self.assertEqual(lines, ["150"], err)
+
     def test_messages_broadcasts_and_peers_arrive(self):
         self.script("relay", """on_message() { ipcm_send "$IPCM_FROM" "got $1 ${IPCM_BROADCAST:-directly}"; }
 on_peer() { [[ $1 != guest || $2 != joined ]] || ipcm_broadcast --json '{"seen":"guest"}'; }
@@ -173,8 +220,14 @@ ipcm kill up; ipcm wait up --for gone; ipcm logs up""")
 
     def test_a_service_ends_with_the_session_that_has_started_it(self):
         self.script("up", UP + "finish() { echo over >over; }\nipcm_serve --stop finish handle\n")
+        # The session waits for the place of the service on the bus, and not for the end of the script.
+        over = self.place / "over"
+        os.mkfifo(over)
+        told = os.open(over, os.O_RDWR)
+        self.addCleanup(os.close, told)
         self.session("ipcm start up --boot ./up")
-        self.assertEqual((self.place / "over").read_text(), "over\n")
+        self.assertTrue(select.select([told], [], [], HANG)[0])
+        self.assertEqual(os.read(told, 100), b"over\n")
 
 
 if __name__ == "__main__":
