@@ -1,8 +1,6 @@
 #include "content_words.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
 
 #include "ipcm/error.h"
 #include "options.h"
@@ -31,23 +29,21 @@ std::string text_of_stdin() {
   return text;
 }
 
+/// The file may be a FIFO, a terminal or another device: then this waits for bytes, and not for a writer in open().
 std::string text_of_file(const std::string& path) {
   const std::string shown = "file '" + wire::printable(path) + "'";
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw UsageError(shown + " can't be opened: " + os::errno_text(errno));
+  const os::Deadline deadline = os::TimeLimit::current();
   std::string text;
-  constexpr std::size_t kPiece = 1024UL * 1024;
-  while (file) {
-    const std::size_t before = text.size();
-    text.resize(before + kPiece);
-    errno = 0;
-    file.read(text.data() + before, static_cast<std::streamsize>(kPiece));
-    text.resize(before + static_cast<std::size_t>(file.gcount()));
-    if (file.bad() || (!file && errno != 0))
-      throw UsageError(shown + " can't be read: " + os::errno_text(errno));
-    if (text.size() > kLongestContent) refuse_length(shown);
+  try {
+    text = os::read_until_end(os::open_input(path).get(), deadline, "the file", kLongestContent + 1);
+  } catch (const SystemError& error) {
+    throw UsageError(shown + " can't be read: " + os::errno_text(error.code()));
   }
+  if (text.size() > kLongestContent) refuse_length(shown);
+  if (deadline.has_passed())
+    throw Timeout(shown +
+                  " has not ended within the time given by --timeout; it is a pipe, a terminal or a "
+                  "device, and its writer still has it open, or has never opened it");
   return text;
 }
 

@@ -28,6 +28,11 @@ UniqueFd open_both_ways(UniqueFd end) {
   return both ? std::move(both) : std::move(end);
 }
 
+UniqueFd open_input(const std::string& path) {
+  constexpr int kFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  return UniqueFd(sys("open", path, [&] { return ::open(path.c_str(), kFlags); }));
+}
+
 bool has_writer(int read_end) {
   pollfd one{read_end, POLLIN, 0};
   return quiet([&] { return ::poll(&one, 1, 0); }) <= 0 || (one.revents & POLLHUP) == 0;

@@ -22,6 +22,10 @@ struct Pipe {
 /// Opens the same end of a pipe for reading and writing, if possible (this needs /proc).
 [[nodiscard]] UniqueFd open_both_ways(UniqueFd end);
 
+/// Opens a file for reading, without blocking: a FIFO needs no writer yet, and a
+/// terminal does not become the terminal of this process. Throws SystemError.
+[[nodiscard]] UniqueFd open_input(const std::string& path);
+
 /// Whether any process can still write to the pipe of this read end.
 [[nodiscard]] bool has_writer(int read_end);
 

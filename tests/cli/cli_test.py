@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pty
 import select
 import signal
 import subprocess
@@ -354,6 +355,34 @@ class RequestTest(TidyTest):
             self.assert_told(self.ipcm("request", "echo", "@/", env=env, status=USAGE), "'/'", "directory")
             self.assert_told(self.ipcm("request", "echo", "-", env=env, input="nope", status=USAGE), "from stdin", "nope")
             self.assert_told(self.ipcm("request", "echo", "-", "-", env=env, status=USAGE), "twice")
+
+    def test_a_fifo_is_read_to_its_end(self):
+        with self.bus() as env:
+            self.ipcm("start", "echo", env=env)
+            path = os.path.join(self.work, "fifo")
+            os.mkfifo(path)
+            asked = self.start(IPCM, "request", "echo", f"@{path}", env=env, stdin=subprocess.DEVNULL)
+            with open(path, "w") as fifo:  # waits for the reader
+                fifo.write('{"from":')
+                fifo.flush()
+                fifo.write('"a fifo"}')
+            self.assertEqual(asked.finish(None, HANG).answers, [{"from": "a fifo"}])
+            os.unlink(path)
+
+    def test_the_deadline_ends_the_wait_for_a_fifo_without_a_writer_with_a_silent_one_and_for_a_terminal(self):
+        with self.bus() as env:
+            path = os.path.join(self.work, "fifo")
+            os.mkfifo(path)
+            terminal, end = pty.openpty()
+            silent = os.open(path, os.O_RDWR)
+            try:
+                for word in (f"@{path}", f"@{os.ttyname(end)}"):
+                    self.assert_told(self.ipcm("--timeout", "0.2", "send", "nobody", word, env=env, status=TIMED_OUT), word[1:], "--timeout", "has not ended")
+            finally:
+                for fd in (terminal, end, silent):
+                    os.close(fd)
+            self.assert_told(self.ipcm("--timeout", "0.2", "request", "nobody", f"@{path}", env=env, status=TIMED_OUT), path, "--timeout")
+            os.unlink(path)
 
     def test_each_line_of_stdin_is_a_request_and_answers_keep_the_order(self):
         with self.bus() as env:
