@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "command/jsonrpc/framing.h"
-#include "command/jsonrpc/messages.h"
+#include "command/jsonrpc/greeting.h"
 #include "ipcm/content.h"
 #include "os/clock.h"
 #include "os/spawn.h"

@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "command/jsonrpc/framing.h"
+#include "command/jsonrpc/incoming.h"
 #include "command/jsonrpc/messages.h"
 #include "command/jsonrpc/subscriptions.h"
+#include "command/jsonrpc/wish.h"
 #include "command/kept_program.h"
 #include "command/speaker.h"
 #include "command/waiting_requests.h"

@@ -4,8 +4,11 @@
 #include <vector>
 
 #include "command/jsonrpc/framing.h"
+#include "command/jsonrpc/greeting.h"
+#include "command/jsonrpc/incoming.h"
 #include "command/jsonrpc/messages.h"
 #include "command/jsonrpc/subscriptions.h"
+#include "command/jsonrpc/wish.h"
 #include "ipcm/error.h"
 #include "support/tidy.h"
 #include "unit/expect.h"
