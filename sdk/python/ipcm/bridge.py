@@ -35,11 +35,12 @@ def find_command() -> str:
 
 
 class Bridge(Channel):
-    """A member of any bus, held by a bridge. With `serves`, it is a service and gets requests."""
+    """A member of any bus, held by a bridge. With `serves`, it is a service and gets requests; with `returns`, it takes the place of a
+    member of its name that was suspended or has died."""
 
-    def __init__(self, info: BusInfo, name: Optional[str], serves: bool) -> None:
+    def __init__(self, info: BusInfo, name: Optional[str], serves: bool, returns: bool = False) -> None:
         self.name = name or ""
-        self._info, self._wanted, self._serves = info, name, serves
+        self._info, self._wanted, self._serves, self._returns = info, name, serves, returns
         self._process: Optional["subprocess.Popen[bytes]"] = None
         self._in = self._out = -1
         self._unread: List[bytes] = []
@@ -61,7 +62,7 @@ class Bridge(Channel):
         if self._serves:
             words += ["--serve", "--name", self._wanted or ""]
         elif self._wanted is not None:
-            words += ["--as", self._wanted]
+            words += ["--as", self._wanted] + (["--reconnect"] if self._returns else [])
         environment = {**os.environ, VARIABLE: self._info.text}
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -223,6 +224,12 @@ class Bridge(Channel):
     def peers(self) -> Call:
         return self._order("", "peers")
 
+    def suspend(self, expires: Optional[float]) -> Call:
+        return self._order("", "suspend", **({} if expires is None else {"expires": expires}))
+
+    def reconnect(self) -> Call:
+        return self._order("", "reconnect")
+
     def watch_peers(self) -> None:
         self._put({"op": "watch"})
 
@@ -241,12 +248,17 @@ class Bridge(Channel):
                 self._loop.remove_reader(self._out)
 
     def drain(self) -> List[Call]:
-        waiting = list(self._orders.values())
+        waiting = []
+        for order in self._orders.values():
+            if order.when_done is None:  # nobody waits for it, nor for its error
+                call = Call()
+                order.when_done = lambda _, call=call: call.finish()
+                waiting.append(call)
         if self._queue:
             call = Call()
             self._waiters.append(call)
             waiting.append(call)
-        return [call for call in waiting if call.when_done is None]
+        return waiting
 
     # ---- lines from the bridge
 

@@ -71,6 +71,16 @@ class Bus:
         """Returns the names of the other peers, sorted."""
         return await self._wait(self._member.peers())
 
+    async def suspend(self, *, expires: Optional[float] = None) -> None:
+        """Leaves a durable bus (MessageFiles, JSONFile, SQLite, a database), which keeps messages for this name: for reconnect(), or for
+        connect(name=…, reconnect=True) in any process. After `expires` seconds, if given, they are lost. Raises BusError on a bus
+        that keeps none; until reconnect(), other calls raise UsageError."""
+        await self._wait(self._member.suspend(expires))
+
+    async def reconnect(self) -> None:
+        """Joins again after suspend(), and gets the messages that the bus has kept. Raises UsageError if it is on the bus."""
+        await self._wait(self._member.reconnect())
+
     async def wait_for(self, peer: str, *, timeout: Optional[float] = None) -> None:
         """Waits until a peer of that name is on the bus. Raises Timeout."""
         await self._wait(self._member.wait_for(peer, timeout))
@@ -143,14 +153,14 @@ class Bus:
 class _Connecting:
     """What connect() returns: await it, or use it with `async with`."""
 
-    def __init__(self, info: Optional[Info], name: Optional[str]) -> None:
-        self._info, self._name = info, name
+    def __init__(self, info: Optional[Info], name: Optional[str], reconnect: bool) -> None:
+        self._info, self._name, self._reconnect = info, name, reconnect
         self._bus: Optional[Bus] = None
 
     async def _connect(self) -> Bus:
         info = bus_info(self._info)
         loop = asyncio.get_running_loop()
-        channel = make_channel(info, self._name)
+        channel = make_channel(info, self._name, returns=self._reconnect)
         if info.is_native:
             channel.open()
         else:
@@ -171,10 +181,11 @@ class _Connecting:
             await self._bus.close()
 
 
-def connect(info: Optional[Info] = None, *, name: Optional[str] = None) -> _Connecting:
+def connect(info: Optional[Info] = None, *, name: Optional[str] = None, reconnect: bool = False) -> _Connecting:
     """Connects to a bus: `async with connect() as bus`, or `bus = await connect()`.
 
     `info` is an info string (or its three parts); without it $IPCM_INFO is used. With a `name` the connection is a peer that
-    others see and can write to; without one it only asks, and leaves no trace. Raises NameTaken, BusError, UsageError.
+    others see and can write to; without one it only asks, and leaves no trace. With `reconnect` it takes the place of a peer of
+    its name that was suspended or whose process has died, and gets the messages that a durable bus has kept. Raises NameTaken, BusError, UsageError.
     """
-    return _Connecting(info, name)
+    return _Connecting(info, name, reconnect)

@@ -120,6 +120,14 @@ class Channel:
         """From now on peers_changed() is called after changes."""
         raise NotImplementedError
 
+    def suspend(self, expires: Optional[float]) -> Call:
+        """Leaves a durable bus, which keeps messages for this name. The call ends when that is done."""
+        raise NotImplementedError
+
+    def reconnect(self) -> Call:
+        """Joins again after suspend()."""
+        raise NotImplementedError
+
     def hold(self, on: bool) -> None:
         """While on, no further requests and messages are wanted: the medium makes their senders wait."""
 

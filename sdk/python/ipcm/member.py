@@ -18,6 +18,7 @@ from .messages import Message, new_id
 from .native import ConnectionUnix
 
 _MOST_MESSAGES = 10_000
+_LONGEST = 1e9  # seconds
 
 _members: "weakref.WeakSet[Member]" = weakref.WeakSet()
 
@@ -30,12 +31,15 @@ def _close_in_child() -> None:
 os.register_at_fork(after_in_child=_close_in_child)
 
 
-def make_channel(info: BusInfo, name: Optional[str], note: str = "", serves: bool = False) -> Channel:
-    """Returns the channel for a bus, not yet open. Without a name the member is not listed on a ConnectionUnix bus."""
+def make_channel(info: BusInfo, name: Optional[str], note: str = "", serves: bool = False, returns: bool = False) -> Channel:
+    """Returns the channel for a bus, not yet open. Without a name the member is not listed on a ConnectionUnix bus. With `returns` it
+    takes the place of a member of its name that was suspended or has died."""
+    if returns and name is None:
+        raise UsageError("reconnect needs the name that the messages are kept for")
     if info.is_native:
         return ConnectionUnix(info, name or f"python-{os.getpid()}-{new_id()[-12:]}", name is not None, note)
     from .bridge import Bridge  # with subprocess, which a native member does not need
-    return Bridge(info, name, serves)
+    return Bridge(info, name, serves, returns)
 
 
 class Event:
@@ -170,6 +174,29 @@ class Member(Receiver):
     def peers(self) -> Call:
         self._expect_open()
         return self.channel.peers()
+
+    def suspend(self, expires: Optional[float]) -> Call:
+        """Leaves the bus for a while, if it keeps messages."""
+        self._expect_open()
+        if expires is not None and not 0 < expires < _LONGEST:
+            raise UsageError(f"expires wants a number of seconds above 0 and below {_LONGEST:g}, found {expires!r}")
+        return self.channel.suspend(expires)
+
+    def reconnect(self) -> Call:
+        """Joins again after suspend(). The peers that have joined or left meanwhile become events, if they are watched."""
+        self._expect_open()
+        call = self.channel.reconnect()
+        joined = Call()
+
+        def done(call: Call) -> None:
+            if call.error is None and self._known is not None:
+                self._look_at_peers()
+            joined.finish(call.value, call.error)
+        if call.done:
+            done(call)
+        else:
+            call.when_done = done
+        return joined
 
     def wait_for(self, peer: str, timeout: Optional[float]) -> Call:
         """The call ends when a peer of that name is on the bus."""

@@ -286,6 +286,12 @@ class ConnectionUnix(Channel, LinksOwner):
     def peers(self) -> Call:
         return finished([peer.name for peer in self._route.peers() if not (self._listed and peer.name == self.name)])
 
+    def suspend(self, expires: Optional[float]) -> Call:
+        raise BusError(f"'{self.name}' can't suspend: protocol ConnectionUnix keeps no messages for an absent member; close, and connect again")
+
+    def reconnect(self) -> Call:
+        raise BusError(f"'{self.name}' is on the bus; on ConnectionUnix it never was suspended")
+
     def watch_peers(self) -> None:
         if self._watches_peers:
             return

@@ -72,6 +72,14 @@ class SyncBus:
         """Returns the names of the other peers, sorted."""
         return self._wait(self._member.peers())
 
+    def suspend(self, *, expires: Optional[float] = None) -> None:
+        """See Bus.suspend()."""
+        self._wait(self._member.suspend(expires))
+
+    def reconnect(self) -> None:
+        """See Bus.reconnect()."""
+        self._wait(self._member.reconnect())
+
     def wait_for(self, peer: str, *, timeout: Optional[float] = None) -> None:
         """See Bus.wait_for()."""
         self._wait(self._member.wait_for(peer, timeout))
@@ -132,9 +140,9 @@ class SyncBus:
         return inbox.take()
 
 
-def connect_sync(info: Optional[Info] = None, *, name: Optional[str] = None) -> SyncBus:
+def connect_sync(info: Optional[Info] = None, *, name: Optional[str] = None, reconnect: bool = False) -> SyncBus:
     """Connects to a bus without asyncio: `with connect_sync() as bus`. The arguments and errors are those of connect()."""
-    channel = make_channel(bus_info(info), name)
+    channel = make_channel(bus_info(info), name, returns=reconnect)
     channel.open()
     loop = BlockingLoop()
     member = Member(channel, loop)
