@@ -377,7 +377,8 @@ class RequestTest(TidyTest):
             silent = os.open(path, os.O_RDWR)
             try:
                 for word in (f"@{path}", f"@{os.ttyname(end)}"):
-                    self.assert_told(self.ipcm("--timeout", "0.2", "send", "nobody", word, env=env, status=TIMED_OUT), word[1:], "--timeout", "has not ended")
+                    result = self.ipcm("--timeout", "0.2", "send", "nobody", word, env=env, status=TIMED_OUT)
+                    self.assert_told(result, word[1:], "--timeout", "has not ended")
             finally:
                 for fd in (terminal, end, silent):
                     os.close(fd)

@@ -37,7 +37,8 @@ def kits() -> List[Kit]:
         Kit("perl", ["perl", peer("perl_service.pl")], ["perl", peer("perl_client.pl")], why_not="" if shutil.which("perl") else "perl is not installed"),
         Kit("python", [*python, peer("python_service.py")], [*python, peer("python_client.py")], ALL if has_bridge() else ("ConnectionUnix",)),
         Kit("bash", ["bash", peer("bash_service.bash")], ["bash", peer("bash_client.bash")],
-            without={"S4": "Bash copies a text at each step: with 16 MiB, a service does not answer within 30 s, and a client needs 11 s"}, why_not=why_no_bash()),
+            without={"S4": "Bash copies a text at each step: with 16 MiB, a service does not answer within 30 s, and a client needs 11 s"},
+            why_not=why_no_bash()),
         Kit("node", [node, peer("node_service.mjs")], [node, peer("node_client.mjs")], why_not=why_no_node(node)),
     ]
 
@@ -55,7 +56,8 @@ def why_no_node(node: str) -> str:
 def why_no_bash() -> str:
     """Returns why the kit for Bash can't run here, or ""."""
     try:
-        version = subprocess.run(["bash", "-c", "echo $BASH_VERSINFO"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+        words = ["bash", "-c", "echo $BASH_VERSINFO"]
+        version = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "bash is not installed"
     return "" if version.isdigit() and int(version) >= 5 else f"it needs Bash 5 or newer, and bash is {version}"

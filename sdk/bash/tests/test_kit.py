@@ -64,7 +64,8 @@ class KitTest(unittest.TestCase):
 
     def test_a_long_content_with_escapes_passes_a_service_unchanged(self):
         text = 'a "b" \\\\ ü😀\n' * 1000 + "x" * (1 << 18)
-        self.script("up", 'handle() { ipcm_member value "$IPCM_CONTENT"; [[ $IPCM_TEXT == "$(<text)" ]] || ipcm_fail other; ipcm_reply "$IPCM_TEXT"; }\nipcm_serve handle\n')
+        self.script("up", 'handle() { ipcm_member value "$IPCM_CONTENT"\n'
+                    '[[ $IPCM_TEXT == "$(<text)" ]] || ipcm_fail other; ipcm_reply "$IPCM_TEXT"; }\nipcm_serve handle\n')
         self.script("client", """ipcm_connect
 text=$(<text); ipcm_quote "$text"
 ipcm_request --json up "{\\"value\\":$IPCM_JSON}"
