@@ -9,7 +9,7 @@ use Exporter   qw(import);
 use File::Temp qw(tempdir);
 use Test::More ();
 
-our @EXPORT = qw(subtest need_ipcm new_bus remove_bus ipcm error_of $PLACE);
+our @EXPORT = qw(subtest need_ipcm new_bus remove_bus forget_bus ipcm error_of $PLACE);
 our $PLACE;
 
 use constant HANG => 60 * ($ENV{IPCM_TEST_PATIENCE} // 1);    # seconds; only ends a hang
@@ -57,6 +57,9 @@ sub new_bus {
     push @buses, $info;
     return $info;
 }
+
+# The bus was removed by the test.
+sub forget_bus { pop @buses; return }
 
 sub remove_bus { ipcm('--bus', pop @buses, 'bus', 'rm'); return }
 
