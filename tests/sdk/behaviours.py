@@ -109,6 +109,7 @@ def the_death_of_a_peer_ends_its_requests(pair):
     held = pair.client.begin_ask("victim", "hold", key="for ever")
     same(pair.client.ask("victim", "echo", value=1), 1)
     victim.kill()
+    victim.process.wait(HANG)  # IPC::Manager takes a process that nobody has waited for to be alive
     fails("PeerGone", lambda: pair.client.answer(held))
 
 

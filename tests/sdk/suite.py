@@ -117,7 +117,7 @@ def run_pair(client_kit, service_kit, judge_kit, protocol, wanted, results):
     pair = None
     for number, of, name, function in wanted:
         key = (client_kit.name, service_kit.name, protocol, number)
-        if number in client_kit.without or number in service_kit.without:
+        if {number, f"{number} on {protocol}"} & {*client_kit.without, *client_kit.client_without, *service_kit.without}:
             results.put(*key, "-")
             continue
         begin = time.monotonic()
@@ -202,7 +202,8 @@ def main():
     for kit in kits():
         if kit.why_not:
             print(f"kit {kit.name} was left out: {kit.why_not}")
-        for number, reason in kit.without.items():
+            continue
+        for number, reason in [*kit.without.items(), *kit.client_without.items()]:
             print(f"kit {kit.name} does not have {number}: {reason}")
     failed = print_table(results) if results.cells else 1
     print(f"{time.monotonic() - begin:.1f} s")

@@ -23,16 +23,36 @@ sub wrap {
 
 sub run {
     my ($self) = @_;
-    eval { $self->client; 1 } or $boot->fail(Ipcm::ManagerBoot::UNAVAILABLE(), "service '" . $self->name . "' can't join the bus: $@");
+    $self->_join;
     local @SIG{qw(TERM INT)} = map { $self->_ending($_) } qw(TERM INT);
     my $status;
     my $has_run = eval { $status = $self->SUPER::run; 1 };
     my $error = $@;
-    # Answers to its own requests and messages that nobody will read are no error at its end.
-    eval { $self->client->disconnect(sub { }); 1 } or warn $@;
+    $self->_leave;
     return $status if $has_run;
     $error = $self->{_IPCM_START_ERROR} if defined $self->{_IPCM_START_ERROR};
     $boot->fail(Ipcm::ManagerBoot::THREW(), $error, $boot->is_starting);
+    return;
+}
+
+# A client that IPC::Manager refuses, since another peer has the name, would remove the files of that peer when it is destroyed.
+sub _join {
+    my ($self) = @_;
+    require IPC::Manager::Client;
+    no warnings 'redefine';
+    local *IPC::Manager::Client::DESTROY = sub { };
+    eval { $self->client; 1 } or $boot->fail(Ipcm::ManagerBoot::UNAVAILABLE(), "service '" . $self->name . "' can't join the bus: $@");
+    # From here on its watches see the messages that come while it starts; IPC::Manager does not look for older ones.
+    $self->client->handles_for_select if $self->client->have_handles_for_select;
+    return;
+}
+
+# Messages that nobody will read are no error at its end. IPC::Manager itself leaves the file with its process id behind.
+sub _leave {
+    my ($self) = @_;
+    my $client = $self->client;
+    eval { $client->disconnect(sub { }); 1 } or warn $@;
+    eval { $client->clear_pid } if $client->can('clear_pid');
     return;
 }
 
@@ -44,7 +64,7 @@ sub run_on_start {
         die $@;
     };
     if (!$boot->tell_ready($self->name)) {
-        $self->client->disconnect(sub { });
+        $self->_leave;
         $boot->fail(Ipcm::ManagerBoot::SYSTEM_FAILED(), 'the launcher has ended during the start');
     }
     return;
@@ -63,6 +83,14 @@ sub terminated {
     my $status = $self->SUPER::terminated;
     return $status if defined $status || $$ != $self->pid || !$boot->leash || !Ipcm::Streams::await(0, undef, $boot->leash);
     return $self->terminate(0);
+}
+
+# Without this, a class that does not expect to be ended between two messages would die of it.
+sub run_on_unhandled {
+    my ($self, $activity) = @_;
+    my %rest = %$activity;
+    delete $rest{terminated};
+    return %rest ? $self->SUPER::run_on_unhandled(\%rest) : ();
 }
 
 # Workers and services that this one has forked inherit the handler, and end as they would without it.
