@@ -353,7 +353,9 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
        "list the members of a bus: their state, age, processor time and memory; a STATE of stopped or zombie "
        "is that\n"
        "of the process",
-       "  ipcm ps\n  ipcm ps --json");
+       "  ipcm ps\n  ipcm ps --json\n  ipcm ps -a")
+      ->add_flag("-a,--all", options.all,
+                 "also the services that have died: when, how, and the last line of their logs");
   verb(app, options, "types", launcher::types, "list the classes of a boot binary, with their arguments",
        "  ipcm types\n  ipcm types --boot ./greeter-boot")
       ->add_option("--boot", options.boot, "the boot binary to ask")

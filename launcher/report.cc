@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "ipcm/obituary.h"
 #include "ipcm/service_log.h"
 #include "wire/json_text.h"
 #include "wire/printable.h"
@@ -44,6 +45,16 @@ Status say(const Options& options, const Verdict& verdict) {
   else
     complain(verdict.message);
   return verdict.status;
+}
+
+/// Returns "; it died: …" if a peer that is not on the bus has an obituary.
+std::string death_of(const Options& options, const std::string& peer) {
+  try {
+    const auto obituary = obituary_of(options.bus_info(), peer);
+    return obituary ? "; it died: " + obituary->how() : std::string();
+  } catch (const Error&) {
+    return {};  // without a bus there is none
+  }
 }
 
 }  // namespace
@@ -95,6 +106,7 @@ Status report_error(const Options& options) noexcept {
       throw;
     } catch (const PeerGone& gone) {
       Verdict verdict = understand_error();
+      verdict.message += gone.status() ? "" : death_of(options, gone.peer());
       verdict.message += last_words(options, gone.peer());
       return say(options, verdict);
     }

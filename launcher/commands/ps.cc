@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "commands/commands.h"
+#include "commands/dead.h"
 #include "ipcm/peer_info.h"
 #include "report.h"
 #include "wire/json_text.h"
@@ -78,12 +79,13 @@ int ps(const Options& options) {
   const auto peers = list_peers(visit(options));
   const std::vector<Line> lines(peers.begin(), peers.end());
   if (options.json) {
-    print_json(json_of(lines));
+    print_json(options.all ? with_the_dead(options, json_of(lines)) : json_of(lines));
     return number(Status::done);
   }
   std::vector<std::vector<std::string>> rows = {{"NAME", "CLASS", "PID", "STATE", "AGE", "CPU", "MEMORY"}};
   for (const Line& line : lines) rows.push_back(line.columns());
   print_table(rows);
+  if (options.all) print_the_dead(options);
   return number(Status::done);
 }
 

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "commands/commands.h"
+#include "ipcm/obituary.h"
 #include "log_follower.h"
 #include "loop/loop.h"
 #include "os/busy_program.h"
@@ -37,7 +38,7 @@ int session(const Options& options) {
   if (command.args.empty()) command.args = {os::environment("SHELL").value_or("/bin/sh")};
   command.program = find_program(command.args.front());
 
-  // Services that `ipcm start` leaves behind become children of this process, which reaps them.
+  // Services that `ipcm start` leaves behind become children of this process, which reaps them, and keeps their ends.
   os::adopt_orphans();
   os::SignalReader signals(os::heeded({SIGINT, SIGQUIT, SIGTERM, SIGHUP}));
   os::SignalReader ended_children({SIGCHLD});
@@ -76,7 +77,7 @@ int session(const Options& options) {
   const Watch children_watch = loop.watch(ended_children.fd(), EPOLLIN, [&](std::uint32_t) {
     while (ended_children.next()) {
     }
-    os::reap_ended_children([](Pid, ExitStatus) {});
+    os::reap_ended_children([&](Pid pid, ExitStatus status) { (void)record_end(guard.info(), pid, status); });
   });
   loop.run_until([&] { return child.reaped(); }, os::Deadline::never());
 

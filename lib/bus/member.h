@@ -8,6 +8,7 @@
 
 #include "bus/inbox.h"
 #include "bus/message_counts.h"
+#include "bus/obituary_file.h"
 #include "bus/sender.h"
 #include "ipcm/basics.h"
 #include "loop/loop.h"
@@ -100,6 +101,9 @@ class Member final : private transport::Receiver, public std::enable_shared_from
   void connection_lost(const std::string& peer, std::uint64_t link) override;
   void peers_changed() override { ++peer_changes_; }
   void bus_ended(const std::string& why) override;
+  void found_dead(const std::string& peer, const transport::PeerFacts& facts) override {
+    keep_unwitnessed_death(info(), peer, facts);
+  }
   void dropped(const std::string& sentence) override;
   void undelivered(const std::string& peer, std::size_t messages, const std::string& why) override;
   template <class Reached>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "bus/obituary_file.h"
 #include "ipcm/error.h"
 #include "ipcm/service_log.h"
 #include "os/directory.h"
@@ -70,7 +71,7 @@ void remove_logs_elsewhere(const BusInfo& info) noexcept {
       const os::Directory logs(directory);
       for (const std::string& name : logs.names())
         if (name.ends_with(kLogSuffix) || name.ends_with(std::string(kLogSuffix) + os::RollingLog::kOlder) ||
-            name.ends_with(kParametersSuffix))
+            name.ends_with(kParametersSuffix) || name.ends_with(kObituarySuffix))
           logs.remove_file(name);
     }
     (void)os::Directory(state_directory()).remove_empty_directory(directory.substr(directory.rfind('/') + 1));

@@ -17,13 +17,13 @@ namespace ipcm::bus {
 /// Returns the path of the log of a service; its directory exists. Throws SystemError.
 [[nodiscard]] std::string make_log_path(const BusInfo& info, const std::string& name);
 inline constexpr const char* kParametersSuffix = ".params";
-/// Returns the directory of the files that the launchers of services keep: their logs and parameters. It may not
+/// Returns the directory of the files that the launchers of services keep: their logs, parameters and obituaries. It may not
 /// exist yet; service_log_directory() makes it.
 [[nodiscard]] std::string directory_of_launcher(const BusInfo& info);
 /// Returns the name there of such a file of a service: `.N` and the suffix.
 [[nodiscard]] std::string file_of_launcher(const BusInfo& info, const std::string& service,
                                            const char* suffix);
-/// Removes the logs and parameters that do not stand on the bus itself. Called after the bus was removed.
+/// Removes the logs, parameters and obituaries that do not stand on the bus itself. Called after the bus was removed.
 void remove_logs_elsewhere(const BusInfo& info) noexcept;
 
 }  // namespace ipcm::bus

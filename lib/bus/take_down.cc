@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "bus/member.h"
+#include "bus/obituary_file.h"
 #include "bus/transient_client.h"
 #include "ipcm/error.h"
 #include "os/process.h"
@@ -32,7 +33,9 @@ struct Leaving {
   bool may_be_killed = false;
   bool must_end = false;  // leaving the bus is not enough
   bool gone = false;
-  int signalled = 0;       // the last signal that it got
+  int signalled = 0;  // the last signal that it got
+  std::string class_name = {};
+  Pid pid = 0;
   bool may_be_us = false;  // its note has our process id, perhaps of another pid namespace
   Watch watch;
 };
@@ -96,6 +99,18 @@ class TakeDown {
     return stayed();
   }
 
+  /// Keeps the ends of the services that did not end when they were asked to.
+  void keep_forced() const {
+    for (const Leaving& one : leaving_) {
+      if (!one.gone || one.signalled == 0 || one.process < 0 || one.class_name.empty() || one.pid <= 0)
+        continue;
+      const auto status = os::peek_exit_status(one.process);
+      if (!status || status->success()) continue;
+      (void)keep_obituary(member_->info(),
+                          {.name = one.name, .class_name = one.class_name, .pid = one.pid, .status = status});
+    }
+  }
+
   void ask() {
     send_first_signal();
     (void)send_word();
@@ -138,6 +153,8 @@ class TakeDown {
     one.name = name;
     one.opened = std::move(process);
     one.process = one.opened.get();
+    one.class_name = facts.class_name;
+    one.pid = facts.pid;
     one.may_be_us = (facts.elsewhere ? facts.noted : facts.pid) == os::own_pid();
     const auto parent = one.process >= 0 ? os::parent_of(facts.pid) : std::nullopt;
     // A child of ours has to end, or it would be left to whoever comes after us; from others it is enough to
@@ -287,6 +304,7 @@ StopResult stop_peers(const BusInfo& info, const std::vector<std::string>& names
   bus::TakeDown down(info, options, names);
   StopResult result;
   result.stayed = down.run();
+  down.keep_forced();
   result.forced = down.forced();
   return result;
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bus/member.h"
+#include "bus/obituary_file.h"
 #include "client/call.h"
 #include "ipcm/error.h"
 #include "ipcm/service_log.h"
@@ -52,12 +53,14 @@ struct PeerEvents::State {
     PeerEvent event;  // name, class and pid, for the next event
     bool is_ready = false;
     os::UniqueFd process;  // empty: nothing proves its process
-    Watch watch;           // of its process: its end may show there first
+    std::optional<double> started;
+    Watch watch;  // of its process: its end may show there first
   };
   /// A peer that is not on the bus any more, until its process has ended or its time is over.
   struct Ending {
     PeerEvent event;
     os::UniqueFd process;
+    std::optional<double> started;
     bool is_over = false;
     Watch end, limit;
   };
@@ -77,6 +80,8 @@ struct PeerEvents::State {
   void meet(const std::string& name, bool is_new);
   void part(std::map<std::string, Known>::iterator peer, bool is_dead);
   void finish(Ending& ending);
+  void consult_obituary(PeerEvent& event) const;
+  void keep_obituary(const PeerEvent& event, std::optional<double> started) const;
   void finish_endings();
 
   std::shared_ptr<client::PendingRequests> requests;
@@ -143,6 +148,7 @@ void PeerEvents::State::meet(const std::string& name, bool is_new) {
     events.back().pid = entry.event.pid;
   if (!entry.process && found.process) {
     entry.process = std::move(found.process);
+    if (!found.facts.class_name.empty()) entry.started = os::start_time(found.facts.pid);  // for its obituary
     entry.watch = member().loop().watch(entry.process.get(), EPOLLIN, [this, name](std::uint32_t) {
       something = true;
       if (const auto ended = known.find(name); ended != known.end()) ended->second.watch.stop();
@@ -164,6 +170,7 @@ void PeerEvents::State::part(std::map<std::string, Known>::iterator peer, bool i
   ending.event = std::move(entry.event);
   ending.event.kind = is_dead ? Kind::died : Kind::left;
   ending.process = std::move(entry.process);
+  ending.started = entry.started;
   if (!ending.process || os::has_ended(ending.process.get())) {
     ending.is_over = true;
     return;
@@ -188,8 +195,31 @@ void PeerEvents::State::finish(Ending& ending) {
     event.description = event.kind == Kind::died ? "its process has ended" : "has left";
     event.has_ended = event.kind == Kind::died;
   }
+  if (!event.status) consult_obituary(event);
   if (event.kind == Kind::died) event.last_words = service_last_words(member().info(), event.name);
+  if (event.kind == Kind::died && event.status && !is_removed) keep_obituary(event, ending.started);
   events.push_back(std::move(event));
+}
+
+/// Completes an event with what another process has noted of that end.
+void PeerEvents::State::consult_obituary(PeerEvent& event) const {
+  if (!event.pid) return;
+  event.status = bus::status_in_obituary(member().info(), event.name, *event.pid);
+  if (!event.status) return;
+  event.kind = Kind::died;
+  event.has_ended = true;
+  event.description = event.status->describe();
+}
+
+void PeerEvents::State::keep_obituary(const PeerEvent& event, std::optional<double> started) const {
+  if (event.class_name.empty()) return;  // no service
+  std::optional<Obituary::TimePoint> start;
+  if (started) start = bus::time_of(*started);
+  (void)bus::keep_obituary(member().info(), {.name = event.name,
+                                             .class_name = event.class_name,
+                                             .pid = event.pid,
+                                             .started = start,
+                                             .status = event.status});
 }
 
 void PeerEvents::State::finish_endings() {

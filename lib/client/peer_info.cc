@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bus/member.h"
+#include "bus/obituary_file.h"
 #include "client/call.h"
 #include "ipcm/error.h"
 #include "os/process.h"
@@ -57,6 +58,13 @@ void look_at_process(PeerInfo& info, Pid pid, const os::UniqueFd& proven) {
     info.started = Clock::time_point(
         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(*started)));
   if (const auto memory = os::resident_memory(pid).value_or(0); memory > 0) info.resident_bytes = memory;
+}
+
+/// Keeps the end of a service that failed.
+void keep_end(const BusInfo& info, const std::string& name, const Facts& facts, const ExitStatus& status) {
+  if (facts.class_name.empty() || facts.pid <= 0 || facts.elsewhere) return;
+  (void)bus::keep_obituary(
+      info, {.name = name, .class_name = facts.class_name, .pid = facts.pid, .status = status});
 }
 
 }  // namespace
@@ -116,10 +124,21 @@ std::optional<PeerEnd> await_peer_gone(const Client& client, std::string_view na
   const auto found = call->transport().identify(peer);
   if (!call->await_gone(peer, os::Deadline::limit(limit))) return std::nullopt;
   PeerEnd end{false, {}, "has left"};
-  if (!found.process || !os::await_end(found.process.get(), os::limited(kEndingTime))) return end;
+  const Pid pid = found.facts.elsewhere ? found.facts.noted : found.facts.pid;
+  if (found.process && os::await_end(found.process.get(), os::limited(kEndingTime))) {
+    end.has_ended = true;
+    end.status = os::peek_exit_status(found.process.get());
+    end.description = os::how_it_ended(found.process.get(), end.status);
+  }
+  if (end.status && !end.status->success()) keep_end(call->info(), peer, found.facts, *end.status);
+  if (end.status) return end;
+  // A name that nobody had: its obituary is that of the last service of that name.
+  const auto obituary =
+      found.facts.state == Facts::State::absent || pid > 0 ? obituary_of(call->info(), name) : std::nullopt;
+  if (!obituary || (pid > 0 && obituary->pid != pid)) return end;
   end.has_ended = true;
-  end.status = os::peek_exit_status(found.process.get());
-  end.description = os::how_it_ended(found.process.get(), end.status);
+  end.status = obituary->status;
+  end.description = end.status ? end.status->describe() : "has died (its status is unknown)";
   return end;
 }
 

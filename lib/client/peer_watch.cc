@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "bus/obituary_file.h"
 #include "os/process.h"
 #include "os/time_limit.h"
 
@@ -109,6 +110,7 @@ State PeerWatch::watch(const std::string& peer) {
       if (auto claimed = os::open_process(facts.pid)) process = std::move(*claimed);
     if (!process) return facts.state;
     one.pid = facts.pid;
+    one.class_name = facts.class_name;
     one.process = std::move(process);
     watch_process(one, peer);
   }
@@ -204,6 +206,18 @@ void PeerWatch::read_last_messages(const std::string& peer) {
   } while (member_.inbox().incoming_count() != before && open_.asks(peer) && !until.has_passed());
 }
 
+std::optional<ExitStatus> PeerWatch::consult_obituary(const std::string& peer, Pid asked,
+                                                      const std::optional<ExitStatus>& status, bool is_dead) {
+  if (!status) return bus::status_in_obituary(member_.info(), peer, asked);
+  const auto watched = watched_.find(peer);
+  if (watched == watched_.end() || watched->second.class_name.empty()) return status;
+  if (!is_dead && status->success()) return status;  // an orderly end
+  (void)bus::keep_obituary(
+      member_.info(),
+      {.name = peer, .class_name = watched->second.class_name, .pid = asked, .status = status});
+  return status;
+}
+
 void PeerWatch::fail_as_gone(const std::string& peer, Pid asked, bool ended,
                              const transport::PeerFacts& facts) {
   const auto watched = watched_.find(peer);
@@ -215,6 +229,8 @@ void PeerWatch::fail_as_gone(const std::string& peer, Pid asked, bool ended,
   std::optional<ExitStatus> status;
   if (ended || facts.state == State::dead) status = starts_.status_of(peer, asked);
   if (!status && ended) status = os::peek_exit_status(process);
+  if (asked != 0) status = consult_obituary(peer, asked, status, facts.state == State::dead);
+  if (status) ended = true;
   const std::string how = status                       ? "its process " + status->describe()
                           : ended                      ? "its process " + os::how_it_ended(process, {})
                           : facts.state == State::dead ? "its process has ended"

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -45,7 +46,8 @@ class PeerWatch {
     os::UniqueFd process;  // empty: only its place on the bus shows its end
     // Otherwise the pid is a claim, and the end of that process only a reason to look again.
     bool is_proven = false;
-    Watch watch;  // of its process, or of its time
+    std::string class_name;  // of a service
+    Watch watch;             // of its process, or of its time
   };
   /// A link that its peer has closed, while requests that were sent over it are open.
   struct Closed {
@@ -67,6 +69,10 @@ class PeerWatch {
   /// Reads the last messages of a peer that has ended.
   void read_last_messages(const std::string& peer);
   void fail_as_gone(const std::string& peer, Pid asked, bool ended, const transport::PeerFacts& facts);
+  /// Keeps the end of a service that this object has watched, or returns what another process has noted of it.
+  [[nodiscard]] std::optional<ExitStatus> consult_obituary(const std::string& peer, Pid asked,
+                                                           const std::optional<ExitStatus>& status,
+                                                           bool is_dead);
   /// Fails the requests that were sent over a link that a living peer has closed.
   void fail_on_closed(const std::string& peer);
 

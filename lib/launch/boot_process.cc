@@ -2,6 +2,7 @@
 
 #include "launch/explain.h"
 #include "os/busy_program.h"
+#include "os/clock.h"
 
 namespace ipcm::launch {
 
@@ -16,7 +17,7 @@ std::variant<BootProcess, NotStarted> start_boot(const LaunchPlan& plan, LaunchF
   try {
     auto made = os::spawn_when_written(plan.program, [&] { return plan_boot(plan, fds.childs); });
     if (const auto* failure = std::get_if<os::SpawnFailure>(&made)) return not_started(*failure, plan);
-    return BootProcess{std::move(std::get<os::Child>(made)), std::move(fds.ours)};
+    return BootProcess{std::move(std::get<os::Child>(made)), std::move(fds.ours), os::wall_clock_seconds()};
   } catch (const SystemError& error) {
     return NotStarted{Phase::prepare, error.code(), error.what()};
   }

@@ -14,6 +14,7 @@ namespace ipcm::launch {
 struct BootProcess {
   os::Child child;
   LauncherFds ends;
+  double began = 0;  ///< Unix seconds.
 };
 
 struct NotStarted {

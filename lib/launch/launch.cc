@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include <csignal>
+#include <utility>
 
 #include "launch/explain.h"
 #include "launch/warm_boots.h"
@@ -60,6 +61,7 @@ Launch::~Launch() {
 
 void Launch::adopt(BootProcess boot) {
   child_ = std::move(boot.child);
+  began_ = boot.began;
   ends_ = std::move(boot.ends);
 }
 
@@ -97,6 +99,7 @@ void Launch::start_by_fork(ChildFds fds) {
   if (child) {
     fds.take_up(numbers);
     child_ = std::move(*child);
+    began_ = os::wall_clock_seconds();
     return;
   }
   // The rest of this function runs in the child. No exception may leave it: the functions above on the stack
@@ -177,11 +180,31 @@ void Launch::on_child_ended() {
   while (verdict_ == Verdict::pending && !bad_news_ && !unconfirmed_ && os::is_readable(ends_.ready.get()))
     on_ready_pipe();
   if (unconfirmed_) look_again();
+  if (verdict_ == Verdict::ready) report_death();
   if (verdict_ != Verdict::pending || unconfirmed_) return;
   // If the child has exited with status 0 and another process still has the pipe, that process may become the
   // service: the child may have forked a daemon.
   if (!bad_news_ && !(status && status->success())) bad_news_ = ready::Silent{};
   if (bad_news_) conclude();
+}
+
+/// Reports that the service has failed. The launcher has not ended it.
+void Launch::report_death() noexcept {
+  if (!plan_.on_death || !child_.reaped() || std::exchange(is_death_reported_, true)) return;
+  // The service may be another process: post_fork may have forked again.
+  const bool was_serving = verdict_ == Verdict::ready;
+  if (was_serving && service_pid_ != first_pid_) return;
+  const auto& status = child_.status();
+  try {
+    if (!(was_serving && status && !status->success())) {
+      // Only its registration, which it has left behind, shows that it was on the bus, or that it did not leave.
+      const auto there = plan_.on_bus ? plan_.on_bus() : std::nullopt;
+      if (!there || !there->joined || there->present) return;
+    }
+    plan_.on_death({first_pid_, began_, status});
+  } catch (const std::exception&) {
+    // The bus can't be read: the next process that lists it notes the death.
+  }
 }
 
 void Launch::conclude() {
@@ -288,6 +311,7 @@ void Launch::end_child() {
 
 void Launch::fail(LaunchError::Facts facts, const std::string& what) {
   verdict_ = Verdict::failed;
+  if (child_.reaped()) report_death();  // before the launcher ends it
   end_child();
   facts.name = plan_.name;
   facts.elapsed = os::Clock::now() - plan_.began;
@@ -342,6 +366,7 @@ void Launch::release() {
   ready_watch_.stop();
   child_watch_.stop();
   (void)child_.try_reap();  // it may have ended already
+  if (verdict_ == Verdict::ready) report_death();
   child_.release();
   if (verdict_ == Verdict::pending) capture_.leave_to_relay();
   capture_.relay().release();

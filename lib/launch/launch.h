@@ -74,6 +74,7 @@ class Launch {
   [[nodiscard]] bool has_joined() const;
   void fail(LaunchError::Facts facts, const std::string& what);
   void end_child();
+  void report_death() noexcept;
   void give_up();
   void refill_soon();
   void refill() noexcept;
@@ -86,6 +87,8 @@ class Launch {
   os::Child child_;
   Pid first_pid_ = 0;
   Pid service_pid_ = 0;
+  double began_ = 0;  // of the child, Unix seconds
+  bool is_death_reported_ = false;
   Duration elapsed_{};
   LauncherFds ends_;
   ready::Listener listener_;

@@ -58,6 +58,16 @@ struct LaunchPlan {
   /// Looks for the service on the bus, when it reports ready and when its time is over. nullopt: the launcher
   /// has not joined the bus yet; it calls Launch::look_again() later.
   std::function<std::optional<Presence>()> on_bus;
+  /// The end of a service that has failed.
+  struct Death {
+    Pid pid = 0;
+    double started = 0;  ///< Unix seconds.
+    std::optional<ExitStatus>
+        status;  ///< nullopt: other code has reaped the child, and the kernel does not tell.
+  };
+  /// Called once, if the service had joined the bus and then ended by itself: by a signal, with a status other than 0, or
+  /// without leaving the bus. May be empty. It must not throw.
+  std::function<void(const Death& death)> on_death;
   /// Whether the service starts also if this process ends before it is ready. Otherwise it ends then.
   bool outlives_launcher = false;
 };

@@ -107,8 +107,8 @@ std::optional<NotStarted> WarmBoots::start_one() {
     auto begun = os::Spawning::begin(plan_boot(kind_->plan(), fds.childs));
     if (const auto* failure = std::get_if<os::SpawnFailure>(&begun))
       return not_started(*failure, kind_->plan());
-    waiting_.push_back(
-        {std::move(std::get<os::Spawning>(begun)), std::move(fds.ours), std::move(parameters)});
+    waiting_.push_back({std::move(std::get<os::Spawning>(begun)), std::move(fds.ours),
+                        os::wall_clock_seconds(), std::move(parameters)});
     return std::nullopt;
   } catch (const SystemError& error) {
     return NotStarted{LaunchError::Phase::prepare, error.code(), error.what()};
@@ -127,7 +127,7 @@ std::optional<BootProcess> WarmBoots::take(const LaunchPlan& plan) {
     waiting_.pop_front();
     if (one.has_ended() || one.process.await_exec()) continue;
     if (os::try_put(one.parameters.write_end.get(), plan.parameters) != plan.parameters.size()) continue;
-    return BootProcess{std::move(one.process).take_child(), std::move(one.ends)};
+    return BootProcess{std::move(one.process).take_child(), std::move(one.ends), one.began};
   }
   return std::nullopt;
 }

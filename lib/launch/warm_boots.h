@@ -78,6 +78,7 @@ class WarmBoots {
   struct Waiting {
     os::Spawning process;  // its exec may still be under way
     LauncherFds ends;
+    double began;         // Unix seconds
     os::Pipe parameters;  // both ends: we could read it ourselves, so a write raises no SIGPIPE
     [[nodiscard]] bool has_ended();
   };

@@ -74,6 +74,21 @@ std::string LogReader::read_all() {
   return text + read_new();
 }
 
+std::string LogReader::read_end(std::size_t most) {
+  const auto end_of = [&](int fd, std::size_t wanted) {
+    const std::uint64_t size = facts_of(fd).size;
+    std::uint64_t from = size - std::min<std::uint64_t>(size, wanted);
+    std::string text = read_from(fd, from);  // it may have grown meanwhile
+    if (text.size() > wanted) text.erase(0, text.size() - wanted);
+    return text;
+  };
+  if (!open()) return {};
+  std::string text = end_of(file_.get(), most);
+  if (text.size() == most) return text;
+  const UniqueFd older = open_log(path_ + RollingLog::kOlder);
+  return older ? end_of(older.get(), most - text.size()) + text : text;
+}
+
 std::string LogReader::read_new() {
   if (!open()) return {};
   std::string text;

@@ -20,6 +20,8 @@ class LogReader {
   [[nodiscard]] std::string read_all();
   /// Returns the new bytes, a few MiB at most; empty if there are none.
   [[nodiscard]] std::string read_new();
+  /// Returns the last bytes, at most `most`, also from the older part; empty: there is no log.
+  [[nodiscard]] std::string read_end(std::size_t most);
   /// Waits until no process that writes to the log holds its lock (a relay does: launch/relay.h). Wakes when
   /// a writer closes the file. Returns false if the deadline came first. Throws SystemError.
   bool await_writers(Deadline deadline);

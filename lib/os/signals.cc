@@ -159,4 +159,9 @@ std::optional<int> signal_number(const std::string& name) {
   return std::nullopt;
 }
 
+std::string signal_name(int signal) {
+  const char* known = ::sigabbrev_np(signal);
+  return known == nullptr ? std::string() : std::string("SIG") + known;
+}
+
 }  // namespace ipcm::os

@@ -95,5 +95,7 @@ class SignalReader {
 
 /// Returns the number of "TERM", "SIGTERM" or "term"; nullopt: no such name.
 [[nodiscard]] std::optional<int> signal_number(const std::string& name);
+/// Returns "SIGTERM" for its number; empty: that signal has no name.
+[[nodiscard]] std::string signal_name(int signal);
 
 }  // namespace ipcm::os

@@ -66,6 +66,7 @@ int serve(ServiceSetup setup, ready::Announcer announcer,
     if (joined) failure.status = Exit::service_threw;
     announcer.failed(failure.words, joined);
     complain(name, failure.words);
+    if (joined) service->runtime().keep_failure(status_of(failure.status));
     return status_of(failure.status);
   }
   int status = 0;
@@ -80,10 +81,12 @@ int serve(ServiceSetup setup, ready::Announcer announcer,
     report();
   }
   announcer.stopping();
+  service->runtime().keep_failure(status);
   try {
     service->runtime().leave();
   } catch (...) {
     report();
+    service->runtime().keep_failure(status);
   }
   return status;
 }

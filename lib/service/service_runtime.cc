@@ -5,11 +5,13 @@
 #include <csignal>
 
 #include "bus/member.h"
+#include "bus/obituary_file.h"
 #include "bus/take_down.h"
 #include "os/child.h"
 #include "os/process.h"
 #include "service/diagnostic.h"
 #include "service/serve.h"
+#include "service/start.h"
 #include "transport/protocols.h"
 #include "wire/parsed_content.h"
 
@@ -83,8 +85,10 @@ void ServiceRuntime::join() {
   transport::JoinRequest request;
   request.info = setup_->parameters.info;
   request.name = setup_->parameters.name;
-  request.class_name = setup_->parameters.class_name.empty() ? "-" : setup_->parameters.class_name;
+  request.class_name = class_name_on_bus(setup_->parameters.class_name);
   auto member = std::make_shared<bus::Member>(request, loop_, bus::Member::Sending::queues);
+  forget_obituary(request.info,
+                  request.name);  // of the predecessor: it was the last process of that name until now
   requests_ = std::make_shared<client::PendingRequests>(std::move(member),
                                                         client::PendingRequests::IncomingRequests::parsed);
   client_.emplace(requests_);
@@ -345,6 +349,23 @@ void ServiceRuntime::watch(int fd, Readiness wanted, std::function<void()> callb
 
 void ServiceRuntime::note_peers() {
   for (const auto& [peer, change] : peer_changes_->take()) next_.peer_delta[peer] = change;
+}
+
+void ServiceRuntime::keep_failure(int status) const noexcept {
+  // Without a bus, there is no place for it.
+  if (status == 0 || !client_ || !client_->member().ended().empty()) return;
+  try {
+    std::optional<Obituary::TimePoint> started;
+    if (const auto began = os::start_time(os::own_pid())) started = bus::time_of(*began);
+    (void)bus::keep_obituary(setup_->parameters.info,
+                             {.name = setup_->parameters.name,
+                              .class_name = class_name_on_bus(setup_->parameters.class_name),
+                              .pid = os::own_pid(),
+                              .started = started,
+                              .status = ExitStatus::exited(status)});
+  } catch (const std::exception&) {
+    // Its launcher, or an observer, will know its status too.
+  }
 }
 
 void ServiceRuntime::leave() {

@@ -42,6 +42,9 @@ class ServiceRuntime {
   int run(ready::Announcer& announcer);  ///< Until terminate; returns the exit code.
   /// The log that our streams lead to from now on; it is kept from growing.
   void keep_log(os::UniqueFd log) { log_ = os::RollingLog(std::move(log)); }
+  /// Keeps the fact that this service is about to exit with that status, unless it is 0. Called before leave(): a peer
+  /// that has left makes no file on the bus any more.
+  void keep_failure(int status) const noexcept;
   void leave();
 
   void terminate(int code);

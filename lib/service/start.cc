@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "bus/member.h"
+#include "bus/obituary_file.h"
 #include "bus/service_log.h"
 #include "handoff/handoff.h"
 #include "launch/boot_binary.h"
@@ -17,6 +18,9 @@
 #include "transport/protocols.h"
 
 namespace ipcm::service {
+
+std::string class_name_on_bus(const std::string& class_name) { return class_name.empty() ? "-" : class_name; }
+
 namespace {
 
 constexpr Duration kLongestSpin = std::chrono::seconds(1);
@@ -174,6 +178,18 @@ launch::LaunchPlan plan_process(const std::string& name, const ServiceOptions& o
   return plan;
 }
 
+/// Keeps the end of a service that this process has started.
+void keep_death(const BusInfo& info, const std::string& name, const std::string& class_name,
+                const launch::LaunchPlan::Death& death) {
+  (void)bus::keep_obituary(
+      info, {.name = name,
+             .class_name = class_name_on_bus(class_name),
+             .pid = death.pid,
+             .started = bus::time_of(death.started),
+             .status = death.status,
+             .why_unknown = death.status ? "" : "other code in the process of its launcher has reaped it"});
+}
+
 }  // namespace
 
 launch::LaunchPlan plan_start(const std::string& name, const ServiceOptions& options, const BusInfo& info,
@@ -190,6 +206,9 @@ launch::LaunchPlan plan_start(const std::string& name, const ServiceOptions& opt
       throw LaunchError("service '" + name + "' did not start: its log: " + error.what(), facts);
     }
   }
+  plan.on_death = [info, name, class_name = options.class_name](const launch::LaunchPlan::Death& death) {
+    keep_death(info, name, class_name, death);
+  };
   handoff::Parameters parameters = parameters_of(name, options, info);
   if (options.exec) {
     plan.secret = options.secret;

@@ -24,6 +24,9 @@ struct Setup;
 [[nodiscard]] std::unique_ptr<Setup> plan_here(const std::string& name, const ServiceOptions& options,
                                                const BusInfo& info);
 
+/// Returns the class that the bus shows for a service; `class_name` is empty for one that is made of callbacks.
+[[nodiscard]] std::string class_name_on_bus(const std::string& class_name);
+
 /// Returns what the bus knows of a service that starts.
 [[nodiscard]] launch::LaunchPlan::Presence presence_of(bus::Member& member, const std::string& name);
 

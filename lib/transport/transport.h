@@ -23,6 +23,8 @@ namespace ipcm::transport {
 /// message of any size.
 inline constexpr std::size_t kLargestQueue = wire::kLargestFrame;
 
+struct PeerFacts;
+
 /// The owner of a transport, as the transport sees it. All calls come from inside the loop and must only
 /// note things down.
 class Receiver {
@@ -42,6 +44,9 @@ class Receiver {
   /// any more, or another process has the name. `why` is a sentence for people. Comes at most once, and is
   /// the last call. A member that leaves by itself gets no such call.
   virtual void bus_ended(const std::string& why) { dropped(why); }
+  /// A listing has found a peer that is proven dead, and is about to remove its files or rows, unless messages wait
+  /// there: then it comes with each listing. Other than the other calls, it may write a file.
+  virtual void found_dead(const std::string& /*peer*/, const PeerFacts& /*facts*/) {}
   /// The transport had to discard something; a sentence for people.
   virtual void dropped(const std::string& sentence) = 0;
   /// Messages that were queued for a peer were discarded. Comes before link_lost() if the connection ended.
@@ -71,6 +76,8 @@ struct PeerFacts {
   /// here.
   bool surely_dead = false;
   std::string class_name;  ///< the class of a service of this library
+  /// dead: when it had joined the bus, Unix seconds; 0: unknown. Its process is older.
+  double since = 0;
   /// suspended: when its return is no longer expected (Unix seconds); absent: never.
   std::optional<double> expires;
 };

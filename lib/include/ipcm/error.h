@@ -67,8 +67,8 @@ class PeerGone : public Error {
   PeerGone(std::string peer, const std::string& what, std::optional<ExitStatus> status = {})
       : Error(what), peer_(std::move(peer)), status_(status) {}
   [[nodiscard]] const std::string& peer() const noexcept { return peer_; }
-  /// The end of its process, if it is known: the process was our own child, or the kernel (6.15 or newer)
-  /// tells it.
+  /// The end of its process, if it is known: the process was our own child, or the kernel (6.15 or newer) or its
+  /// obituary tells it.
   [[nodiscard]] const std::optional<ExitStatus>& status() const noexcept { return status_; }
 
  private:

@@ -15,6 +15,7 @@
 #include "ipcm/handle.h"
 #include "ipcm/launch.h"
 #include "ipcm/message.h"
+#include "ipcm/obituary.h"
 #include "ipcm/peer_events.h"
 #include "ipcm/peer_info.h"
 #include "ipcm/redirect.h"

@@ -43,7 +43,8 @@ struct PeerEvent {
 ///
 /// The end of a peer is reported when its process has ended, or one second after it has left: a process may go on
 /// after it has left the bus. Another program that lists the bus may remove the files of a dead peer first; if the
-/// kernel then does not tell how the process ended (before Linux 6.15), the event is `left`.
+/// kernel then does not tell how the process ended (before Linux 6.15), and no obituary does (ipcm/obituary.h), the event
+/// is `left`.
 ///
 /// Belongs to the thread of its client, which must outlive it.
 class PeerEvents {

@@ -66,7 +66,7 @@ struct PeerEnd {
   std::string description;           ///< "has left", "exited with status 3", or why the status is unknown.
 };
 /// Waits until a peer is not on the bus, and then up to one second for the end of its process. A name that is not on
-/// the bus has left. Returns nullopt if the limit has passed. Throws BusError if the bus is removed meanwhile.
+/// the bus has left, or has died if it has an obituary (ipcm/obituary.h). Returns nullopt if the limit has passed. Throws BusError if the bus is removed meanwhile.
 [[nodiscard]] std::optional<PeerEnd> await_peer_gone(const Client& client, std::string_view name,
                                                      Duration limit = kNoLimit);
 

@@ -43,7 +43,10 @@ std::vector<PeerRow> Presence::list() {
     return store_.rows(nullptr);
   }();
   for (const PeerRow& row : rows)
-    if (row.facts.state == State::dead && row.facts.surely_dead) clear_dead(row);
+    if (row.facts.state == State::dead && row.facts.surely_dead) {
+      receiver_.found_dead(row.name, row.facts);
+      clear_dead(row);
+    }
   std::erase_if(rows, [](const PeerRow& row) { return !is_there(row.facts.state); });
   std::sort(rows.begin(), rows.end(), [](const PeerRow& a, const PeerRow& b) { return a.name < b.name; });
   return rows;

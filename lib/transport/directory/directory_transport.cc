@@ -123,7 +123,10 @@ void DirectoryTransport::forget_requeued() {
 
 std::vector<std::string> DirectoryTransport::peers() {
   std::vector<std::string> names;
-  for (auto& listed : route_.list())
+  const auto found_dead = [this](const std::string& peer, const PeerFacts& facts) {
+    receiver_.found_dead(peer, facts);
+  };
+  for (auto& listed : route_.list(Route::Leftovers::clear, found_dead))
     if (listed.name != request_.name || !joined_) names.push_back(std::move(listed.name));
   return names;
 }

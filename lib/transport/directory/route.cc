@@ -97,6 +97,7 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock, os::Uniqu
   } else if (ours) {
     facts.pid = pid.value_or(lock.pid);
     facts.class_name = lock.note;
+    facts.since = lock.since;
     facts.surely_dead = true;
     facts.state = PeerFacts::State::dead;
   } else if (!pid && traits_.keeps_messages) {
@@ -165,7 +166,7 @@ bool Route::is_ours(const std::string& peer) const {
   return lock.held && lock.written_by > 0 && noted_pid(file) == lock.written_by;
 }
 
-std::vector<Route::Listed> Route::list(Leftovers leftovers) {
+std::vector<Route::Listed> Route::list(Leftovers leftovers, const FoundDead& found_dead) {
   std::vector<Listed> all;
   for (const std::string& file : directory_.names()) {
     if (!DiskNames::may_be_endpoint(file)) continue;
@@ -173,6 +174,8 @@ std::vector<Route::Listed> Route::list(Leftovers leftovers) {
     one.facts = look_at(file, &one.has_lock);
     if (one.facts.state == PeerFacts::State::absent) continue;
     if (one.facts.state == PeerFacts::State::dead) {
+      if (const auto name = found_dead && one.facts.surely_dead ? real_name(file) : std::nullopt)
+        found_dead(*name, one.facts);
       // Messages are never discarded unread: they wait for a successor, or for the end of the bus.
       if (leftovers == Leftovers::clear && one.facts.surely_dead &&
           (!traits_.has_unread || !traits_.has_unread(directory_, file)))

@@ -58,7 +58,10 @@ class Route {
   /// Returns all peers that are not dead, sorted by name. Removes the leftovers of dead ones, unless
   /// messages wait in them, or the caller wants to keep them.
   enum class Leftovers { clear, leave };
-  [[nodiscard]] std::vector<Listed> list(Leftovers leftovers = Leftovers::clear);
+  /// Called for each peer that is proven dead, before its leftovers are removed.
+  using FoundDead = std::function<void(const std::string& peer, const PeerFacts& facts)>;
+  [[nodiscard]] std::vector<Listed> list(Leftovers leftovers = Leftovers::clear,
+                                         const FoundDead& found_dead = {});
   /// Removes the leftovers of a killed process, unless another peer has taken the name meanwhile.
   void clear_leftovers(const std::string& disk_name) const;
   /// Returns whether the owner of the bus is dead, or the directory was removed.

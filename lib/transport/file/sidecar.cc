@@ -203,6 +203,8 @@ PeerFacts Sidecar::judge(const std::string& peer, std::optional<Pid> noted, std:
     facts.state = facts.surely_dead ? PeerFacts::State::dead : PeerFacts::State::suspended;
   } else if (lock.exists && lock.written_by == *noted) {
     facts.pid = *noted;
+    facts.class_name = lock.note;
+    facts.since = lock.since;
     facts.surely_dead = true;
     facts.state = PeerFacts::State::dead;  // a new process may have its process id, but not its lock
   } else {

@@ -28,12 +28,14 @@ JsonPresence::Listed JsonPresence::list(const JsonDocument& document, const std:
   for (const auto& [name, raw] : document.clients) {
     if (name == but_for) continue;
     const PeerFacts facts = judge(document, name);
-    if (facts.state != PeerFacts::State::dead)
+    if (facts.state != PeerFacts::State::dead) {
       listed.names.push_back(name);
-    else if (!facts.surely_dead)
       continue;
-    else if (const auto unread = document.messages.find(name);
-             unread == document.messages.end() || elements_of(unread->second).empty())
+    }
+    if (!facts.surely_dead) continue;
+    receiver_.found_dead(name, facts);
+    if (const auto unread = document.messages.find(name);
+        unread == document.messages.end() || elements_of(unread->second).empty())
       listed.dead.push_back(name);  // messages are never discarded unread: they wait for a successor
   }
   return listed;

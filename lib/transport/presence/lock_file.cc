@@ -241,6 +241,7 @@ LockFacts look_at_lock(const os::Directory& directory, const std::string& file, 
   const os::UniqueFd opened = directory.open_existing(file);
   if (!opened) return facts;
   facts.exists = true;
+  facts.since = there.modified;
   const auto holder = os::lock_holder(opened.get());
   facts.held = holder.has_value();
   if (holder && holder->pid > 0 && process != nullptr && there.links == 1)

@@ -76,6 +76,8 @@ struct LockFacts {
   Pid pid = 0;
   Pid written_by = 0;  ///< The process id in the file, perhaps of another pid namespace; 0: unknown.
   std::string note;
+  double since =
+      0;  ///< When the holder wrote its note, Unix seconds; 0: unknown, or this process holds the lock.
   bool for_clearing = false;
   /// Returns whether another process holds it to remove the leftovers of the peer, which is dead.
   [[nodiscard]] bool is_held_for_clearing() const { return held && for_clearing; }

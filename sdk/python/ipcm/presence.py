@@ -15,7 +15,7 @@ import stat
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from . import entries, locks
+from . import entries, locks, obituary
 from .errors import BusError, NameTaken
 from .inotify import Watch
 
@@ -216,11 +216,17 @@ class Route:
         return True
 
     def _clear_leftovers(self, file: str) -> None:
+        before = locks.look(self.fd, f".{file}.lock")  # its note goes with the next line
         # The lock is held meanwhile, so that no peer takes the name in between.
         lock = locks.acquire(self.fd, f".{file}.lock", locks.CLEARING, locks.TAIL)
         if isinstance(lock, int):
             return
-        if self._is_leftover(file, lock) and not self._remove_all_of(file):
+        is_leftover = self._is_leftover(file, lock)
+        if is_leftover and lock.left and lock.left_by == before.written_by and before.note not in ("", locks.CLEARING):
+            name = (self._read(file + ".name", 4096) or b"").decode("utf-8", "replace") if entries.is_hashed(file) else file
+            if name:
+                obituary.keep_unknown(self.fd, file, name, before.note, before.written_by)
+        if is_leftover and not self._remove_all_of(file):
             lock.put_back(self.noted_pid(file))
         else:
             lock.release(self.fd)
@@ -239,6 +245,8 @@ class Route:
                 if not self._is_leftover(file, lock):
                     raise NameTaken(name, self.noted_pid(file), self.path)
                 self._remove_all_of(file)
+            if note:
+                self._unlink(f".{file}.obituary")  # that of its predecessor: it tells how the latest process of a name died
         except BaseException:
             if lock.left:
                 lock.put_back(lock.left_by)

@@ -2,11 +2,13 @@
 
 import json
 import os
+import select
+import signal
 import tempfile
 import unittest
 
 import ipcm
-from ipcm import locks
+from ipcm import locks, presence
 from on_a_bus import HANG, KIT, OnABus
 
 
@@ -96,6 +98,28 @@ class Place(OnABus):
             bus.receive(timeout=HANG)
         with self.assertRaises(ipcm.BusError):
             bus.send("x", 1)
+
+    def test_a_listing_that_finds_a_dead_service_keeps_its_obituary_and_a_new_service_of_the_name_removes_it(self):
+        self.ipcm("start", "echo", "--name", "e")
+        pid = json.loads(self.ipcm("ps", "--json"))[0]["pid"]
+        with open(os.path.join(self.route, ".e.log"), "a", encoding="utf-8") as log:
+            log.write("no paper left\n")
+        process = os.pidfd_open(pid)
+        self.addCleanup(os.close, process)
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        self.assertTrue(select.select([process], [], [], HANG)[0])
+        with ipcm.connect_sync() as bus:
+            self.assertEqual(bus.peers(), [])
+        self.assertEqual(self.files(), [".e.log", ".e.obituary", ".e.params"])
+        self.assertEqual(os.stat(os.path.join(self.route, ".e.obituary")).st_mode & 0o777, 0o600)
+        (dead,) = json.loads(self.ipcm("ps", "--all", "--json"))
+        self.assertEqual((dead["name"], dead["class"], dead["pid"], dead["state"], dead["how"]), ("e", "echo", pid, "dead", "status unknown"))
+        self.assertEqual(dead["last_words"], "no paper left")
+        route = presence.Route(self.route)
+        self.addCleanup(route.close)
+        place = route.claim("e", "Class")
+        self.assertNotIn(".e.obituary", self.files())
+        place.vacate(None)
 
     def test_a_lock_is_seen_with_its_holder_and_its_note(self):
         with ipcm.connect_sync(name="me"):
