@@ -1,11 +1,13 @@
-// The generic boot binary: it becomes the built-in service that its parameters name, or `command`, the service of any
-// program. A program with services of its own has a main() like this one, and adds their classes to the registry.
+// The generic boot binary: it becomes the built-in service that its parameters name, `command`, the service of any
+// program, or `supervisor`. A program with services of its own has a main() like this one, and adds their classes to the registry.
 
 #include "command/register.h"
 #include "ipcm/boot.h"
+#include "supervisor/register.h"
 
 int main(int argc, char** argv) {
   ipcm::Registry registry = ipcm::builtin_services();
   ipcm::command::add_class(registry);
+  ipcm::supervisor::add_class(registry);
   return ipcm::boot(argc, argv, registry);
 }

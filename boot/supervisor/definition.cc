@@ -1,0 +1,127 @@
+#include "supervisor/definition.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "ipcm/error.h"
+#include "wire/nearest.h"
+#include "wire/printable.h"
+
+namespace ipcm::supervisor {
+namespace {
+
+constexpr double kLongestSpan = 1e8;  // three years, in seconds
+constexpr std::size_t kMostChildren = 10'000, kMostRestarts = 100'000;
+
+std::string quoted(const std::string& text) { return "'" + wire::printable_name(text) + "'"; }
+
+/// Collects mistakes, so that one error has them all.
+class Mistakes {
+ public:
+  void add(const std::string& where, const std::string& why) {
+    text_ += (text_.empty() ? "" : "; ") + where + ": " + why;
+  }
+  void throw_if_any() const {
+    if (!text_.empty()) throw UsageError("args of class 'supervisor': " + text_);
+  }
+
+  template <class Meaning>
+  Meaning one_of(const std::string& where, const std::string& word,
+                 const std::vector<std::pair<std::string, Meaning>>& words) {
+    std::vector<std::string> names;
+    std::string list;
+    for (const auto& [name, meaning] : words) {
+      if (name == word) return meaning;
+      names.push_back(name);
+      list.append(list.empty() ? "" : ", ").append(name);
+    }
+    add(where, quoted(word) + " is unknown" + wire::did_you_mean(word, names) + ", it is one of: " + list);
+    return words.front().second;
+  }
+
+  Duration span(const std::string& where, double seconds, double least = 0) {
+    if (seconds >= least && seconds <= kLongestSpan)
+      return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+    add(where, "wants seconds, from " + std::string(least > 0 ? "0.001" : "0") + " to 100000000");
+    return {};
+  }
+
+ private:
+  std::string text_;
+};
+
+ChildPlan plan_child(const ChildArguments& given, Mistakes& mistakes) {
+  constexpr double kShortest = 0.001;
+  const std::string who = "service " + quoted(given.name) + ": ";
+  ChildPlan plan;
+  plan.name = given.name;
+  plan.class_name = given.class_name;
+  plan.boot = given.boot;
+  plan.args = given.args;
+  if (given.class_name.empty()) mistakes.add(who + "class", "it is empty");
+  plan.ready_by_exit = mistakes.one_of<bool>(who + "ready", given.ready, {{"ready", false}, {"exit", true}});
+  plan.policy = mistakes.one_of<Policy>(
+      who + "restart", given.restart,
+      {{"permanent", Policy::permanent}, {"transient", Policy::transient}, {"temporary", Policy::temporary}});
+  plan.timeout = mistakes.span(who + "timeout", given.timeout);
+  plan.grace = mistakes.span(who + "grace", given.grace);
+  plan.delays.base = mistakes.span(who + "delay", given.delay, kShortest);
+  plan.delays.longest = mistakes.span(who + "max_delay", given.max_delay, kShortest);
+  plan.delays.reset_after = mistakes.span(who + "reset_after", given.reset_after);
+  if (!(given.jitter >= 0 && given.jitter <= 1)) mistakes.add(who + "jitter", "wants a number from 0 to 1");
+  plan.delays.jitter = given.jitter;
+  return plan;
+}
+
+void plan_edges(const Arguments& arguments, Definition& definition, Mistakes& mistakes) {
+  std::vector<std::string> names;
+  for (const ChildArguments& child : arguments.services) names.push_back(child.name);
+  for (const ChildArguments& child : arguments.services) {
+    Node node{child.name, {}};
+    for (const std::string& needed : child.depends_on) {
+      const auto found = std::find(names.begin(), names.end(), needed);
+      if (found == names.end())
+        mistakes.add("service " + quoted(child.name) + ": depends_on",
+                     "there is no service " + quoted(needed) + wire::did_you_mean(needed, names));
+      else
+        node.needs.push_back(static_cast<std::size_t>(found - names.begin()));
+    }
+    definition.nodes.push_back(std::move(node));
+  }
+  std::sort(names.begin(), names.end());
+  for (auto at = names.begin(); (at = std::adjacent_find(at, names.end())) != names.end(); ++at)
+    mistakes.add("services", "the name " + quoted(*at) + " is given twice");
+}
+
+}  // namespace
+
+Definition define(const Arguments& arguments, const std::string& own_name) {
+  Mistakes mistakes;
+  Definition definition;
+  definition.strategy = mistakes.one_of<Strategy>("strategy", arguments.strategy,
+                                                  {{"one_for_one", Strategy::one_for_one},
+                                                   {"one_for_all", Strategy::one_for_all},
+                                                   {"rest_for_one", Strategy::rest_for_one}});
+  if (arguments.intensity > kMostRestarts) mistakes.add("intensity", "wants a number from 0 to 100000");
+  definition.intensity = static_cast<std::size_t>(arguments.intensity);
+  definition.period = mistakes.span("period", arguments.period);
+  if (arguments.services.size() > kMostChildren) {
+    mistakes.add("services", "there are more than 10000");
+    mistakes.throw_if_any();
+  }
+  for (const ChildArguments& child : arguments.services) {
+    if (child.name == own_name)
+      mistakes.add("service " + quoted(child.name), "it has the name of its supervisor");
+    definition.children.push_back(plan_child(child, mistakes));
+  }
+  plan_edges(arguments, definition, mistakes);
+  try {
+    definition.order = start_order(definition.nodes);
+  } catch (const UsageError& error) {
+    mistakes.add("services", error.what());
+  }
+  mistakes.throw_if_any();
+  return definition;
+}
+
+}  // namespace ipcm::supervisor

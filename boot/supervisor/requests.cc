@@ -1,0 +1,186 @@
+// The requests that a supervisor understands: status, start, stop, restart, subscribe.
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "ipcm/error.h"
+#include "launch/launch.h"
+#include "service/diagnostic.h"
+#include "service/service_runtime.h"
+#include "supervisor/supervisor_service.h"
+#include "wire/nearest.h"
+#include "wire/printable.h"
+
+namespace ipcm::supervisor {
+namespace {
+
+constexpr std::size_t kMostWaiters = 10'000, kMostSubscribers = 1'000;
+
+struct Wish {
+  std::optional<std::string> status, start, stop, restart;
+  std::optional<bool> subscribe;
+
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(optional("status", status), optional("start", start), optional("stop", stop),
+            optional("restart", restart), optional("subscribe", subscribe));
+  }
+  [[nodiscard]] int count() const {
+    return int{status.has_value()} + int{start.has_value()} + int{stop.has_value()} +
+           int{restart.has_value()} + int{subscribe.has_value()};
+  }
+};
+
+Wish read_wish(const Content& content) {
+  if (!content.is_bytes() && content.json() == "\"status\"") return {"", {}, {}, {}, {}};
+  constexpr const char* kForms =
+      R"(; a request is "status", {"status":"NAME"}, {"start":"NAME"}, {"stop":"NAME"}, {"restart":"NAME"} or {"subscribe":true})";
+  Wish wish;
+  try {
+    wish = content.as_strict<Wish>("the request");
+  } catch (const Error& error) {
+    throw UsageError(error.what() + std::string(kForms));
+  }
+  if (wish.count() != 1) throw UsageError(std::string("the request needs exactly one of its keys") + kForms);
+  return wish;
+}
+
+}  // namespace
+
+void SupervisorService::refuse(const Request& request, const std::string& why) {
+  try {
+    send_error(request, why);
+  } catch (const Error& error) {
+    service::complain(name(), std::string("an error could not be sent: ") + error.what());
+  }
+}
+
+Answer SupervisorService::take_request(Request&& request) {
+  // Errors go back as they are: they are about the request, and have no secrets.
+  const Request address(request.id(), request.from(), {}, request.connection());
+  try {
+    return obey(std::move(request));
+  } catch (const Error& error) {
+    refuse(address, error.what());
+    return later;
+  }
+}
+
+Answer SupervisorService::obey(Request&& request) {
+  const Wish wish = read_wish(request.raw());
+  if (wish.status) return status_of(*wish.status);
+  if (wish.subscribe) {
+    if (!*wish.subscribe) return subscribers_.erase(request.from()) > 0;
+    if (subscribers_.size() >= kMostSubscribers)
+      throw UsageError("there are 1000 subscribers, the most that are possible");
+    subscribers_.insert(request.from());
+    return true;
+  }
+  if (!gave_up_.empty()) throw UsageError("supervisor '" + name() + "' has given up: " + gave_up_);
+  if (waiters_.size() >= kMostWaiters) throw UsageError("10000 requests wait already");
+  const std::size_t index = find(wish.start ? *wish.start : wish.stop ? *wish.stop : *wish.restart);
+  if (wish.stop) {
+    const auto all = with_dependents(definition_.nodes, index);
+    for (std::size_t i = 0; i < children_.size(); ++i)
+      if (all[i]) stop(i, false);
+  } else if (wish.restart && children_[index].has_process()) {
+    children_[index].rest_until = {};
+    stop(index, true);
+  } else {
+    order_start(index);
+  }
+  waiters_.push_back({std::move(request), index, !wish.stop});
+  runtime().wake();
+  return later;
+}
+
+void SupervisorService::order_start(std::size_t index) {
+  Child& child = children_[index];
+  child.rest_until = {};
+  if (child.state == State::stopping || child.is_to_stop) {
+    child.starts_again = true;
+  } else if (!child.has_process()) {
+    child.timer.stop();
+    child.state = State::waiting;
+  }
+}
+
+std::size_t SupervisorService::find(const std::string& child) const {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < children_.size(); ++i) {
+    if (children_[i].plan.name == child) return i;
+    names.push_back(children_[i].plan.name);
+  }
+  throw UsageError("there is no service '" + wire::printable_name(child) + "'" +
+                   wire::did_you_mean(child, names));
+}
+
+SupervisorService::Facts SupervisorService::facts_of(const Child& child) {
+  Facts facts = {{"name", child.plan.name},
+                 {"class", child.plan.class_name},
+                 {"state", to_string(child.state)},
+                 {"restarts", child.restarts}};
+  if (child.has_process()) facts["pid"] = launch_of(child)->first_pid();
+  if (!child.last_end.empty()) facts["last_end"] = child.last_end;
+  if (child.state == State::waiting)
+    facts["why"] = why_not_up(static_cast<std::size_t>(&child - children_.data()));
+  return facts;
+}
+
+Content SupervisorService::status_of(const std::string& child) {
+  if (!child.empty()) return facts_of(children_[find(child)]);
+  std::vector<Facts> all;
+  for (const std::size_t index : definition_.order) all.push_back(facts_of(children_[index]));
+  return all;
+}
+
+/// Returns why a child that waits can't start without a request; empty: it can.
+std::string SupervisorService::why_not_up(std::size_t index) const {
+  for (const std::size_t needed : definition_.nodes[index].needs) {
+    const Child& other = children_[needed];
+    if (other.is_up()) continue;
+    if (other.is_over())
+      return "it needs service '" + other.plan.name + "', whose state is: " + to_string(other.state);
+    if (other.state == State::waiting)
+      if (std::string why = why_not_up(needed); !why.empty()) return why;
+  }
+  return {};
+}
+
+bool SupervisorService::answer_if_decided(const Waiter& waiter) {
+  const Child& child = children_[waiter.child];
+  const std::string who = "service '" + child.plan.name + "' ";
+  if (child.is_to_stop || child.state == State::stopping) return false;
+  if (waiter.wants_start ? child.is_up() : child.is_over()) {
+    send_response(waiter.request, facts_of(child));
+    return true;
+  }
+  if (!waiter.wants_start) {
+    refuse(waiter.request, who + "was started again meanwhile");
+    return true;
+  }
+  if (child.is_over())
+    refuse(waiter.request, who + "is " + to_string(child.state) + ": " + child.last_end);
+  else if (child.state == State::resting && !child.is_due && child.rest_until > os::Clock::now())
+    refuse(waiter.request, who + "did not start, and is started again soon: " + child.last_end);
+  else if (const std::string why = child.state == State::waiting ? why_not_up(waiter.child) : "";
+           !why.empty())
+    refuse(waiter.request, who + "waits: " + why);
+  else
+    return false;
+  return true;
+}
+
+void SupervisorService::answer_waiters() {
+  std::erase_if(waiters_, [this](const Waiter& waiter) {
+    try {
+      return answer_if_decided(waiter);
+    } catch (const Error& error) {  // the requester has left
+      service::complain(name(), std::string("an answer found nobody: ") + error.what());
+      return true;
+    }
+  });
+}
+
+}  // namespace ipcm::supervisor

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "command/log_stream.h"
+#include "ipcm/service.h"
+#include "supervisor/child.h"
+#include "supervisor/definition.h"
+
+namespace ipcm::launch {
+class Launch;
+}
+
+namespace ipcm::supervisor {
+
+/// The class `supervisor`: starts services in the order of their dependencies, and starts them again. See
+/// docs/supervise.md.
+class SupervisorService final : public Service {
+ public:
+  using Args = Arguments;
+  SupervisorService(ServiceSetup setup, const Args& args);
+
+  void on_start() override;
+  Answer take_request(Request&& request) override;
+  void on_activity(const Activity& activity) override;
+  void on_cleanup() override;
+
+ private:
+  using Facts = std::map<std::string, Content>;
+  /// A request that is answered when its child has started, or stopped.
+  struct Waiter {
+    Request request;
+    std::size_t child = 0;
+    bool wants_start = false;
+  };
+
+  // The life of the children (supervisor_service.cc).
+  void progress();
+  void begin(std::size_t index);
+  void look(std::size_t index);
+  void look_at_start(std::size_t index);
+  void ended(std::size_t index, const std::string& how, bool is_success);
+  void restart(std::size_t index, bool is_success);
+  void rest(Child& child);
+  void give_up(const std::string& why);
+  void tell(const std::string& event, Facts facts);
+  void set_timer(Child& child, os::Clock::time_point when);
+  [[nodiscard]] launch::Launch* launch_of(const Child& child);
+
+  // Stops (stops.cc).
+  void stop(std::size_t index, bool starts_again);
+  void begin_stops();
+  void begin_stop(Child& child);
+  void press(Child& child);
+  void look_at_stop(Child& child);
+  void hurry();
+  [[nodiscard]] bool has_processes() const;
+
+  // Requests (requests.cc).
+  [[nodiscard]] std::size_t find(const std::string& child) const;
+  [[nodiscard]] Content status_of(const std::string& child);
+  [[nodiscard]] Facts facts_of(const Child& child);
+  Answer obey(Request&& request);
+  void order_start(std::size_t index);
+  void answer_waiters();
+  [[nodiscard]] bool answer_if_decided(const Waiter& waiter);
+  [[nodiscard]] std::string why_not_up(std::size_t index) const;
+  void refuse(const Request& request, const std::string& why);
+
+  Definition definition_;
+  std::vector<Child> children_;
+  Intensity intensity_;
+  command::LogStream log_;
+  std::vector<Waiter> waiters_;
+  std::set<std::string> subscribers_;
+  std::string gave_up_;  // the reason; empty: it has not
+  bool is_ending_ = false;
+};
+
+}  // namespace ipcm::supervisor

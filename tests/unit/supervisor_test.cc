@@ -1,0 +1,102 @@
+// The pure parts of the class `supervisor`: the order of starts, the delays, the limit of restarts, the parameters.
+
+#include "ipcm/error.h"
+#include "supervisor/definition.h"
+#include "support/tidy.h"
+#include "unit/expect.h"
+
+using namespace ipcm;
+using namespace ipcm::supervisor;
+using ipcm::test::contains;
+using ipcm::test::error_of;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+using Order = std::vector<std::size_t>;
+using Flags = std::vector<bool>;
+
+std::string refusal_of(const std::string& json) {
+  return error_of<Error>([&] { (void)define(Content::json(json).as_strict<Arguments>("args"), "sup"); });
+}
+
+}  // namespace
+
+TEST_CASE("supervisor: each child starts after those that it needs") {
+  CHECK(start_order({{"a", {2}}, {"b", {}}, {"c", {1}}}) == Order{1, 2, 0});
+  CHECK(start_order({{"a", {}}, {"b", {}}, {"c", {}}}) == Order{0, 1, 2});
+  CHECK(start_order({}).empty());
+}
+
+TEST_CASE("supervisor: a cycle is printed without the children that only lead to it") {
+  const std::string error = error_of<UsageError>([] {
+    (void)start_order({{"x", {1}}, {"a", {2}}, {"b", {1}}, {"free", {}}});
+  });
+  CHECK(error == "depends_on has a cycle: 'a' needs 'b', 'b' needs 'a'");
+  CHECK(error_of<UsageError>([] {
+          (void)start_order({{"a", {0}}});
+        }) == "depends_on has a cycle: 'a' needs 'a'");
+}
+
+TEST_CASE("supervisor: the dependents of a child are those that need it directly or not") {
+  CHECK(with_dependents({{"a", {}}, {"b", {0}}, {"c", {1}}, {"d", {}}}, 0) == Flags{true, true, true, false});
+}
+
+TEST_CASE("supervisor: the policies") {
+  CHECK(restarts(Policy::permanent, true));
+  CHECK(restarts(Policy::permanent, false));
+  CHECK_FALSE(restarts(Policy::transient, true));
+  CHECK(restarts(Policy::transient, false));
+  CHECK_FALSE(restarts(Policy::temporary, false));
+}
+
+TEST_CASE("supervisor: the strategies") {
+  const Order order = {2, 0, 1};
+  CHECK(restarted_with(Strategy::one_for_one, order, 0) == Flags{true, false, false});
+  CHECK(restarted_with(Strategy::one_for_all, order, 0) == Flags{true, true, true});
+  CHECK(restarted_with(Strategy::rest_for_one, order, 0) == Flags{true, true, false});
+}
+
+TEST_CASE("supervisor: the delay doubles up to the longest one") {
+  Backoff backoff({milliseconds(100), seconds(30), 0.2, seconds(10)}, [] { return 0.5; });
+  for (const int expected : {100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000})
+    CHECK(backoff.next(seconds(1)) == milliseconds(expected));
+  for (int i = 0; i < 100; ++i) CHECK(backoff.next({}) == seconds(30));
+  CHECK(backoff.next(seconds(10)) == milliseconds(100));
+  CHECK(backoff.next(milliseconds(9999)) == milliseconds(200));
+}
+
+TEST_CASE("supervisor: the jitter is a part of the delay, in both directions") {
+  double random = 0;
+  Backoff backoff({milliseconds(100), milliseconds(100), 0.2, seconds(10)}, [&] { return random; });
+  CHECK(backoff.next({}) == milliseconds(80));
+  random = 0.75;
+  CHECK(backoff.next({}) == milliseconds(110));
+}
+
+TEST_CASE("supervisor: the limit of restarts counts those within the period") {
+  Intensity intensity(2, seconds(60));
+  const os::Clock::time_point begin{};
+  CHECK(intensity.allows(begin));
+  CHECK(intensity.allows(begin + seconds(30)));
+  CHECK_FALSE(intensity.allows(begin + seconds(59)));
+  CHECK(intensity.allows(begin + seconds(60)));
+  CHECK_FALSE(intensity.allows(begin + seconds(89)));
+  CHECK_FALSE(Intensity(0, seconds(60)).allows(begin));
+}
+
+TEST_CASE("supervisor: all mistakes in the parameters are told at once") {
+  const std::string error = refusal_of(R"({"strategy":"one_for_al","period":-1,"services":[
+      {"name":"db","class":"echo","restart":"always","jitter":2},
+      {"name":"db","class":"","depends_on":["bd"],"delay":0},{"name":"sup","class":"echo"}]})");
+  for (const char* part : {"strategy: 'one_for_al' is unknown (did you mean 'one_for_all'?)", "period: wants",
+                           "service 'db': restart: 'always' is unknown", "jitter: wants",
+                           "class: it is empty", "there is no service 'bd' (did you mean 'db'?)",
+                           "delay: wants", "the name 'db' is given twice", "the name of its supervisor"})
+    CHECK_MESSAGE(contains(error, part), error);
+}
+
+TEST_CASE("supervisor: an unknown parameter is refused") {
+  CHECK(contains(refusal_of(R"({"services":[{"name":"a","class":"echo","replicas":2}]})"), "replicas"));
+}
