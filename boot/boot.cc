@@ -38,7 +38,7 @@ Becomes the service that PARAMS describes. PARAMS is a JSON object with these ke
   class      the class of the service; --list prints the classes of this binary
   ipcm_info  the bus: ["PROTOCOL","SERIALIZER","ROUTE"]
   args       the parameters of the class (optional)
-Other optional keys: watch_pids, interval, spin, intercept_errors, expose_error_details, redirect, exec.
+Other optional keys: watch_pids, interval, spin, intercept_errors, expose_error_details, secret, redirect, exec.
 When the service is ready, it writes one line on descriptor N: {"ready":true,"name":"…","pid":123}
 
 Usually `ipcm start` or ipcm_service() runs this program. By hand, on a bus made with `ipcm bus new`:

@@ -8,8 +8,6 @@
 #include "command_line.h"
 #include "commands/commands.h"
 #include "exit_status.h"
-#include "os/directory.h"
-#include "os/process.h"
 #include "program_options.h"
 #include "report.h"
 #include "wire/printable.h"
@@ -162,56 +160,6 @@ void add_bus_options(CLI::App* command, Options& options) {
 
 }  // namespace
 
-BusInfo Options::bus_info() const {
-  const std::string text = bus.empty() ? os::environment("IPCM_INFO").value_or("") : bus;
-  if (text.empty())
-    throw UsageError(
-        "no bus is given: set IPCM_INFO (eval \"$(ipcm bus new)\"), run inside `ipcm session`, or use --bus "
-        "INFO");
-  try {
-    const bool is_path =
-        text.find('/') != std::string::npos && !text.starts_with('[') && !text.starts_with('"');
-    if (!is_path) return BusInfo::parse(text);
-    if (const auto info = bus_at(text)) return *info;
-    throw BusError("there is no bus at '" + text + "'");
-  } catch (const ProtocolError& error) {
-    throw UsageError(std::string(bus.empty() ? "$IPCM_INFO: " : "--bus: ") + error.what());
-  } catch (const SystemError& error) {
-    throw BusError("the bus at '" + text + "' can't be read: " + error.what());
-  }
-}
-
-SpawnOptions Options::spawn_options() const {
-  SpawnOptions spawn;
-  if (!protocol.empty()) spawn.protocols = {protocol};
-  spawn.route = route;
-  spawn.term_time = std::chrono::seconds(5);  // short, because a person waits
-  spawn.credentials.user = user;
-  if (serializer.empty()) return spawn;
-  spawn.serializer = serializer;
-  if (!serializer.starts_with('[')) return spawn;
-  try {
-    const BusInfo info = BusInfo::parse(R"(["",)" + serializer + R"(,""])");
-    spawn.serializer = info.serializer;
-    spawn.serializer_options = info.serializer_options;
-  } catch (const ProtocolError&) {
-    throw UsageError("--serializer wants a name, or [\"NAME\",\"option\",value,…], found '" + serializer +
-                     "'");
-  }
-  return spawn;
-}
-
-std::string Options::boot_path() const {
-  if (!boot.empty()) return boot;
-  if (const auto given = os::environment("IPCM_BOOT"); given && !given->empty()) return *given;
-  // An installed ipcm has it in the same folder, a build tree in the folder boot.
-  const std::string self = os::own_executable();
-  const std::string here = self.substr(0, self.rfind('/'));
-  for (const std::string& candidate : {here + "/ipcm-boot", here + "/../boot/ipcm-boot"})
-    if (os::why_not_executable(candidate) == 0) return candidate;
-  return {};  // the library looks in its installation directory, then on $PATH
-}
-
 Content json_from(const std::string& text, const std::string& what, std::size_t line) {
   try {
     return Content::json(text);
@@ -349,13 +297,29 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
           "print only the last N lines [default: all that is kept, 1 to 2 MiB]")
       ->type_name("N");
 
-  verb(app, options, "ps", launcher::ps,
-       "list the members of a bus: their state, age, processor time and memory; a STATE of stopped or zombie "
-       "is that\n"
-       "of the process",
-       "  ipcm ps\n  ipcm ps --json\n  ipcm ps -a")
-      ->add_flag("-a,--all", options.all,
-                 "also the services that have died: when, how, and the last line of their logs");
+  CLI::App* ps = verb(
+      app, options, "ps", launcher::ps,
+      "list the members of a bus: their state, age, processor time and memory; a STATE of stopped or zombie "
+      "is that\n"
+      "of the process",
+      "  ipcm ps\n  ipcm ps --json\n  ipcm ps -a\n  ipcm ps --ping --watch");
+  CLI::Option* dead =
+      ps->add_flag("-a,--all", options.all,
+                   "also the services that have died: when, how, and the last line of their logs");
+  ps->add_flag(
+      "--ping", options.ping,
+      "ask each service for its facts, as `ipcm inspect` does, for a second at most: the list has the\n"
+      "messages that wait in it and the requests that it has answered; a STATE can be not answering");
+  ps->add_flag(
+        "--watch", options.watch,
+        "print the list again whenever it changes, until the bus is removed; --json: a line for each list")
+      ->excludes(dead);
+  CLI::App* inspect = verb(
+      app, options, "inspect", launcher::inspect,
+      "ask a service of ipcm for its facts: its parameters, requests, messages and last failure; it answers\n"
+      "between two requests, so a busy one may not answer in time (--timeout, default: 5s)",
+      "  ipcm inspect e1\n  ipcm inspect e1 --json | jq .requests.open");
+  inspect->add_option("NAME", options.name, "the name of the service")->required();
   verb(app, options, "types", launcher::types, "list the classes of a boot binary, with their arguments",
        "  ipcm types\n  ipcm types --boot ./greeter-boot")
       ->add_option("--boot", options.boot, "the boot binary to ask")
@@ -437,12 +401,12 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     }
     return std::nullopt;
   }
-  // `run`, `session`, `restart` and `bridge` do many things; the limit applies to each of them. For the other verbs, it begins with
-  // the verb; `request` begins a new one for each further request.
+  // `run`, `session`, `restart`, `ps --watch` and `bridge` do many things; the limit applies to each of them. For the other
+  // verbs, it begins with the verb; `request` begins a new one for each further request.
   options.limits_each_step = options.command == launcher::run || options.command == launcher::session ||
                              options.command == launcher::bridge || options.command == launcher::listen ||
                              options.command == launcher::events || options.command == launcher::restart ||
-                             options.by_lines;
+                             options.watch || options.by_lines;
   return options;
 }
 

@@ -58,6 +58,8 @@ struct Options {
   int signal = SIGTERM;              ///< kill
   bool reply = false;                ///< listen
   std::optional<std::size_t> count;  ///< listen, events: how many lines; nullopt: no limit
+  bool ping = false;                 ///< ps
+  bool watch = false;                ///< ps
   bool by_lines = false;             ///< request: each line of stdin is a request
   std::optional<std::size_t> jobs;   ///< request: how many lines are asked at the same time
   bool serve = false;                ///< bridge

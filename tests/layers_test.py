@@ -32,7 +32,7 @@ HEADERS = {
     'bus_info': 'wire', 'content': 'wire', 'json_archive': 'wire', 'message': 'wire', 'spawn_options': 'wire',
     'boot_binary': 'launch', 'warm_pool': 'launch',
     'bus': 'bus', 'buses': 'bus', 'obituary': 'bus', 'service_log': 'bus', 'service_parameters': 'bus', 'stop': 'bus',
-    'client': 'client', 'peer_events': 'client', 'peer_info': 'client', 'requester': 'client',
+    'client': 'client', 'inspection': 'client', 'peer_events': 'client', 'peer_info': 'client', 'requester': 'client',
     'handle': 'service', 'launch': 'service', 'registry': 'service', 'service': 'service',
     'boot': 'boot',
 }

@@ -8,30 +8,12 @@
 #include "exit_status.h"
 #include "os/process.h"
 #include "output.h"
+#include "terminate.h"
 
 namespace ipcm::launcher {
 namespace {
 
 constexpr int kSignalStatus = 128;
-
-/// The message by which the owner of a bus, or `ipcm stop`, asks a member to end (docs/bus.md).
-struct Terminate {
-  bool terminate = false;
-  template <class Archive>
-  void serialize(Archive& archive) {
-    archive(ipcm::optional("terminate", terminate));
-  }
-};
-
-bool asks_to_terminate(const Content& content) {
-  constexpr std::size_t kLongest = 100;
-  if (content.is_bytes() || content.size() > kLongest || !content.json().starts_with('{')) return false;
-  try {
-    return content.as<Terminate>().terminate;
-  } catch (const ProtocolError&) {
-    return false;  // its value is no truth value
-  }
-}
 
 }  // namespace
 

@@ -21,10 +21,12 @@ int events(const Options& options);
 int restart(const Options& options);
 int start(const Options& options);
 int stop(const Options& options);
+int inspect(const Options& options);
 int kill(const Options& options);
 int listen(const Options& options);
 int logs(const Options& options);
 int ps(const Options& options);
+int watch_peers(const Options& options);  ///< ps --watch
 int types(const Options& options);
 int wait(const Options& options);
 int request(const Options& options);

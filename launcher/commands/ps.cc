@@ -6,6 +6,7 @@
 #include "commands/commands.h"
 #include "commands/dead.h"
 #include "ipcm/peer_info.h"
+#include "peer_list.h"
 #include "report.h"
 #include "wire/json_text.h"
 #include "wire/printable.h"
@@ -18,19 +19,21 @@ namespace {
 /// its number means another process here.
 struct Line {
   const PeerInfo& peer;
+  const Inspected* ping;  // null: it was not asked
   Pid pid;
   std::optional<double> age;  // in seconds
 
-  explicit Line(const PeerInfo& of) : peer(of), pid(of.pid.value_or(0)) {
+  Line(const PeerInfo& of, const Inspected* pinged) : peer(of), ping(pinged), pid(of.pid.value_or(0)) {
     using Seconds = std::chrono::duration<double>;
     if (of.started) age = std::max(0.0, Seconds(std::chrono::system_clock::now() - *of.started).count());
   }
 
-  /// Its state on the bus, unless its process is stopped or a zombie.
+  /// Its state on the bus, unless its process is stopped or a zombie, or it does not answer.
   [[nodiscard]] std::string state() const {
     const bool tells_more =
         peer.process == PeerInfo::Process::stopped || peer.process == PeerInfo::Process::zombie;
-    return tells_more ? to_string(peer.process) : to_string(peer.state);
+    if (tells_more) return to_string(peer.process);
+    return is_silent() ? "not answering" : to_string(peer.state);
   }
 
   [[nodiscard]] std::optional<double> processor_seconds() const {
@@ -49,23 +52,39 @@ struct Line {
     if (age) archive(cereal::make_nvp("age_seconds", *age));
     if (const auto seconds = processor_seconds()) archive(cereal::make_nvp("cpu_seconds", *seconds));
     if (peer.resident_bytes) archive(cereal::make_nvp("memory_bytes", *peer.resident_bytes));
+    if (facts() != nullptr || is_silent()) archive(cereal::make_nvp("answers", !is_silent()));
+    const Inspection* told = facts();
+    if (told != nullptr)
+      archive(cereal::make_nvp("queued", told->messages.waiting),
+              cereal::make_nvp("answered", told->requests.answered));
   }
 
-  [[nodiscard]] std::vector<std::string> columns() const {
-    return {wire::printable_name(peer.name),
-            peer.class_name.empty() ? "-" : wire::printable_name(peer.class_name),
-            pid > 0 ? std::to_string(pid) : "?",
-            state(),
-            peer.is_elsewhere ? "other namespace"
-            : age             ? readable_age(*age)
-                              : "?",
-            shown_processor_time(),
-            peer.is_elsewhere     ? "-"
-            : peer.resident_bytes ? readable_size(*peer.resident_bytes)
-                                  : "?"};
+  [[nodiscard]] std::vector<std::string> columns(bool with_ping) const {
+    std::vector<std::string> cells = {wire::printable_name(peer.name),
+                                      peer.class_name.empty() ? "-" : wire::printable_name(peer.class_name),
+                                      pid > 0 ? std::to_string(pid) : "?",
+                                      state(),
+                                      peer.is_elsewhere ? "other namespace"
+                                      : age             ? readable_age(*age)
+                                                        : "?",
+                                      shown_processor_time(),
+                                      peer.is_elsewhere     ? "-"
+                                      : peer.resident_bytes ? readable_size(*peer.resident_bytes)
+                                                            : "?"};
+    if (!with_ping) return cells;
+    const Inspection* told = facts();
+    cells.push_back(told == nullptr ? "-" : std::to_string(told->messages.waiting));
+    cells.push_back(told == nullptr ? "-" : std::to_string(told->requests.answered));
+    return cells;
   }
 
  private:
+  [[nodiscard]] const Inspection* facts() const {
+    return ping != nullptr && ping->facts ? &*ping->facts : nullptr;
+  }
+  [[nodiscard]] bool is_silent() const {
+    return ping != nullptr && ping->outcome == Inspected::Outcome::silent;
+  }
   [[nodiscard]] std::string shown_processor_time() const {
     if (peer.is_elsewhere) return "-";
     const auto seconds = processor_seconds();
@@ -73,18 +92,38 @@ struct Line {
   }
 };
 
+std::vector<Line> lines_of(const PeerList& list) {
+  std::vector<Line> lines;
+  lines.reserve(list.peers.size());
+  for (const PeerInfo& peer : list.peers) {
+    const auto ping = list.pings.find(peer.name);
+    lines.emplace_back(peer, ping == list.pings.end() ? nullptr : &ping->second);
+  }
+  return lines;
+}
+
 }  // namespace
 
+std::string json_of_peers(const PeerList& list) { return json_of(lines_of(list)); }
+std::string json_of_peer(const PeerInfo& peer, const Inspected& ping) { return json_of(Line(peer, &ping)); }
+
+std::vector<std::vector<std::string>> rows_of(const PeerList& list) {
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "CLASS", "PID", "STATE", kAgeColumn, "CPU", "MEMORY"}};
+  if (list.is_pinged) rows.front().insert(rows.front().end(), {"QUEUED", "ANSWERED"});
+  for (const Line& line : lines_of(list)) rows.push_back(line.columns(list.is_pinged));
+  return rows;
+}
+
 int ps(const Options& options) {
-  const auto peers = list_peers(visit(options));
-  const std::vector<Line> lines(peers.begin(), peers.end());
+  if (options.watch) return watch_peers(options);
+  Client client = visit(options);
+  const PeerList list = list_with_pings(client, options.ping, options.limit(kPingLimit));
   if (options.json) {
-    print_json(options.all ? with_the_dead(options, json_of(lines)) : json_of(lines));
+    print_json(options.all ? with_the_dead(options, json_of_peers(list)) : json_of_peers(list));
     return number(Status::done);
   }
-  std::vector<std::vector<std::string>> rows = {{"NAME", "CLASS", "PID", "STATE", "AGE", "CPU", "MEMORY"}};
-  for (const Line& line : lines) rows.push_back(line.columns());
-  print_table(rows);
+  print_table(rows_of(list));
   if (options.all) print_the_dead(options);
   return number(Status::done);
 }

@@ -32,15 +32,15 @@ std::optional<os::Directory> open_place(const BusInfo& info) {
 std::optional<Obituary> from_lock(const os::Directory& directory, const std::string& file, Pid pid) {
   if (!file.starts_with('.') || !file.ends_with(kLockSuffix)) return std::nullopt;
   const auto lock = transport::look_at_lock(directory, file);
-  if (!lock.exists || lock.held || lock.written_by != pid || lock.note.empty() ||
-      lock.note == transport::HeldLock::kClearing)
+  if (!lock.exists || lock.held || lock.written_by != pid || lock.note.class_name.empty() ||
+      lock.note.class_name == transport::HeldLock::kClearing)
     return std::nullopt;
   Obituary obituary;
   obituary.name = file.substr(1, file.size() - 1 - kLockSuffix.size());
   if (transport::DiskNames::is_hashed(obituary.name))
     obituary.name = directory.read_note(obituary.name + ".name").value_or(std::string());
   if (obituary.name.empty()) return std::nullopt;
-  obituary.class_name = lock.note;
+  obituary.class_name = lock.note.class_name;
   obituary.pid = pid;
   return obituary;
 }

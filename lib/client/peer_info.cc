@@ -103,6 +103,7 @@ std::optional<PeerInfo> peer_info(const Client& client, std::string_view name) {
   info.name = name;
   info.state = *state;
   info.class_name = facts.class_name;
+  info.is_inspectable = facts.is_inspectable;
   info.is_elsewhere = facts.elsewhere;
   if (const Pid pid = facts.elsewhere ? facts.noted : facts.pid; pid > 0) info.pid = pid;
   if (facts.pid > 0 && !facts.elsewhere) look_at_process(info, facts.pid, found.process);

@@ -58,8 +58,8 @@ void PendingRequests::run_peer_delta() {
   callback(delta);
 }
 
-void PendingRequests::transmit(OpenRequests::Position request, const std::string& id, const Content& payload,
-                               const Fields& fields) {
+void PendingRequests::transmit(OpenRequests::Position request, const std::string& id, std::string begin,
+                               const Content& payload, const Fields& fields) {
   const std::string& peer = request->second.peer;
   const auto state = peers_.watch(peer);  // before the request is out: no death can be missed
   if (state == transport::PeerFacts::State::dead && member_.protocol().keeps_messages()) {
@@ -67,7 +67,6 @@ void PendingRequests::transmit(OpenRequests::Position request, const std::string
     throw PeerGone(peer, "'" + peer + "' can't be asked: its process has ended");
   }
   try {
-    std::string begin = wire::request_begin(id);
     const std::uint64_t seen = open_.changes();
     // The message and the request have the same id.
     member_.sender().send_slices(id, peer, wire::wrap_payload(begin, payload), 0, fields);
@@ -95,13 +94,37 @@ std::string PendingRequests::send(const std::string& peer, const Content& payloa
     starts_.add(peer, {id, payload, options.fields});
     return id;
   }
+  transmit_or_forget(request, id, wire::request_begin(id), payload, options.fields);
+  return id;
+}
+
+void PendingRequests::transmit_or_forget(OpenRequests::Position request, const std::string& id,
+                                         std::string begin, const Content& payload, const Fields& fields) {
+  const std::string peer = request->second.peer;
   try {
-    transmit(request, id, payload, options.fields);
+    transmit(request, id, std::move(begin), payload, fields);
   } catch (...) {
     open_.erase(id);
     if (!open_.asks(peer)) peers_.forget(peer);
     throw;
   }
+}
+
+std::string PendingRequests::send_inspection(const std::string& peer) {
+  using State = transport::PeerFacts::State;
+  member_.expect_usable();
+  if (!attached_) attach();
+  peers_.part_from_predecessor(peer);
+  const auto facts = member_.transport().look(peer);  // as late as possible: another peer may take the name
+  const std::string shown = "'" + wire::printable_name(peer) + "' can't be inspected: it ";
+  if (facts.state == State::absent) throw PeerGone(peer, shown + "is not on the bus");
+  if (facts.state == State::dead) throw PeerGone(peer, shown + "has died");
+  if (facts.state == State::suspended) throw PeerGone(peer, shown + "is suspended, and answers nothing");
+  if (!facts.is_inspectable)
+    throw UsageError(shown + "is not a service of this library, or of an earlier version");
+  if (facts.state == State::present) throw PeerGone(peer, shown + "is starting, and answers nothing yet");
+  std::string id = os::make_uuid();
+  transmit_or_forget(open_.add(id, {peer, {}, {}, 0}), id, wire::inspection_begin(id), {}, {});
   return id;
 }
 
@@ -114,7 +137,7 @@ void PendingRequests::release_decided() {
         if (failure) std::rethrow_exception(failure);
         peers_.part_from_predecessor(peer);
         request->second.sent_at = 0;
-        transmit(request, id, payload, fields);
+        transmit(request, id, wire::request_begin(id), payload, fields);
       } catch (const Error&) {
         open_.answer(id, Response(id, peer, std::current_exception()));
       }

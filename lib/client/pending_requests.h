@@ -55,6 +55,9 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
   /// Sends a request, or holds it while its peer is being started. Throws what Member::send_slices() does.
   std::string send(const std::string& peer, const Content& payload, ResponseCallback callback,
                    const MessageOptions& options = {});
+  /// Asks a service of this library for its facts; the answer comes as that of a request. It is sent only to a peer
+  /// that says on the bus that it understands it, never to another. Throws PeerGone, UsageError for another peer.
+  std::string send_inspection(const std::string& peer);
   /// nullopt: not there yet. Throws UsageError for an id that has none, or a callback.
   std::optional<Response> get(const std::string& id);
   Response await(const std::string& id, os::Deadline deadline);
@@ -91,9 +94,12 @@ class PendingRequests : public std::enable_shared_from_this<PendingRequests> {
     return peer_changes_ && peer_changes_->has_news() && !listing_.is_waiting();
   }
   void run_peer_delta();
-  /// Sends a request that is open. Throws what Member::send_slices() does.
-  void transmit(OpenRequests::Position request, const std::string& id, const Content& payload,
-                const Fields& fields);
+  /// Sends a request that is open. `begin`: the text before its payload. Throws what Member::send_slices() does.
+  void transmit(OpenRequests::Position request, const std::string& id, std::string begin,
+                const Content& payload, const Fields& fields);
+  /// As transmit(); if it throws, the request is not open any more.
+  void transmit_or_forget(OpenRequests::Position request, const std::string& id, std::string begin,
+                          const Content& payload, const Fields& fields);
   /// Notes an answer; the inbox calls it inside the loop. Returns false if the answer should stay there.
   bool take_answer(const std::string& from, wire::ParsedContent& answer);
   /// Fails all requests, with the reason, once the bus has ended.

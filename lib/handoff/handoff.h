@@ -47,6 +47,7 @@ struct Parameters {
   Duration spin = Duration::zero();
   bool intercept_errors = false;
   bool expose_error_details = false;
+  bool secret = false;  ///< the service does not show these parameters
   Redirect redirect;
   bool stay_in_begin = false;
   Content args;  ///< null: none

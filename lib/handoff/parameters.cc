@@ -59,6 +59,7 @@ struct Document {
     if (p.spin > Duration::zero()) archive(cereal::make_nvp("spin", to_seconds(p.spin)));
     if (p.intercept_errors) archive(cereal::make_nvp("intercept_errors", p.intercept_errors));
     if (p.expose_error_details) archive(cereal::make_nvp("expose_error_details", p.expose_error_details));
+    if (p.secret) archive(cereal::make_nvp("secret", p.secret));
     if (p.redirect != Redirect{}) archive(cereal::make_nvp("redirect", RedirectPart{p.redirect}));
     if (p.stay_in_begin) archive(cereal::make_nvp("exec", ExecPart{p.stay_in_begin}));
     if (!p.args.is_null()) archive(cereal::make_nvp("args", p.args));
@@ -89,7 +90,7 @@ struct Document {
     archive(optional("spin", spin));
     if (spin) p.spin = from_seconds("spin", *spin, 1, "seconds, more than 0 and at most one");
     archive(optional("intercept_errors", p.intercept_errors),
-            optional("expose_error_details", p.expose_error_details));
+            optional("expose_error_details", p.expose_error_details), optional("secret", p.secret));
     RedirectPart redirect;
     archive(optional("redirect", redirect));
     p.redirect = redirect.value;

@@ -70,6 +70,14 @@ std::vector<Activity::Ended> ChildServices::take_ended() {
   return ended;
 }
 
+std::vector<Worker> ChildServices::running() {
+  std::vector<Worker> all;
+  for (const auto& [name, launch] : launches_)
+    if (launch->verdict() != launch::Launch::Verdict::failed && !launch->child().reaped())
+      all.push_back({name, launch->service_pid() > 0 ? launch->service_pid() : launch->first_pid()});
+  return all;
+}
+
 bool ChildServices::ready(const std::string& name, std::optional<os::Deadline> wait) {
   using Verdict = launch::Launch::Verdict;
   launch::Launch* launch = find(name);

@@ -31,6 +31,8 @@ class ChildServices {
   /// Null: it was not started here.
   [[nodiscard]] launch::Launch* find(const std::string& name);
 
+  /// Returns the services that run, or are being started. The pid is that of the process that was made for it.
+  [[nodiscard]] std::vector<Worker> running();
   /// Returns the children that have ended since the last call.
   [[nodiscard]] std::vector<Activity::Ended> take_ended();
   /// Ends all: asks them to terminate, then SIGTERM, then SIGKILL, each with its time.

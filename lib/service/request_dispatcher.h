@@ -4,6 +4,7 @@
 
 #include "bus/member.h"
 #include "ipcm/service.h"
+#include "service/service_record.h"
 #include "service/setup.h"
 
 namespace ipcm::service {
@@ -11,8 +12,9 @@ namespace ipcm::service {
 /// Gives each request to the service object, and sends the answer or the error to the requester.
 class RequestDispatcher {
  public:
-  /// Borrows both.
-  RequestDispatcher(Service& service, const Setup& setup) : service_(service), setup_(setup) {}
+  /// Borrows all. Counts the requests in `record`.
+  RequestDispatcher(Service& service, const Setup& setup, ServiceRecord& record)
+      : service_(service), setup_(setup), record_(record) {}
 
   /// Calls Service::take_request(). An exception in it concerns the requester alone: the service goes on.
   void dispatch(Request request, bus::Member& member);
@@ -24,9 +26,11 @@ class RequestDispatcher {
  private:
   void send(bus::Member& member, const Request& asked, const Answer& answered, const std::string& failure);
   void complain(const std::string& sentence) const;
+  void complain_of_failure(const std::string& sentence);
 
   Service& service_;
   const Setup& setup_;
+  ServiceRecord& record_;
   Request asked_{{}, {}, {}};  // room for the address of the next request
   std::string left_early_;     // the last requester that did not stay for its answer
 };

@@ -2,14 +2,17 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "bus/member.h"
 #include "bus/obituary_file.h"
 #include "bus/take_down.h"
+#include "client/inspection_document.h"
 #include "os/child.h"
 #include "os/process.h"
 #include "service/diagnostic.h"
+#include "service/self_inspection.h"
 #include "service/serve.h"
 #include "service/start.h"
 #include "transport/protocols.h"
@@ -30,7 +33,7 @@ ServiceRuntime::ServiceRuntime(Service& self, ServiceSetup setup)
     : self_(self),
       setup_(std::move(setup.setup_)),
       loop_(std::make_shared<Loop>()),
-      dispatcher_(self, *setup_),
+      dispatcher_(self, *setup_, record_),
       workers_(setup_->parameters.name),
       descriptors_(*loop_),
       loop_recovery_(
@@ -86,6 +89,7 @@ void ServiceRuntime::join() {
   request.info = setup_->parameters.info;
   request.name = setup_->parameters.name;
   request.class_name = class_name_on_bus(setup_->parameters.class_name);
+  request.is_inspectable = true;
   auto member = std::make_shared<bus::Member>(request, loop_, bus::Member::Sending::queues);
   forget_obituary(request.info,
                   request.name);  // of the predecessor: it was the last process of that name until now
@@ -167,6 +171,7 @@ void ServiceRuntime::arm_watchdog(ready::Announcer& announcer) {
 
 int ServiceRuntime::run(ready::Announcer& announcer) {
   arm_watchdog(announcer);
+  record_.ready = ServiceRecord::Clock::now();
   // Events may have come before on_start, or while it ran.
   turn();
   while (!exit_code_) {
@@ -201,14 +206,19 @@ void ServiceRuntime::guarded(const char* what, Call&& call) {
   try {
     call();
   } catch (const std::exception& error) {
-    complain(std::string("an error in ") + what + " was intercepted: " + error.what());
+    complain_of_failure(std::string("an error in ") + what + " was intercepted: " + error.what());
   } catch (...) {
-    complain(std::string("an error of an unknown type in ") + what + " was intercepted");
+    complain_of_failure(std::string("an error of an unknown type in ") + what + " was intercepted");
   }
 }
 
 void ServiceRuntime::complain(const std::string& sentence) const {
   service::complain(setup_->parameters.name, sentence);
+}
+
+void ServiceRuntime::complain_of_failure(const std::string& sentence) {
+  record_.note_failure(sentence);
+  complain(sentence);
 }
 
 void ServiceRuntime::end_with_bus() {
@@ -238,6 +248,11 @@ void ServiceRuntime::turn() {
   Activity activity = std::exchange(next_, {});
   const bool noted = std::exchange(something_, false);
   if (!noted && messages_.empty() && activity.peer_delta.empty()) return;
+  const std::size_t inspections = answer_inspections();
+  if (!noted && activity.peer_delta.empty() && inspections > 0 && inspections == messages_.size()) {
+    finish_messages();  // nothing has come that concerns the service
+    return;
+  }
 
   for (const auto& [signal, count] : activity.sigs) {
     const auto found = callbacks.on_sig.find(signal);
@@ -289,6 +304,32 @@ void ServiceRuntime::finish_messages() {
   client_->member().inbox().finish_taken();  // messages that a callback has taken
 }
 
+std::size_t ServiceRuntime::answer_inspections() {
+  const auto inspects = [](const wire::IncomingMessage& incoming) {
+    return incoming.parsed && incoming.parsed->inspects;
+  };
+  const auto count = static_cast<std::size_t>(std::count_if(messages_.begin(), messages_.end(), inspects));
+  if (count == 0) return 0;
+  bus::Member& member = client_->member();
+  Inspection facts = describe_self(setup_->parameters, record_, member);
+  facts.messages.waiting = messages_.size() - count + member.inbox().size();
+  for (const Worker& worker : workers_.running()) facts.workers.push_back({worker.name, worker.pid});
+  for (const Worker& service : children_->running()) facts.services.push_back({service.name, service.pid});
+  const Content answer = client::write_inspection(facts);
+  for (const wire::IncomingMessage& incoming : messages_) {
+    if (!inspects(incoming)) continue;
+    try {
+      RequestDispatcher::send_response(
+          member, Request(incoming.parsed->id, incoming.message.from, {}, incoming.connection), answer);
+    } catch (const PeerGone&) {
+      // It does not wait any more.
+    } catch (const Error& error) {
+      complain(std::string("its facts could not be sent: ") + error.what());
+    }
+  }
+  return count;
+}
+
 bool ServiceRuntime::beat_if_due() {
   loop_->run_due_timers();
   if (!std::exchange(next_.interval, false)) return false;
@@ -314,6 +355,7 @@ void ServiceRuntime::tell_unhandled(Activity rest) {
 void ServiceRuntime::deliver(wire::IncomingMessage& incoming, Activity& activity) {
   const Message& message = incoming.message;
   wire::ParsedContent& parsed = *incoming.parsed;
+  if (parsed.inspects) return;
   if (parsed.meaning == wire::Meaning::request) {
     dispatcher_.dispatch(
         Request(std::move(parsed.id), std::move(incoming.message.from), std::move(parsed.payload),
@@ -327,11 +369,24 @@ void ServiceRuntime::deliver(wire::IncomingMessage& incoming, Activity& activity
 }
 
 void ServiceRuntime::send_response(const Request& request, const Content& answer) {
-  RequestDispatcher::send_response(client().member(), request, answer);
+  try {
+    RequestDispatcher::send_response(client().member(), request, answer);
+  } catch (const PeerGone&) {
+    ++record_.failed;
+    throw;
+  }
+  ++record_.answered;
 }
 
 void ServiceRuntime::send_error(const Request& request, const std::string& text) {
-  RequestDispatcher::send_error(client().member(), request, text);
+  record_.note_failure("the request " + request.id() + " of '" + request.from() + "' failed: " + text);
+  try {
+    RequestDispatcher::send_error(client().member(), request, text);
+  } catch (const PeerGone&) {
+    ++record_.failed;
+    throw;
+  }
+  ++record_.failed;
 }
 
 void ServiceRuntime::terminate(int code) {

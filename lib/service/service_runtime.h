@@ -19,6 +19,7 @@
 #include "service/descriptor_watches.h"
 #include "service/own_place_watch.h"
 #include "service/request_dispatcher.h"
+#include "service/service_record.h"
 #include "service/setup.h"
 #include "service/workers.h"
 
@@ -78,12 +79,16 @@ class ServiceRuntime {
   void turn();
   void end_with_bus();
   void finish_messages();
+  /// Answers the requests for the facts of this service, before all others: a long queue does not delay them. Returns
+  /// how many of the messages of this turn they are; deliver() passes over them.
+  std::size_t answer_inspections();
   bool beat_if_due();  ///< Runs on_interval if its time has come.
   void deliver(wire::IncomingMessage& incoming, Activity& activity);
   void tell_unhandled(Activity rest);
   void note_peers();
   void note_children();
   void complain(const std::string& sentence) const;
+  void complain_of_failure(const std::string& sentence);
   template <class Call>
   void guarded(const char* what, Call&& call);
 
@@ -93,6 +98,7 @@ class ServiceRuntime {
   std::optional<Client> client_;
   std::shared_ptr<client::PendingRequests> requests_;
   std::optional<ChildServices> children_;
+  ServiceRecord record_;
   RequestDispatcher dispatcher_;
   Workers workers_;
   std::uint64_t seen_decided_ = 0;  // HeldStarts::decided()

@@ -124,6 +124,7 @@ handoff::Parameters parameters_of(const std::string& name, const ServiceOptions&
   parameters.spin = options.spin;
   parameters.intercept_errors = options.intercept_errors;
   parameters.expose_error_details = options.expose_error_details;
+  parameters.secret = options.secret;
   parameters.redirect.inherited = options.redirect.inherited;
   parameters.stay_in_begin = options.exec && options.exec->stay_in_begin;
   parameters.args = options.args;

@@ -14,6 +14,7 @@
 #include "ipcm/statistics.h"
 #include "loop/loop.h"
 #include "os/descriptor.h"
+#include "transport/presence/peer_note.h"
 #include "wire/frame.h"
 #include "wire/serializer.h"
 
@@ -75,7 +76,8 @@ struct PeerFacts {
   /// dead: its death is proven, and its leftovers may be removed. Otherwise no process of that number runs
   /// here.
   bool surely_dead = false;
-  std::string class_name;  ///< the class of a service of this library
+  std::string class_name;       ///< the class of a service of this library
+  bool is_inspectable = false;  ///< a service that answers the request for its facts, and says so on the bus
   /// dead: when it had joined the bus, Unix seconds; 0: unknown. Its process is older.
   double since = 0;
   /// suspended: when its return is no longer expected (Unix seconds); absent: never.
@@ -234,6 +236,8 @@ struct JoinRequest {
   BusInfo info;
   std::string name;
   std::string class_name;  ///< shown to processes that list the bus; may be empty
+  /// A service that answers the request for its facts: shown likewise, where the protocol has a place for it.
+  bool is_inspectable = false;
   /// The member has no endpoint and is not listed: it sends, and reads answers on the connections that it
   /// opened.
   bool anonymous = false;
@@ -241,6 +245,8 @@ struct JoinRequest {
   /// taken.
   bool reconnect = false;
   std::shared_ptr<const wire::Serializer> serializer = {};  ///< the serializer of `info`; Member sets it
+
+  [[nodiscard]] PeerNote note() const { return {class_name, is_inspectable}; }
 };
 
 /// The duty to take a bus down. One process holds it, and it ends with that process, which every member of

@@ -39,11 +39,13 @@ std::optional<ParsedContent> parse_own_content(std::string_view before, Body& pa
 
 Message IncomingMessage::whole() && {
   if (!parsed || !message.content.is_null()) return std::move(message);
-  if (parsed->meaning == Meaning::request)
-    message.content = request_content(parsed->id, parsed->payload);
-  else if (parsed->meaning == Meaning::response)
+  if (parsed->meaning == Meaning::request) {
+    std::string begin = parsed->inspects ? inspection_begin(parsed->id) : request_begin(parsed->id);
+    message.content = wrap_payload(begin, parsed->payload).content();
+  } else if (parsed->meaning == Meaning::response) {
     message.content = parsed->error.empty() ? response_content(parsed->id, parsed->payload)
                                             : error_content(parsed->id, parsed->error);
+  }
   return std::move(message);
 }
 
@@ -69,7 +71,7 @@ Understood classify_text(std::string_view text) {
   if (text.empty() || text.front() != '{') return {};
   std::string request_id, response_id, error;
   std::string_view request, response;
-  bool terminate = false;
+  bool terminate = false, inspects = false;
   try {
     for_each_member(
         text, "content",
@@ -87,6 +89,8 @@ Understood classify_text(std::string_view text) {
             response_id = plain;
           } else if (key == "ipcm_error") {
             error = plain;
+          } else if (key == "ipcm_inspect") {
+            inspects = true;
           } else if (key == "terminate") {
             terminate = true;
           }
@@ -95,7 +99,7 @@ Understood classify_text(std::string_view text) {
   } catch (const ProtocolError&) {
     return {};
   }
-  if (!request_id.empty()) return {{Meaning::request, std::move(request_id), {}, {}}, request};
+  if (!request_id.empty()) return {{Meaning::request, std::move(request_id), {}, {}, inspects}, request};
   if (!response_id.empty())
     return {{Meaning::response, std::move(response_id), {}, std::move(error)}, response};
   return {{terminate ? Meaning::terminate : Meaning::general, {}, {}, {}}, {}};
@@ -169,6 +173,10 @@ std::string request_begin(const std::string& id) {
 
 std::string response_begin(const std::string& id) {
   return conversation_begin(R"({"ipcm_response_id":)", id, R"(,"response":)");
+}
+
+std::string inspection_begin(const std::string& id) {
+  return conversation_begin(R"({"ipcm_request_id":)", id, R"(,"ipcm_inspect":1,"request":)");
 }
 
 ContentSlices wrap_payload(std::string& begin, const Content& payload) {

@@ -15,6 +15,7 @@ namespace ipcm::wire {
 // The meaning of the content of a message: a request, a response, or the word to terminate. All other content
 // is a general message.
 //   {"ipcm_request_id": ID, "request": any}
+//   {"ipcm_request_id": ID, "ipcm_inspect": 1, "request": null}   for the facts of a service of this library
 //   {"ipcm_response_id": ID, "response": any}              and "ipcm_error": TEXT if it failed
 //   {"terminate": 1}
 // If the payload of a request or response is bytes, null stands in its place, and the bytes stand beside it
@@ -24,9 +25,10 @@ enum class Meaning { general, request, response, terminate };
 
 struct ParsedContent {
   Meaning meaning = Meaning::general;
-  std::string id;     ///< of the request, or of the request that is answered
-  Content payload;    ///< the request, or the response
-  std::string error;  ///< of a response that failed; otherwise empty
+  std::string id;         ///< of the request, or of the request that is answered
+  Content payload;        ///< the request, or the response
+  std::string error;      ///< of a response that failed; otherwise empty
+  bool inspects = false;  ///< a request for the facts of the service: the library answers it
 };
 
 /// A message that came in. Once its content is parsed, the content of a response (and of a request, if the
@@ -70,6 +72,9 @@ inline constexpr std::string_view kPayloadStandIn = "0";
 /// The text before and after the payload of a request or a response.
 [[nodiscard]] std::string request_begin(const std::string& id);
 [[nodiscard]] std::string response_begin(const std::string& id);
+/// As request_begin(), of a request for the facts of a service. Only a peer that has announced on the bus that it
+/// understands it may get it (transport::PeerNote); its payload is null.
+[[nodiscard]] std::string inspection_begin(const std::string& id);
 inline constexpr std::string_view kWrapperEnd = "}";
 
 /// Returns the slices of a payload between these. Borrows `begin`, and completes it for bytes.

@@ -26,6 +26,23 @@ TEST_CASE_FIXTURE(Tidy, "conversation: a request is an id and anything") {
   CHECK(of(R"({"ipcm_request_id":7,"request":null})").id == "7");
 }
 
+TEST_CASE_FIXTURE(Tidy, "conversation: a request for facts is a request with a mark, and stays one") {
+  const std::string text = inspection_begin("X") + "null" + std::string(kWrapperEnd);
+  CHECK(text == R"({"ipcm_request_id":"X","ipcm_inspect":1,"request":null})");
+  std::optional<ParsedContent> fast;
+  CHECK_FALSE(parse_own_content(text, fast));  // the fast way would lose the mark
+  const auto said = of(text);
+  CHECK(said.meaning == Meaning::request);
+  CHECK(said.id == "X");
+  CHECK(said.inspects);
+  CHECK(said.payload.is_null());
+  IncomingMessage incoming{Message(), of(text), 0};
+  CHECK(std::move(incoming).whole().content.json() == text);
+  CHECK_FALSE(of(R"({"ipcm_request_id":"X","ipcm_inspect":0,"request":null})").inspects);
+  CHECK_FALSE(of(R"({"ipcm_request_id":"X","request":{"ipcm_inspect":1}})").inspects);
+  CHECK(of(R"({"ipcm_inspect":1})").meaning == Meaning::general);
+}
+
 TEST_CASE_FIXTURE(Tidy, "conversation: a response is an id and anything, and an error if it failed") {
   const auto good = of(R"({"response":"r","ipcm_response_id":"X"})");
   CHECK(good.meaning == Meaning::response);

@@ -183,7 +183,8 @@ TEST_CASE_FIXTURE(Tidy, "held lock: it has one holder, names the holder, and end
   CHECK(in_child([&] {
           const os::Directory there(directory());
           const LockFacts facts = look_at_lock(there, ".x.lock");
-          if (!facts.exists || !facts.held || facts.pid != pid || facts.note != "note \"ü\"") return 1;
+          if (!facts.exists || !facts.held || facts.pid != pid || facts.note.class_name != "note \"ü\"")
+            return 1;
           HeldLock::Attempt mine;
           return !HeldLock::acquire(there, ".x.lock", "", mine) && mine.holder == pid && !mine.left ? 0 : 2;
         }) == 0);
@@ -196,6 +197,27 @@ TEST_CASE_FIXTURE(Tidy, "held lock: it has one holder, names the holder, and end
   REQUIRE(again);
   CHECK_FALSE(attempt.left);
   again->release(here);
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "held lock: its note says whether the holder can be inspected, to others and to its own process") {
+  const os::Directory here(directory());
+  for (const bool inspectable : {false, true}) {
+    HeldLock::Attempt attempt;
+    auto lock = HeldLock::acquire(here, ".x.lock", PeerNote("Class", inspectable), attempt);
+    REQUIRE(lock);
+    CHECK(look_at_lock(here, ".x.lock").note.is_inspectable == inspectable);
+    CHECK(look_at_lock(here, ".x.lock").note.class_name == "Class");
+    CHECK(in_child([&] {
+            const LockFacts facts = look_at_lock(os::Directory(directory()), ".x.lock");
+            return facts.note.is_inspectable == inspectable && facts.note.class_name == "Class" ? 0 : 1;
+          }) == 0);
+    lock->release(here);
+  }
+  // Another value than 1 belongs to a later version.
+  test::write_file(directory() + "/.x.lock", R"({"pid":1,"note":"Class","inspect":2,"more":[1]})");
+  CHECK_FALSE(look_at_lock(here, ".x.lock").note.is_inspectable);
+  here.remove_file(".x.lock");
 }
 
 TEST_CASE_FIXTURE(Tidy, "held lock: another attempt or a look in the same process does not drop it") {
@@ -231,7 +253,7 @@ TEST_CASE_FIXTURE(Tidy, "held lock: dropped without release it leaves its file, 
   CHECK(facts.exists);
   CHECK_FALSE(facts.held);
   CHECK(facts.pid == ::getpid());
-  CHECK(facts.note == "n");
+  CHECK(facts.note.class_name == "n");
   auto again = HeldLock::acquire(here, ".x.lock", "longer than before", attempt);
   REQUIRE(again);
   CHECK(attempt.left);

@@ -13,6 +13,7 @@
 #include "ipcm/content.h"
 #include "ipcm/error.h"
 #include "ipcm/handle.h"
+#include "ipcm/inspection.h"
 #include "ipcm/launch.h"
 #include "ipcm/message.h"
 #include "ipcm/obituary.h"

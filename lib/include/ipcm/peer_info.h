@@ -34,7 +34,8 @@ struct PeerInfo {
   };
   std::string name;
   State state = State::active;
-  std::string class_name;  ///< The class of a service of this library; empty: unknown.
+  std::string class_name;       ///< The class of a service of this library; empty: unknown.
+  bool is_inspectable = false;  ///< A service of this library that answers inspect() (ipcm/inspection.h).
   /// Its process id. Do not signal it: the number may mean another process by now. signal_peer() is safe.
   std::optional<Pid> pid;
   /// The kernel proves that the next four belong to this peer. If not, they are those of the process that has the

@@ -23,13 +23,13 @@ Statistics Registration::claim() {
   us.id = id_;
   us.name = request_.name;
   us.pid = os::own_pid();
-  if (!store_.take_name(us, request_.class_name, attempt))
+  if (!store_.take_name(us, request_.note(), attempt))
     throw NameTaken(request_.name, attempt.holder, store_.where());
   Statistics past;
   try {
     store_.in_transaction([&] {
       write_row(store_.row(id_), attempt, past);
-      store_.introduce(us, request_.class_name);
+      store_.introduce(us, request_.note());
     });
   } catch (...) {
     store_.drop_name();
@@ -88,7 +88,7 @@ void Registration::take_again() {
   us.name = request_.name;
   us.pid = os::own_pid();
   if (transport::HeldLock::Attempt attempt;
-      !store_.holds_name() && !store_.take_name(us, request_.class_name, attempt)) {
+      !store_.holds_name() && !store_.take_name(us, request_.note(), attempt)) {
     if (attempt.holder != 0 && attempt.holder != os::own_pid())
       throw NameTaken(request_.name, attempt.holder, store_.where());
     throw StoreError(Failure::Kind::busy,
@@ -105,7 +105,7 @@ void Registration::take_again() {
             values);
       else
         store_.execute("INSERT INTO ipcm_peers(pid, active, id) VALUES (:pid, :active, :id)", values);
-      store_.introduce(us, request_.class_name);
+      store_.introduce(us, request_.note());
     });
   } catch (const NameTaken&) {
     store_.drop_name();

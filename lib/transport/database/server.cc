@@ -84,12 +84,14 @@ std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
   std::string text;
   if (judged) text = held_prefix();
   text += "SELECT p.id, p.pid, p.active, p.suspend_expires, p.stats, o.name";
-  if (judged) text.append(", o.note, o.pid, o.host, ").append(held_expression());
+  if (judged) text.append(", o.note, o.pid, o.host, ").append(held_expression()).append(", o.inspect");
   text += " FROM ipcm_peers p LEFT JOIN ipcm_ours o ON o.id = p.id";
   if (id != nullptr) text += " WHERE p.id = :id";
   std::vector<Column> columns = {Column::text, Column::integer, Column::real,
                                  Column::real, Column::blob,    Column::text};
-  if (judged) columns.insert(columns.end(), {Column::text, Column::integer, Column::text, Column::integer});
+  if (judged)
+    columns.insert(columns.end(),
+                   {Column::text, Column::integer, Column::text, Column::integer, Column::integer});
   std::vector<PeerRow> rows;
   for (const Values& values : query(text, id == nullptr ? Values{} : Values{*id}, columns)) {
     PeerRow row;
@@ -121,6 +123,7 @@ std::vector<PeerRow> ServerStore::rows(const std::string* id, bool judged) {
         (here ? row.facts.pid : row.facts.noted) = row.pid;
         row.facts.is_us = runs && here && row.pid == os::own_pid();
         row.facts.class_name = text_of(values[6]);
+        row.facts.is_inspectable = integer_of(values[10]).value_or(0) != 0;
         row.facts.surely_dead = !runs;
         // A process that runs without its lock has lost its connection, and is reconnecting.
         row.facts.state = !runs ? State::dead : held ? State::active : State::present;
@@ -150,7 +153,7 @@ os::UniqueFd ServerStore::process_of(const PeerRow& row) {
              : os::UniqueFd();
 }
 
-bool ServerStore::take_name(const PeerRow& who, const std::string& /*note*/,
+bool ServerStore::take_name(const PeerRow& who, const transport::PeerNote& /*note*/,
                             transport::HeldLock::Attempt& attempt) {
   const Value key = lock_key(who.id);
   const auto known = query(
@@ -178,12 +181,13 @@ bool ServerStore::take_name(const PeerRow& who, const std::string& /*note*/,
   return true;
 }
 
-void ServerStore::introduce(const PeerRow& who, const std::string& note) {
+void ServerStore::introduce(const PeerRow& who, const transport::PeerNote& note) {
   execute("DELETE FROM ipcm_ours WHERE id = :id", {who.id});
   execute(
-      "INSERT INTO ipcm_ours(id, name, note, pid, host, lock_key) VALUES (:id, :name, :note, :pid, :host, "
-      ":key)",
-      {who.id, who.name, note, std::int64_t{who.pid}, numbering_, lock_key(who.id)});
+      "INSERT INTO ipcm_ours(id, name, note, pid, host, lock_key, inspect) VALUES (:id, :name, :note, :pid, "
+      ":host, :key, :inspect)",
+      {who.id, who.name, note.class_name, std::int64_t{who.pid}, numbering_, lock_key(who.id),
+       std::int64_t{note.is_inspectable ? 1 : 0}});
 }
 
 void ServerStore::drop_name() noexcept {

@@ -26,9 +26,9 @@ class ServerStore : public Store {
   [[nodiscard]] std::string where() const final { return route_; }
   [[nodiscard]] std::string id_of(const std::string& name) const final;
   [[nodiscard]] std::vector<PeerRow> rows(const std::string* id, bool judged) final;
-  [[nodiscard]] bool take_name(const PeerRow& who, const std::string& note,
+  [[nodiscard]] bool take_name(const PeerRow& who, const transport::PeerNote& note,
                                transport::HeldLock::Attempt& attempt) final;
-  void introduce(const PeerRow& who, const std::string& note) final;
+  void introduce(const PeerRow& who, const transport::PeerNote& note) final;
   void drop_name() noexcept final;
   [[nodiscard]] bool holds_name() const final { return name_lock_.has_value(); }
   void while_nobody_has(const PeerRow& who, const std::function<bool()>& what) final;

@@ -113,10 +113,10 @@ class Store {
   }
 
   /// Takes the lock that proves the presence of a peer. false: a living process has it.
-  [[nodiscard]] virtual bool take_name(const PeerRow& who, const std::string& note,
+  [[nodiscard]] virtual bool take_name(const PeerRow& who, const transport::PeerNote& note,
                                        transport::HeldLock::Attempt& attempt) = 0;
   /// Notes the holder of the name, in the transaction that makes its row.
-  virtual void introduce(const PeerRow& /*who*/, const std::string& /*note*/) {}
+  virtual void introduce(const PeerRow& /*who*/, const transport::PeerNote& /*note*/) {}
   virtual void drop_name() noexcept = 0;
   /// Runs `what` while no peer can take that name. Does nothing if a peer has it.
   virtual void while_nobody_has(const PeerRow& who, const std::function<bool()>& what) = 0;

@@ -36,7 +36,7 @@ DirectoryTransport::DirectoryTransport(const JoinRequest& request, Loop& loop, R
 
 void DirectoryTransport::claim() {
   if (request_.anonymous) return;
-  registration_ = route_.claim(request_.name, request_.class_name, request_.reconnect);
+  registration_ = route_.claim(request_.name, request_.note(), request_.reconnect);
   has_requeued_ = route_.directory().look(registration_.disk_name + ".resume").kind == os::FileKind::regular;
 }
 

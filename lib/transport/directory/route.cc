@@ -66,7 +66,8 @@ PeerFacts facts_of_holder(const LockFacts& lock, bool receives) {
   facts.is_us = lock.by_us;
   facts.elsewhere = lock.pid == 0;
   facts.noted = facts.elsewhere ? lock.written_by : 0;
-  facts.class_name = lock.note;
+  facts.class_name = lock.note.class_name;
+  facts.is_inspectable = lock.note.is_inspectable;
   facts.state = receives ? PeerFacts::State::active : PeerFacts::State::present;
   return facts;
 }
@@ -96,7 +97,7 @@ PeerFacts Route::look_at(const std::string& disk_name, bool* has_lock, os::Uniqu
     return facts_of_holder(lock, pid.has_value());
   } else if (ours) {
     facts.pid = pid.value_or(lock.pid);
-    facts.class_name = lock.note;
+    facts.class_name = lock.note.class_name;
     facts.since = lock.since;
     facts.surely_dead = true;
     facts.state = PeerFacts::State::dead;
@@ -269,7 +270,7 @@ bool Route::is_orphaned() const {
   return owner.exists && !owner.held;
 }
 
-Route::Registration Route::claim(const std::string& name, const std::string& note, bool reconnect) {
+Route::Registration Route::claim(const std::string& name, const PeerNote& note, bool reconnect) {
   check_peer_name(name);
   Registration registration{name, names_.of(name), {}};
   HeldLock::Attempt attempt;

@@ -76,7 +76,7 @@ class Route {
   /// Takes a name. Throws NameTaken. Removes the leftovers of a dead process. The caller then makes the
   /// endpoint and calls announce(). With `reconnect`, takes over the endpoint of a suspended or dead peer
   /// as it is; without, the name of a suspended peer is taken.
-  [[nodiscard]] Registration claim(const std::string& name, const std::string& note, bool reconnect = false);
+  [[nodiscard]] Registration claim(const std::string& name, const PeerNote& note, bool reconnect = false);
   void announce(const Registration& registration) const;
   /// Gives up the name and removes all its files but the statistics. Calls `closing` after writing the
   /// statistics and before removing the endpoint.

@@ -176,7 +176,7 @@ bool Sidecar::has_mark(const std::string& route) {
 
 std::string Sidecar::lock_of(const std::string& peer) const { return lock_file_of(names_.of(peer)); }
 
-std::optional<HeldLock> Sidecar::take(const std::string& peer, const std::string& note,
+std::optional<HeldLock> Sidecar::take(const std::string& peer, const PeerNote& note,
                                       HeldLock::Attempt& attempt) const {
   check_peer_name(peer);
   return HeldLock::acquire(directory_, lock_of(peer), note, attempt);
@@ -195,7 +195,8 @@ PeerFacts Sidecar::judge(const std::string& peer, std::optional<Pid> noted, std:
     facts.is_us = lock.by_us;
     facts.elsewhere = lock.pid == 0;
     facts.noted = facts.elsewhere ? lock.written_by : 0;
-    facts.class_name = lock.note;
+    facts.class_name = lock.note.class_name;
+    facts.is_inspectable = lock.note.is_inspectable;
     facts.state = noted ? PeerFacts::State::active : PeerFacts::State::present;
   } else if (!noted) {
     facts.expires = expires;
@@ -203,7 +204,7 @@ PeerFacts Sidecar::judge(const std::string& peer, std::optional<Pid> noted, std:
     facts.state = facts.surely_dead ? PeerFacts::State::dead : PeerFacts::State::suspended;
   } else if (lock.exists && lock.written_by == *noted) {
     facts.pid = *noted;
-    facts.class_name = lock.note;
+    facts.class_name = lock.note.class_name;
     facts.since = lock.since;
     facts.surely_dead = true;
     facts.state = PeerFacts::State::dead;  // a new process may have its process id, but not its lock

@@ -49,7 +49,7 @@ class Sidecar {
 
   /// Takes the lock of a name; nullopt: a living process of ours has it. The caller then looks at the note
   /// of the store under that name: see is_leftover().
-  [[nodiscard]] std::optional<HeldLock> take(const std::string& peer, const std::string& note,
+  [[nodiscard]] std::optional<HeldLock> take(const std::string& peer, const PeerNote& note,
                                              HeldLock::Attempt& attempt) const;
   /// Returns the state of a peer that the store knows. `noted`: the process id in the store (none: the peer
   /// has suspended). `expires`: the end of its suspension. Sets `process`, if given, to its process if that

@@ -43,7 +43,7 @@ JsonFile::JsonFile(const JoinRequest& request, Loop& loop, Receiver& receiver, D
       outbox_(presence_, request_.info.route, receiver) {
   if (request.anonymous) return;
   HeldLock::Attempt attempt;
-  auto lock = store_.sidecar().take(request_.name, request_.class_name, attempt);
+  auto lock = store_.sidecar().take(request_.name, request_.note(), attempt);
   if (!lock) throw NameTaken(request_.name, attempt.holder, request_.info.route);
   lock_ = std::move(*lock);
   try {

@@ -23,7 +23,7 @@ struct LocalBus {
   /// One member.
   struct Registration {
     std::string name;  // empty: anonymous, not listed
-    std::string class_name;
+    PeerNote note;
     os::WakeUp wake;
     std::deque<Message> arrived;
     std::size_t bytes = 0;  // in `arrived`

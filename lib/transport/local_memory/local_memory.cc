@@ -39,7 +39,7 @@ LocalMemory::LocalMemory(const JoinRequest& request, Loop& loop, Receiver& recei
   if (!request.anonymous) {
     check_peer_name(request.name);
     registration_->name = request.name;
-    registration_->class_name = request.class_name;
+    registration_->note = request.note();
   }
   waking_ = loop.watch(registration_->wake.fd(), EPOLLIN, [this](std::uint32_t) { on_wake(); });
   const std::lock_guard<std::mutex> guard(bus_->mutex);
@@ -159,7 +159,8 @@ PeerFacts LocalMemory::look(const std::string& peer) {
   facts.state = PeerFacts::State::active;
   facts.pid = os::own_pid();
   facts.is_us = true;
-  facts.class_name = registration->class_name;
+  facts.class_name = registration->note.class_name;
+  facts.is_inspectable = registration->note.is_inspectable;
   return facts;
 }
 

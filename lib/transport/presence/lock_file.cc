@@ -23,13 +23,18 @@ namespace {
 
 using FileId = std::pair<std::uint64_t, std::uint64_t>;
 
-/// The lock files that this process holds, and the purpose of each. A forked child starts with none, and
-/// with an unlocked mutex.
+/// A lock file that this process holds: it never reads such a file.
+struct HeldFile {
+  os::LockPart part;
+  PeerNote note;
+};
+
+/// The lock files that this process holds. A forked child starts with none, and with an unlocked mutex.
 struct HeldFiles {
   std::uint32_t generation = os::generation();
   HeldFiles* of_parent = nullptr;  // before a fork: never touched again, and not destroyed
   std::mutex mutex;                // held while a lock file is opened and closed again, or locked
-  std::map<FileId, os::LockPart> files;
+  std::map<FileId, HeldFile> files;
 };
 
 HeldFiles& held_files() {
@@ -54,12 +59,13 @@ void read_note(int fd, LockFacts& facts) {
     std::string text;
     (void)os::read_some(fd, text, kLongest, "lock file");  // it was written at once
     Pid pid = 0;
-    std::string note;
+    PeerNote note;
     wire::for_each_member(
         text, "a lock file",
         [&](std::string_view key, wire::MemberKind, std::string_view raw, std::string_view decoded) {
           if (key == "pid") std::from_chars(raw.data(), raw.data() + raw.size(), pid);
-          if (key == "note") note = decoded;
+          if (key == "note") note.class_name = decoded;
+          if (key == "inspect") note.is_inspectable = raw == "1";
           return true;
         });
     facts.pid = facts.written_by = pid;
@@ -69,9 +75,10 @@ void read_note(int fd, LockFacts& facts) {
   }
 }
 
-void write_note(int fd, const std::string& note) {
+void write_note(int fd, const PeerNote& note) {
   os::write_all(fd,
-                R"({"pid":)" + std::to_string(os::own_pid()) + R"(,"note":)" + wire::json_string(note) + "}",
+                R"({"pid":)" + std::to_string(os::own_pid()) + R"(,"note":)" +
+                    wire::json_string(note.class_name) + (note.is_inspectable ? R"(,"inspect":1})" : "}"),
                 "lock file");
 }
 
@@ -127,10 +134,10 @@ void HeldLock::let_go() noexcept {
 }
 
 std::optional<HeldLock> HeldLock::acquire(const os::Directory& directory, const std::string& file,
-                                          const std::string& note, Attempt& attempt, Duration patience) {
+                                          const PeerNote& note, Attempt& attempt, Duration patience) {
   auto lock = try_to_acquire(directory, file, note, attempt);
   const auto is_decided = [&] { return lock || outlook_of(directory, file) == Outlook::taken; };
-  if (note == kClearing || is_decided()) return lock;
+  if (note.class_name == kClearing || is_decided()) return lock;
   const auto deadline = os::Deadline::after(patience);
   // Before the next look, so that every later change is reported.
   os::DirectoryWatch watch(directory.short_path("."), os::DirectoryWatch::Of::contents);
@@ -147,7 +154,7 @@ std::optional<HeldLock> HeldLock::acquire(const os::Directory& directory, const 
 }
 
 std::optional<HeldLock> HeldLock::try_to_acquire(const os::Directory& directory, const std::string& file,
-                                                 const std::string& note, Attempt& attempt) {
+                                                 const PeerNote& note, Attempt& attempt) {
   for (;;) {
     attempt = {};
     HeldFiles& here = held_files();
@@ -162,7 +169,7 @@ std::optional<HeldLock> HeldLock::try_to_acquire(const os::Directory& directory,
     os::UniqueFd fd;
     bool fresh = false;
     fd = directory.open_or_create(file, 0600, &fresh);
-    const auto part = note == kClearing ? os::LockPart::tail : os::LockPart::whole;
+    const auto part = note.class_name == kClearing ? os::LockPart::tail : os::LockPart::whole;
     if (os::try_lock(fd.get(), part) == os::LockAttempt::held_by_other) {
       attempt.holder = os::lock_holder(fd.get()).value_or(os::LockHolder{}).pid;
       return std::nullopt;
@@ -179,7 +186,7 @@ std::optional<HeldLock> HeldLock::try_to_acquire(const os::Directory& directory,
       os::truncate(fd.get());  // and back to its start
     }
     write_note(fd.get(), note);
-    here.files.emplace(id_of(held), part);
+    here.files.emplace(id_of(held), HeldFile{part, note});
     HeldLock lock;
     lock.fd_ = std::move(fd);
     lock.file_ = file;
@@ -189,7 +196,7 @@ std::optional<HeldLock> HeldLock::try_to_acquire(const os::Directory& directory,
   }
 }
 
-HeldLock HeldLock::replace(const os::Directory& directory, const std::string& file, const std::string& note) {
+HeldLock HeldLock::replace(const os::Directory& directory, const std::string& file, const PeerNote& note) {
   constexpr std::size_t kLetters = 8;
   const std::string hidden = file + "." + os::random_name(kLetters);
   Attempt attempt;
@@ -235,7 +242,8 @@ LockFacts look_at_lock(const os::Directory& directory, const std::string& file, 
   if (const auto ours = here.files.find(id_of(there)); ours != here.files.end()) {
     facts.exists = facts.held = facts.by_us = true;
     facts.pid = facts.written_by = os::own_pid();
-    facts.for_clearing = ours->second == os::LockPart::tail;
+    facts.for_clearing = ours->second.part == os::LockPart::tail;
+    facts.note = ours->second.note;
     return facts;
   }
   const os::UniqueFd opened = directory.open_existing(file);

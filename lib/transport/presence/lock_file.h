@@ -7,6 +7,7 @@
 #include "ipcm/basics.h"
 #include "os/descriptor.h"
 #include "os/directory.h"
+#include "transport/presence/peer_note.h"
 
 namespace ipcm::transport {
 
@@ -44,12 +45,12 @@ class HeldLock {
   /// If another process holds it to remove leftovers, waits for that, at most for `patience`, unless `note`
   /// is kClearing. Throws SystemError.
   [[nodiscard]] static std::optional<HeldLock> acquire(const os::Directory& directory,
-                                                       const std::string& file, const std::string& note,
+                                                       const std::string& file, const PeerNote& note,
                                                        Attempt& attempt, Duration patience = kPatience);
   /// Takes the lock from any present or former holder, with no moment in between in which the lock is free.
   /// The former holder keeps a lock on a file that has no name any more.
   [[nodiscard]] static HeldLock replace(const os::Directory& directory, const std::string& file,
-                                        const std::string& note);
+                                        const PeerNote& note);
   [[nodiscard]] explicit operator bool() const { return static_cast<bool>(fd_); }
   /// Removes the file, then releases the lock.
   void release(const os::Directory& directory) noexcept;
@@ -60,7 +61,7 @@ class HeldLock {
 
  private:
   static std::optional<HeldLock> try_to_acquire(const os::Directory& directory, const std::string& file,
-                                                const std::string& note, Attempt& attempt);
+                                                const PeerNote& note, Attempt& attempt);
   void let_go() noexcept;
   os::UniqueFd fd_;
   std::string file_;
@@ -75,7 +76,7 @@ struct LockFacts {
   /// held: the holder, from the kernel; 0: a process in another pid namespace. Otherwise as `written_by`.
   Pid pid = 0;
   Pid written_by = 0;  ///< The process id in the file, perhaps of another pid namespace; 0: unknown.
-  std::string note;
+  PeerNote note;
   double since =
       0;  ///< When the holder wrote its note, Unix seconds; 0: unknown, or this process holds the lock.
   bool for_clearing = false;

@@ -58,7 +58,7 @@ def read_parameters(text: str) -> Parameters:
     if not isinstance(whole, dict):
         raise UsageError("parameters: expected a JSON object")
     known = ("ipcm", "name", "class", "ipcm_info", "args", "watch_pids", "interval", "spin", "intercept_errors",
-             "expose_error_details", "redirect", "exec")
+             "expose_error_details", "secret", "redirect", "exec")
     for key in whole:
         if key not in known:
             raise UsageError(f"parameters: unknown key '{key}'{did_you_mean(key, known)}")
@@ -78,6 +78,7 @@ def read_parameters(text: str) -> Parameters:
         info = bus_info(whole[key])
     except UsageError as error:
         raise UsageError(f"parameters: '{key}': {error}") from None
+    _flag(whole, "secret")  # for services that answer `ipcm inspect`
     pids = whole.get("watch_pids") or []
     if not isinstance(pids, list) or not all(type(pid) is int and 0 < pid < 2 ** 31 for pid in pids):
         raise _refuse("watch_pids", "an array of process ids", pids)

@@ -147,7 +147,8 @@ class MariadbStore final : public ServerStore {
   }
   [[nodiscard]] std::string ours_statement() override {
     return R"(CREATE TABLE IF NOT EXISTS ipcm_ours(
-      id VARCHAR(512) NOT NULL PRIMARY KEY, name LONGTEXT, note TEXT, pid INTEGER, host TEXT, lock_key VARCHAR(64)))" +
+      id VARCHAR(512) NOT NULL PRIMARY KEY, name LONGTEXT, note TEXT, pid INTEGER, host TEXT, lock_key VARCHAR(64),
+      inspect INTEGER))" +
            like_this();
   }
 

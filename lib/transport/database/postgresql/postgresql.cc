@@ -183,7 +183,8 @@ class PostgresqlStore final : public ServerStore {
   }
   [[nodiscard]] std::string ours_statement() override {
     return R"(CREATE TABLE IF NOT EXISTS ipcm_ours(
-      id VARCHAR(512) NOT NULL PRIMARY KEY, name TEXT, note TEXT, pid INTEGER, host TEXT, lock_key BIGINT))";
+      id VARCHAR(512) NOT NULL PRIMARY KEY, name TEXT, note TEXT, pid INTEGER, host TEXT, lock_key BIGINT,
+      inspect INTEGER))";
   }
   void add_notices() override {
     execute(

@@ -126,7 +126,7 @@ class SqliteStore final : public Store {
     return rows;
   }
 
-  [[nodiscard]] bool take_name(const PeerRow& who, const std::string& note,
+  [[nodiscard]] bool take_name(const PeerRow& who, const transport::PeerNote& note,
                                HeldLock::Attempt& attempt) override {
     auto lock = sidecar_.take(who.name, note, attempt);
     if (!lock) return false;
