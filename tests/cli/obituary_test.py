@@ -116,15 +116,15 @@ class ObituaryTest(TidyTest):
         script = """
             ipcm start echo --name e > /dev/null
             pid=$(ipcm --json ps | sed 's/.*"pid":\\([0-9]*\\).*/\\1/')
-            kill -SEGV $pid
+            kill -ABRT $pid
             ipcm wait --for gone e
             ipcm ps -a --json
         """
         result = self.ipcm("session", "--", "/bin/sh", "-c", script)
         said, listed = result.lines
-        self.assertIn("was killed by SIGSEGV", said)
+        self.assertIn("was killed by SIGABRT", said)
         (dead,) = json.loads(listed)
-        self.assertEqual((dead["name"], dead["signal"]), ("e", signal.SIGSEGV))
+        self.assertEqual((dead["name"], dead["signal"]), ("e", signal.SIGABRT))
 
     def test_two_observers_tell_the_same_and_leave_one_obituary(self):
         for protocol in protocols():

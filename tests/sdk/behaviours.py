@@ -220,7 +220,7 @@ def a_failure_of_the_start_gives_its_reason(pair):
            f"it told {service.told!r}")
     expect('"phase":"start"' in service.told.replace(" ", ""), "it had joined the bus, and does not say so")
     same(service.end(), 70)
-    pair.world.await_no_files("victim")
+    pair.world.await_no_files("victim", has_died=True)
 
 
 @behaviour(SERVICE)
@@ -282,7 +282,7 @@ def SIGKILL_leaves_nothing_once_others_have_looked(pair):
     expect("victim" not in pair.judge.do("peers"), "it is still listed")
     if pair.world.protocol in ("MessageFiles", "JSONFile", "SQLite"):
         return  # the bus keeps the last message for a successor: the reader died before it acknowledged
-    pair.world.await_no_files("victim")
+    pair.world.await_no_files("victim", has_died=True)
 
 
 @behaviour(SERVICE)

@@ -219,12 +219,13 @@ class World:
         """Returns where the files of peers are. A bus that is one file has them beside it."""
         return self.route if os.path.isdir(self.route) else os.path.join(os.path.dirname(self.route), f".{os.path.basename(self.route)}.ipcm")
 
-    def await_no_files(self, peer):
-        """Waits until no file of a peer is left: another peer that looks at the same time may still be removing them."""
+    def await_no_files(self, peer, has_died=False):
+        """Waits until no file of a peer is left: another peer that looks at the same time may still be removing them. If it has died, its
+        obituary stays as long as the bus."""
         end = time.monotonic() + HANG
         with Watch() as watch:
             watch.add(self._directory(), Watch.CONTENTS)
-            while left := [name for name in self.files() if peer in name]:
+            while left := [name for name in self.files() if peer in name and not (has_died and name.endswith(".obituary"))]:
                 expect(select.select([watch], [], [], max(0, end - time.monotonic()))[0], f"{left} are left")
                 watch.read()
 
