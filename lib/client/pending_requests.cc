@@ -111,18 +111,18 @@ void PendingRequests::transmit_or_forget(OpenRequests::Position request, const s
 }
 
 std::string PendingRequests::send_inspection(const std::string& peer) {
-  using State = transport::PeerFacts::State;
+  using PeerState = transport::PeerFacts::State;
   member_.expect_usable();
   if (!attached_) attach();
   peers_.part_from_predecessor(peer);
   const auto facts = member_.transport().look(peer);  // as late as possible: another peer may take the name
   const std::string shown = "'" + wire::printable_name(peer) + "' can't be inspected: it ";
-  if (facts.state == State::absent) throw PeerGone(peer, shown + "is not on the bus");
-  if (facts.state == State::dead) throw PeerGone(peer, shown + "has died");
-  if (facts.state == State::suspended) throw PeerGone(peer, shown + "is suspended, and answers nothing");
+  if (facts.state == PeerState::absent) throw PeerGone(peer, shown + "is not on the bus");
+  if (facts.state == PeerState::dead) throw PeerGone(peer, shown + "has died");
+  if (facts.state == PeerState::suspended) throw PeerGone(peer, shown + "is suspended, and answers nothing");
   if (!facts.is_inspectable)
     throw UsageError(shown + "is not a service of this library, or of an earlier version");
-  if (facts.state == State::present) throw PeerGone(peer, shown + "is starting, and answers nothing yet");
+  if (facts.state == PeerState::present) throw PeerGone(peer, shown + "is starting, and answers nothing yet");
   std::string id = os::make_uuid();
   transmit_or_forget(open_.add(id, {peer, {}, {}, 0}), id, wire::inspection_begin(id), {}, {});
   return id;
