@@ -47,11 +47,17 @@ Status say(const Options& options, const Verdict& verdict) {
   return verdict.status;
 }
 
-/// Returns "; it died: …" if a peer that is not on the bus has an obituary.
-std::string death_of(const Options& options, const std::string& peer) {
+/// Returns "; it died: …" if a peer that is not on the bus has an obituary, and what its supervisor does next, unless
+/// the error says it already.
+std::string death_of(const Options& options, const PeerGone& gone) {
+  constexpr std::size_t kLongestNext = 200;
   try {
-    const auto obituary = obituary_of(options.bus_info(), peer);
-    return obituary ? "; it died: " + obituary->how() : std::string();
+    const auto obituary = obituary_of(options.bus_info(), gone.peer());
+    if (!obituary) return {};
+    const std::string how = gone.status() ? "" : "; it died: " + obituary->how();
+    const std::string next = wire::printable(obituary->next, kLongestNext);
+    const bool is_said = next.empty() || std::string_view(gone.what()).ends_with("; " + next);
+    return how + (is_said ? "" : "; " + next);
   } catch (const Error&) {
     return {};  // without a bus there is none
   }
@@ -106,7 +112,7 @@ Status report_error(const Options& options) noexcept {
       throw;
     } catch (const PeerGone& gone) {
       Verdict verdict = understand_error();
-      verdict.message += gone.status() ? "" : death_of(options, gone.peer());
+      verdict.message += death_of(options, gone);
       verdict.message += last_words(options, gone.peer());
       return say(options, verdict);
     }

@@ -50,6 +50,22 @@ class Mistakes {
   std::string text_;
 };
 
+HealthPlan plan_health(const HealthArguments& given, const std::string& who, Mistakes& mistakes) {
+  constexpr double kShortest = 0.001;
+  HealthPlan plan;
+  plan.request = given.request;
+  plan.command = given.command;
+  if (given.request.is_null() == given.command.empty())
+    mistakes.add(who + "health", "wants either a request or a command");
+  plan.interval = mistakes.span(who + "health.interval", given.interval, kShortest);
+  plan.timeout = mistakes.span(who + "health.timeout", given.timeout, kShortest);
+  plan.start_period = mistakes.span(who + "health.start_period", given.start_period);
+  if (given.retries < 1 || given.retries > kMostRestarts)
+    mistakes.add(who + "health.retries", "wants a number from 1 to 100000");
+  plan.retries = static_cast<std::size_t>(given.retries);
+  return plan;
+}
+
 ChildPlan plan_child(const ChildArguments& given, Mistakes& mistakes) {
   constexpr double kShortest = 0.001;
   const std::string who = "service " + quoted(given.name) + ": ";
@@ -58,6 +74,7 @@ ChildPlan plan_child(const ChildArguments& given, Mistakes& mistakes) {
   plan.class_name = given.class_name;
   plan.boot = given.boot;
   plan.args = given.args;
+  for (const std::string& key : given.not_yet) mistakes.add(who + key, "this key is not available yet");
   if (given.class_name.empty()) mistakes.add(who + "class", "it is empty");
   plan.ready_by_exit = mistakes.one_of<bool>(who + "ready", given.ready, {{"ready", false}, {"exit", true}});
   plan.policy = mistakes.one_of<Policy>(
@@ -70,6 +87,10 @@ ChildPlan plan_child(const ChildArguments& given, Mistakes& mistakes) {
   plan.delays.reset_after = mistakes.span(who + "reset_after", given.reset_after);
   if (!(given.jitter >= 0 && given.jitter <= 1)) mistakes.add(who + "jitter", "wants a number from 0 to 1");
   plan.delays.jitter = given.jitter;
+  plan.propagate = given.propagate;
+  if (given.health) plan.health = plan_health(*given.health, who, mistakes);
+  if (given.health && plan.ready_by_exit)
+    mistakes.add(who + "health", "a child that runs to completion has no health checks");
   return plan;
 }
 

@@ -2,7 +2,9 @@
 
 #include <cereal/types/vector.hpp>
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,24 @@
 #include "supervisor/restarts.h"
 
 namespace ipcm::supervisor {
+
+/// Keys of children that later versions will have.
+inline constexpr std::array kNotYet = {"replicas", "on_demand", "idle_timeout", "watch"};
+
+/// The health checks of a child: a request to it, or a command. Times are in seconds.
+struct HealthArguments {
+  Content request;  ///< null: a command
+  std::vector<std::string> command;
+  double interval = 10, timeout = 1, start_period = 0;
+  std::uint64_t retries = 3;
+
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(optional("request", request), optional("command", command), optional("interval", interval),
+            optional("timeout", timeout), optional("retries", retries),
+            optional("start_period", start_period));
+  }
+};
 
 /// One child, as it stands in the parameters. Times are in seconds.
 struct ChildArguments {
@@ -23,14 +43,24 @@ struct ChildArguments {
   std::string restart = "permanent";
   double timeout = 10, grace = 10;
   double delay = 0.1, max_delay = 30, jitter = 0.2, reset_after = 10;
+  std::optional<HealthArguments> health;
+  bool propagate = false;
+  std::vector<std::string> not_yet;  ///< those of kNotYet that are given
 
   template <class Archive>
   void serialize(Archive& archive) {
+    if constexpr (Archive::is_loading::value)
+      for (const char* key : kNotYet) {
+        Content given;
+        archive(optional(key, given));
+        if (!given.is_null()) not_yet.emplace_back(key);
+      }
     archive(cereal::make_nvp("name", name), cereal::make_nvp("class", class_name), optional("args", args),
             optional("boot", boot), optional("depends_on", depends_on), optional("ready", ready),
             optional("restart", restart), optional("timeout", timeout), optional("grace", grace),
             optional("delay", delay), optional("max_delay", max_delay), optional("jitter", jitter),
-            optional("reset_after", reset_after));
+            optional("reset_after", reset_after), optional("health", health),
+            optional("propagate", propagate));
   }
 };
 
@@ -48,6 +78,14 @@ struct Arguments {
   }
 };
 
+/// Checked health checks.
+struct HealthPlan {
+  Content request;  ///< null: the command
+  std::vector<std::string> command;
+  Duration interval{}, timeout{}, start_period{};
+  std::size_t retries = 0;
+};
+
 /// A checked child.
 struct ChildPlan {
   std::string name, class_name, boot;
@@ -56,6 +94,8 @@ struct ChildPlan {
   Policy policy = Policy::permanent;
   Duration timeout{}, grace{};
   Delays delays;
+  std::optional<HealthPlan> health;
+  bool propagate = false;  ///< the children that need it are started again with it after its failures
 };
 
 /// Checked parameters. `nodes` and `children` have the same indices.

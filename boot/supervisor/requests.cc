@@ -83,23 +83,23 @@ Answer SupervisorService::obey(Request&& request) {
   if (wish.stop) {
     const auto all = with_dependents(definition_.nodes, index);
     for (std::size_t i = 0; i < children_.size(); ++i)
-      if (all[i]) stop(i, false);
-  } else if (wish.restart && children_[index].has_process()) {
-    children_[index].rest_until = {};
-    stop(index, true);
+      if (all[i]) stop(i, AfterStop::stays);
+  } else if (wish.restart && children_[index]->has_process()) {
+    children_[index]->rest_until = {};
+    stop(index, AfterStop::starts_again);
   } else {
     order_start(index);
   }
-  waiters_.push_back({std::move(request), index, !wish.stop});
+  waiters_.push_back({std::move(request), children_[index].get(), !wish.stop});
   runtime().wake();
   return later;
 }
 
 void SupervisorService::order_start(std::size_t index) {
-  Child& child = children_[index];
+  Child& child = *children_[index];
   child.rest_until = {};
   if (child.state == State::stopping || child.is_to_stop) {
-    child.starts_again = true;
+    child.after_stop = AfterStop::starts_again;
   } else if (!child.has_process()) {
     child.timer.stop();
     child.state = State::waiting;
@@ -109,11 +109,17 @@ void SupervisorService::order_start(std::size_t index) {
 std::size_t SupervisorService::find(const std::string& child) const {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < children_.size(); ++i) {
-    if (children_[i].plan.name == child) return i;
-    names.push_back(children_[i].plan.name);
+    if (children_[i]->plan.name == child) return i;
+    names.push_back(children_[i]->plan.name);
   }
   throw UsageError("there is no service '" + wire::printable_name(child) + "'" +
                    wire::did_you_mean(child, names));
+}
+
+std::size_t SupervisorService::index_of(const Child& child) const {
+  const auto found =
+      std::find_if(children_.begin(), children_.end(), [&](const auto& one) { return one.get() == &child; });
+  return static_cast<std::size_t>(found - children_.begin());
 }
 
 SupervisorService::Facts SupervisorService::facts_of(const Child& child) {
@@ -123,22 +129,23 @@ SupervisorService::Facts SupervisorService::facts_of(const Child& child) {
                  {"restarts", child.restarts}};
   if (child.has_process()) facts["pid"] = launch_of(child)->first_pid();
   if (!child.last_end.empty()) facts["last_end"] = child.last_end;
-  if (child.state == State::waiting)
-    facts["why"] = why_not_up(static_cast<std::size_t>(&child - children_.data()));
+  if (!child.next.empty()) facts["next"] = child.next;
+  if (child.health && !child.health->last_failure().empty()) facts["health"] = child.health->last_failure();
+  if (child.state == State::waiting) facts["why"] = why_not_up(index_of(child));
   return facts;
 }
 
 Content SupervisorService::status_of(const std::string& child) {
-  if (!child.empty()) return facts_of(children_[find(child)]);
+  if (!child.empty()) return facts_of(*children_[find(child)]);
   std::vector<Facts> all;
-  for (const std::size_t index : definition_.order) all.push_back(facts_of(children_[index]));
+  for (const std::size_t index : definition_.order) all.push_back(facts_of(*children_[index]));
   return all;
 }
 
 /// Returns why a child that waits can't start without a request; empty: it can.
 std::string SupervisorService::why_not_up(std::size_t index) const {
   for (const std::size_t needed : definition_.nodes[index].needs) {
-    const Child& other = children_[needed];
+    const Child& other = *children_[needed];
     if (other.is_up()) continue;
     if (other.is_over())
       return "it needs service '" + other.plan.name + "', whose state is: " + to_string(other.state);
@@ -149,7 +156,7 @@ std::string SupervisorService::why_not_up(std::size_t index) const {
 }
 
 bool SupervisorService::answer_if_decided(const Waiter& waiter) {
-  const Child& child = children_[waiter.child];
+  const Child& child = *waiter.child;
   const std::string who = "service '" + child.plan.name + "' ";
   if (child.is_to_stop || child.state == State::stopping) return false;
   if (waiter.wants_start ? child.is_up() : child.is_over()) {
@@ -164,7 +171,7 @@ bool SupervisorService::answer_if_decided(const Waiter& waiter) {
     refuse(waiter.request, who + "is " + to_string(child.state) + ": " + child.last_end);
   else if (child.state == State::resting && !child.is_due && child.rest_until > os::Clock::now())
     refuse(waiter.request, who + "did not start, and is started again soon: " + child.last_end);
-  else if (const std::string why = child.state == State::waiting ? why_not_up(waiter.child) : "";
+  else if (const std::string why = child.state == State::waiting ? why_not_up(index_of(child)) : "";
            !why.empty())
     refuse(waiter.request, who + "waits: " + why);
   else

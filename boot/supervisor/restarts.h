@@ -39,6 +39,8 @@ class Backoff {
   /// Returns the wait before the next start. `ready_for`: how long the child had been ready; zero: it never was.
   [[nodiscard]] Duration next(Duration ready_for);
   void reset() { count_ = 0; }
+  /// Uses other delays from now on; n stays.
+  void use(const Delays& delays) { delays_ = delays; }
 
  private:
   Delays delays_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <utility>
 
 #include "ipcm/error.h"
 #include "launch/launch.h"
@@ -24,33 +25,38 @@ constexpr Duration kAfterKill = std::chrono::seconds(10);
 }  // namespace
 
 /// Lets a child stop in its turn. One without a process is stopped at once.
-void SupervisorService::stop(std::size_t index, bool starts_again) {
-  Child& child = children_[index];
-  child.starts_again = starts_again;
+void SupervisorService::stop(std::size_t index, AfterStop after) {
+  Child& child = *children_[index];
+  child.after_stop = after;
   if (child.state == State::stopping || child.is_over()) return;
   if (child.has_process()) {
     child.is_to_stop = true;
-  } else if (!starts_again) {
+  } else if (after == AfterStop::stays) {
     child.timer.stop();
+    child.next.clear();
     child.state = State::stopped;
   }
 }
 
+bool SupervisorService::is_needed_by_stopping(std::size_t index) const {
+  for (std::size_t other = 0; other < children_.size(); ++other) {
+    const auto& needs = definition_.nodes[other].needs;
+    if (children_[other]->is_to_stop && std::find(needs.begin(), needs.end(), index) != needs.end())
+      return true;
+  }
+  return false;
+}
+
 void SupervisorService::begin_stops() {
   for (std::size_t i = 0; i < children_.size(); ++i) {
-    Child& child = children_[i];
-    if (!child.is_to_stop || child.state == State::stopping) continue;
-    bool is_needed = false;
-    for (std::size_t other = 0; other < children_.size(); ++other) {
-      const auto& needs = definition_.nodes[other].needs;
-      is_needed |= children_[other].is_to_stop && std::find(needs.begin(), needs.end(), i) != needs.end();
-    }
-    if (!is_needed) begin_stop(child);
+    Child& child = *children_[i];
+    if (child.is_to_stop && child.state != State::stopping && !is_needed_by_stopping(i)) begin_stop(child);
   }
 }
 
 void SupervisorService::begin_stop(Child& child) {
   const bool is_on_bus = child.state == State::running;
+  child.note_end_of_readiness();
   child.state = State::stopping;
   child.stop = Stop::asked;
   tell("stopping", {{"service", child.plan.name}});
@@ -89,43 +95,56 @@ void SupervisorService::look_at_stop(Child& child) {
   child.timer.stop();
   child.is_to_stop = false;
   const auto& status = launch->child().status();
-  child.last_end = status ? status->describe() : "ended with an unknown status";
-  tell("stopped", {{"service", child.plan.name}, {"how", child.last_end}});
-  if (child.starts_again && has_ended)
+  const std::string how = status ? status->describe() : "ended with an unknown status";
+  if (has_ended && child.after_stop == AfterStop::counts_as_failed && !is_ending_) {
+    ended(index_of(child), std::exchange(child.failure, {}) + "; then it " + how, false);
+    return;
+  }
+  child.last_end = how;
+  child.next.clear();
+  tell("stopped", {{"service", child.plan.name}, {"how", how}});
+  if (child.after_stop == AfterStop::starts_again && has_ended)
     rest(child);
   else
-    child.state = child.starts_again ? State::failed : State::stopped;
+    child.state = child.after_stop == AfterStop::stays ? State::stopped : State::failed;
 }
 
 bool SupervisorService::has_processes() const {
   return std::any_of(children_.begin(), children_.end(),
-                     [](const Child& child) { return child.has_process(); });
+                     [](const auto& child) { return child->has_process(); });
 }
 
 /// Ends the order: each child gets SIGTERM now, and SIGKILL soon.
 void SupervisorService::hurry() {
-  for (Child& child : children_) {
-    if (!child.has_process() || (child.state == State::stopping && child.stop != Stop::asked)) continue;
-    child.state = State::stopping;
-    child.stop = Stop::asked;
-    press(child);
+  for (const auto& child : children_) {
+    if (!child->has_process()) continue;
+    if (child->state == State::stopping && child->stop != Stop::asked) {
+      if (child->stop == Stop::terminated) set_timer(*child, os::from_now(kHurried));
+      continue;
+    }
+    child->note_end_of_readiness();
+    child->state = State::stopping;
+    child->stop = Stop::asked;
+    press(*child);
   }
 }
 
 void SupervisorService::on_cleanup() {
   is_ending_ = true;
-  for (std::size_t i = 0; i < children_.size(); ++i) stop(i, false);
+  for (std::size_t i = 0; i < children_.size(); ++i) stop(i, AfterStop::stays);
   bool is_hurried = false;
   const auto is_over = [&] {
     if (!is_hurried && runtime().is_told_to_end()) {
       is_hurried = true;
       hurry();
     }
-    for (Child& child : children_) {
+    for (const auto& each : children_) {
+      Child& child = *each;
       if (child.state == State::stopping) look_at_stop(child);
       // One that has ended meanwhile by itself needs no stop.
       if ((child.state == State::starting || child.state == State::running) &&
           launch_of(child)->child().reaped()) {
+        child.note_end_of_readiness();
         child.state = State::stopped;
         child.is_to_stop = false;
       }

@@ -1,10 +1,14 @@
 #include "supervisor/supervisor_service.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 
+#include "bus/obituary_file.h"
 #include "ipcm/error.h"
 #include "ipcm/handle.h"
 #include "ipcm/launch.h"
+#include "ipcm/obituary.h"
 #include "launch/launch.h"
 #include "os/process.h"
 #include "os/random.h"
@@ -24,6 +28,14 @@ double random_fraction() {
 
 double seconds(Duration span) { return std::chrono::duration<double>(span).count(); }
 
+std::string readable_delay(Duration span) {
+  constexpr double kShort = 10;
+  std::array<char, 32> text{};
+  const double count = seconds(span);
+  (void)std::snprintf(text.data(), text.size(), count < kShort ? "%.2g s" : "%.0f s", count);
+  return text.data();
+}
+
 }  // namespace
 
 const char* to_string(State state) {
@@ -37,7 +49,8 @@ SupervisorService::SupervisorService(ServiceSetup setup, const Args& args)
       definition_(define(args, name())),
       intensity_(definition_.intensity, definition_.period),
       log_(runtime().loop(), 2) {
-  for (const ChildPlan& plan : definition_.children) children_.emplace_back(plan, random_fraction);
+  for (const ChildPlan& plan : definition_.children)
+    children_.push_back(std::make_unique<Child>(plan, random_fraction));
 }
 
 void SupervisorService::on_start() {
@@ -70,12 +83,13 @@ void SupervisorService::set_timer(Child& child, os::Clock::time_point when) {
 void SupervisorService::progress() {
   begin_stops();
   const bool is_stopping =
-      std::any_of(children_.begin(), children_.end(), [](const Child& child) { return child.is_to_stop; });
+      std::any_of(children_.begin(), children_.end(), [](const auto& child) { return child->is_to_stop; });
   if (!is_stopping && gave_up_.empty())
     for (const std::size_t index : definition_.order) {
       const auto& needs = definition_.nodes[index].needs;
-      if (children_[index].state == State::waiting &&
-          std::all_of(needs.begin(), needs.end(), [this](std::size_t one) { return children_[one].is_up(); }))
+      if (children_[index]->state == State::waiting &&
+          std::all_of(needs.begin(), needs.end(),
+                      [this](std::size_t one) { return children_[one]->is_up(); }))
         begin(index);
     }
   answer_waiters();
@@ -83,7 +97,7 @@ void SupervisorService::progress() {
 }
 
 void SupervisorService::begin(std::size_t index) {
-  Child& child = children_[index];
+  Child& child = *children_[index];
   ServiceOptions options;
   options.class_name = child.plan.class_name;
   options.args = child.plan.args;
@@ -93,6 +107,7 @@ void SupervisorService::begin(std::size_t index) {
   options.new_session = true;  // its own process group; a Ctrl-C is for whoever started the supervisor
   options.log = true;
   child.state = State::starting;
+  child.failure.clear();
   try {
     (void)ipcm_service_nowait(child.plan.name, options);
     tell("starting", {{"service", child.plan.name}});
@@ -102,19 +117,34 @@ void SupervisorService::begin(std::size_t index) {
 }
 
 void SupervisorService::look(std::size_t index) {
-  Child& child = children_[index];
+  Child& child = *children_[index];
   if (child.state == State::resting && child.is_due) child.state = State::waiting;
   if (child.state == State::stopping) look_at_stop(child);
   if (child.state == State::starting) look_at_start(index);
   if (child.state != State::running) return;
   launch::Launch* launch = launch_of(child);
-  if (!launch->child().reaped()) return;
+  if (!launch->child().reaped()) return look_at_health(child);
   const auto& status = launch->child().status();
-  ended(index, status ? status->describe() : "ended with an unknown status", status && status->success());
+  std::string how = status ? status->describe() : "ended with an unknown status";
+  // The reason is in its log: that of a missed watchdog, or that of a supervisor which gave up.
+  if (!status || !status->success())
+    if (const auto obituary = obituary_of(info(), child.plan.name);
+        obituary && obituary->pid == launch->first_pid() && !obituary->last_words.empty())
+      how += "; its last words: " + obituary->last_line();
+  ended(index, how, status && status->success());
+}
+
+void SupervisorService::look_at_health(Child& child) {
+  if (!child.health || child.is_to_stop) return;
+  const auto why = child.health->look();
+  if (!why) return;
+  child.failure = *why;
+  child.after_stop = AfterStop::counts_as_failed;
+  begin_stop(child);
 }
 
 void SupervisorService::look_at_start(std::size_t index) {
-  Child& child = children_[index];
+  Child& child = *children_[index];
   try {
     if (!peer(child.plan.name).ready()) return;
   } catch (const LaunchError& error) {
@@ -123,14 +153,19 @@ void SupervisorService::look_at_start(std::size_t index) {
   }
   child.state = State::running;
   child.ready_since = os::Clock::now();
+  child.next.clear();
+  if (child.plan.health)
+    child.health = std::make_unique<HealthCheck>(*this, *child.plan.health, child.plan.name);
   if (!child.plan.ready_by_exit)
     tell("ready", {{"service", child.plan.name}, {"pid", launch_of(child)->service_pid()}});
 }
 
-/// A child has ended by itself, or did not start.
+/// A child has ended by itself, did not start, or was stopped as failed.
 void SupervisorService::ended(std::size_t index, const std::string& how, bool is_success) {
-  Child& child = children_[index];
+  Child& child = *children_[index];
   child.last_end = how;
+  child.next.clear();
+  if (child.state != State::stopping) child.note_end_of_readiness();
   runtime().wake();  // the next turn looks at the others
   if (is_success && child.plan.ready_by_exit) {
     child.state = State::done;
@@ -138,7 +173,7 @@ void SupervisorService::ended(std::size_t index, const std::string& how, bool is
     tell("done", {{"service", child.plan.name}});
   } else if (child.is_to_stop) {  // it would have been stopped anyway
     child.is_to_stop = false;
-    if (child.starts_again)
+    if (child.after_stop == AfterStop::starts_again)
       rest(child);
     else
       child.state = State::stopped;
@@ -147,37 +182,44 @@ void SupervisorService::ended(std::size_t index, const std::string& how, bool is
     restart(index, is_success);
   } else {
     child.state = is_success ? State::ended : State::failed;
-    tell(to_string(child.state), {{"service", child.plan.name}, {"how", how}});
+    tell_end(index, to_string(child.state), "no restart", {});
   }
 }
 
 void SupervisorService::restart(std::size_t index, bool is_success) {
-  Child& child = children_[index];
+  Child& child = *children_[index];
   const auto now = os::Clock::now();
-  const Duration wait =
-      child.backoff.next(child.state == State::running ? now - child.ready_since : Duration::zero());
+  const Duration wait = child.backoff.next(child.ready_for);
   child.state = State::failed;
-  Facts facts = {{"service", child.plan.name}, {"how", child.last_end}};
   if (!intensity_.allows(now)) {
-    tell("failed", facts);
+    tell_end(index, "failed", "the supervisor gives up", {});
     give_up("service '" + child.plan.name + "' " + child.last_end + "; that would be more than " +
             std::to_string(definition_.intensity) + " restarts within " +
             std::to_string(std::chrono::duration_cast<std::chrono::seconds>(definition_.period).count()) +
             " s");
     return;
   }
-  facts["restart"] = ++child.restarts;
-  facts["delay"] = seconds(wait);
-  tell(is_success ? "ended" : "failed", facts);
+  ++child.restarts;
   child.rest_until = os::later_by(now, wait);
+  tell_end(index, is_success ? "ended" : "failed",
+           "restart " + std::to_string(child.restarts) + " in " + readable_delay(wait),
+           {{"restart", child.restarts}, {"delay", seconds(wait)}});
   rest(child);
-  const auto together = restarted_with(definition_.strategy, definition_.order, index);
-  for (std::size_t i = 0; i < children_.size(); ++i) {
-    Child& other = children_[i];
-    if (i == index || !together[i] || !other.has_process()) continue;
-    other.rest_until = child.rest_until;
-    if (!other.is_to_stop && other.state != State::stopping) stop(i, true);
+  auto together = restarted_with(definition_.strategy, definition_.order, index);
+  if (child.plan.propagate) {
+    const auto dependents = with_dependents(definition_.nodes, index);
+    for (std::size_t i = 0; i < together.size(); ++i) together[i] = together[i] || dependents[i];
   }
+  for (std::size_t i = 0; i < children_.size(); ++i)
+    if (i != index && together[i]) stop_for_restart(i, index);
+}
+
+/// Stops a child that is started again because another one has failed.
+void SupervisorService::stop_for_restart(std::size_t index, std::size_t failed) {
+  Child& child = *children_[index];
+  if (!child.has_process()) return;
+  child.rest_until = children_[failed]->rest_until;
+  if (!child.is_to_stop && child.state != State::stopping) stop(index, AfterStop::starts_again);
 }
 
 /// Lets a child wait for its next start.
@@ -190,7 +232,7 @@ void SupervisorService::give_up(const std::string& why) {
   gave_up_ = why;
   tell("gave up", {{"why", why}});
   service::complain(name(), "it gives up: " + why);
-  for (std::size_t i = 0; i < children_.size(); ++i) stop(i, false);
+  for (std::size_t i = 0; i < children_.size(); ++i) stop(i, AfterStop::stays);
 }
 
 /// Writes an event to stderr, a line of JSON, and sends it to the subscribers.
@@ -201,12 +243,32 @@ void SupervisorService::tell(const std::string& event, Facts facts) {
   std::string line = content.json();
   line += '\n';
   log_.write(line);
-  for (const std::string& peer : subscribers_) {
-    std::string why;
-    if (!client().try_message(peer, content, &why))
-      service::complain(name(),
-                        std::string("an event for '").append(peer).append("' is dropped: ").append(why));
-  }
+  for (const std::string& peer : subscribers_) send(peer, content);
+}
+
+void SupervisorService::send(const std::string& peer, const Content& content) {
+  std::string why;
+  if (!client().try_message(peer, content, &why))
+    service::complain(name(),
+                      std::string("an event for '").append(peer).append("' is dropped: ").append(why));
+}
+
+/// Tells the end of a child and what happens next: to the subscribers, to the children that need it, and in its
+/// obituary.
+void SupervisorService::tell_end(std::size_t index, const std::string& event, const std::string& next,
+                                 Facts facts) {
+  Child& child = *children_[index];
+  child.next = next;
+  facts.insert({{"service", child.plan.name}, {"how", child.last_end}, {"next", next}});
+  if (launch::Launch* launch = launch_of(child))
+    bus::keep_next(info(), child.plan.name, launch->first_pid(), next);
+  tell(event, facts);
+  if (child.plan.propagate && facts.contains("restart")) return;  // they are started again with it
+  const Content message = Facts{{"event", event}, {"service", child.plan.name}, {"next", next}};
+  const auto dependents = with_dependents(definition_.nodes, index);
+  for (std::size_t i = 0; i < children_.size(); ++i)
+    if (i != index && dependents[i] && children_[i]->state == State::running)
+      send(children_[i]->plan.name, message);
 }
 
 void add_class(Registry& registry) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -33,7 +34,7 @@ class SupervisorService final : public Service {
   /// A request that is answered when its child has started, or stopped.
   struct Waiter {
     Request request;
-    std::size_t child = 0;
+    Child* child = nullptr;
     bool wants_start = false;
   };
 
@@ -44,14 +45,19 @@ class SupervisorService final : public Service {
   void look_at_start(std::size_t index);
   void ended(std::size_t index, const std::string& how, bool is_success);
   void restart(std::size_t index, bool is_success);
+  void stop_for_restart(std::size_t index, std::size_t failed);
+  void look_at_health(Child& child);
   void rest(Child& child);
   void give_up(const std::string& why);
   void tell(const std::string& event, Facts facts);
+  void send(const std::string& peer, const Content& content);
+  void tell_end(std::size_t index, const std::string& event, const std::string& next, Facts facts);
   void set_timer(Child& child, os::Clock::time_point when);
   [[nodiscard]] launch::Launch* launch_of(const Child& child);
 
   // Stops (stops.cc).
-  void stop(std::size_t index, bool starts_again);
+  void stop(std::size_t index, AfterStop after);
+  [[nodiscard]] bool is_needed_by_stopping(std::size_t index) const;
   void begin_stops();
   void begin_stop(Child& child);
   void press(Child& child);
@@ -62,6 +68,7 @@ class SupervisorService final : public Service {
   // Requests (requests.cc).
   [[nodiscard]] std::size_t find(const std::string& child) const;
   [[nodiscard]] Content status_of(const std::string& child);
+  [[nodiscard]] std::size_t index_of(const Child& child) const;
   [[nodiscard]] Facts facts_of(const Child& child);
   Answer obey(Request&& request);
   void order_start(std::size_t index);
@@ -71,7 +78,7 @@ class SupervisorService final : public Service {
   void refuse(const Request& request, const std::string& why);
 
   Definition definition_;
-  std::vector<Child> children_;
+  std::vector<std::unique_ptr<Child>> children_;
   Intensity intensity_;
   command::LogStream log_;
   std::vector<Waiter> waiters_;

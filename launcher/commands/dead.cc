@@ -35,6 +35,7 @@ struct DeadLine {
               cereal::make_nvp("core_dumped", one.status->core_dumped));
     }
     if (!one.last_words.empty()) archive(cereal::make_nvp("last_words", foreign_text(one.last_words)));
+    if (!one.next.empty()) archive(cereal::make_nvp("next", foreign_text(one.next)));
   }
 
   [[nodiscard]] std::vector<std::string> columns() const {
@@ -46,6 +47,7 @@ struct DeadLine {
             one.pid ? std::to_string(*one.pid) : "?",
             readable_age(since) + " ago",
             one.how(),
+            one.next.empty() ? "-" : wire::printable(one.next, kLongestLine),
             words.empty() ? "-" : wire::printable(words, kLongestLine)};
   }
 };
@@ -65,7 +67,8 @@ std::string with_the_dead(const Options& options, std::string living) {
 void print_the_dead(const Options& options) {
   const auto all = obituaries(options.bus_info());
   if (all.empty()) return;
-  std::vector<std::vector<std::string>> rows = {{"NAME", "CLASS", "PID", "DIED", "HOW", "LAST WORDS"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "CLASS", "PID", "DIED", "HOW", "NEXT", "LAST WORDS"}};
   for (const Obituary& one : all) rows.push_back(DeadLine(one).columns());
   print_text("\n");
   print_table(rows);

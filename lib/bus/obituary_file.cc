@@ -28,6 +28,7 @@ using TimePoint = Obituary::TimePoint;
 /// the kernel does: a busy machine may let the parent wait before it looks at the clock.
 constexpr auto kSameStart = std::chrono::seconds(10);
 constexpr std::size_t kLargestFile = 64UL * 1024;
+constexpr std::size_t kLongestNext = 200;
 constexpr int kLargestStatus = 255, kLargestSignal = 127;
 
 double seconds_of(TimePoint time) { return std::chrono::duration<double>(time.time_since_epoch()).count(); }
@@ -58,6 +59,7 @@ struct Document {
               cereal::make_nvp("core_dumped", one.status->core_dumped));
     }
     if (!one.last_words.empty()) archive(cereal::make_nvp("last_words", one.last_words));
+    if (!one.next.empty()) archive(cereal::make_nvp("next", one.next));
   }
 
   void load(JsonReader& archive) {
@@ -68,7 +70,8 @@ struct Document {
     archive(cereal::make_nvp("name", obituary.name), optional("class", obituary.class_name),
             optional("pid", obituary.pid), optional("started", started), cereal::make_nvp("ended", ended),
             optional("status", status), optional("signal", signal), optional("core_dumped", core_dumped),
-            optional("unknown", obituary.why_unknown), optional("last_words", obituary.last_words));
+            optional("unknown", obituary.why_unknown), optional("last_words", obituary.last_words),
+            optional("next", obituary.next));
     if (obituary.pid && *obituary.pid <= 0) throw ProtocolError("an obituary has a wrong pid");
     if (started) obituary.started = checked_time(*started);
     obituary.ended = checked_time(ended);
@@ -231,6 +234,7 @@ bool write_obituary(const os::Directory& directory, const std::string& file, con
     if (is_same && !complete.started) complete.started = before->started;
     if (is_same && complete.class_name.empty()) complete.class_name = before->class_name;
     if (is_same && complete.last_words.empty()) complete.last_words = before->last_words;
+    if (is_same && complete.next.empty()) complete.next = before->next;
     const std::string pending = write_pending(directory, complete);
     try {
       directory.rename(pending, file);
@@ -252,6 +256,23 @@ bool keep_obituary(const BusInfo& info, Obituary obituary) noexcept try {
   return write_obituary(directory, file_of_launcher(info, obituary.name, kObituarySuffix), obituary);
 } catch (const std::exception&) {
   return false;
+}
+
+void keep_next(const BusInfo& info, const std::string& name, Pid pid, const std::string& next) noexcept try {
+  const os::Directory directory(service_log_directory(info));
+  const std::string file = file_of_launcher(info, name, kObituarySuffix);
+  auto obituary = read_obituary(directory, file);
+  if (!obituary || obituary->pid != pid || !may_write(directory)) return;
+  obituary->next = next;
+  const std::string pending = write_pending(directory, *obituary);
+  try {
+    directory.rename(pending, file);
+  } catch (...) {
+    directory.remove_file(pending);
+    throw;
+  }
+} catch (const std::exception&) {
+  return;
 }
 
 void keep_unwitnessed_death(const BusInfo& info, const std::string& name,
@@ -286,6 +307,13 @@ std::optional<ExitStatus> status_in_obituary(const BusInfo& info, const std::str
   return obituary->status;
 } catch (const std::exception&) {
   return std::nullopt;
+}
+
+std::string next_in_obituary(const BusInfo& info, const std::string& name, Pid pid) noexcept try {
+  const auto obituary = obituary_of(info, name);
+  return obituary && obituary->pid == pid ? wire::printable(obituary->next, kLongestNext) : std::string();
+} catch (const std::exception&) {
+  return {};
 }
 
 }  // namespace ipcm::bus

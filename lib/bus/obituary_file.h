@@ -31,6 +31,9 @@ inline constexpr std::size_t kLongestLastWords = 4096;
 /// obituary of that process stands there. Returns whether one of that process stands there now.
 bool keep_obituary(const BusInfo& info, Obituary obituary) noexcept;
 
+/// Adds to the obituary of that process what its supervisor does next. Does nothing if there is none.
+void keep_next(const BusInfo& info, const std::string& name, Pid pid, const std::string& next) noexcept;
+
 /// Returns the time of Unix seconds, the unit of os::start_time().
 [[nodiscard]] Obituary::TimePoint time_of(double unix_seconds);
 
@@ -42,6 +45,9 @@ void keep_unwitnessed_death(const BusInfo& info, const std::string& name,
 /// Returns the obituary of that name if it is about that process, and has its status.
 [[nodiscard]] std::optional<ExitStatus> status_in_obituary(const BusInfo& info, const std::string& name,
                                                            Pid pid) noexcept;
+
+/// Returns Obituary::next of that name and process; empty: there is none.
+[[nodiscard]] std::string next_in_obituary(const BusInfo& info, const std::string& name, Pid pid) noexcept;
 
 /// Writes an obituary into a directory, by the rules above, as it is. Returns whether one of that process stands there
 /// now. Throws SystemError.

@@ -235,8 +235,10 @@ void PeerWatch::fail_as_gone(const std::string& peer, Pid asked, bool ended,
                           : ended                      ? "its process " + os::how_it_ended(process, {})
                           : facts.state == State::dead ? "its process has ended"
                                                        : "it left the bus";
-  const auto gone =
-      std::make_exception_ptr(PeerGone(peer, "'" + peer + "' went away before it answered: " + how, status));
+  const std::string next = bus::next_in_obituary(member_.info(), peer, asked);
+  const auto gone = std::make_exception_ptr(PeerGone(
+      peer, "'" + peer + "' went away before it answered: " + how + (next.empty() ? "" : "; " + next),
+      status));
   // A request that found the link lost, and another link to a successor, waits for the successor's answer.
   const bool there = facts.state == State::active || facts.state == State::present;
   const bool has_successor = there && facts.pid != asked;

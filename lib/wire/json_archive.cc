@@ -10,6 +10,7 @@
 #include "wire/json_index.h"
 #include "wire/json_scan.h"
 #include "wire/json_text.h"
+#include "wire/nearest.h"
 #include "wire/number.h"
 
 namespace ipcm {
@@ -155,6 +156,7 @@ struct JsonReader::State {
     std::size_t node;
     std::size_t next_child;               // in document order
     std::vector<std::string_view> asked;  // for objects: the keys that were read
+    std::vector<std::string> absent;      // and those that may be there, and are not
   };
   JsonIndex index;
   std::string what;
@@ -260,7 +262,7 @@ void JsonReader::open() {
   const Kind kind = state_->index.node(state_->peek()).kind;
   if (kind != Kind::object && kind != Kind::array) state_->refuse_next("an object or an array");
   const std::size_t at = state_->take();
-  state_->places.push_back({at, at + 1, {}});
+  state_->places.push_back({at, at + 1, {}, {}});
 }
 
 void JsonReader::close() {
@@ -271,7 +273,10 @@ void JsonReader::close() {
     for (std::size_t at = place.node + 1; at < node.next; at = state_->index.node(at).next) {
       const std::string_view key = state_->index.key(state_->index.node(at));
       if (std::find(place.asked.begin(), place.asked.end(), key) != place.asked.end()) continue;
-      throw ProtocolError(state_->where() + ": unknown key '" + std::string(key) + "'");
+      std::vector<std::string> known = place.absent;
+      known.insert(known.end(), place.asked.begin(), place.asked.end());
+      throw ProtocolError(state_->where() + ": unknown key '" + std::string(key) + "'" +
+                          wire::did_you_mean(key, known));
     }
   }
   state_->places.pop_back();
@@ -284,7 +289,9 @@ void JsonReader::name_next(std::string_view name) {
 
 bool JsonReader::has(std::string_view name) {
   expect_object();
-  return state_->member(name).has_value();
+  if (state_->member(name)) return true;
+  if (state_->unknown_keys == UnknownKeys::refused) state_->places.back().absent.emplace_back(name);
+  return false;
 }
 
 void JsonReader::expect_array() const { state_->expect_here(Kind::array); }

@@ -71,7 +71,7 @@ class ObituaryTest(TidyTest):
                     self.assertNotIn("status", dead)
                     self.assertNotIn("signal", dead)
                 row = self.ipcm("ps", "-a", env=env).lines[-1]
-                self.assertRegex(row, rf"^e +echo +{pid} +\d+s ago +status unknown +-$")
+                self.assertRegex(row, rf"^e +echo +{pid} +\d+s ago +status unknown +- +-$")
 
     def test_a_service_that_exits_with_a_status_is_shown_with_the_last_line_of_its_log(self):
         for protocol in protocols():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 import unittest
 
@@ -10,45 +9,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 
-from support import IPCM, Process, TidyTest  # noqa: E402
-
-
-def child(name, **more):
-    return {"name": name, "class": "echo", **more}
-
-
-def program(name, *words, **more):
-    return {"name": name, "class": "command", "args": {"argv": list(words)}, **more}
-
-
-class SupervisorTest(TidyTest):
-    """Helpers of the tests below."""
-
-    def supervise(self, env, *services, **more):
-        self.ipcm("start", "supervisor", "--name", "sup", "--args", json.dumps({"services": services, **more}), env=env)
-
-    def ask(self, env, request, status=0):
-        return self.ipcm("request", "sup", json.dumps(request), env=env, status=status)
-
-    def status(self, env, name):
-        (answer,) = self.ask(env, {"status": name}).answers
-        return answer
-
-    def up(self, env, name):
-        """Waits until a child is ready, and returns its facts."""
-        (answer,) = self.ask(env, {"start": name}).answers
-        return answer
-
-    def end(self, env):
-        """Ends the supervisor, and returns when it has ended."""
-        self.ipcm("stop", "sup", env=env)
-
-    def events(self, env):
-        log = self.ipcm("logs", "sup", env=env).out
-        return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-
-    def order(self, env, event):
-        return [one["service"] for one in self.events(env) if one["event"] == event]
+from supervising import SupervisorTest, child, program  # noqa: E402
+from support import IPCM, Process  # noqa: E402
 
 
 class OrderTest(SupervisorTest):
@@ -106,11 +68,6 @@ class RestartTest(SupervisorTest):
             if (told["event"], told.get("service")) == (event, service):
                 return told, before
             before.append((told["event"], told.get("service")))
-
-    def kill(self, pid):
-        with Process(pid) as process:
-            process.signal(signal.SIGKILL)
-            self.assertTrue(process.wait_for_end())
 
     def test_a_killed_child_is_started_again_after_the_delay_of_the_formula(self):
         with self.bus() as env:

@@ -375,8 +375,8 @@ TEST_CASE_FIXTURE(Tidy,
   CHECK(read<Word>(R"({"text":"a","to":1,"more":{"x":[]}})") == Word{"a", 1});
   CHECK(strict_refusal<Word>(R"({"text":"a","to":1,"more":{}})") == "args: unknown key 'more'");
   CHECK(strict_refusal<Words>(R"({"words":[{"text":"a","to":1},{"text":"a","to":1,"tto":1}]})") ==
-        "args: 'words[1]': unknown key 'tto'");
-  CHECK(strict_refusal<Settings>(R"({"wrod":"x"})") == "args: unknown key 'wrod'");
+        "args: 'words[1]': unknown key 'tto' (did you mean 'to'?)");
+  CHECK(strict_refusal<Settings>(R"({"wrod":"x"})") == "args: unknown key 'wrod' (did you mean 'word'?)");
   CHECK(Content::json(R"({"word":"x","first":{"to":1,"text":""}})").as_strict<Settings>().word == "x");
   CHECK(Content::json(R"({"any":1,"keys":2})").as_strict<std::map<std::string, int>>().size() == 2);
   CHECK(strict_refusal<Empty>(R"({"x":1})") == "args: unknown key 'x'");

@@ -97,6 +97,15 @@ TEST_CASE("supervisor: all mistakes in the parameters are told at once") {
     CHECK_MESSAGE(contains(error, part), error);
 }
 
-TEST_CASE("supervisor: an unknown parameter is refused") {
-  CHECK(contains(refusal_of(R"({"services":[{"name":"a","class":"echo","replicas":2}]})"), "replicas"));
+TEST_CASE("supervisor: an unknown parameter is refused, with the nearest one") {
+  CHECK(contains(refusal_of(R"({"services":[{"name":"a","class":"echo","restrat":"no"}]})"),
+                 "'services[0]': unknown key 'restrat' (did you mean 'restart'?)"));
+  CHECK(contains(refusal_of(R"({"stratgy":"one_for_all"})"), "did you mean 'strategy'?"));
+}
+
+TEST_CASE("supervisor: a parameter of later versions is not available yet") {
+  const std::string error =
+      refusal_of(R"({"services":[{"name":"a","class":"echo","on_demand":true,"jitter":2}]})");
+  CHECK(contains(error, "service 'a': on_demand: this key is not available yet"));
+  CHECK(contains(error, "jitter: wants"));
 }

@@ -34,6 +34,8 @@ struct Obituary {
   std::string why_unknown = {};           ///< Why the status is unknown; empty if it is known.
   /// The end of its log at that time: whole lines, at most 4 KiB, without control characters. Empty: there was none.
   std::string last_words = {};
+  /// What its supervisor does next, as it said at that time: "restart 3 in 0.8 s", "no restart". Empty: nothing is known.
+  std::string next = {};
 
   /// Returns "killed by signal 9 (SIGKILL)", "exited with status 3" or "status unknown".
   [[nodiscard]] std::string how() const;
