@@ -84,6 +84,7 @@ struct HealthPlan {
   std::vector<std::string> command;
   Duration interval{}, timeout{}, start_period{};
   std::size_t retries = 0;
+  friend bool operator==(const HealthPlan&, const HealthPlan&) = default;
 };
 
 /// A checked child.
@@ -95,7 +96,9 @@ struct ChildPlan {
   Duration timeout{}, grace{};
   Delays delays;
   std::optional<HealthPlan> health;
-  bool propagate = false;  ///< the children that need it are started again with it after its failures
+  bool propagate = false;   ///< the children that need it are started again with it after its failures
+  bool is_leaving = false;  ///< a reload has removed it: it stops, and is forgotten then
+  friend bool operator==(const ChildPlan&, const ChildPlan&) = default;
 };
 
 /// Checked parameters. `nodes` and `children` have the same indices.

@@ -1,4 +1,4 @@
-// The requests that a supervisor understands: status, start, stop, restart, subscribe.
+// The requests that a supervisor understands: status, start, stop, restart, subscribe; reload.cc has reload.
 
 #include <algorithm>
 #include <optional>
@@ -20,22 +20,23 @@ constexpr std::size_t kMostWaiters = 10'000, kMostSubscribers = 1'000;
 struct Wish {
   std::optional<std::string> status, start, stop, restart;
   std::optional<bool> subscribe;
+  std::optional<Content> reload;
 
   template <class Archive>
   void serialize(Archive& archive) {
     archive(optional("status", status), optional("start", start), optional("stop", stop),
-            optional("restart", restart), optional("subscribe", subscribe));
+            optional("restart", restart), optional("subscribe", subscribe), optional("reload", reload));
   }
   [[nodiscard]] int count() const {
     return int{status.has_value()} + int{start.has_value()} + int{stop.has_value()} +
-           int{restart.has_value()} + int{subscribe.has_value()};
+           int{restart.has_value()} + int{subscribe.has_value()} + int{reload.has_value()};
   }
 };
 
 Wish read_wish(const Content& content) {
-  if (!content.is_bytes() && content.json() == "\"status\"") return {"", {}, {}, {}, {}};
+  if (!content.is_bytes() && content.json() == "\"status\"") return {"", {}, {}, {}, {}, {}};
   constexpr const char* kForms =
-      R"(; a request is "status", {"status":"NAME"}, {"start":"NAME"}, {"stop":"NAME"}, {"restart":"NAME"} or {"subscribe":true})";
+      R"(; a request is "status", {"status":"NAME"}, {"start":"NAME"}, {"stop":"NAME"}, {"restart":"NAME"}, {"reload":ARGS} or {"subscribe":true})";
   Wish wish;
   try {
     wish = content.as_strict<Wish>("the request");
@@ -78,7 +79,11 @@ Answer SupervisorService::obey(Request&& request) {
     return true;
   }
   if (!gave_up_.empty()) throw UsageError("supervisor '" + name() + "' has given up: " + gave_up_);
-  if (waiters_.size() >= kMostWaiters) throw UsageError("10000 requests wait already");
+  if (waiters_.size() + reloads_.size() >= kMostWaiters) throw UsageError("10000 requests wait already");
+  if (wish.reload) {
+    reload(std::move(request), *wish.reload);
+    return later;
+  }
   const std::size_t index = find(wish.start ? *wish.start : wish.stop ? *wish.stop : *wish.restart);
   if (wish.stop) {
     const auto all = with_dependents(definition_.nodes, index);
@@ -109,6 +114,7 @@ void SupervisorService::order_start(std::size_t index) {
 std::size_t SupervisorService::find(const std::string& child) const {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < children_.size(); ++i) {
+    if (children_[i]->plan.is_leaving) continue;
     if (children_[i]->plan.name == child) return i;
     names.push_back(children_[i]->plan.name);
   }
@@ -155,27 +161,27 @@ std::string SupervisorService::why_not_up(std::size_t index) const {
   return {};
 }
 
-bool SupervisorService::answer_if_decided(const Waiter& waiter) {
-  const Child& child = *waiter.child;
+/// Returns an empty text if a child has become what was asked for, and the reason if it won't. nullopt: not decided yet.
+std::optional<std::string> SupervisorService::fate_of(const Child& child, bool wants_start) const {
   const std::string who = "service '" + child.plan.name + "' ";
-  if (child.is_to_stop || child.state == State::stopping) return false;
-  if (waiter.wants_start ? child.is_up() : child.is_over()) {
-    send_response(waiter.request, facts_of(child));
-    return true;
-  }
-  if (!waiter.wants_start) {
-    refuse(waiter.request, who + "was started again meanwhile");
-    return true;
-  }
-  if (child.is_over())
-    refuse(waiter.request, who + "is " + to_string(child.state) + ": " + child.last_end);
-  else if (child.state == State::resting && !child.is_due && child.rest_until > os::Clock::now())
-    refuse(waiter.request, who + "did not start, and is started again soon: " + child.last_end);
-  else if (const std::string why = child.state == State::waiting ? why_not_up(index_of(child)) : "";
-           !why.empty())
-    refuse(waiter.request, who + "waits: " + why);
+  if (child.is_to_stop || child.state == State::stopping) return std::nullopt;
+  if (wants_start ? child.is_up() : child.is_over()) return std::string();
+  if (!wants_start) return who + "was started again meanwhile";
+  if (child.is_over()) return who + "is " + to_string(child.state) + ": " + child.last_end;
+  if (child.state == State::resting && !child.is_due && child.rest_until > os::Clock::now())
+    return who + "did not start, and is started again soon: " + child.last_end;
+  const std::string why = child.state == State::waiting ? why_not_up(index_of(child)) : "";
+  if (why.empty()) return std::nullopt;
+  return who + "waits: " + why;
+}
+
+bool SupervisorService::answer_if_decided(const Waiter& waiter) {
+  const auto why = fate_of(*waiter.child, waiter.wants_start);
+  if (!why) return false;
+  if (why->empty())
+    send_response(waiter.request, facts_of(*waiter.child));
   else
-    return false;
+    refuse(waiter.request, *why);
   return true;
 }
 

@@ -28,6 +28,7 @@ struct Delays {
   Duration base = std::chrono::milliseconds(100), longest = std::chrono::seconds(30);
   double jitter = 0.2;
   Duration reset_after = std::chrono::seconds(10);  ///< n is 0 again after this time of being ready
+  friend bool operator==(const Delays&, const Delays&) = default;
 };
 
 /// The wait before each restart of one child.
@@ -54,6 +55,11 @@ class Intensity {
   Intensity(std::size_t most, Duration period) : most_(most), period_(period) {}
   /// Notes a restart. Returns false if it is one more than the window allows.
   [[nodiscard]] bool allows(os::Clock::time_point now);
+  /// Uses other limits from now on, also for the restarts so far.
+  void use(std::size_t most, Duration period) {
+    most_ = most;
+    period_ = period;
+  }
 
  private:
   std::size_t most_;

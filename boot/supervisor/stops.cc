@@ -155,6 +155,8 @@ void SupervisorService::on_cleanup() {
   (void)runtime().loop().run_until(is_over, os::Deadline::never());  // each stop has its limits
   for (const Waiter& waiter : waiters_) refuse(waiter.request, "supervisor '" + name() + "' ends");
   waiters_.clear();
+  for (const Reload& reload : reloads_) refuse(reload.request, "supervisor '" + name() + "' ends");
+  reloads_.clear();
 }
 
 }  // namespace ipcm::supervisor

@@ -49,8 +49,11 @@ SupervisorService::SupervisorService(ServiceSetup setup, const Args& args)
       definition_(define(args, name())),
       intensity_(definition_.intensity, definition_.period),
       log_(runtime().loop(), 2) {
-  for (const ChildPlan& plan : definition_.children)
-    children_.push_back(std::make_unique<Child>(plan, random_fraction));
+  for (const ChildPlan& plan : definition_.children) children_.push_back(make_child(plan));
+}
+
+std::unique_ptr<Child> SupervisorService::make_child(const ChildPlan& plan) {
+  return std::make_unique<Child>(plan, random_fraction);
 }
 
 void SupervisorService::on_start() {
@@ -93,6 +96,8 @@ void SupervisorService::progress() {
         begin(index);
     }
   answer_waiters();
+  answer_reloads();
+  forget_those_that_left();
   if (!gave_up_.empty() && !has_processes()) terminate(kGaveUp);
 }
 
@@ -134,6 +139,12 @@ void SupervisorService::look(std::size_t index) {
   ended(index, how, status && status->success());
 }
 
+void SupervisorService::begin_health_checks(Child& child) {
+  child.health.reset();
+  if (child.plan.health)
+    child.health = std::make_unique<HealthCheck>(*this, *child.plan.health, child.plan.name);
+}
+
 void SupervisorService::look_at_health(Child& child) {
   if (!child.health || child.is_to_stop) return;
   const auto why = child.health->look();
@@ -154,8 +165,7 @@ void SupervisorService::look_at_start(std::size_t index) {
   child.state = State::running;
   child.ready_since = os::Clock::now();
   child.next.clear();
-  if (child.plan.health)
-    child.health = std::make_unique<HealthCheck>(*this, *child.plan.health, child.plan.name);
+  begin_health_checks(child);
   if (!child.plan.ready_by_exit)
     tell("ready", {{"service", child.plan.name}, {"pid", launch_of(child)->service_pid()}});
 }

@@ -2,14 +2,17 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "command/log_stream.h"
 #include "ipcm/service.h"
 #include "supervisor/child.h"
 #include "supervisor/definition.h"
+#include "supervisor/difference.h"
 
 namespace ipcm::launch {
 class Launch;
@@ -38,6 +41,14 @@ class SupervisorService final : public Service {
     bool wants_start = false;
   };
 
+  /// A reload that is answered when the fate of each child is decided.
+  struct Reload {
+    Request request;
+    Facts answer;
+    std::vector<std::pair<Child*, bool>> pending;  // and whether it is to start
+    std::map<std::string, std::string> failed;     // why children did not become ready
+  };
+
   // The life of the children (supervisor_service.cc).
   void progress();
   void begin(std::size_t index);
@@ -47,6 +58,8 @@ class SupervisorService final : public Service {
   void restart(std::size_t index, bool is_success);
   void stop_for_restart(std::size_t index, std::size_t failed);
   void look_at_health(Child& child);
+  void begin_health_checks(Child& child);
+  [[nodiscard]] static std::unique_ptr<Child> make_child(const ChildPlan& plan);
   void rest(Child& child);
   void give_up(const std::string& why);
   void tell(const std::string& event, Facts facts);
@@ -73,15 +86,25 @@ class SupervisorService final : public Service {
   Answer obey(Request&& request);
   void order_start(std::size_t index);
   void answer_waiters();
+  [[nodiscard]] std::optional<std::string> fate_of(const Child& child, bool wants_start) const;
   [[nodiscard]] bool answer_if_decided(const Waiter& waiter);
   [[nodiscard]] std::string why_not_up(std::size_t index) const;
   void refuse(const Request& request, const std::string& why);
+
+  // Other parameters (reload.cc).
+  void reload(Request&& request, const Content& args);
+  void apply(Difference&& difference);
+  [[nodiscard]] bool apply(Child& child, Change change);
+  void answer_reloads();
+  [[nodiscard]] bool answer_if_decided(Reload& reload);
+  void forget_those_that_left();
 
   Definition definition_;
   std::vector<std::unique_ptr<Child>> children_;
   Intensity intensity_;
   command::LogStream log_;
   std::vector<Waiter> waiters_;
+  std::vector<Reload> reloads_;
   std::set<std::string> subscribers_;
   std::string gave_up_;  // the reason; empty: it has not
   bool is_ending_ = false;

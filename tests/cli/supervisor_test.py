@@ -159,6 +159,57 @@ class RestartTest(SupervisorTest):
             self.end(env)
 
 
+class ReloadTest(SupervisorTest):
+    def reload(self, env, *services, status=0, **more):
+        return self.ask(env, {"reload": {"services": services, **more}}, status=status)
+
+    def test_a_reload_applies_only_the_difference(self):
+        with self.bus() as env:
+            self.supervise(env, child("same"), child("policy"), child("args"), child("old", depends_on=["same"]))
+            before = {name: self.up(env, name)["pid"] for name in ("same", "policy", "args", "old")}
+            with Process(before["old"]) as old:
+                (answer,) = self.reload(env, child("new", depends_on=["args"]), child("args", args={"prefix": "x"}), child("same"),
+                                        child("policy", restart="transient", depends_on=["same"])).answers
+                self.assertTrue(old.wait_for_end())
+            self.assertEqual(answer, {"started": ["new"], "stopped": ["old"], "restarted": ["args"], "updated": ["policy"],
+                                      "unchanged": ["same"]})
+            after = {one["name"]: one for one in self.ask(env, "status").answers[0]}
+            self.assertEqual(sorted(after), ["args", "new", "policy", "same"])
+            self.assertEqual({one["state"] for one in after.values()}, {"running"})
+            self.assertEqual([name for name in ("same", "policy", "args") if after[name]["pid"] != before[name]], ["args"])
+            self.assertEqual(self.ipcm("request", "args", '"y"', env=env).answers, ["xy"])
+            self.end(env)
+
+    def test_mistakes_are_told_at_once_and_nothing_changes(self):
+        with self.bus() as env:
+            self.supervise(env, child("a"))
+            before = self.up(env, "a")
+            err = self.reload(env, child("b", depends_on=["bb"]), child("c", jitter=2), status=1).err
+            for words in ("there is no service 'bb'", "jitter: wants"):
+                self.assertIn(words, err)
+            self.assertEqual(self.status(env, "a"), before)
+            self.end(env)
+
+    def test_the_answer_names_a_child_that_does_not_become_ready(self):
+        with self.bus() as env:
+            self.supervise(env)
+            (answer,) = self.reload(env, program("bad", "false", ready="exit", restart="temporary"), child("good")).answers
+            self.assertEqual(answer["started"], ["bad", "good"])
+            self.assertIn("service 'bad' is failed", answer["failed"]["bad"])
+            self.assertEqual(self.status(env, "good")["state"], "running")
+            self.end(env)
+
+    def test_a_child_that_was_stopped_by_request_stays_so(self):
+        with self.bus() as env:
+            self.supervise(env, child("a"))
+            self.up(env, "a")
+            self.ask(env, {"stop": "a"})
+            (answer,) = self.reload(env, child("a", args={"prefix": "x"})).answers
+            self.assertEqual(answer["updated"], ["a"])
+            self.assertEqual(self.status(env, "a")["state"], "stopped")
+            self.end(env)
+
+
 class BadInputTest(SupervisorTest):
     def test_a_cycle_is_an_error_of_the_start(self):
         with self.bus() as env:

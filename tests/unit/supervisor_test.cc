@@ -2,6 +2,7 @@
 
 #include "ipcm/error.h"
 #include "supervisor/definition.h"
+#include "supervisor/difference.h"
 #include "support/tidy.h"
 #include "unit/expect.h"
 
@@ -19,6 +20,18 @@ using Flags = std::vector<bool>;
 
 std::string refusal_of(const std::string& json) {
   return error_of<Error>([&] { (void)define(Content::json(json).as_strict<Arguments>("args"), "sup"); });
+}
+
+Definition definition_of(const std::string& json) {
+  return define(Content::json(json).as_strict<Arguments>("args"), "sup");
+}
+
+/// The difference as "name:change", in the order of the new definition.
+std::vector<std::string> changes_of(const Difference& difference) {
+  std::vector<std::string> all;
+  for (std::size_t i = 0; i < difference.changes.size(); ++i)
+    all.push_back(difference.definition.children[i].name + ":" + to_string(difference.changes[i]));
+  return all;
 }
 
 }  // namespace
@@ -108,4 +121,40 @@ TEST_CASE("supervisor: a parameter of later versions is not available yet") {
       refusal_of(R"({"services":[{"name":"a","class":"echo","on_demand":true,"jitter":2}]})");
   CHECK(contains(error, "service 'a': on_demand: this key is not available yet"));
   CHECK(contains(error, "jitter: wants"));
+}
+
+TEST_CASE("supervisor: other parameters change only the children that they concern") {
+  const Definition before = definition_of(R"({"services":[{"name":"same","class":"echo"},
+      {"name":"policy","class":"echo"},{"name":"args","class":"echo"},{"name":"edge","class":"echo"},
+      {"name":"old","class":"echo","depends_on":["same"]}]})");
+  const Definition after = definition_of(R"({"services":[{"name":"new","class":"echo"},
+      {"name":"args","class":"echo","args":{"prefix":"x"}},{"name":"same","class":"echo"},
+      {"name":"policy","class":"echo","restart":"transient","grace":1},{"name":"edge","class":"echo","depends_on":["same"]}]})");
+  const Difference difference = compare(before, after);
+  CHECK(changes_of(difference) == std::vector<std::string>{"new:started", "args:restarted", "same:unchanged",
+                                                           "policy:updated", "edge:updated", "old:stopped"});
+  CHECK(difference.definition.nodes.back().needs == Order{2});
+  CHECK(difference.definition.order.size() == 6);
+}
+
+TEST_CASE(
+    "supervisor: a child that stops keeps its place among the stops, unless the new order contradicts it") {
+  const Definition chain = definition_of(R"({"services":[{"name":"a","class":"echo","depends_on":["b"]},
+      {"name":"b","class":"echo","depends_on":["c"]},{"name":"c","class":"echo"}]})");
+  const Difference kept = compare(
+      chain, definition_of(R"({"services":[{"name":"a","class":"echo"},{"name":"c","class":"echo"}]})"));
+  CHECK(kept.definition.nodes[0].needs == Order{2});
+  CHECK(kept.definition.nodes[2].needs == Order{1});
+  const Difference reversed = compare(
+      chain,
+      definition_of(
+          R"({"services":[{"name":"a","class":"echo"},{"name":"c","class":"echo","depends_on":["a"]}]})"));
+  CHECK(reversed.definition.nodes[0].needs.empty());
+  CHECK(reversed.definition.nodes[1].needs == Order{0});
+}
+
+TEST_CASE("supervisor: a child that comes back while it stops is started again") {
+  const Definition one = definition_of(R"({"services":[{"name":"a","class":"echo"}]})");
+  const Difference gone = compare(one, definition_of("{}"));
+  CHECK(changes_of(compare(gone.definition, one)) == std::vector<std::string>{"a:restarted"});
 }
