@@ -146,11 +146,12 @@ def jobs_of(arguments):
     """Returns the pairs to run, each with its behaviours."""
     all_kits = [kit for kit in kits() if not kit.why_not and kit.name not in (arguments.leave_out or ())]
     judge = all_kits[0]
-    wanted = [one for one in BEHAVIOURS if not arguments.behaviour or one[0] in arguments.behaviour]
-    pairs_only, own = [one for one in wanted if one[1] == PAIR], wanted
     for protocol in judge.protocols:
         if arguments.protocol and protocol not in arguments.protocol:
             continue
+        own = [one for one in BEHAVIOURS if (not arguments.behaviour or one[0] in arguments.behaviour)
+               and (not one[3].protocols or protocol in one[3].protocols)]
+        pairs_only = [one for one in own if one[1] == PAIR]
         here = [kit for kit in all_kits if protocol in kit.protocols]
         for kit in here:
             if arguments.kit and kit.name not in arguments.kit:
