@@ -126,6 +126,8 @@ Definition define(const Arguments& arguments, const std::string& own_name) {
   if (arguments.intensity > kMostRestarts) mistakes.add("intensity", "wants a number from 0 to 100000");
   definition.intensity = static_cast<std::size_t>(arguments.intensity);
   definition.period = mistakes.span("period", arguments.period);
+  definition.adopts = arguments.adopt;
+  definition.awaits_subscriber = arguments.await_subscriber;
   if (arguments.services.size() > kMostChildren) {
     mistakes.add("services", "there are more than 10000");
     mistakes.throw_if_any();

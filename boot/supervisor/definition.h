@@ -69,11 +69,13 @@ struct Arguments {
   std::string strategy = "one_for_one";
   std::uint64_t intensity = 5;
   double period = 60;
+  bool adopt = false, await_subscriber = false;
   std::vector<ChildArguments> services;
 
   template <class Archive>
   void serialize(Archive& archive) {
     archive(optional("strategy", strategy), optional("intensity", intensity), optional("period", period),
+            optional("adopt", adopt), optional("await_subscriber", await_subscriber),
             optional("services", services));
   }
 };
@@ -106,6 +108,8 @@ struct Definition {
   Strategy strategy = Strategy::one_for_one;
   std::size_t intensity = 0;
   Duration period{};
+  bool adopts = false;             ///< children outlive a killed supervisor, and the next one adopts them
+  bool awaits_subscriber = false;  ///< no child starts before there is one: it gets all events
   std::vector<ChildPlan> children;
   std::vector<Node> nodes;
   std::vector<std::size_t> order;  ///< of the start

@@ -119,7 +119,10 @@ void SupervisorService::forget_those_that_left() {
   std::vector<std::unique_ptr<Child>> children;
   renumber(definition.order);
   for (std::size_t i = 0; i < children_.size(); ++i) {
-    if (has_left(i)) continue;
+    if (has_left(i)) {
+      if (adopts_) records_.forget(children_[i]->plan.name);
+      continue;
+    }
     definition.children.push_back(definition_.children[i]);
     definition.nodes.push_back(definition_.nodes[i]);
     renumber(definition.nodes.back().needs);

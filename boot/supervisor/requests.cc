@@ -132,6 +132,7 @@ SupervisorService::Facts SupervisorService::facts_of(const Child& child) {
   Facts facts = {{"name", child.plan.name},
                  {"class", child.plan.class_name},
                  {"state", to_string(child.state)},
+                 {"ready", child.is_up()},
                  {"restarts", child.restarts}};
   if (child.has_process()) facts["pid"] = launch_of(child)->first_pid();
   if (!child.last_end.empty()) facts["last_end"] = child.last_end;

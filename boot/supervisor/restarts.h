@@ -42,6 +42,9 @@ class Backoff {
   void reset() { count_ = 0; }
   /// Uses other delays from now on; n stays.
   void use(const Delays& delays) { delays_ = delays; }
+  /// n of the next delay.
+  [[nodiscard]] std::uint64_t count() const { return count_; }
+  void resume(std::uint64_t count) { count_ = count; }
 
  private:
   Delays delays_;

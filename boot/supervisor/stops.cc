@@ -72,7 +72,7 @@ void SupervisorService::press(Child& child) {
   if (child.stop == Stop::asked) {
     child.stop = Stop::terminated;
     (void)process.signal(SIGTERM);
-    set_timer(child, os::from_now(is_ending_ && runtime().is_told_to_end() ? kHurried : child.plan.grace));
+    set_timer(child, os::from_now(is_ending_ && is_hurried() ? kHurried : child.plan.grace));
   } else if (child.stop == Stop::terminated) {
     child.stop = Stop::killed;
     tell("killed", {{"service", child.plan.name}});
@@ -114,6 +114,9 @@ bool SupervisorService::has_processes() const {
                      [](const auto& child) { return child->has_process(); });
 }
 
+/// Whether a signal has come, or nobody waits for an order any more.
+bool SupervisorService::is_hurried() const { return has_lost_owner_ || runtime().is_told_to_end(); }
+
 /// Ends the order: each child gets SIGTERM now, and SIGKILL soon.
 void SupervisorService::hurry() {
   for (const auto& child : children_) {
@@ -132,10 +135,10 @@ void SupervisorService::hurry() {
 void SupervisorService::on_cleanup() {
   is_ending_ = true;
   for (std::size_t i = 0; i < children_.size(); ++i) stop(i, AfterStop::stays);
-  bool is_hurried = false;
+  bool has_hurried = false;
   const auto is_over = [&] {
-    if (!is_hurried && runtime().is_told_to_end()) {
-      is_hurried = true;
+    if (!has_hurried && is_hurried()) {
+      has_hurried = true;
       hurry();
     }
     for (const auto& each : children_) {
@@ -153,6 +156,8 @@ void SupervisorService::on_cleanup() {
     return !has_processes();
   };
   (void)runtime().loop().run_until(is_over, os::Deadline::never());  // each stop has its limits
+  if (adopts_)
+    for (const auto& child : children_) records_.forget(child->plan.name);
   for (const Waiter& waiter : waiters_) refuse(waiter.request, "supervisor '" + name() + "' ends");
   waiters_.clear();
   for (const Reload& reload : reloads_) refuse(reload.request, "supervisor '" + name() + "' ends");

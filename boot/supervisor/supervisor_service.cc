@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <utility>
 
 #include "bus/obituary_file.h"
 #include "ipcm/error.h"
@@ -48,7 +49,9 @@ SupervisorService::SupervisorService(ServiceSetup setup, const Args& args)
     : Service(std::move(setup)),
       definition_(define(args, name())),
       intensity_(definition_.intensity, definition_.period),
-      log_(runtime().loop(), 2) {
+      log_(runtime().loop(), 2),
+      adopts_(definition_.adopts),
+      records_(info(), name()) {
   for (const ChildPlan& plan : definition_.children) children_.push_back(make_child(plan));
 }
 
@@ -59,12 +62,18 @@ std::unique_ptr<Child> SupervisorService::make_child(const ChildPlan& plan) {
 void SupervisorService::on_start() {
   watch_peers();
   log_.reopen();
+  if (adopts_) expect_owner();
+  is_adopting_ = adopts_;
   runtime().wake();  // the first turn starts the children
 }
 
 void SupervisorService::on_activity(const Activity& activity) {
   for (const auto& [peer, change] : activity.peer_delta)
     if (change < 0) subscribers_.erase(peer);
+  has_begun_ |= !definition_.awaits_subscriber || !subscribers_.empty() || activity.terminated;
+  if (!has_begun_) return;
+  has_lost_owner_ |= !activity.pid_watch.empty();
+  if (std::exchange(is_adopting_, false)) adopt_children();
   if (activity.terminated) return;  // on_cleanup() stops the children
   for (std::size_t i = 0; i < children_.size(); ++i) look(i);
   progress();
@@ -95,6 +104,7 @@ void SupervisorService::progress() {
                       [this](std::size_t one) { return children_[one]->is_up(); }))
         begin(index);
     }
+  for (const auto& child : children_) keep_record(*child);
   answer_waiters();
   answer_reloads();
   forget_those_that_left();
@@ -115,6 +125,7 @@ void SupervisorService::begin(std::size_t index) {
   child.failure.clear();
   try {
     (void)ipcm_service_nowait(child.plan.name, options);
+    keep_record(child);
     tell("starting", {{"service", child.plan.name}});
   } catch (const Error& error) {
     ended(index, error.what(), false);
@@ -166,6 +177,7 @@ void SupervisorService::look_at_start(std::size_t index) {
   child.ready_since = os::Clock::now();
   child.next.clear();
   begin_health_checks(child);
+  keep_record(child);  // before anybody hears of it
   if (!child.plan.ready_by_exit)
     tell("ready", {{"service", child.plan.name}, {"pid", launch_of(child)->service_pid()}});
 }

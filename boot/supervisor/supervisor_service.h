@@ -11,6 +11,7 @@
 #include "command/log_stream.h"
 #include "ipcm/service.h"
 #include "supervisor/child.h"
+#include "supervisor/child_record.h"
 #include "supervisor/definition.h"
 #include "supervisor/difference.h"
 
@@ -76,7 +77,16 @@ class SupervisorService final : public Service {
   void press(Child& child);
   void look_at_stop(Child& child);
   void hurry();
+  [[nodiscard]] bool is_hurried() const;
   [[nodiscard]] bool has_processes() const;
+
+  // Adoption (adoption.cc).
+  void expect_owner();
+  void adopt_children();
+  void restore(std::size_t index);
+  std::optional<bool> take_over(const std::string& child, const ChildRecord& record);
+  void end_strays();
+  void keep_record(const Child& child);
 
   // Requests (requests.cc).
   [[nodiscard]] std::size_t find(const std::string& child) const;
@@ -108,6 +118,11 @@ class SupervisorService final : public Service {
   std::set<std::string> subscribers_;
   std::string gave_up_;  // the reason; empty: it has not
   bool is_ending_ = false;
+  bool adopts_ = false;  // children outlive it if it is killed
+  ChildRecords records_;
+  std::vector<Watch> strays_;  // the timers of children that are not in the definition
+  bool is_adopting_ = false;   // when it begins
+  bool has_begun_ = false, has_lost_owner_ = false;
 };
 
 }  // namespace ipcm::supervisor

@@ -52,6 +52,17 @@ Launch::Launch(Loop& loop, LaunchPlan plan) : loop_(loop), plan_(std::move(plan)
   child_watch_ = loop_.watch(child_.pidfd(), EPOLLIN, [this](std::uint32_t) { on_child_ended(); });
 }
 
+Launch::Launch(Loop& loop, LaunchPlan plan, os::Child running)
+    : loop_(loop),
+      plan_(std::move(plan)),
+      verdict_(Verdict::ready),
+      child_(std::move(running)),
+      first_pid_(child_.pid()),
+      service_pid_(first_pid_),
+      listener_(plan_.name) {
+  child_watch_ = loop_.watch(child_.pidfd(), EPOLLIN, [this](std::uint32_t) { on_child_ended(); });
+}
+
 Launch::~Launch() {
   if (verdict_ == Verdict::pending) end_child();
   ready_watch_.stop();
@@ -177,6 +188,8 @@ void Launch::on_child_ended() {
   const auto status = child_.try_reap();
   if (!child_.reaped()) return;
   child_watch_.stop();
+  if (!status && plan_.known_end)
+    if (const auto known = plan_.known_end()) child_.note_status(*known);
   while (verdict_ == Verdict::pending && !bad_news_ && !unconfirmed_ && os::is_readable(ends_.ready.get()))
     on_ready_pipe();
   if (unconfirmed_) look_again();

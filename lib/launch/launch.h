@@ -31,6 +31,9 @@ class Launch {
 
   /// Makes the process, or takes a waiting one from the pool. Throws LaunchError (prepare, fork, exec).
   Launch(Loop& loop, LaunchPlan plan);
+  /// A service that is ready, and that another process has started. Takes over its process, which may be the child of
+  /// another one.
+  Launch(Loop& loop, LaunchPlan plan, os::Child running);
   ~Launch();
   Launch(const Launch&) = delete;
   Launch& operator=(const Launch&) = delete;

@@ -88,7 +88,9 @@ LaunchFds open_fds(const LaunchPlan& plan) {
     ours.words_to = childs.real_stderr ? WordsTo::stream(os::duplicate(childs.real_stderr.get()))
                                        : WordsTo::log(os::duplicate(childs.log.get()));
   }
-  if (plan.leash) {
+  if (plan.leash_to >= 0) {
+    childs.leash = os::duplicate(plan.leash_to);
+  } else if (plan.leash) {
     auto self = os::open_process(os::own_pid());
     if (self) childs.leash = std::move(*self);
   }

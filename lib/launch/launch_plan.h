@@ -29,6 +29,7 @@ struct LaunchPlan {
   std::string name;                                ///< The name of the service.
   os::Clock::time_point began = os::Clock::now();  ///< The time of the call that starts the service.
   bool leash = true;                               ///< Whether the service gets a pidfd of this process.
+  int leash_to = -1;  ///< Borrowed: a pidfd of another process that it gets instead; -1: none.
   bool capture_stderr = true;
   bool new_session = false;
   Redirect redirect;
@@ -68,6 +69,9 @@ struct LaunchPlan {
   /// Called once, if the service had joined the bus and then ended by itself: by a signal, with a status other than 0, or
   /// without leaving the bus. May be empty. It must not throw.
   std::function<void(const Death& death)> on_death;
+  /// Returns the exit status of a child that this process can't reap, and whose status the kernel does not tell. May be
+  /// empty. It must not throw.
+  std::function<std::optional<ExitStatus>()> known_end;
   /// Whether the service starts also if this process ends before it is ready. Otherwise it ends then.
   bool outlives_launcher = false;
 };

@@ -217,9 +217,15 @@ void reap_ended_children(const std::function<void(Pid pid, ExitStatus status)>& 
         info.si_pid == 0)
       return;
     if (OwnedChildren::instance().reap(info.si_pid)) continue;
-    int wait_status = 0;
-    if (quiet([&] { return ::waitpid(info.si_pid, &wait_status, WNOHANG); }) == info.si_pid)
-      tell(info.si_pid, ExitStatus::from_wait_status(wait_status));
+    try {
+      tell(info.si_pid, info.si_code == CLD_EXITED
+                            ? ExitStatus::exited(info.si_status)
+                            : ExitStatus::signalled(info.si_status, info.si_code == CLD_DUMPED));
+    } catch (...) {
+      (void)quiet([&] { return ::waitpid(info.si_pid, nullptr, WNOHANG); });
+      throw;
+    }
+    (void)quiet([&] { return ::waitpid(info.si_pid, nullptr, WNOHANG); });
   }
 }
 

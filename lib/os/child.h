@@ -39,6 +39,8 @@ class Child {
   /// kernel does not know the status.
   [[nodiscard]] const std::optional<ExitStatus>& status() const noexcept { return status_; }
   [[nodiscard]] bool reaped() const noexcept { return reaped_; }
+  /// Notes the status of a child that other code has reaped: another process knows it.
+  void note_status(ExitStatus status) noexcept { status_ = status; }
 
  private:
   Pid pid_ = 0;
@@ -52,7 +54,8 @@ class Child {
 void reap_released_children() noexcept;
 
 /// Reaps every child that has ended; for our own processes only. A Child object gets the status of its child.
-/// For each other child, calls `tell` with its pid and exit status.
+/// For each other child, calls `tell` with its pid and exit status, before it is reaped: until then, no other process
+/// can have that pid.
 void reap_ended_children(const std::function<void(Pid pid, ExitStatus status)>& tell);
 
 }  // namespace ipcm::os

@@ -3,7 +3,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +27,13 @@ class ChildServices {
   /// Returns whether a service is ready, after waiting for it if there is a deadline. Throws LaunchError if its
   /// start has failed. A service that this one has not started is ready when it is active on the bus.
   bool ready(const std::string& name, std::optional<os::Deadline> wait);
+  /// Takes over a service that runs on this bus already, and that another process has started. It is treated as one that
+  /// this service has started and that is ready, and ends with this object. `process`: its proven pidfd. The kernel, or
+  /// else its obituary, has its exit status.
+  void adopt(const std::string& name, Pid pid, os::UniqueFd process);
+  /// Lets the services that are started from now on end with that process, and not with this one. `owner`: its pidfd,
+  /// borrowed.
+  void leash_to(int owner) { leash_ = owner; }
   /// Null: it was not started here.
   [[nodiscard]] launch::Launch* find(const std::string& name);
 
@@ -43,8 +49,17 @@ class ChildServices {
   Loop& loop_;
   Client& client_;
   client::PendingRequests& requests_;
-  std::map<std::string, std::unique_ptr<launch::Launch>> launches_;
-  std::set<Pid> told_;  // returned by take_ended()
+  struct Started {
+    std::unique_ptr<launch::Launch> launch;
+    bool is_end_told = false;
+  };
+  /// Removes an entry. Its end, if take_ended() has not returned it yet, is kept for the next call.
+  void forget(const std::string& name);
+  void collect_end(Started& started);
+
+  std::map<std::string, Started> launches_;
+  std::vector<Activity::Ended> ended_;  // for take_ended()
+  int leash_ = -1;
 };
 
 }  // namespace ipcm::service

@@ -123,6 +123,7 @@ void ServiceRuntime::watch_processes() {
   Pid leashed = 0;
   if (setup_->leash) {
     leashed = os::pid_of(setup_->leash.get()).value_or(-1);
+    leash_ = setup_->leash.get();
     add(leashed, std::move(setup_->leash));
     // The launcher has ended, or it lives in another pid namespace: then its numbers mean other processes
     // here.

@@ -61,6 +61,8 @@ class ServiceRuntime {
   [[nodiscard]] ChildServices& children();
   [[nodiscard]] Workers& workers() { return workers_; }
   [[nodiscard]] Loop& loop() { return *loop_; }
+  /// Returns the pidfd of the process to which this service is leashed, borrowed; -1: there is none.
+  [[nodiscard]] int leash() const { return leash_; }
   /// For callbacks of the loop that a class has added: the next turn calls on_activity().
   void wake() { something_ = true; }
   /// Whether the service will end with the next turn: for an on_start that waits.
@@ -110,6 +112,7 @@ class ServiceRuntime {
     Watch watch;
   };
   std::vector<std::unique_ptr<Watched>> watched_;
+  int leash_ = -1;  // that of one of them
   Watch interval_watch_, watchdog_watch_;
   DescriptorWatches descriptors_;
   Recovery loop_recovery_, peers_recovery_;

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import unittest
 
@@ -10,7 +11,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 
 from supervising import SupervisorTest, child, program  # noqa: E402
-from support import IPCM, Process  # noqa: E402
+from support import BOOT, IPCM, Process  # noqa: E402
 
 
 class OrderTest(SupervisorTest):
@@ -208,6 +209,59 @@ class ReloadTest(SupervisorTest):
             self.assertEqual(answer["updated"], ["a"])
             self.assertEqual(self.status(env, "a")["state"], "stopped")
             self.end(env)
+
+
+class AdoptionTest(SupervisorTest):
+    """The test itself starts the supervisor, and is the process to which it and its children are leashed."""
+
+    def supervise_as_owner(self, env, *services):
+        args = {"adopt": True, "services": services}
+        parameters = {"ipcm": 1, "name": "sup", "class": "supervisor", "ipcm_info": json.loads(env["IPCM_INFO"]), "args": args}
+        leash, (ready, report) = os.pidfd_open(os.getpid()), os.pipe()
+        supervisor = self.start(BOOT, "--ready-fd", report, json.dumps(parameters), env=dict(env, IPCM_LEASH_FD=str(leash)),
+                                pass_fds=(leash, report), stderr_too=True)
+        os.close(leash)
+        os.close(report)
+        with open(ready) as pipe:
+            self.assertTrue(json.loads(pipe.readline())["ready"])
+        return supervisor
+
+    def test_the_next_supervisor_adopts_children_and_goes_on_counting(self):
+        with self.bus() as env:
+            services = child("a"), program("job", "true", ready="exit", restart="temporary"), child("changed"), child("gone")
+            first = self.supervise_as_owner(env, *services)
+            pids = {name: self.up(env, name)["pid"] for name in ("a", "changed", "gone")}
+            self.up(env, "job")
+            first.process.signal(signal.SIGKILL)
+            first.finish()
+            self.assertIn("a", self.peers(env))
+            with Process(pids["gone"]) as gone, Process(pids["a"]) as adopted:
+                second = self.supervise_as_owner(env, *services[:2], child("changed", args={"prefix": "> "}))
+                self.assertEqual(self.up(env, "a")["pid"], pids["a"])
+                self.assertEqual(self.status(env, "job")["state"], "done")
+                self.assertNotEqual(self.up(env, "changed")["pid"], pids["changed"])
+                self.assertTrue(gone.wait_for_end())
+                adopted.signal(signal.SIGKILL)
+                self.assertTrue(adopted.wait_for_end())
+            failed = self.next_event(second, "failed", "a")
+            self.assertIn("SIGKILL", failed["how"])
+            self.assertEqual(failed["restart"], 1)
+            self.assertNotEqual(self.next_event(second, "ready", "a")["pid"], pids["a"])
+            self.end(env)
+            self.assertEqual(second.finish().status, 0)
+
+    def next_event(self, supervisor, event, service):
+        while True:
+            line = supervisor.read_line()
+            told = json.loads(line) if line.startswith("{") else {"event": None}
+            if (told["event"], told.get("service")) == (event, service):
+                return told
+
+    def test_a_supervisor_without_an_owner_refuses_to_adopt(self):
+        with self.bus() as env:
+            result = self.ipcm("start", "supervisor", "--name", "sup", "--args", '{"adopt":true}', env=env, status=None)
+            self.assertNotEqual(result.status, 0)
+            self.assertIn("leashed to no process", result.err)
 
 
 class BadInputTest(SupervisorTest):

@@ -4,7 +4,9 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 
+#include "os/process.h"
 #include "support/peers.h"
 
 using namespace ipcm;
@@ -254,6 +256,65 @@ TEST_CASE_FIXTURE(Tidy, "C6: the end of a service that a service started is told
   const int inner = handle.sync_request<int>(1, kHang);
   ::kill(inner, SIGKILL);
   CHECK(collect(ear, 1)[0].content.as<std::string>() == std::to_string(inner) + " was killed by SIGKILL");
+  guard.shutdown();
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "C6: the end of a service is told by on_pid also if its name was given to another one meanwhile") {
+  Guard guard = ipcm_spawn();
+  Client ear = ipcm_connect("ear", guard.info());
+  ServiceOptions options;
+  options.ipcm_info = guard.info();
+  options.handle_request = [](Service& self, const Request&) -> Answer {
+    const Pid first = self.ipcm_service("inner", exec_echo()).service_pid().value();
+    const auto process = os::open_process(first);
+    ::kill(first, SIGKILL);
+    (void)os::await_end(process.value().get(), os::Deadline::after(kHang));
+    (void)self.ipcm_service("inner", exec_echo());
+    return first;
+  };
+  options.on_pid = [](Service& self, Pid pid, ExitStatus status) {
+    self.client().send_message("ear", std::to_string(pid) + " " + status.describe());
+  };
+  Handle handle = ipcm_service("outer", options);
+  const int first = handle.sync_request<int>(1, kHang);
+  CHECK(collect(ear, 1)[0].content.as<std::string>() == std::to_string(first) + " was killed by SIGKILL");
+  guard.shutdown();
+}
+
+TEST_CASE_FIXTURE(
+    Tidy, "C6: the end of a service is told by on_pid also if its process has the pid of an earlier one") {
+  Guard guard = ipcm_spawn();
+  Client ear = ipcm_connect("ear", guard.info());
+  ServiceOptions options;
+  options.ipcm_info = guard.info();
+  // Starts services until one has the wanted pid; 0: any. Returns its pid.
+  options.handle_request = [](Service& self, const Request& request) -> Answer {
+    constexpr int kTries = 30;
+    const Pid wanted = request.as<int>();
+    Pid pid = 0;
+    for (int i = 0; i < kTries; ++i) {
+      if (wanted > 0) std::ofstream("/proc/sys/kernel/ns_last_pid") << wanted - 1 << std::flush;
+      pid = self.ipcm_service("inner" + std::to_string(i), exec_echo()).service_pid().value();
+      if (wanted == 0 || pid == wanted) break;
+      ::kill(pid, SIGKILL);
+    }
+    return pid;
+  };
+  options.on_pid = [](Service& self, Pid pid, ExitStatus) { self.client().send_message("ear", int{pid}); };
+  Handle handle = ipcm_service("outer", options);
+  const auto await_end_of = [&](int pid) {
+    ::kill(pid, SIGKILL);
+    for (;;)
+      for (const Message& message : ear.wait_for_messages(kHang))
+        if (message.content.as<int>() == pid) return;
+  };
+  const int first = handle.sync_request<int>(0, kHang);
+  await_end_of(first);
+  if (const int second = handle.sync_request<int>(first, kHang); second == first)
+    await_end_of(second);
+  else
+    MESSAGE("skipped: the kernel did not give the pid again");
   guard.shutdown();
 }
 
