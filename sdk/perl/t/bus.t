@@ -79,7 +79,8 @@ subtest 'each failure is an error of its own class, and has the place of the cal
     isa_ok error_of(sub { $bus->receive(timeout => 0.05) }), 'Ipcm::Error::Timeout';
     isa_ok error_of(sub { Ipcm->connect(as => 's') }), 'Ipcm::Error::NameTaken';
     isa_ok error_of(sub { Ipcm->connect(bus => [ 'ConnectionUnix', 'JSON', "$PLACE/nosuch" ]) }), 'Ipcm::Error::Bus';
-    isa_ok error_of(sub { local $ENV{IPCM} = "$PLACE/none"; Ipcm->connect }), 'Ipcm::Error::Bus';
+    ok !error_of(sub { local $ENV{IPCM} = "$PLACE/none"; Ipcm->connect }), 'ConnectionUnix needs no command';
+    isa_ok error_of(sub { local $ENV{IPCM} = "$PLACE/none"; Ipcm->connect(bus => [ 'MessageFiles', 'JSON', $PLACE ]) }), 'Ipcm::Error::Bus';
     $error = error_of(sub { Ipcm->start('any', name => 'f', boot => $boot, args => { fail => 'no licence' }, timeout => 60) });
     isa_ok $error, 'Ipcm::Error::Launch';
     like $error->message, qr/no licence/;

@@ -60,7 +60,17 @@ sub put {
     Ipcm::Error->throw(bus => 'this process was forked from the one that has joined; it must connect itself') if !$self->is_own;
     Ipcm::Error->throw(bus => 'the bus was left, or the bridge has ended') if $self->{is_over};
     my $octets = encode_json($line) . "\n";
-    local $self->{is_writing} = 1;
+    {
+        local $self->{is_writing} = 1;
+        $self->_write($octets);
+    }
+    my $deferred = delete $self->{deferred};
+    $deferred->() if $deferred;
+    return;
+}
+
+sub _write {
+    my ($self, $octets) = @_;
     for (my $at = 0; $at < length $octets;) {
         my $sent = send $self->{fh}, substr($octets, $at, CHUNK), MSG_NOSIGNAL;
         if    (defined $sent) { $at += $sent }
@@ -74,6 +84,9 @@ sub put {
     return;
 }
 sub is_writing { $_[0]{is_writing} }
+
+# defer($code): once the line is written.
+sub defer { my ($self, $code) = @_; $self->{deferred} = $code; return }
 
 # fill(): reads what has come. Never waits.
 sub fill {
@@ -95,6 +108,12 @@ sub next_line {
     $self->{searched} = 0;
     return decode_json(substr $self->{unread}, 0, $end + 1, '');
 }
+
+# hold(): the bridge itself holds messages back while this program does not read.
+sub hold { return }
+
+# let_go(): in a forked child, closes its copy.
+sub let_go { my ($self) = @_; close $self->{fh}; $self->{is_over} = 1; return }
 
 # finish(): reads to the end of the bridge, which was told to leave, and reaps it.
 sub finish {

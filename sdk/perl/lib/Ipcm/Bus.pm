@@ -8,6 +8,7 @@ use Time::HiRes   ();
 use Ipcm::Bridge  ();
 use Ipcm::Bytes   ();
 use Ipcm::Error   ();
+use Ipcm::Info    ();
 use Ipcm::JSON    qw(decode_json encode_json);
 use Ipcm::Message ();
 use Ipcm::Pending ();
@@ -15,14 +16,16 @@ use Ipcm::Streams ();
 
 our $VERSION = '0.1.0';
 
+use constant MOST_UNREAD => 10_000;    # messages; further ones wait at their senders
+
 my %EVENTS = map { $_ => 1 } qw(message join leave end);
 
 sub connect {
     my ($class, %how) = @_;
     my ($as, $bus, $again) = delete @how{qw(as bus reconnect)};
     _no_more(connect => %how);
-    my @words = (defined $as ? ('--as', _octets($as)) : (), $again ? '--reconnect' : ());
-    my $self = $class->_new(words => \@words, bus => info_text($bus));
+    Ipcm::Error->throw(usage => 'reconnect needs the name that the messages are kept for') if $again && !defined $as;
+    my $self = $class->_new(_channel($as, $bus, $again));
     $self->_await(sub { defined $self->{name} });
     return $self;
 }
@@ -30,8 +33,19 @@ sub connect {
 # ---- for this kit itself
 
 sub _new {
-    my ($class, %how) = @_;
-    return bless { bridge => Ipcm::Bridge->new(%how), pending => {}, last => 0, events => [], inbox => [], on => {}, watched => {}, timers => [] }, $class;
+    my ($class, $bridge) = @_;
+    return bless { bridge => $bridge, pending => {}, last => 0, events => [], inbox => [], on => {}, watched => {}, timers => [] }, $class;
+}
+
+# What is between this object and the bus: this process speaks ConnectionUnix itself; `ipcm bridge` does on all other protocols.
+sub _channel {
+    my ($as, $bus, $again) = @_;
+    if (my $info = Ipcm::Info::native($bus)) {
+        require Ipcm::Native;
+        return Ipcm::Native->new(info => $info, name => $as);
+    }
+    my @words = (defined $as ? ('--as', _octets($as)) : (), $again ? '--reconnect' : ());
+    return Ipcm::Bridge->new(words => \@words, bus => info_text($bus));
 }
 
 # info_text($bus): an info, which is a string or the array in it, as octets for the environment.
@@ -130,7 +144,8 @@ sub receive {
 sub close {
     my ($self) = @_;
     my $bridge = $self->{bridge} or return;
-    return if $self->{is_closed}++ || !$bridge->is_own;
+    return $bridge->let_go if !$bridge->is_own;
+    return if $self->{is_closed}++;
     eval { $bridge->put({ op => 'leave' }) };
     $bridge->finish;
     $self->_over('it was left by this program');
@@ -239,6 +254,7 @@ sub _read {
     my ($self) = @_;
     return if $self->{is_over};
     my $bridge = $self->{bridge};
+    $bridge->hold(@{ $self->{inbox} } + @{ $self->{events} } >= MOST_UNREAD);
     $bridge->fill;
     while (defined(my $line = $bridge->next_line)) { $self->_take($line) }
     $self->_over($self->{end} ? $self->{end}{why} : 'the bridge to the bus has ended') if $bridge->is_over && !$self->{is_over};

@@ -8,14 +8,17 @@ use parent 'Ipcm::Bus';
 use File::Basename qw(basename);
 use IO::Handle     ();
 use Scalar::Util   qw(blessed);
+use Ipcm::Boot     ();
 use Ipcm::Error    ();
+use Ipcm::Info     ();
+use Ipcm::Log      ();
 use Ipcm::Request  ();
 use Ipcm::Signals  ();
 use Ipcm::Streams  ();
 
 our $VERSION = '0.1.0';
 
-use constant SERVICE_THREW => 70;
+use constant { USAGE => 64, SERVICE_THREW => 70 };
 
 my %HANDLERS = map { $_ => 1 } qw(request message join leave start stop);
 
@@ -29,14 +32,45 @@ sub serve {
     my %handlers = map { $_ => delete $how{$_} } grep { $HANDLERS{$_} } keys %how;
     Ipcm::Bus::_no_more(serve => %how);
     my @boot = _is_boot(@ARGV) ? @ARGV : ();
-    my @words = ('--serve', @boot ? () : ('--name', Ipcm::Bus::_octets($name // basename($0) =~ s/\.p[lm]\z//r)));
     STDOUT->autoflush(1);    # what it prints is in its log at once
-    my $self = $class->_new(words => \@words, bus => Ipcm::Bus::info_text($bus), boot => @boot ? \@boot : undef);
-    my $streams = @boot ? Ipcm::Streams->new(@boot) : undef;
+    $name //= basename($0) =~ s/\.p[lm]\z//r;
+    my ($self, $streams) = @boot ? $class->_launched(@boot) : $class->_new(_by_hand($name, $bus));
     $self->{handlers} = \%handlers;
     $self->{signals} = Ipcm::Signals->new(sub { $self->_asked_to_end });
     $self->_start($streams) && $self->run;
     exit $self->_finish;
+}
+
+# A service that nobody has launched.
+sub _by_hand {
+    my ($name, $bus) = @_;
+    my $info = Ipcm::Info::native($bus) or return Ipcm::Bridge->new(words => [ '--serve', '--name', Ipcm::Bus::_octets($name) ], bus => Ipcm::Bus::info_text($bus));
+    require Ipcm::Native;
+    utf8::decode($name);
+    return Ipcm::Native->new(info => $info, name => $name, boot => Ipcm::Boot->by_hand($info, $name));
+}
+
+# The service that a launcher has asked for, and the streams that its launcher passes on.
+sub _launched {
+    my ($class, @boot) = @_;
+    my $boot = eval { Ipcm::Boot->take(@boot) };
+    if (my $error = $@) {
+        _log('ipcm: ' . Ipcm::Error->text_of($error));
+        exit USAGE;
+    }
+    return ($class->_new(Ipcm::Bridge->new(words => ['--serve'], boot => \@boot)), Ipcm::Streams->new(@boot)) if !$boot;
+    require Ipcm::Native;
+    my $streams = Ipcm::Streams->new(@boot);
+    my $self = $class->_new(Ipcm::Native->new(info => $boot->info, name => $boot->name, boot => $boot));
+    $self->{log} = Ipcm::Log->new($streams->log) if $streams->log;
+    $self->_beat($boot) if $boot->watchdog;
+    return ($self, $streams);
+}
+
+sub _beat {
+    my ($self, $boot) = @_;
+    $self->after($boot->watchdog, sub { $boot->alive; $self->_beat($boot) });
+    return;
 }
 
 sub class { $_[0]{class} }
@@ -57,8 +91,8 @@ sub _leave {
 
 sub _asked_to_end {
     my ($self) = @_;
-    # In the middle of a line: the loop does it, a moment later.
-    if   ($self->{bridge}->is_writing) { $self->after(0, sub { $self->_asked_to_end }) }
+    # In the middle of a line: a moment later.
+    if   ($self->{bridge}->is_writing) { $self->{bridge}->defer(sub { $self->_asked_to_end }) }
     else                               { eval { $self->_leave(0) } }
     return;
 }
@@ -162,6 +196,7 @@ sub _close {
 sub _guard {
     my ($self, $event) = @_;
     eval { $event->(); 1 } or _log($@);
+    $self->{log}->look if $self->{log};
     return;
 }
 

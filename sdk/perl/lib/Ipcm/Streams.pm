@@ -43,10 +43,10 @@ sub new {
     my ($class, @arguments) = @_;
     # As long as this process had them too, its launcher would not notice the bridge's end.
     POSIX::close($_) for inherited(@arguments);
-    my @moves;
+    my (@moves, $log);
     if (($ENV{IPCM_STDERR_FD} // '') =~ /\A([0-9]+)\z/) { push @moves, [ $1, 2 ] }
     if (($ENV{IPCM_LOG_FD} // '') =~ /\A([0-9]+)((?:,[0-9]+)+)\z/) {
-        my $log = $1;
+        $log = $1;
         push @moves, map { [ $log, $_ ] } grep { length } split /,/, $2;
     }
     delete @ENV{qw(IPCM_LEASH_FD IPCM_STDERR_FD IPCM_LOG_FD IPCM_ORIG_IO_FDS IPCM_PARAMS_WHOLE)};
@@ -56,7 +56,7 @@ sub new {
         open $kept{$from}, '>>&=', $from or next;
         fcntl $kept{$from}, F_SETFD, FD_CLOEXEC;
     }
-    return bless { moves => \@moves, kept => \%kept }, $class;
+    return bless { moves => \@moves, kept => \%kept, log => defined $log ? $kept{$log} : undef }, $class;
 }
 
 # move(): the service is about to be ready: from now on its output goes to its log, and no longer to the launcher.
@@ -64,8 +64,11 @@ sub move {
     my ($self) = @_;
     $_->flush for \*STDOUT, \*STDERR;
     POSIX::dup2(@$_) for @{ $self->{moves} };
-    %$self = (moves => [], kept => {});
+    @$self{qw(moves kept)} = ([], {});
     return;
 }
+
+# log(): the log of the service, or nothing.
+sub log { $_[0]{log} }
 
 1;
