@@ -54,8 +54,8 @@ A program that asks it:
 
 =head1 DESCRIPTION
 
-The process C<ipcm bridge> does the work on the bus: so this kit works on every protocol and with every serializer, and needs the command C<ipcm>, on C<$PATH> or in
-C<$IPCM>. It needs no module that Perl does not have.
+On a bus with the protocol ConnectionUnix and the serializer JSON, this process is a peer itself. With every other protocol and serializer, the process C<ipcm bridge> does the
+work, and this kit needs the command C<ipcm>, on C<$PATH> or in C<$IPCM>. It needs no module that Perl does not have.
 
 =head1 CLASS METHODS
 
@@ -63,7 +63,7 @@ C<$IPCM>. It needs no module that Perl does not have.
 
 =item connect(as => $name, bus => $info, reconnect => 1)
 
-Joins a bus and returns an L<Ipcm::Bus>. Without C<as>, peers do not see this program while it only sends and asks. C<bus>: the info, a string or its array; the default is
+Joins a bus and returns an L<Ipcm::Bus>. Without C<as>, peers do not see this program. C<bus>: the info, a string or its array; the default is
 C<$IPCM_INFO>. C<reconnect>: joins under a name that was suspended, or whose process died, and gets its messages.
 
 =item serve(request => $code, …)

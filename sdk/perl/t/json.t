@@ -2,12 +2,11 @@ use strict;
 use warnings;
 use utf8;
 use FindBin;
-use lib "$FindBin::Bin/../lib";
-use Test::More;
+use lib "$FindBin::Bin/../lib", "$FindBin::Bin/lib";
+use Test::More import => ['!subtest'];
+use TestBus;
 use JSON::PP ();
 use Ipcm::JSON qw(decode_json encode_json);
-
-alarm 60;    # only ends a hang
 
 sub round { return decode_json(encode_json($_[0])) }
 sub why { my ($code) = @_; return eval { $code->(); 1 } ? '' : $@ }

@@ -80,7 +80,8 @@ sub process { my ($pid) = @_; return _handle(syscall $NUMBER->{pidfd_open}, 0 + 
 
 # memory(): an anonymous file, for reading and writing.
 sub memory {
-    my $fd = syscall $NUMBER->{memfd_create}, 'ipcm', 1;
+    my $name = 'ipcm';    # syscall() takes no constant
+    my $fd = syscall $NUMBER->{memfd_create}, $name, 1;
     return if $fd < 0;
     open my $handle, '+<&=', $fd or return;
     return $handle;
