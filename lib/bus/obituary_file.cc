@@ -115,34 +115,55 @@ bool put(const os::Directory& directory, const std::string& pending, const std::
   }
 }
 
-/// Takes aside what has the name. Returns false if nothing has it any more.
-bool take_aside(const os::Directory& directory, const std::string& file, const std::string& aside) {
-  try {
-    directory.rename(file, aside);
-    return true;
-  } catch (const SystemError& error) {
-    if (error.code() != ENOENT) throw;
-    return false;
+/// Gives the file its name, and leaves what had that name under the name of the file. Returns false if nothing had it.
+bool put_or_exchange(const os::Directory& directory, const std::string& pending, const std::string& file) {
+  constexpr int kTries = 100;  // it may appear and vanish in between
+  for (int tried = 0; tried < kTries; ++tried) {
+    if (put(directory, pending, file)) return false;
+    try {
+      directory.exchange(pending, file);
+      return true;
+    } catch (const SystemError& error) {
+      if (error.code() != ENOENT && error.code() != EINVAL) throw;
+      if (error.code() == ENOENT) continue;
+      directory.rename(pending, file);  // the file system has no exchange: the last of several writers wins
+      return false;
+    }
   }
+  throw BusError("the obituary file '" + file + "' appears and vanishes again and again");
 }
 
-/// Adds an obituary whose status is unknown, without replacing one that knows more.
-void add_unknown(const os::Directory& directory, const std::string& file, const Obituary& obituary) {
-  constexpr int kTries = 3;
-  const std::string pending = write_pending(directory, obituary);
-  for (int tried = 0; tried < kTries; ++tried) {
-    if (put(directory, pending, file)) return;
-    const auto there = read_obituary(directory, file);
-    if (there && is_of_same_process(*there, obituary)) break;
-    const std::string aside = os::pending_name();
-    if (!take_aside(directory, file, aside)) continue;
-    const auto taken = read_obituary(directory, aside);
-    const bool is_better = taken && is_of_same_process(*taken, obituary);
-    // If the name is taken again, its new file is as good.
-    if (!is_better || !put(directory, aside, file)) directory.remove_file(aside);
-    if (is_better) break;
+/// Returns what both tell: of one process, all that is known; of two, the later one, which is `one` in case of doubt.
+Obituary joined(const Obituary& one, const Obituary& other) {
+  if (!is_of_same_process(one, other)) return other.started && *other.started > one.ended ? other : one;
+  const bool other_knows_more = !one.status && other.status;
+  Obituary all = other_knows_more ? other : one;
+  const Obituary& rest = other_knows_more ? one : other;
+  if (!all.started) all.started = rest.started;
+  if (all.class_name.empty()) all.class_name = rest.class_name;
+  if (all.last_words.empty()) all.last_words = rest.last_words;
+  if (all.next.empty()) all.next = rest.next;
+  return all;
+}
+
+/// Adds what an obituary tells to what the bus knows. Processes that write at the same time need no lock: each writer looks at
+/// the file that it has replaced, and writes again if that one knew more. So whatever one of them knows is in the last file.
+void add(const os::Directory& directory, const std::string& file, Obituary obituary) {
+  for (;;) {  // each turn knows more than the last
+    const std::string pending = write_pending(directory, obituary);
+    try {
+      if (!put_or_exchange(directory, pending, file)) return;
+    } catch (...) {
+      directory.remove_file(pending);
+      throw;
+    }
+    const auto replaced = read_obituary(directory, pending);
+    directory.remove_file(pending);
+    if (!replaced) return;  // it was none
+    Obituary all = joined(obituary, *replaced);
+    if (text_of(all) == text_of(obituary)) return;
+    obituary = std::move(all);
   }
-  directory.remove_file(pending);
 }
 
 /// Removes the oldest obituaries beyond the limit.
@@ -227,22 +248,7 @@ bool write_obituary(const os::Directory& directory, const std::string& file, con
   const bool is_same = before && is_of_same_process(*before, obituary);
   if (is_same && (!obituary.status || before->status == obituary.status)) return true;
   if (before && before->started && *before->started > obituary.ended) return false;  // of a successor
-  if (!obituary.status) {
-    add_unknown(directory, file, obituary);
-  } else {
-    Obituary complete = obituary;
-    if (is_same && !complete.started) complete.started = before->started;
-    if (is_same && complete.class_name.empty()) complete.class_name = before->class_name;
-    if (is_same && complete.last_words.empty()) complete.last_words = before->last_words;
-    if (is_same && complete.next.empty()) complete.next = before->next;
-    const std::string pending = write_pending(directory, complete);
-    try {
-      directory.rename(pending, file);
-    } catch (...) {
-      directory.remove_file(pending);
-      throw;
-    }
-  }
+  add(directory, file, before ? joined(obituary, *before) : obituary);
   if (!before) keep_few(directory);
   return true;
 }
@@ -264,13 +270,7 @@ void keep_next(const BusInfo& info, const std::string& name, Pid pid, const std:
   auto obituary = read_obituary(directory, file);
   if (!obituary || obituary->pid != pid || !may_write(directory)) return;
   obituary->next = next;
-  const std::string pending = write_pending(directory, *obituary);
-  try {
-    directory.rename(pending, file);
-  } catch (...) {
-    directory.remove_file(pending);
-    throw;
-  }
+  add(directory, file, *obituary);
 } catch (const std::exception&) {
   return;
 }

@@ -277,6 +277,12 @@ void Directory::rename(const std::string& from, const std::string& to) const {
       [&] { return ::renameat(fd_.get(), from.c_str(), fd_.get(), to.c_str()); });
 }
 
+void Directory::exchange(const std::string& one, const std::string& other) const {
+  sys(
+      "exchange names with", [&] { return path_ + "/" + other; },
+      [&] { return ::renameat2(fd_.get(), one.c_str(), fd_.get(), other.c_str(), RENAME_EXCHANGE); });
+}
+
 void Directory::rename_to_new(const std::string& from, const std::string& to) const {
   const auto subject = [&] { return path_ + "/" + to; };
   if (quiet([&] { return ::renameat2(fd_.get(), from.c_str(), fd_.get(), to.c_str(), RENAME_NOREPLACE); }) ==

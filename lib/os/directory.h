@@ -81,6 +81,9 @@ class Directory {
   void rename(const std::string& from, const std::string& to) const;
   /// Renames a file, unless the new name exists. Throws SystemError (EEXIST if it does).
   void rename_to_new(const std::string& from, const std::string& to) const;
+  /// Exchanges the names of two files, in one step. Throws SystemError: ENOENT if one of them does not exist, EINVAL if the
+  /// file system can't do it.
+  void exchange(const std::string& one, const std::string& other) const;
   /// Appends to a file, and makes it if needed. Throws SystemError.
   void append_to_file(const std::string& name, std::string_view bytes, unsigned mode = 0644) const;
   /// Returns "/proc/self/fd/N/name": a short path to a file below, for system calls that accept only paths.
