@@ -49,8 +49,10 @@ struct Child {
   std::string last_end;     ///< how it ended, or why it did not start; empty: it has not ended yet
   bool is_to_stop = false;  ///< it stops as soon as those that need it have stopped
   AfterStop after_stop = AfterStop::stays;
-  std::string failure;                  ///< why it is stopped, if it counts as failed then
-  std::string next;                     ///< what happens after its last end, such as "restart 3 in 0.8 s"
+  std::string failure;      ///< why it is stopped, if it counts as failed then
+  std::string next;         ///< what happens after its last end, such as "restart 3 in 0.8 s"
+  Content begun_args;       ///< of its process; those of a balancer may change meanwhile
+  std::uint64_t drain = 0;  ///< a replica that stops after its last answer: the number of that order
   std::unique_ptr<HealthCheck> health;  ///< while it is ready
   Stop stop = Stop::asked;              ///< in the state stopping
   bool is_due = false;                  ///< the timer has run

@@ -1,6 +1,7 @@
 #include "supervisor/definition.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "ipcm/error.h"
@@ -94,24 +95,73 @@ ChildPlan plan_child(const ChildArguments& given, Mistakes& mistakes) {
   return plan;
 }
 
-void plan_edges(const Arguments& arguments, Definition& definition, Mistakes& mistakes) {
+/// Returns the balancer of replicas.
+ChildPlan plan_balancer(const ChildPlan& replica, const std::vector<std::string>& replicas,
+                        const std::string& own_name) {
+  ChildPlan plan;
+  plan.name = replica.name;
+  plan.class_name = "balancer";
+  plan.args = std::map<std::string, Content>{{"replicas", replicas}, {"controller", own_name}};
+  plan.timeout = replica.timeout;
+  plan.grace = replica.grace;
+  plan.delays = replica.delays;
+  plan.propagate = replica.propagate;
+  plan.is_balancer = true;
+  return plan;
+}
+
+/// Adds a child, or its replicas and then their balancer. Returns how many children that are.
+std::size_t add_child(const ChildArguments& given, const std::string& own_name, Definition& definition,
+                      Mistakes& mistakes) {
+  constexpr std::uint64_t kMostReplicas = 1000;
+  ChildPlan plan = plan_child(given, mistakes);
+  if (!given.replicas) {
+    definition.children.push_back(std::move(plan));
+    return 1;
+  }
+  const std::string who = "service " + quoted(given.name) + ": replicas";
+  if (*given.replicas < 1 || *given.replicas > kMostReplicas)
+    mistakes.add(who, "wants a number from 1 to 1000");
+  if (plan.ready_by_exit) mistakes.add(who, "a child that runs to completion has no replicas");
   std::vector<std::string> names;
-  for (const ChildArguments& child : arguments.services) names.push_back(child.name);
-  for (const ChildArguments& child : arguments.services) {
-    Node node{child.name, {}};
+  for (std::uint64_t i = 1; i <= std::min(*given.replicas, kMostReplicas); ++i) {
+    names.push_back(given.name + "." + std::to_string(i));
+    definition.children.push_back(plan);
+    definition.children.back().name = names.back();
+    definition.children.back().balancer = given.name;
+    definition.children.back().propagate = false;  // the others go on
+  }
+  definition.children.push_back(plan_balancer(plan, names, own_name));
+  return names.size() + 1;
+}
+
+/// Sets the edges. `counts`: how many children each entry of the parameters has become.
+void plan_edges(const Arguments& arguments, const std::vector<std::size_t>& counts, Definition& definition,
+                Mistakes& mistakes) {
+  std::vector<std::string> names;
+  for (const ChildPlan& child : definition.children) names.push_back(child.name);
+  for (std::size_t at = 0; at < arguments.services.size(); ++at) {
+    const ChildArguments& child = arguments.services[at];
+    std::vector<std::size_t> needs;
     for (const std::string& needed : child.depends_on) {
       const auto found = std::find(names.begin(), names.end(), needed);
       if (found == names.end())
         mistakes.add("service " + quoted(child.name) + ": depends_on",
                      "there is no service " + quoted(needed) + wire::did_you_mean(needed, names));
       else
-        node.needs.push_back(static_cast<std::size_t>(found - names.begin()));
+        needs.push_back(static_cast<std::size_t>(found - names.begin()));
     }
-    definition.nodes.push_back(std::move(node));
+    std::vector<std::size_t> replicas;
+    for (std::size_t i = 0; i + 1 < counts[at]; ++i) {
+      replicas.push_back(definition.nodes.size());
+      definition.nodes.push_back({names[definition.nodes.size()], needs});
+    }
+    const bool has_replicas = child.replicas.has_value();
+    definition.nodes.push_back({child.name, has_replicas ? replicas : needs, has_replicas});
   }
   std::sort(names.begin(), names.end());
-  for (auto at = names.begin(); (at = std::adjacent_find(at, names.end())) != names.end(); ++at)
-    mistakes.add("services", "the name " + quoted(*at) + " is given twice");
+  for (auto pair = names.begin(); (pair = std::adjacent_find(pair, names.end())) != names.end(); ++pair)
+    mistakes.add("services", "the name " + quoted(*pair) + " is given twice");
 }
 
 }  // namespace
@@ -132,12 +182,13 @@ Definition define(const Arguments& arguments, const std::string& own_name) {
     mistakes.add("services", "there are more than 10000");
     mistakes.throw_if_any();
   }
+  std::vector<std::size_t> counts;
   for (const ChildArguments& child : arguments.services) {
     if (child.name == own_name)
       mistakes.add("service " + quoted(child.name), "it has the name of its supervisor");
-    definition.children.push_back(plan_child(child, mistakes));
+    counts.push_back(add_child(child, own_name, definition, mistakes));
   }
-  plan_edges(arguments, definition, mistakes);
+  plan_edges(arguments, counts, definition, mistakes);
   try {
     definition.order = start_order(definition.nodes);
   } catch (const UsageError& error) {

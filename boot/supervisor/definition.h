@@ -15,7 +15,7 @@
 namespace ipcm::supervisor {
 
 /// Keys of children that later versions will have.
-inline constexpr std::array kNotYet = {"replicas", "on_demand", "idle_timeout", "watch"};
+inline constexpr std::array kNotYet = {"on_demand", "idle_timeout", "watch"};
 
 /// The health checks of a child: a request to it, or a command. Times are in seconds.
 struct HealthArguments {
@@ -45,7 +45,8 @@ struct ChildArguments {
   double delay = 0.1, max_delay = 30, jitter = 0.2, reset_after = 10;
   std::optional<HealthArguments> health;
   bool propagate = false;
-  std::vector<std::string> not_yet;  ///< those of kNotYet that are given
+  std::optional<std::uint64_t> replicas;  ///< nullopt: it is one process, without a balancer
+  std::vector<std::string> not_yet;       ///< those of kNotYet that are given
 
   template <class Archive>
   void serialize(Archive& archive) {
@@ -60,7 +61,7 @@ struct ChildArguments {
             optional("restart", restart), optional("timeout", timeout), optional("grace", grace),
             optional("delay", delay), optional("max_delay", max_delay), optional("jitter", jitter),
             optional("reset_after", reset_after), optional("health", health),
-            optional("propagate", propagate));
+            optional("propagate", propagate), optional("replicas", replicas));
   }
 };
 
@@ -98,7 +99,9 @@ struct ChildPlan {
   Duration timeout{}, grace{};
   Delays delays;
   std::optional<HealthPlan> health;
-  bool propagate = false;   ///< the children that need it are started again with it after its failures
+  bool propagate = false;  ///< the children that need it are started again with it after its failures
+  bool is_balancer = false;
+  std::string balancer;     ///< of a replica: the child that has its requests; empty: it is no replica
   bool is_leaving = false;  ///< a reload has removed it: it stops, and is forgotten then
   friend bool operator==(const ChildPlan&, const ChildPlan&) = default;
 };
@@ -115,7 +118,7 @@ struct Definition {
   std::vector<std::size_t> order;  ///< of the start
 };
 
-/// Checks the parameters. `own_name`: the name of the supervisor, which no child can have. Throws UsageError with all
+/// Checks the parameters. A child with replicas becomes a balancer of its name, and the children NAME.1 and so on. `own_name`: the name of the supervisor, which no child can have. Throws UsageError with all
 /// mistakes at once, a sentence each.
 [[nodiscard]] Definition define(const Arguments& arguments, const std::string& own_name);
 

@@ -19,7 +19,9 @@ std::vector<std::string> needed_names(const Definition& definition, std::size_t 
 }
 
 bool has_same_process(const ChildPlan& one, const ChildPlan& other) {
-  return one.class_name == other.class_name && one.boot == other.boot && one.args == other.args &&
+  // A balancer is told its other replicas.
+  const bool has_same_args = one.args == other.args || (one.is_balancer && other.is_balancer);
+  return one.class_name == other.class_name && one.boot == other.boot && has_same_args &&
          one.ready_by_exit == other.ready_by_exit;
 }
 
@@ -63,7 +65,7 @@ Difference compare(const Definition& before, const Definition& after) {
     new_indices[old] = result.definition.children.size();
     result.definition.children.push_back(before.children[old]);
     result.definition.children.back().is_leaving = true;
-    result.definition.nodes.push_back({before.nodes[old].name, {}});
+    result.definition.nodes.push_back({before.nodes[old].name, {}, before.nodes[old].needs_any});
     result.changes.push_back(Change::stopped);
     result.olds.emplace_back(old);
   }

@@ -54,7 +54,10 @@ std::vector<bool> with_dependents(const std::vector<Node>& nodes, std::size_t no
     has_grown = false;
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       const auto& needs = nodes[i].needs;
-      if (found[i] || std::none_of(needs.begin(), needs.end(), [&](std::size_t one) { return found[one]; }))
+      const auto is_found = [&](std::size_t one) { return static_cast<bool>(found[one]); };
+      if (found[i] || needs.empty()) continue;
+      if (!(nodes[i].needs_any ? std::all_of(needs.begin(), needs.end(), is_found)
+                               : std::any_of(needs.begin(), needs.end(), is_found)))
         continue;
       found[i] = has_grown = true;
     }

@@ -10,10 +10,10 @@
 
 namespace ipcm::supervisor {
 
-/// Throws UsageError or ProtocolError with the mistakes; then nothing is changed.
-void SupervisorService::reload(Request&& request, const Content& args) {
-  const Definition after = define(args.as_strict<Arguments>("the parameters"), name());
-  Difference difference = compare(definition_, after);
+/// Throws UsageError with the mistakes; then nothing is changed.
+void SupervisorService::reload(Request&& request, const Arguments& arguments) {
+  Difference difference = compare(definition_, define(arguments, name()));
+  arguments_ = arguments;
   std::map<Change, std::vector<std::string>> names;
   const auto changes = difference.changes;
   apply(std::move(difference));
@@ -26,6 +26,9 @@ void SupervisorService::reload(Request&& request, const Content& args) {
     if (change == Change::started || change == Change::restarted || change == Change::stopped)
       reload.pending.emplace_back(&child, change != Change::stopped);
   }
+  for (const auto& child : children_)
+    if (child->plan.is_balancer && child->state == State::running && child->begun_args != child->plan.args)
+      update_balancer(*child);
   for (const Change change :
        {Change::started, Change::stopped, Change::restarted, Change::updated, Change::unchanged})
     reload.answer[to_string(change)] = names[change];
@@ -48,6 +51,7 @@ void SupervisorService::apply(Difference&& difference) {
     const bool has_other_checks = child.plan.health != plan.health;
     const bool has_come_back = child.plan.is_leaving && !plan.is_leaving;
     if (has_come_back) child.after_stop = AfterStop::starts_again;
+    if (has_come_back) child.drain = 0;
     child.plan = plan;
     child.backoff.use(plan.delays);
     if (has_other_checks && child.state == State::running) begin_health_checks(child);
@@ -60,7 +64,7 @@ void SupervisorService::apply(Difference&& difference) {
 /// Stops a child, or lets it start again. Returns false for one that a request has stopped: it stays so.
 bool SupervisorService::apply(Child& child, Change change) {
   const std::size_t index = index_of(child);
-  if (change == Change::stopped) stop(index, AfterStop::stays);
+  if (change == Change::stopped && !is_served_by_balancer(child)) stop(index, AfterStop::stays);
   if (change != Change::restarted) return true;
   const bool stays_stopped =
       child.state == State::stopped ||
@@ -73,6 +77,69 @@ bool SupervisorService::apply(Child& child, Change change) {
   else
     order_start(index);
   return true;
+}
+
+/// Throws UsageError for names that have no replicas.
+void SupervisorService::scale(Request&& request, const std::map<std::string, std::uint64_t>& counts) {
+  Arguments arguments = arguments_;
+  for (const auto& [service, count] : counts) {
+    const auto found = std::find_if(arguments.services.begin(), arguments.services.end(),
+                                    [&wanted = service](const auto& one) { return one.name == wanted; });
+    if (found == arguments.services.end()) {
+      (void)find(service);  // throws unless it is the name of one replica
+      throw UsageError("service '" + service + "' can't be scaled: it is a replica");
+    }
+    if (!found->replicas)
+      throw UsageError("service '" + service + "' can't be scaled: its parameters have no `replicas`");
+    found->replicas = count;
+  }
+  reload(std::move(request), arguments);
+}
+
+/// Whether a replica that leaves gets requests until its balancer is told.
+bool SupervisorService::is_served_by_balancer(const Child& replica) const {
+  if (replica.plan.balancer.empty() || replica.state != State::running || replica.is_to_stop) return false;
+  return std::any_of(children_.begin(), children_.end(), [&](const auto& child) {
+    return child->plan.is_balancer && !child->plan.is_leaving && child->state == State::running &&
+           !child->is_to_stop && child->plan.name == replica.plan.balancer;
+  });
+}
+
+/// Tells a balancer its replicas. Those that leave stop when it has passed on their last answers.
+void SupervisorService::update_balancer(Child& balancer) {
+  /// A replica that does not answer all its requests in this time stops all the same.
+  constexpr Duration kLongestDrain = std::chrono::seconds(60);
+  const std::uint64_t drain = ++drains_;
+  for (const auto& child : children_) {
+    if (!child->plan.is_leaving || child->plan.balancer != balancer.plan.name || child->is_to_stop ||
+        child->state != State::running)
+      continue;
+    child->drain = drain;
+    set_timer(*child, os::from_now(kLongestDrain));
+  }
+  balancer.begun_args = balancer.plan.args;
+  auto args = balancer.plan.args.as<Facts>();
+  const Content change = Facts{{"ipcm_balancer", Facts{{"replicas", args["replicas"]}}}};
+  try {
+    (void)send_request(balancer.plan.name, change, [this, drain](const Response& response) {
+      if (!response.ok())
+        service::complain(name(), "a balancer was not told its replicas: " + response.error());
+      stop_drained(drain);
+    });
+  } catch (const Error& error) {
+    service::complain(name(), std::string("a balancer was not told its replicas: ") + error.what());
+    stop_drained(drain);
+  }
+}
+
+void SupervisorService::stop_drained(std::uint64_t drain) {
+  for (std::size_t i = 0; i < children_.size(); ++i) {
+    if (children_[i]->drain != drain) continue;
+    children_[i]->drain = 0;
+    children_[i]->timer.stop();
+    stop(i, AfterStop::stays);
+  }
+  runtime().wake();
 }
 
 bool SupervisorService::answer_if_decided(Reload& reload) {

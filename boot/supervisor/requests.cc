@@ -1,6 +1,7 @@
 // The requests that a supervisor understands: status, start, stop, restart, subscribe; reload.cc has reload.
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -21,22 +22,25 @@ struct Wish {
   std::optional<std::string> status, start, stop, restart;
   std::optional<bool> subscribe;
   std::optional<Content> reload;
+  std::optional<std::map<std::string, std::uint64_t>> scale;
 
   template <class Archive>
   void serialize(Archive& archive) {
     archive(optional("status", status), optional("start", start), optional("stop", stop),
-            optional("restart", restart), optional("subscribe", subscribe), optional("reload", reload));
+            optional("restart", restart), optional("subscribe", subscribe), optional("reload", reload),
+            optional("scale", scale));
   }
   [[nodiscard]] int count() const {
     return int{status.has_value()} + int{start.has_value()} + int{stop.has_value()} +
-           int{restart.has_value()} + int{subscribe.has_value()} + int{reload.has_value()};
+           int{restart.has_value()} + int{subscribe.has_value()} + int{reload.has_value()} +
+           int{scale.has_value()};
   }
 };
 
 Wish read_wish(const Content& content) {
-  if (!content.is_bytes() && content.json() == "\"status\"") return {"", {}, {}, {}, {}, {}};
+  if (!content.is_bytes() && content.json() == "\"status\"") return {"", {}, {}, {}, {}, {}, {}};
   constexpr const char* kForms =
-      R"(; a request is "status", {"status":"NAME"}, {"start":"NAME"}, {"stop":"NAME"}, {"restart":"NAME"}, {"reload":ARGS} or {"subscribe":true})";
+      R"(; a request is "status", {"status":"NAME"}, {"start":"NAME"}, {"stop":"NAME"}, {"restart":"NAME"}, {"reload":ARGS}, {"scale":{"NAME":N}} or {"subscribe":true})";
   Wish wish;
   try {
     wish = content.as_strict<Wish>("the request");
@@ -80,24 +84,46 @@ Answer SupervisorService::obey(Request&& request) {
   }
   if (!gave_up_.empty()) throw UsageError("supervisor '" + name() + "' has given up: " + gave_up_);
   if (waiters_.size() + reloads_.size() >= kMostWaiters) throw UsageError("10000 requests wait already");
-  if (wish.reload) {
-    reload(std::move(request), *wish.reload);
+  if (wish.reload || wish.scale) {
+    if (wish.reload)
+      reload(std::move(request), wish.reload->as_strict<Arguments>("the parameters"));
+    else
+      scale(std::move(request), *wish.scale);
     return later;
   }
   const std::size_t index = find(wish.start ? *wish.start : wish.stop ? *wish.stop : *wish.restart);
+  const auto replicas = replicas_of(index);
   if (wish.stop) {
-    const auto all = with_dependents(definition_.nodes, index);
+    auto all = with_dependents(definition_.nodes, index);
+    for (const std::size_t replica : replicas) all[replica] = true;
     for (std::size_t i = 0; i < children_.size(); ++i)
       if (all[i]) stop(i, AfterStop::stays);
-  } else if (wish.restart && children_[index]->has_process()) {
-    children_[index]->rest_until = {};
-    stop(index, AfterStop::starts_again);
   } else {
-    order_start(index);
+    if (replicas.empty() || wish.start) order(index, wish.restart.has_value());
+    for (const std::size_t replica : replicas) order(replica, wish.restart.has_value());
   }
-  waiters_.push_back({std::move(request), children_[index].get(), !wish.stop});
+  Waiter waiter{std::move(request), children_[index].get(), !wish.stop, {}};
+  for (const std::size_t replica : replicas) waiter.replicas.push_back(children_[replica].get());
+  waiters_.push_back(std::move(waiter));
   runtime().wake();
   return later;
+}
+
+/// Starts a child, or starts it again.
+void SupervisorService::order(std::size_t index, bool is_restart) {
+  if (!is_restart || !children_[index]->has_process()) return order_start(index);
+  children_[index]->rest_until = {};
+  stop(index, AfterStop::starts_again);
+}
+
+/// Returns the replicas if the child is a balancer.
+std::vector<std::size_t> SupervisorService::replicas_of(std::size_t index) const {
+  std::vector<std::size_t> replicas;
+  if (!children_[index]->plan.is_balancer) return replicas;
+  for (std::size_t i = 0; i < children_.size(); ++i)
+    if (!children_[i]->plan.is_leaving && children_[i]->plan.balancer == children_[index]->plan.name)
+      replicas.push_back(i);
+  return replicas;
 }
 
 void SupervisorService::order_start(std::size_t index) {
@@ -138,6 +164,7 @@ SupervisorService::Facts SupervisorService::facts_of(const Child& child) {
   if (!child.last_end.empty()) facts["last_end"] = child.last_end;
   if (!child.next.empty()) facts["next"] = child.next;
   if (child.health && !child.health->last_failure().empty()) facts["health"] = child.health->last_failure();
+  if (child.plan.is_balancer) facts["replicas"] = replicas_of(index_of(child)).size();
   if (child.state == State::waiting) facts["why"] = why_not_up(index_of(child));
   return facts;
 }
@@ -151,21 +178,30 @@ Content SupervisorService::status_of(const std::string& child) {
 
 /// Returns why a child that waits can't start without a request; empty: it can.
 std::string SupervisorService::why_not_up(std::size_t index) const {
-  for (const std::size_t needed : definition_.nodes[index].needs) {
-    const Child& other = *children_[needed];
-    if (other.is_up()) continue;
-    if (other.is_over())
-      return "it needs service '" + other.plan.name + "', whose state is: " + to_string(other.state);
-    if (other.state == State::waiting)
-      if (std::string why = why_not_up(needed); !why.empty()) return why;
+  const Node& node = definition_.nodes[index];
+  std::string first;
+  for (const std::size_t needed : node.needs) {
+    std::string why = why_never_up(needed);
+    if (why.empty() == node.needs_any) return why;
+    if (first.empty()) first = std::move(why);
   }
-  return {};
+  return first;
+}
+
+/// Returns why a child that another one needs does not become ready without a request; empty: it may.
+std::string SupervisorService::why_never_up(std::size_t needed) const {
+  const Child& child = *children_[needed];
+  if (child.is_up()) return {};
+  if (child.is_over())
+    return "it needs service '" + child.plan.name + "', whose state is: " + to_string(child.state);
+  return child.state == State::waiting ? why_not_up(needed) : std::string();
 }
 
 /// Returns an empty text if a child has become what was asked for, and the reason if it won't. nullopt: not decided yet.
 std::optional<std::string> SupervisorService::fate_of(const Child& child, bool wants_start) const {
   const std::string who = "service '" + child.plan.name + "' ";
   if (child.is_to_stop || child.state == State::stopping) return std::nullopt;
+  if (child.plan.is_leaving && !child.is_over()) return std::nullopt;
   if (wants_start ? child.is_up() : child.is_over()) return std::string();
   if (!wants_start) return who + "was started again meanwhile";
   if (child.is_over()) return who + "is " + to_string(child.state) + ": " + child.last_end;
@@ -176,8 +212,17 @@ std::optional<std::string> SupervisorService::fate_of(const Child& child, bool w
   return who + "waits: " + why;
 }
 
-bool SupervisorService::answer_if_decided(const Waiter& waiter) {
-  const auto why = fate_of(*waiter.child, waiter.wants_start);
+bool SupervisorService::answer_if_decided(Waiter& waiter) {
+  std::optional<std::string> why;
+  std::erase_if(waiter.replicas, [&](const Child* replica) {
+    if (why && !why->empty()) return false;
+    why = fate_of(*replica, waiter.wants_start);
+    return why.has_value();
+  });
+  if (!why || why->empty()) {
+    if (!waiter.replicas.empty()) return false;
+    why = fate_of(*waiter.child, waiter.wants_start);
+  }
   if (!why) return false;
   if (why->empty())
     send_response(waiter.request, facts_of(*waiter.child));
@@ -187,7 +232,7 @@ bool SupervisorService::answer_if_decided(const Waiter& waiter) {
 }
 
 void SupervisorService::answer_waiters() {
-  std::erase_if(waiters_, [this](const Waiter& waiter) {
+  std::erase_if(waiters_, [this](Waiter& waiter) {
     try {
       return answer_if_decided(waiter);
     } catch (const Error& error) {  // the requester has left

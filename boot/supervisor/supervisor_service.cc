@@ -47,6 +47,7 @@ const char* to_string(State state) {
 
 SupervisorService::SupervisorService(ServiceSetup setup, const Args& args)
     : Service(std::move(setup)),
+      arguments_(args),
       definition_(define(args, name())),
       intensity_(definition_.intensity, definition_.period),
       log_(runtime().loop(), 2),
@@ -97,18 +98,21 @@ void SupervisorService::progress() {
   const bool is_stopping =
       std::any_of(children_.begin(), children_.end(), [](const auto& child) { return child->is_to_stop; });
   if (!is_stopping && gave_up_.empty())
-    for (const std::size_t index : definition_.order) {
-      const auto& needs = definition_.nodes[index].needs;
-      if (children_[index]->state == State::waiting &&
-          std::all_of(needs.begin(), needs.end(),
-                      [this](std::size_t one) { return children_[one]->is_up(); }))
-        begin(index);
-    }
+    for (const std::size_t index : definition_.order)
+      if (can_start(index)) begin(index);
   for (const auto& child : children_) keep_record(*child);
   answer_waiters();
   answer_reloads();
   forget_those_that_left();
   if (!gave_up_.empty() && !has_processes()) terminate(kGaveUp);
+}
+
+bool SupervisorService::can_start(std::size_t index) const {
+  const Node& node = definition_.nodes[index];
+  const auto is_up = [this](std::size_t one) { return children_[one]->is_up(); };
+  if (children_[index]->state != State::waiting) return false;
+  return node.needs_any ? std::any_of(node.needs.begin(), node.needs.end(), is_up)
+                        : std::all_of(node.needs.begin(), node.needs.end(), is_up);
 }
 
 void SupervisorService::begin(std::size_t index) {
@@ -123,6 +127,7 @@ void SupervisorService::begin(std::size_t index) {
   options.log = true;
   child.state = State::starting;
   child.failure.clear();
+  child.begun_args = child.plan.args;
   try {
     (void)ipcm_service_nowait(child.plan.name, options);
     keep_record(child);
@@ -139,7 +144,10 @@ void SupervisorService::look(std::size_t index) {
   if (child.state == State::starting) look_at_start(index);
   if (child.state != State::running) return;
   launch::Launch* launch = launch_of(child);
-  if (!launch->child().reaped()) return look_at_health(child);
+  if (!launch->child().reaped()) {
+    if (child.drain != 0 && child.is_due) stop_drained(child.drain);  // its time is up
+    return look_at_health(child);
+  }
   const auto& status = launch->child().status();
   std::string how = status ? status->describe() : "ended with an unknown status";
   // The reason is in its log: that of a missed watchdog, or that of a supervisor which gave up.
@@ -178,6 +186,7 @@ void SupervisorService::look_at_start(std::size_t index) {
   child.next.clear();
   begin_health_checks(child);
   keep_record(child);  // before anybody hears of it
+  if (child.plan.is_balancer && child.begun_args != child.plan.args) update_balancer(child);
   if (!child.plan.ready_by_exit)
     tell("ready", {{"service", child.plan.name}, {"pid", launch_of(child)->service_pid()}});
 }
@@ -193,9 +202,9 @@ void SupervisorService::ended(std::size_t index, const std::string& how, bool is
     child.state = State::done;
     child.is_to_stop = false;
     tell("done", {{"service", child.plan.name}});
-  } else if (child.is_to_stop) {  // it would have been stopped anyway
+  } else if (child.is_to_stop || child.plan.is_leaving) {  // it would have been stopped anyway
     child.is_to_stop = false;
-    if (child.after_stop == AfterStop::starts_again)
+    if (child.after_stop == AfterStop::starts_again && !child.plan.is_leaving)
       rest(child);
     else
       child.state = State::stopped;

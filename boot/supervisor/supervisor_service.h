@@ -40,6 +40,7 @@ class SupervisorService final : public Service {
     Request request;
     Child* child = nullptr;
     bool wants_start = false;
+    std::vector<Child*> replicas;  ///< of the child, whose fate is not decided yet
   };
 
   /// A reload that is answered when the fate of each child is decided.
@@ -52,6 +53,7 @@ class SupervisorService final : public Service {
 
   // The life of the children (supervisor_service.cc).
   void progress();
+  [[nodiscard]] bool can_start(std::size_t index) const;
   void begin(std::size_t index);
   void look(std::size_t index);
   void look_at_start(std::size_t index);
@@ -94,21 +96,29 @@ class SupervisorService final : public Service {
   [[nodiscard]] std::size_t index_of(const Child& child) const;
   [[nodiscard]] Facts facts_of(const Child& child);
   Answer obey(Request&& request);
+  void order(std::size_t index, bool is_restart);
   void order_start(std::size_t index);
   void answer_waiters();
   [[nodiscard]] std::optional<std::string> fate_of(const Child& child, bool wants_start) const;
-  [[nodiscard]] bool answer_if_decided(const Waiter& waiter);
+  [[nodiscard]] bool answer_if_decided(Waiter& waiter);
   [[nodiscard]] std::string why_not_up(std::size_t index) const;
+  [[nodiscard]] std::string why_never_up(std::size_t needed) const;
+  [[nodiscard]] std::vector<std::size_t> replicas_of(std::size_t index) const;
   void refuse(const Request& request, const std::string& why);
 
   // Other parameters (reload.cc).
-  void reload(Request&& request, const Content& args);
+  void reload(Request&& request, const Arguments& arguments);
+  void scale(Request&& request, const std::map<std::string, std::uint64_t>& counts);
   void apply(Difference&& difference);
   [[nodiscard]] bool apply(Child& child, Change change);
+  void update_balancer(Child& balancer);
+  void stop_drained(std::uint64_t drain);
+  [[nodiscard]] bool is_served_by_balancer(const Child& replica) const;
   void answer_reloads();
   [[nodiscard]] bool answer_if_decided(Reload& reload);
   void forget_those_that_left();
 
+  Arguments arguments_;
   Definition definition_;
   std::vector<std::unique_ptr<Child>> children_;
   Intensity intensity_;
@@ -123,6 +133,7 @@ class SupervisorService final : public Service {
   std::vector<Watch> strays_;  // the timers of children that are not in the definition
   bool is_adopting_ = false;   // when it begins
   bool has_begun_ = false, has_lost_owner_ = false;
+  std::uint64_t drains_ = 0;  // the number of the last order to a balancer
 };
 
 }  // namespace ipcm::supervisor

@@ -404,6 +404,7 @@ void ServiceRuntime::watch(int fd, Readiness wanted, std::function<void()> callb
 }
 
 void ServiceRuntime::note_peers() {
+  if (wakes_on_changes_of_bus_) something_ = true;
   for (const auto& [peer, change] : peer_changes_->take()) next_.peer_delta[peer] = change;
 }
 

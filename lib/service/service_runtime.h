@@ -65,6 +65,9 @@ class ServiceRuntime {
   [[nodiscard]] int leash() const { return leash_; }
   /// For callbacks of the loop that a class has added: the next turn calls on_activity().
   void wake() { something_ = true; }
+  /// From now on each change of the bus wakes the service, also one that is neither a join nor a leave: a peer that has
+  /// joined before can receive from now on. For a class that watches its peers.
+  void wake_on_changes_of_bus() { wakes_on_changes_of_bus_ = true; }
   /// Whether the service will end with the next turn: for an on_start that waits.
   [[nodiscard]] bool is_told_to_end() const {
     return next_.sigs.contains(SIGTERM) || next_.sigs.contains(SIGINT) || !next_.pid_watch.empty();
@@ -125,6 +128,7 @@ class ServiceRuntime {
   std::vector<wire::IncomingMessage> messages_;  // of this turn
   Activity next_;                                // noted by the loop, for the next turn
   bool something_ = false;
+  bool wakes_on_changes_of_bus_ = false;
   std::optional<int> exit_code_;
 };
 

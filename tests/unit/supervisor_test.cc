@@ -158,3 +158,37 @@ TEST_CASE("supervisor: a child that comes back while it stops is started again")
   const Difference gone = compare(one, definition_of("{}"));
   CHECK(changes_of(compare(gone.definition, one)) == std::vector<std::string>{"a:restarted"});
 }
+
+TEST_CASE("supervisor: a child with replicas is a balancer that needs any of them") {
+  const Definition made = definition_of(R"({"services":[{"name":"db","class":"echo"},
+      {"name":"api","class":"echo","replicas":2,"depends_on":["db"]},{"name":"web","class":"echo","depends_on":["api"]}]})");
+  std::vector<std::string> names;
+  for (const ChildPlan& child : made.children) names.push_back(child.name);
+  CHECK(names == std::vector<std::string>{"db", "api.1", "api.2", "api", "web"});
+  CHECK(made.nodes[1].needs == Order{0});
+  CHECK(made.nodes[3].needs == Order{1, 2});
+  CHECK(made.nodes[3].needs_any);
+  CHECK(made.nodes[4].needs == Order{3});
+  CHECK(made.children[3].class_name == "balancer");
+  CHECK(made.children[3].args.json() == R"({"controller":"sup","replicas":["api.1","api.2"]})");
+  CHECK(with_dependents(made.nodes, 1) == Flags{false, true, false, false, false});
+  CHECK(with_dependents(made.nodes, 0) == Flags{true, true, true, true, true});
+}
+
+TEST_CASE("supervisor: more replicas start some, and tell the balancer") {
+  const auto with = [](const char* count) {
+    return definition_of(R"({"services":[{"name":"api","class":"echo","replicas":)" + std::string(count) +
+                         "}]}");
+  };
+  CHECK(changes_of(compare(with("1"), with("2"))) ==
+        std::vector<std::string>{"api.1:unchanged", "api.2:started", "api:updated"});
+  CHECK(changes_of(compare(with("2"), with("1"))) ==
+        std::vector<std::string>{"api.1:unchanged", "api:updated", "api.2:stopped"});
+}
+
+TEST_CASE("supervisor: wrong numbers of replicas are refused") {
+  CHECK(contains(refusal_of(R"({"services":[{"name":"a","class":"echo","replicas":0}]})"), "from 1 to 1000"));
+  CHECK(contains(
+      refusal_of(R"({"services":[{"name":"a","class":"echo","replicas":1},{"name":"a.1","class":"echo"}]})"),
+      "the name 'a.1' is given twice"));
+}
