@@ -8,7 +8,7 @@ BlockingLoop of the synchronous face: anything with add_reader, remove_reader, a
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, List, Optional
+from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from .messages import Message
 
@@ -64,6 +64,7 @@ class Receiver:
     def answered(self, id: str, value: Any, error: Optional[str], peer: str) -> None: ...
     def failed(self, calls: Iterable[Call], error: Callable[[], Exception]) -> None: ...
     def asked(self, request: Asked) -> None: ...
+    def inspected(self, request: Asked) -> None: ...
     def received(self, message: Message) -> None: ...
     def told_to_end(self) -> None: ...
     def peers_changed(self) -> None: ...
@@ -119,6 +120,10 @@ class Channel:
     def watch_peers(self) -> None:
         """From now on peers_changed() is called after changes."""
         raise NotImplementedError
+
+    def counts(self) -> Dict[str, int]:
+        """Returns how many messages this name has `received` and `sent`, if the channel counts them itself."""
+        return {}
 
     def suspend(self, expires: Optional[float]) -> Call:
         """Leaves a durable bus, which keeps messages for this name. The call ends when that is done."""

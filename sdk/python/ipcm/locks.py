@@ -127,8 +127,8 @@ class HeldLock:
                 self._fd = -1
 
 
-def acquire(directory: int, file: str, note: str, first: int = WHOLE) -> "HeldLock | int":
-    """Takes the lock of a file in an open directory, and writes the note. Returns the pid of the holder if another
+def acquire(directory: int, file: str, note: str, first: int = WHOLE, inspectable: bool = False) -> "HeldLock | int":
+    """Takes the lock of a file in an open directory, and writes the note, and whether the peer answers inspections. Returns the pid of the holder if another
     process has it (0: unknown)."""
     while True:
         with _mutex:
@@ -162,7 +162,8 @@ def acquire(directory: int, file: str, note: str, first: int = WHOLE) -> "HeldLo
                 left_by = 0 if fresh else _note(fd)[0]
                 if not fresh:
                     os.ftruncate(fd, 0)
-                os.pwrite(fd, json.dumps({"pid": os.getpid(), "note": note}).encode("ascii"), 0)
+                told = {"pid": os.getpid(), "note": note, **({"inspect": 1} if inspectable else {})}
+                os.pwrite(fd, json.dumps(told).encode("ascii"), 0)
                 key = (held.st_dev, held.st_ino)
                 _held[key] = first
                 lock, fd = HeldLock(file, fd, key, not fresh, left_by), -1

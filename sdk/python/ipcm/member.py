@@ -37,7 +37,7 @@ def make_channel(info: BusInfo, name: Optional[str], note: str = "", serves: boo
     if returns and name is None:
         raise UsageError("reconnect needs the name that the messages are kept for")
     if info.is_native:
-        return ConnectionUnix(info, name or f"python-{os.getpid()}-{new_id()[-12:]}", name is not None, note)
+        return ConnectionUnix(info, name or f"python-{os.getpid()}-{new_id()[-12:]}", name is not None, note, serves)
     from .bridge import Bridge  # with subprocess, which a native member does not need
     return Bridge(info, name, serves, returns)
 
@@ -89,6 +89,7 @@ class Member(Receiver):
         self.channel, self.loop = channel, loop
         self.messages, self.events = Inbox(), Inbox()
         self.on_asked: Optional[Callable[[Asked], None]] = None
+        self.on_inspected: Optional[Callable[[Asked], None]] = None
         self.on_message: Optional[Callable[[Message], None]] = None
         self.on_event: Optional[Callable[[Event], None]] = None
         self.on_end: Optional[Callable[[str], None]] = None  # told to end, "" or the reason why the bus is gone
@@ -274,6 +275,10 @@ class Member(Receiver):
         for call in list(calls):
             if self._calls.pop(call.id, None) is not None:
                 call.finish(error=error())
+
+    def inspected(self, request: Asked) -> None:
+        if self.on_inspected is not None:
+            self.on_inspected(request)
 
     def asked(self, request: Asked) -> None:
         if self.on_asked is not None:

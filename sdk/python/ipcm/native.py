@@ -19,11 +19,12 @@ from .presence import Place, Route
 
 class ConnectionUnix(Channel, LinksOwner):
     """A member of a ConnectionUnix bus. With `listed`, it has a place on the bus, and any peer can send to it. Otherwise
-    it leaves no trace on the bus, and only peers that it has sent to can reach it."""
+    it leaves no trace on the bus, and only peers that it has sent to can reach it. With `serves`, it announces that it answers
+    inspections."""
 
-    def __init__(self, info: BusInfo, name: str, listed: bool, note: str = "") -> None:
+    def __init__(self, info: BusInfo, name: str, listed: bool, note: str = "", serves: bool = False) -> None:
         self.name = name
-        self._info, self._listed, self._note = info, listed, note
+        self._info, self._listed, self._note, self._serves = info, listed, note, serves
         self._route: Route = None  # type: ignore[assignment]
         self._place: Optional[Place] = None
         self._listener: Optional[socket.socket] = None
@@ -43,7 +44,7 @@ class ConnectionUnix(Channel, LinksOwner):
         self._route = Route(self._info.route)
         try:
             if self._listed:
-                self._place = self._route.claim(self.name, self._note)
+                self._place = self._route.claim(self.name, self._note, self._serves)
                 try:
                     self._counts = self._route.read_statistics(self._place.file)
                     self._listener = self._place.listen()
@@ -145,6 +146,9 @@ class ConnectionUnix(Channel, LinksOwner):
         if len(payload) > LARGEST:
             raise UsageError(f"a message of {len(payload)} bytes can't be sent: the limit is {LARGEST}")
         return frame(payload)
+
+    def counts(self) -> Dict[str, int]:
+        return {"received": sum(self._counts["read"].values()), "sent": sum(self._counts["sent"].values())}
 
     def _count(self, way: str, peer: str) -> None:
         counts = self._counts[way]
@@ -256,7 +260,11 @@ class ConnectionUnix(Channel, LinksOwner):
             return
         self._count("read", message.sender)
         if is_request:
-            self._receiver.asked(Asked(str(content["ipcm_request_id"]), message.sender, content.get("request"), link, size))
+            asked = Asked(str(content["ipcm_request_id"]), message.sender, content.get("request"), link, size)
+            if self._serves and is_true(content.get("ipcm_inspect")):
+                self._receiver.inspected(asked)
+            else:
+                self._receiver.asked(asked)
         elif type(content) is dict and is_true(content.get("terminate")):
             self._receiver.told_to_end()
         else:

@@ -27,6 +27,7 @@ class Parameters(NamedTuple):
     intercept_errors: bool = False
     expose_error_details: Optional[bool] = None
     redirect: Dict[str, str] = {}
+    secret: bool = False
 
 
 def _refuse(key: str, expected: str, found: Any) -> UsageError:
@@ -78,7 +79,6 @@ def read_parameters(text: str) -> Parameters:
         info = bus_info(whole[key])
     except UsageError as error:
         raise UsageError(f"parameters: '{key}': {error}") from None
-    _flag(whole, "secret")  # for services that answer `ipcm inspect`
     pids = whole.get("watch_pids") or []
     if not isinstance(pids, list) or not all(type(pid) is int and 0 < pid < 2 ** 31 for pid in pids):
         raise _refuse("watch_pids", "an array of process ids", pids)
@@ -93,7 +93,7 @@ def read_parameters(text: str) -> Parameters:
     _seconds(whole, "spin", 1)  # a hint for programs that can poll faster than they sleep
     return Parameters(whole["name"], whole["class"], info, whole.get("args"), pids, _seconds(whole, "interval", float("inf")),
                       bool(_flag(whole, "intercept_errors")), _flag(whole, "expose_error_details"),
-                      {key: value for key, value in redirect.items() if key != "inherited"})
+                      {key: value for key, value in redirect.items() if key != "inherited"}, bool(_flag(whole, "secret")))
 
 
 class CommandLine(NamedTuple):

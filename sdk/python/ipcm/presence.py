@@ -40,7 +40,7 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _start_time(pid: int) -> float:
+def start_time(pid: int) -> float:
     """Returns when a process started, Unix seconds; 0: unknown."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -156,7 +156,7 @@ class Route:
     def _foreign_lives(self, file: str, pid: int) -> bool:
         """Returns whether a peer without a lock lives. Its pid is a claim; its endpoint shows more."""
         noted = self._stat(file + ".pid")
-        if pid != os.getpid() and _is_running(pid) and (noted is None or _start_time(pid) <= noted.st_mtime + 0.02):
+        if pid != os.getpid() and _is_running(pid) and (noted is None or start_time(pid) <= noted.st_mtime + 0.02):
             return True
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as one:
             try:
@@ -233,11 +233,11 @@ class Route:
 
     # ---- an own place
 
-    def claim(self, name: str, note: str) -> "Place":
-        """Takes a name. Raises NameTaken, BusError. The caller then listens, and calls Place.announce()."""
+    def claim(self, name: str, note: str, inspectable: bool = False) -> "Place":
+        """Takes a name. `inspectable`: the peer answers inspections. Raises NameTaken, BusError. The caller then listens, and calls Place.announce()."""
         entries.check_peer_name(name)
         file = self.disk_name(name)
-        lock = self._lock(file, name, note)
+        lock = self._lock(file, name, note, inspectable)
         try:
             if self.is_marked and self._kind(".info") == 0:
                 raise BusError(f"there is no bus at '{self.path}': it is being taken down")
@@ -255,8 +255,8 @@ class Route:
             raise
         return Place(self, name, file, lock)
 
-    def _lock(self, file: str, name: str, note: str) -> locks.HeldLock:
-        lock = locks.acquire(self.fd, f".{file}.lock", note)
+    def _lock(self, file: str, name: str, note: str, inspectable: bool) -> locks.HeldLock:
+        lock = locks.acquire(self.fd, f".{file}.lock", note, inspectable=inspectable)
         if not isinstance(lock, int):
             return lock
         if not locks.look(self.fd, f".{file}.lock").clearing:
@@ -270,7 +270,7 @@ class Route:
                 if facts.held and (not facts.clearing or not select.select([watch], [], [], max(until - time.monotonic(), 0))[0]):
                     raise NameTaken(name, facts.pid, self.path)
                 watch.read()
-                lock = locks.acquire(self.fd, f".{file}.lock", note)
+                lock = locks.acquire(self.fd, f".{file}.lock", note, inspectable=inspectable)
         return lock
 
     def is_orphaned(self) -> bool:

@@ -11,6 +11,7 @@ import inspect
 import os
 import signal
 import sys
+import time
 import traceback
 from typing import Any, Callable, Deque, Dict, List, Optional, Set
 
@@ -19,9 +20,11 @@ from .boot import Announcer
 from .bus import Bus
 from .channel import Asked
 from .errors import BusError, Error, PeerGone, UsageError
+from .inspection import Record, describe
 from .member import Event, Member, make_channel
 from .messages import Message
 from .parameters import Parameters
+from .presence import start_time
 
 _FLUSH_TIME = 5.0  # seconds
 _MOST_QUEUED, _MOST_QUEUED_BYTES = 1024, 64 * 1024 * 1024
@@ -80,6 +83,7 @@ class Runtime:
         self._delivering: Optional["asyncio.Task[None]"] = None
         self._processes: List[int] = []
         self._is_ready = False
+        self._record = Record()
 
     def has_busy_threads(self) -> bool:
         return self._on_threads > 0
@@ -128,6 +132,7 @@ class Runtime:
         channel.open()
         member = self.member = Member(channel, self.loop)
         member.on_asked, member.on_message, member.on_end, member.on_complaint = self._asked, self._received, self._told_to_end, self.complain
+        member.on_inspected = self._inspected
         member.attach()
         self.bus = Bus(member)
         if "event" in self._handlers:
@@ -145,6 +150,7 @@ class Runtime:
 
     async def serve(self) -> int:
         self._is_ready = True
+        self._record.ready = time.time()
         self._start_queued()
         self._deliver()
         beats = [self._beat(self._parameters.interval, self._handlers["interval"])] if (
@@ -211,6 +217,7 @@ class Runtime:
             await self.run(handler, *args)
         except Exception as error:
             print_traceback(error)
+            self._record.note_failure(str(error) or type(error).__name__)
             if not self._parameters.intercept_errors:
                 self.end(boot.SERVICE_THREW)
 
@@ -259,15 +266,28 @@ class Runtime:
             if not words:
                 try:
                     channel.answer(asked, value)
+                    self._record.answered += 1
                     return
                 except UsageError as error:  # no JSON, or too large: the requester should not wait for it in vain
                     words = self._words_of(error, asked)
+            self._record.failed += 1
             channel.refuse(asked, words)
         except (PeerGone, BusError) as error:
+            if not words:
+                self._record.failed += 1
             if not self.member.is_closed:
                 self.complain(f"an answer found nobody: {error}")
 
+    def _inspected(self, asked: Asked) -> None:
+        """Answers at once, also while handlers run."""
+        messages = {**self.member.channel.counts(), "waiting": len(self._queue) + len(self._messages)}
+        try:
+            self.member.channel.answer(asked, describe(self._parameters, self._record, os.getpid(), start_time(os.getpid()), messages, len(self._running)))
+        except (PeerGone, BusError, UsageError) as error:
+            self.complain(f"an inspection found nobody: {error}")
+
     def _words_of(self, error: Exception, asked: Asked) -> str:
+        self._record.note_failure(f"the request {asked.id} of '{asked.sender}' failed: {error}")
         if not isinstance(error, Error):
             self.complain(f"the request {asked.id} of '{asked.sender}' failed:")
             print_traceback(error)

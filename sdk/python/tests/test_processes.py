@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -56,6 +57,39 @@ class Processes(OnABus):
             ipcm.start_sync("x", boot="/nowhere")
         with self.assertRaises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
+
+    def test_a_service_tells_its_facts_also_while_a_handler_waits_but_not_secret_parameters(self):
+        boot = self.program("""
+            import asyncio
+            from ipcm import serve
+            @serve.request
+            async def handle(request):
+                if request.content == "wait":
+                    await asyncio.Event().wait()
+                if request.content == "fail":
+                    raise ValueError("no such user")
+                return request.content
+            serve.main()
+        """)
+        with ipcm.start_sync("x", args={"word": "Hi"}, boot=boot, timeout=HANG) as service:
+            self.assertEqual(service.request("a", timeout=HANG), "a")
+            with self.assertRaises(ipcm.RemoteError):
+                service.request("fail", timeout=HANG)
+            with self.assertRaises(ipcm.Timeout):
+                service.request("wait", timeout=0.01)
+            facts = json.loads(self.ipcm("inspect", "x", "--json"))
+            self.assertEqual(facts["requests"], {"answered": 1, "failed": 1, "open": 1})
+            self.assertEqual((facts["pid"], facts["messages"]["waiting"]), (service.pid, 0))
+            self.assertEqual(facts["parameters"]["args"], {"word": "Hi"})
+            self.assertRegex(facts["last_failure"]["text"], "of 'python-.*' failed: no such user")
+            self.assertLess(facts["started"], facts["ready"])
+        starter = boot[-1] + ".sh"
+        with open(starter, "w", encoding="utf-8") as file:
+            file.write(f'#!/bin/sh\nexec {shlex.join(boot)} "$@"\n')
+        os.chmod(starter, 0o700)
+        self.ipcm("start", "x", "--name", "y", "--secret", "--args", '{"word":"Hi"}', "--boot", starter)
+        self.assertIsNone(json.loads(self.ipcm("inspect", "y", "--json"))["parameters"])
+        self.ipcm("stop", "y")
 
     def test_plain_functions_run_on_threads_and_call_the_bus(self):
         boot = self.program("""
