@@ -140,6 +140,9 @@ class Channel:
         """Returns calls that end when everything that was sent has left this process."""
         return []
 
+    def keep_status(self, status: int) -> None:
+        """The process is about to exit with that status, other than 0: the bus keeps it, if this process is the one that can tell."""
+
     def close(self) -> None:
         """Leaves the bus. Never raises. May be called at any time after open(), and again."""
         raise NotImplementedError

@@ -14,7 +14,8 @@ from .inotify import Watch
 from .link import Link
 from .links import Links, LinksOwner
 from .messages import Stamps, is_true, json_text, new_id, read_message
-from .presence import Place, Route
+from .obituary import keep_status
+from .presence import Place, Route, start_time
 
 
 class ConnectionUnix(Channel, LinksOwner):
@@ -68,6 +69,10 @@ class ConnectionUnix(Channel, LinksOwner):
             self._links.listen(self._listener)
         if self._watch is not None:
             loop.add_reader(self._watch.fileno(), self._changed)
+
+    def keep_status(self, status: int) -> None:
+        if self._place is not None and not self._closed and not self._place.is_lost():
+            keep_status(self._route.fd, self._place.file, self.name, self._note, start_time(os.getpid()), status)
 
     def close(self) -> None:
         if self._closed:

@@ -139,8 +139,11 @@ class Runtime:
             member.on_event = self._received
             member.watch()
 
-    def leave(self) -> None:
+    def leave(self, status: int = 0) -> None:
+        """Leaves the bus. The process is about to exit with that status."""
         if self.member is not None:
+            if status & 0xFF:
+                self.member.channel.keep_status(status & 0xFF)  # as its parent sees it
             self.member.close()
         for process in self._processes:
             self.loop.remove_reader(process)
@@ -165,7 +168,7 @@ class Runtime:
         for task in beating:
             task.cancel()
         status = await self._finish() or status
-        self.leave()
+        self.leave(status)
         return status
 
     async def _finish(self) -> int:

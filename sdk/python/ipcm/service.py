@@ -216,7 +216,7 @@ class Service:
                 text = f"{doing}: {text}"
             announcer.failed(text, joined)
             tell(f"ipcm: service '{parameters.name}': {text}")
-            runtime.leave()
+            runtime.leave(status if joined else 0)
             return status
         if not announcer.ready(parameters.name):
             tell(f"ipcm: service '{parameters.name}': its launcher ended before it was ready; it leaves")

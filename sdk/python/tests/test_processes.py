@@ -91,6 +91,29 @@ class Processes(OnABus):
         self.assertIsNone(json.loads(self.ipcm("inspect", "y", "--json"))["parameters"])
         self.ipcm("stop", "y")
 
+    def test_the_bus_keeps_the_status_of_a_service_that_ends_with_a_failure(self):
+        boot = self.program("""
+            from ipcm import serve
+            @serve.request
+            def handle(request):
+                print("a last word")
+                serve.end(request.content)
+            @serve.start
+            def start():
+                if serve.args:
+                    raise OSError("no database here")
+            serve.main()
+        """)
+        for status in (3, 0):
+            with ipcm.start_sync(f"x{status}", boot=boot, timeout=HANG) as service:
+                service.request(status, timeout=HANG)
+                self.ipcm("wait", f"x{status}", "--for", "gone")
+        with self.assertRaises(ipcm.LaunchError):
+            ipcm.start_sync("y", boot=boot, args=1, timeout=HANG)
+        dead = {row["name"]: row for row in json.loads(self.ipcm("ps", "-a", "--json"))}
+        self.assertEqual(sorted(dead), ["x3", "y"])
+        self.assertEqual((dead["x3"]["status"], dead["y"]["status"]), (3, 70))
+
     def test_plain_functions_run_on_threads_and_call_the_bus(self):
         boot = self.program("""
             import threading
