@@ -279,8 +279,9 @@ sub watch_process {
     weaken($self);
     weaken($link);
     $self->{poller}->set($process, sub {
-        $self->_read_rest($link);
-        $self->close($link, Ipcm::Error->of(gone => "'$link->{peer}' went away before it answered: its process has ended"));
+        my $one = $link // return;    # it may end while its rest is read
+        $self->_read_rest($one);
+        $self->close($one, Ipcm::Error->of(gone => "'$one->{peer}' went away before it answered: its process has ended"));
     });
     return;
 }
