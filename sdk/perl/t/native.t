@@ -50,6 +50,25 @@ sub killed {
     return $pid;
 }
 
+# Starts the service as a launcher does. Returns its pid, and what it wrote when it was ready.
+sub launched {
+    my ($params, $through) = @_;
+    utf8::encode($params);
+    pipe my $reads, my $ready or die $!;
+    pipe my $given, my $gives or die $!;
+    my $pid = fork // die $!;
+    if (!$pid) {
+        open STDERR, '>', '/dev/null';
+        open STDOUT, '>', '/dev/null';
+        fcntl $_, Fcntl::F_SETFD(), 0 for $ready, $given;
+        exec $^X, $boot, '--ready-fd', fileno $ready, $through ? ('--params-fd', fileno $given) : $params or POSIX::_exit(99);
+    }
+    close $_ for $ready, $given;
+    syswrite $gives, $params if $through;
+    close $gives;
+    return ($pid, do { local $/; readline $reads } // '');
+}
+
 subtest 'a member with a name has a lock file and leaves nothing; one without leaves no trace' => sub {
     my $bus = Ipcm->connect(as => 'me');
     is_deeply files(), [ '.me.lock', 'me', 'me.pid' ], 'the files of a member';
@@ -156,25 +175,8 @@ subtest 'a requester that leaves, and a peer that closes in the middle of an ans
 
 subtest 'the boot contract, from a launcher in Perl' => sub {
     my $info = $ENV{IPCM_INFO};
-    my $run = sub {
-        my ($params, $through) = @_;
-        utf8::encode($params);
-        pipe my $reads, my $ready or die $!;
-        pipe my $given, my $gives or die $!;
-        my $pid = fork // die $!;
-        if (!$pid) {
-            open STDERR, '>', '/dev/null';
-            open STDOUT, '>', '/dev/null';
-            fcntl $_, Fcntl::F_SETFD(), 0 for $ready, $given;
-            exec $^X, $boot, '--ready-fd', fileno $ready, $through ? ('--params-fd', fileno $given) : $params or POSIX::_exit(99);
-        }
-        close $_ for $ready, $given;
-        syswrite $gives, $params if $through;
-        close $gives;
-        return ($pid, do { local $/; readline $reads } // '');
-    };
     for my $through (0, 1) {
-        my ($pid, $line) = $run->(qq({"ipcm":1,"name":"b","class":"any","ipcm_info":$info,"args":{"n":"ä"}}), $through);
+        my ($pid, $line) = launched(qq({"ipcm":1,"name":"b","class":"any","ipcm_info":$info,"args":{"n":"ä"}}), $through);
         is $line, qq({"ready":true,"name":"b","pid":$pid}\n), 'the ready line' . ($through ? ', with parameters from a pipe' : '');
         my $bus = Ipcm->connect;
         is_deeply $bus->request(b => { do => 'args' }, timeout => 30), [ 'any', { n => 'ä' } ], 'its class and arguments';
@@ -182,23 +184,59 @@ subtest 'the boot contract, from a launcher in Perl' => sub {
         waitpid $pid, 0;
         is $?, 0, 'SIGTERM ends it';
     }
-    my ($pid, $line) = $run->(qq({"ipcm":1,"name":"b","class":"any","ipcm_info":$info,"intervall":1}));
+    my ($pid, $line) = launched(qq({"ipcm":1,"name":"b","class":"any","ipcm_info":$info,"intervall":1}));
     waitpid $pid, 0;
     is $? >> 8, 64, 'an unknown key is refused';
     like $line, qr/\A\{"ready":false,"error":"parameters: unknown key 'intervall'; did you mean 'interval'\?"\}\z/, 'with its name';
     my $holder = Ipcm->connect(as => 'b');
-    ($pid, $line) = $run->(qq({"ipcm":1,"name":"b","class":"any","ipcm_info":$info}));
+    ($pid, $line) = launched(qq({"ipcm":1,"name":"b","class":"any","ipcm_info":$info}));
     waitpid $pid, 0;
     is $? >> 8, 69, 'a name that is taken';
     like $line, qr/\A\{"ready":false,"error":"the name 'b' is in use/, 'the launcher gets the reason';
     $holder->close;
     my $owner = fork // die $!;
     if (!$owner) { sleep 600; POSIX::_exit(0) }
-    ($pid, $line) = $run->(qq({"ipcm":1,"name":"b","class":"any","ipcm_info":$info,"watch_pids":[$owner]}));
+    ($pid, $line) = launched(qq({"ipcm":1,"name":"b","class":"any","ipcm_info":$info,"watch_pids":[$owner]}));
     like $line, qr/"ready":true/, 'ready with an owner';
     kill KILL => $owner;
     waitpid $_, 0 for $owner, $pid;
     is $?, 0, 'it ends with its owner';
+};
+
+subtest 'a service tells its facts, also while a handler waits, and its functions see nothing of that' => sub {
+    my $service = Ipcm->start('any', name => 'f', boot => $boot, timeout => 60, args => { word => 'ä' });
+    my $bus = Ipcm->connect(as => 'me');
+    open my $lock, '<', "$route/.f.lock" or die $!;
+    like readline $lock, qr/,"inspect":1\}\z/, 'it announces that in its lock file';
+    $bus->request(f => 1);
+    error_of(sub { $bus->request(f => { do => 'fail' }) });
+    my $held = $bus->ask(f => { do => 'hold' });
+    $bus->send(f => 'news');
+    is_deeply $bus->request(f => { do => 'last' })->[1], 'news', 'it has handled all of them';
+    my $facts = decode_json(ipcm('inspect', 'f', '--json'));
+    is_deeply [ @$facts{qw(name class pid)} ], [ 'f', 'any', $service->pid ], 'who it is';
+    is_deeply $facts->{requests}, { answered => 2, failed => 1, open => 1 }, 'its requests';
+    is_deeply $facts->{messages}, { received => 6, sent => 3, waiting => 0 }, 'its messages, with this question';
+    is_deeply $facts->{parameters}, { args => { word => 'ä' } }, 'its parameters';
+    like $facts->{last_failure}{text}, qr/\Athe request \S+ of 'me' failed: it failed: ä €\z/, 'its last failure';
+    ok $facts->{started} <= $facts->{ready} && $facts->{ready} <= $facts->{last_failure}{time} && $facts->{last_failure}{time} <= time + 1, 'its times';
+    is_deeply $bus->request(f => { do => 'last' })->[1], 'news', 'no function has seen the question';
+    my $asks = Ipcm->start('any', name => 'w', boot => $boot, timeout => 60);
+    my $wait = $asks->ask({ do => 'wait', to => 'f', content => { do => 'hold' } });
+    $asks->ask($_) for 1, 2;
+    $asks->send('later');
+    $facts = decode_json(ipcm('inspect', 'w', '--json'));
+    is_deeply [ $facts->{requests}{open}, $facts->{messages}{waiting} ], [ 1, 3 ], 'a handler waits, and the rest waits for it';
+    ok error_of(sub { ipcm('inspect', 'me') }), 'a client is not asked';
+    $_->stop for $asks, $service;
+    isa_ok error_of(sub { $held->get }), 'Ipcm::Error::PeerGone', 'the error of an open request';
+    ipcm('start', 'any', '--name', 'x', '--secret', '--boot', $boot, '--args', '{"word":"a"}');
+    is decode_json(ipcm('inspect', 'x', '--json'))->{parameters}, undef, 'secret parameters';
+    ipcm('stop', 'x');
+    $service = Ipcm->start('any', name => 'f', boot => $boot, timeout => 60, args => 'x' x 70_000);
+    is_deeply decode_json(ipcm('inspect', 'f', '--json'))->{parameters}, { args_bytes => 70_002 }, 'long arguments';
+    $service->stop;
+    $bus->close;
 };
 
 remove_bus();

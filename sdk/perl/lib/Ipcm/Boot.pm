@@ -110,6 +110,7 @@ sub info         { $_[0]{info} }
 sub name         { $_[0]{parameters}{name} }
 sub class        { $_[0]{parameters}{class} }
 sub args         { $_[0]{parameters}{args} }
+sub parameters   { $_[0]{parameters} }         # all that were given
 sub watchdog     { $_[0]{watchdog} }           # seconds between calls of alive()
 sub owners       { @{ $_[0]{owners} } }        # readable when such a process has ended
 sub hides_errors { my $expose = $_[0]{parameters}{expose_error_details}; return defined $expose && !$expose }

@@ -112,6 +112,10 @@ sub next_line {
 # hold(): the bridge itself holds messages back while this program does not read.
 sub hold { return }
 
+# taken(), note_failure(): the bridge itself answers `ipcm inspect`.
+sub taken        { return }
+sub note_failure { return }
+
 # let_go(): in a forked child, closes its copy.
 sub let_go { my ($self) = @_; close $self->{fh}; $self->{is_over} = 1; return }
 

@@ -63,11 +63,11 @@ sub look {
     return { exists => 1, held => scalar @holder, pid => $holder[1] // $pid, clearing => @holder && $holder[0] > 0, written_by => $pid, note => $note };
 }
 
-# acquire($path, $note, $first): takes the lock, and writes the note. Returns the lock; or nothing and the pid of another holder (0: unknown).
-# Throws a system error.
+# acquire($path, $note, first => WHOLE, inspects => 0): takes the lock, and writes the note. `inspects`: the holder announces that it answers
+# `ipcm inspect`. Returns the lock; or nothing and the pid of another holder (0: unknown). Throws an error.
 sub acquire {
-    my ($class, $path, $note, $first) = @_;
-    $first //= WHOLE;
+    my ($class, $path, $note, %how) = @_;
+    my $first = $how{first} // WHOLE;
     while (1) {
         return (undef, $$) if look($path)->{by_us};
         my $flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
@@ -91,7 +91,7 @@ sub acquire {
         my $self = bless
             { path => $path, handle => $handle, key => "$device:$inode", first => $first, left => !$is_fresh, left_by => $left_by, owner => $$ }, $class;
         _held()->{ $self->{key} } = { first => $first };
-        $self->_write($$, $note);
+        $self->_write($$, $note, $how{inspects});
         return ($self);
     }
 }
@@ -100,11 +100,11 @@ sub left    { $_[0]{left} }       # whether the file was there without a holder
 sub left_by { $_[0]{left_by} }    # the pid in it
 
 sub _write {
-    my ($self, $pid, $note) = @_;
+    my ($self, $pid, $note, $inspects) = @_;
     my $handle = $self->{handle};
     truncate $handle, 0;
     sysseek $handle, 0, 0;
-    return syswrite $handle, '{"pid":' . $pid . ',"note":' . Ipcm::Wire::json_ascii("$note") . '}';
+    return syswrite $handle, '{"pid":' . $pid . ',"note":' . Ipcm::Wire::json_ascii("$note") . ($inspects ? ',"inspect":1}' : '}');
 }
 
 # release(): removes the file, then releases the lock.

@@ -6,15 +6,16 @@ package Ipcm::Native;
 use strict;
 use warnings;
 
-use Scalar::Util  qw(weaken);
-use Ipcm::Error   ();
-use Ipcm::Link    ();
-use Ipcm::Links   ();
-use Ipcm::Poller  ();
-use Ipcm::Route   ();
-use Ipcm::Streams ();
-use Ipcm::Watch   ();
-use Ipcm::Wire    qw(frame is_true json_ascii new_id sender_of stamps);
+use Scalar::Util     qw(weaken);
+use Ipcm::Error      ();
+use Ipcm::Inspection ();
+use Ipcm::Link       ();
+use Ipcm::Links      ();
+use Ipcm::Poller     ();
+use Ipcm::Route      ();
+use Ipcm::Streams    ();
+use Ipcm::Watch      ();
+use Ipcm::Wire       qw(frame is_true json_ascii new_id sender_of stamps);
 
 our $VERSION = '0.1.0';
 
@@ -30,6 +31,7 @@ sub new {
     }, $class;
     $self->{name} //= "perl-$$-" . lc substr new_id(), -12;
     $self->{poller} = Ipcm::Poller->new;
+    $self->{record} = Ipcm::Inspection->new($how{boot}) if $how{boot};
     if (eval { $self->_join; 1 }) {
         my %told = (type => 'joined', name => $self->{name}, bus => Ipcm::JSON::encode_json($how{info}));
         utf8::decode($told{bus});
@@ -129,6 +131,10 @@ sub put {
         $self->_say(%{ $self->_error_line($@) }, id => $line->{id});
     });
 }
+
+# taken($is_request): the service begins to handle what a line has told. note_failure($text): one of its functions has failed.
+sub taken        { my ($self, $is_request) = @_; $self->{record}->taken($is_request) if $self->{record}; return }
+sub note_failure { my ($self, $text) = @_; $self->{record}->note_failure($text) if $self->{record}; return }
 
 # finish(): nothing is left to do after `leave`.
 sub finish { return }
@@ -235,17 +241,26 @@ sub _op_broadcast {
 sub _op_answer {
     my ($self, $line, $content) = @_;
     my $request = delete $self->{requests}{ $line->{request} } // return;
-    return $self->_done($line) if eval { $self->_respond($request, qq("response":$content)); 1 };
+    if (eval { $self->_respond($request, qq("response":$content)); 1 }) {
+        $self->{record}->answered;
+        return $self->_done($line);
+    }
     my $error = $@;
+    $self->{record}->failed;
     # It is too large: the requester should not wait for it in vain.
-    $self->_refuse($request, Ipcm::Error->text_of($error)) if ref $error && $error->kind eq 'usage';
+    if (ref $error && $error->kind eq 'usage') {
+        $self->note_failure('an answer could not be sent: ' . $error->message);
+        $self->_refuse($request, $error->message);
+    }
     return $self->_done($line);
 }
 
 sub _op_error {
     my ($self, $line) = @_;
     my $request = delete $self->{requests}{ $line->{request} } // return;
-    my $is_hidden = $self->{boot} && $self->{boot}->hides_errors;
+    $self->{record}->failed;
+    $self->note_failure("the request $request->{id} of '$request->{from}' failed: $line->{error}");
+    my $is_hidden = $self->{boot}->hides_errors;
     $self->_refuse($request, $is_hidden ? 'Internal service error' : $line->{error});
     return $self->_done($line);
 }
@@ -265,7 +280,8 @@ sub _respond {
     return $self->_send($peer, $octets) if !$link || !$link->{is_open};
     if (length $link->{queue} > Ipcm::Link::MOST) {
         $self->complain("'$peer' was cut off: it does not read its answers");
-        return $self->{links}->close($link);
+        $self->{links}->close($link);
+        Ipcm::Error->throw(gone => "'$peer' was cut off");
     }
     $self->{links}->put($link, $octets);
     return $self->_count(sent => $peer);
@@ -286,25 +302,40 @@ sub frame_came {
         return;
     }
     $self->_count(read => $from);
-    if (defined $asked) { return $self->_asked($link, $from, "$asked", $content->{request}) }
+    if (defined $asked) {
+        my $request = { from => $from, id => "$asked", link => $link };
+        weaken($request->{link});
+        return $self->_inspected($request) if $self->{record} && is_true($content->{ipcm_inspect});
+        return $self->_asked($request, $content->{request});
+    }
     if ($is_object && is_true($content->{terminate})) { return $self->_leave('it was told to leave the bus', 0) }
     my $id = $whole->{id};
+    $self->{record}->came if $self->{record};
     $self->_say(type => 'message', message => defined $id && !ref $id && length $id ? $id : new_id(), from => $from,
         is_true($whole->{broadcast}) ? (broadcast => 1) : (), content => $content);
     return;
 }
 
 sub _asked {
-    my ($self, $link, $from, $id, $content) = @_;
-    my $request = { from => $from, id => $id, link => $link };
-    weaken($request->{link});
+    my ($self, $request, $content) = @_;
     if (!$self->{boot}) {
         $self->_refuse($request, "'$self->{name}' does not answer requests");
         return;
     }
     my $number = ++$self->{last};
     $self->{requests}{$number} = $request;
-    $self->_say(type => 'request', request => $number, from => $from, content => $content);
+    $self->{record}->came;
+    $self->_say(type => 'request', request => $number, from => $request->{from}, content => $content);
+    return;
+}
+
+# Answered at once: also while a handler waits for another peer.
+sub _inspected {
+    my ($self, $request) = @_;
+    my $facts = $self->{record}->facts(Ipcm::Route::start_time($$), $self->{counts});
+    return if eval { $self->_respond($request, qq("response":$facts)); 1 };
+    my $error = $@;
+    $self->complain('its facts could not be sent: ' . Ipcm::Error->text_of($error)) if !ref $error || $error->kind ne 'gone';
     return;
 }
 
@@ -394,7 +425,10 @@ sub _changed {
 
 sub _op_ready {
     my ($self, $line) = @_;
-    return $self->_done($line) if !$self->{boot} || $self->{boot}->ready($self->{name});
+    if (!$self->{boot} || $self->{boot}->ready($self->{name})) {
+        $self->{record}->is_ready if $self->{record};
+        return $self->_done($line);
+    }
     return $self->_leave('its launcher ended before it was ready', 71);
 }
 

@@ -120,8 +120,8 @@ sub is_trusted_user { my ($self, $user) = @_; return $user == $self->facts->[4] 
 # noted_pid($file): the process that a peer has noted; 0: none.
 sub noted_pid { my ($self, $file) = @_; my ($pid) = ($self->read("$file.pid", 64) // '') =~ /\A\s*([0-9]{1,9})\s*\z/; return $pid // 0 }
 
-# Unix seconds; 0: unknown.
-sub _start_time {
+# start_time($pid): when a process began, Unix seconds; 0: unknown.
+sub start_time {
     my ($pid) = @_;
     open my $file, '<', "/proc/$pid/stat" or return 0;
     my $text = do { local $/; readline $file } // '';
@@ -135,7 +135,7 @@ sub _foreign_lives {
     my ($self, $file, $pid) = @_;
     my $noted   = [ Time::HiRes::lstat($self->at("$file.pid")) ];
     my $is_there = $pid != $$ && (kill(0, $pid) || $! == EPERM);
-    return 1 if $is_there && (!@$noted || _start_time($pid) <= $noted->[9] + 0.02);
+    return 1 if $is_there && (!@$noted || start_time($pid) <= $noted->[9] + 0.02);
     socket my $one, AF_UNIX, SOCK_STREAM, 0 or return 1;
     $one->blocking(0);
     return 1 if connect $one, $self->address($file);
@@ -199,7 +199,7 @@ sub _clear_leftovers {
     my $path   = $self->at(".$file.lock");
     my $before = Ipcm::Lock::look($path);    # its note goes with the next line
     # The lock is held meanwhile, so that no peer takes the name in between.
-    my ($lock) = Ipcm::Lock->acquire($path, Ipcm::Lock::CLEARING, Ipcm::Lock::TAIL);
+    my ($lock) = Ipcm::Lock->acquire($path, Ipcm::Lock::CLEARING, first => Ipcm::Lock::TAIL);
     return if !$lock;
     my $is_leftover = $self->is_leftover($file, $lock);
     if ($is_leftover && $lock->left && $lock->left_by == $before->{written_by} && $before->{note} ne '' && $before->{note} ne Ipcm::Lock::CLEARING) {
@@ -213,7 +213,7 @@ sub _clear_leftovers {
 
 # ---- a place of one's own
 
-# claim($name, $note): takes a name, and returns the place. Throws an error: the name is taken, or no name; the bus is gone.
+# claim($name, $note): takes a name, and returns the place. The note is the class of a service, which answers `ipcm inspect`; '' for clients. Throws an error: the name is taken, or no name; the bus is gone.
 sub claim {
     my ($self, $name, $note) = @_;
     Ipcm::Entries::check_peer_name($name);
@@ -244,7 +244,8 @@ sub _taken {
 sub _lock {
     my ($self, $file, $name, $note) = @_;
     my $path = $self->at(".$file.lock");
-    my ($lock, $holder) = Ipcm::Lock->acquire($path, $note);
+    my @told = ($path, $note, inspects => length $note);
+    my ($lock, $holder) = Ipcm::Lock->acquire(@told);
     return $lock if $lock;
     $self->_taken($name, $holder) if !Ipcm::Lock::look($path)->{clearing};
     # Another process removes the files of a dead peer of that name. The directory reports the end of that.
@@ -258,7 +259,7 @@ sub _lock {
             $self->_taken($name, $facts->{pid}) if !$facts->{clearing} || !Ipcm::Streams::await($rest > 0 ? $rest : 0, undef, $watch->handle);
         }
         $watch->drain;
-        ($lock) = Ipcm::Lock->acquire($path, $note);
+        ($lock) = Ipcm::Lock->acquire(@told);
     }
     return $lock;
 }

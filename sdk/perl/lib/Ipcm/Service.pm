@@ -7,7 +7,7 @@ use parent 'Ipcm::Bus';
 
 use File::Basename qw(basename);
 use IO::Handle     ();
-use Scalar::Util   qw(blessed);
+use Scalar::Util   qw(blessed weaken);
 use Ipcm::Boot     ();
 use Ipcm::Error    ();
 use Ipcm::Info     ();
@@ -143,11 +143,27 @@ sub _take {
 sub _received {
     my ($self, $line) = @_;
     return $self->SUPER::_received($line) if $self->{on}{message} || $self->{handlers}{message};
-    return;    # nobody reads it
+    return $self->{bridge}->taken;    # nobody reads it
+}
+
+sub receive {
+    my ($self, @how) = @_;
+    my $message = $self->SUPER::receive(@how);
+    $self->{bridge}->taken;
+    return $message;
+}
+
+sub _event {
+    my ($self, $event, @what) = @_;
+    my $call = $self->SUPER::_event($event, @what);
+    return $call if $event ne 'message';
+    weaken($self);
+    return sub { $self->{bridge}->taken if $self; $call->() };
 }
 
 sub _handle {
     my ($self, $request) = @_;
+    $self->{bridge}->taken(1);
     my $answer = eval {
         my $code = $self->{handlers}{request} or Ipcm::Error->throw(usage => "service '$self->{name}' takes no requests");
         my $found = $code->($request, $self);
@@ -195,7 +211,11 @@ sub _close {
 # An error of a function that nobody waits for is a line in the log; the service goes on.
 sub _guard {
     my ($self, $event) = @_;
-    eval { $event->(); 1 } or _log($@);
+    if (!eval { $event->(); 1 }) {
+        my $error = $@;
+        $self->{bridge}->note_failure(Ipcm::Error->text_of($error));
+        _log($error);
+    }
     $self->{log}->look if $self->{log};
     return;
 }
