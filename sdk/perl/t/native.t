@@ -239,5 +239,37 @@ subtest 'a service tells its facts, also while a handler waits, and its function
     $bus->close;
 };
 
+subtest 'a service that ends by itself with a status other than 0 leaves an obituary' => sub {
+    my $params = qq({"ipcm":1,"name":"b","class":"any","ipcm_info":$ENV{IPCM_INFO}});
+    my $bus = Ipcm->connect;
+    my $end_with = sub {
+        my ($status, $order) = @_;
+        my ($pid) = launched($params);
+        ok !-e "$route/.b.obituary", 'that of its predecessor is gone';
+        my $asked = $bus->ask(b => $order);
+        waitpid $pid, 0;
+        is $? >> 8, $status, "status $status";
+        error_of(sub { $asked->get });
+        return $pid;
+    };
+    my $pid = $end_with->(3, { do => 'end' });
+    like ipcm('ps', '-a'), qr/^b .*exited with status 3/m, 'in the list';
+    open my $file, '<', "$route/.b.obituary" or die $!;
+    is +(stat $file)[2] & 07777, 0600, 'the mode of the file';
+    my $told = decode_json(readline $file);
+    is_deeply [ @$told{qw(name class pid status)} ], [ 'b', 'any', $pid, 3 ], 'its text';
+    ok $told->{started} <= $told->{ended} && $told->{ended} <= time + 1, 'its times';
+    $end_with->(4, { do => 'exit', status => 4 });
+    like ipcm('ps', '-a'), qr/^b .*exited with status 4/m, 'of exit() in a function';
+    is_deeply [ grep { !/obituary|stats|log/ } @{ files() } ], [], 'and it has left the bus';
+    $end_with->(0, { do => 'exit', status => 0 });
+    ok !-e "$route/.b.obituary", 'no obituary of a status of 0';
+    ipcm('start', 'any', '--name', 'c', '--boot', $boot);
+    $bus->request(c => { do => 'end' });
+    is ipcm('wait', 'c', '--for', 'gone'), "'c' exited with status 3\n", 'it is told that waits';
+    isa_ok error_of(sub { Ipcm->start('any', name => 'f', boot => $boot, args => { fail => 'no licence' }, timeout => 60) }), 'Ipcm::Error::Launch', 'the error of a start';
+    like ipcm('ps', '-a'), qr/^f .*exited with status 70/m, 'a failed start is listed';
+};
+
 remove_bus();
 done_testing;

@@ -34,6 +34,7 @@ Ipcm->serve(
         if ($do eq 'drop')    { return $request->later }
         if ($do eq 'after')   { $service->after($order->{seconds}, sub { $request->answer('later') }); return $request->later }
         if ($do eq 'end')     { $service->end(3); return 1 }
+        if ($do eq 'exit')    { exit $order->{status} }
         if ($do eq 'wide')    { warn "in the log: ä €\n"; return 1 }
         return { from => $request->from, content => $order };
     },

@@ -11,6 +11,7 @@ use Ipcm::Error      ();
 use Ipcm::Inspection ();
 use Ipcm::Link       ();
 use Ipcm::Links      ();
+use Ipcm::Obituary   ();
 use Ipcm::Poller     ();
 use Ipcm::Route      ();
 use Ipcm::Streams    ();
@@ -469,8 +470,19 @@ sub _leave {
         select undef, $wanted, undef, $rest;
         for my $link (@full) { $links->close($link) if !$link->flush }
     }
+    $self->_keep_status($status);
     $self->_close;
     return $self->_over($why, $status);
+}
+
+# The process is about to exit with that status. Before it gives its name up: a successor of its name is alive.
+sub _keep_status {
+    my ($self, $status) = @_;
+    my ($boot, $place) = @$self{qw(boot place)};
+    my $seen = $status & 0xff;    # by its parent
+    return if !$seen || !$boot || !$place || $place->is_lost;
+    eval { Ipcm::Obituary::keep_status($self->{route}, $place->file, { name => $self->{name}, class => $boot->class }, $seen) };
+    return;
 }
 
 sub _over {

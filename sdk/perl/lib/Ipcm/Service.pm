@@ -20,6 +20,8 @@ our $VERSION = '0.1.0';
 
 use constant { USAGE => 64, SERVICE_THREW => 70 };
 
+my $serving;    # the service that this process is
+
 my %HANDLERS = map { $_ => 1 } qw(request message join leave start stop);
 
 # Whether a launcher has started this program as a service (docs/boot.md).
@@ -35,6 +37,7 @@ sub serve {
     STDOUT->autoflush(1);    # what it prints is in its log at once
     $name //= basename($0) =~ s/\.p[lm]\z//r;
     my ($self, $streams) = @boot ? $class->_launched(@boot) : $class->_new(_by_hand($name, $bus));
+    $serving = $self;
     $self->{handlers} = \%handlers;
     $self->{signals} = Ipcm::Signals->new(sub { $self->_asked_to_end });
     $self->_start($streams) && $self->run;
@@ -116,6 +119,15 @@ sub _start {
     eval { $self->{bridge}->put({ op => 'fail', error => Ipcm::Error->text_of($error) }) };
     eval { $self->_await(sub { $self->{is_over} }) };
     return 0;
+}
+
+# A function of the program has called exit(). Of a program behind a bridge, that learns the status from the process.
+END {
+    my $status = $?;
+    if ($serving && !$serving->{is_over} && $serving->{bridge}->is_own && $serving->{bridge}->isa('Ipcm::Native')) {
+        local ($@, $!, $?);
+        eval { $serving->_leave($status) };
+    }
 }
 
 # It must not wait for the bridge: that waits for the end of this process.
@@ -276,6 +288,7 @@ Further options: C<name> and C<bus>, for a service that nobody has launched. Wit
 =head1 METHODS
 
 Those of L<Ipcm::Bus>, and C<class> and C<args>, as the launcher has chosen them; C<end($status)> leaves the bus and ends the process with this status.
+On ConnectionUnix, C<exit> in a function does so, too, at once and without C<stop>. A status other than 0 is kept in an obituary: C<ipcm ps -a>.
 
 One function runs at a time. A call that waits, such as C<request>, holds up the requests of others: C<ask> does not.
 
