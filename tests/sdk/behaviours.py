@@ -70,8 +70,9 @@ def carries_numbers_and_nesting(pair):
 @behaviour()
 def answers_come_in_any_order(pair):
     held = pair.client.begin_ask("svc", "hold", key="order")
-    others = [pair.client.begin_ask("svc", "echo", value=number) for number in range(50)]
-    same([pair.client.answer(tag) for tag in others], list(range(50)))
+    count = 10 if pair.is_slow else 50  # the command needs a process for each
+    others = [pair.client.begin_ask("svc", "echo", value=number) for number in range(count)]
+    same([pair.client.answer(tag) for tag in others], list(range(count)))
     expect(not pair.client.has_answer(held), "a held request was answered")
     pair.client.ask("svc", "release", key="order", value="late")
     same(pair.client.answer(held), "late")
